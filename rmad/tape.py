@@ -1,0 +1,128 @@
+"""The tape: a Wengert list of the primitives that a function called, and the two sweeps over it.
+
+    y = f(x) is run once; node j of the tape holds the Jacobian blocks J_ji = ∂y_j / ∂y_i.
+    push   forward    v_j = Σ_i J_ji v_i        Jv,   the R-operator
+    pull   backward   u_i = Σ_j J_jiᵀ u_j       Jᵀu,  backprop
+
+After the run the tape *is* the Jacobian: no sweep calls f again. These two functions are the
+definition; `rmad.plan` rewrites a tape that will be swept many times into bound NumPy calls.
+
+Source: Wengert (1964); Martens & Sutskever (2012), algorithm 1 and section 5.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from rmad.rules import Block, Primitive
+
+__all__ = ["ArraySpec", "Node", "Tape", "pull", "push"]
+
+
+class ArraySpec:
+    """Shape and dtype of an array, without the array: what a transpose may know of its input."""
+
+    __slots__ = ("dtype", "shape")
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.shape, self.dtype = shape, dtype
+
+    @classmethod
+    def of(cls, array: Any) -> ArraySpec:
+        if not hasattr(array, "dtype"):
+            array = np.asarray(array)
+        return cls(array.shape, array.dtype)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape))
+
+    def __repr__(self) -> str:
+        return f"{self.dtype}{list(self.shape)}"
+
+
+class Node:
+    """One array on the tape: which primitive made it, from which earlier nodes, by which blocks."""
+
+    __slots__ = ("blocks", "inputs", "primitive", "spec")
+
+    def __init__(
+        self, primitive: Primitive | None, inputs: Sequence[int], blocks: Sequence[Block], spec: ArraySpec
+    ) -> None:
+        self.primitive = primitive  # None for an input of the function
+        self.inputs = inputs  # positions on the tape of the arguments that carry a tangent
+        self.blocks = blocks  # the Jacobian block for each of them
+        self.spec = spec
+
+    def __repr__(self) -> str:
+        return f"{self.primitive.name if self.primitive else 'input'}{list(self.inputs)} -> {self.spec}"
+
+
+_levels = itertools.count()
+
+
+class Tape:
+    """Nodes in the order in which they were computed; the first are the inputs of the function.
+
+    Tapes nest: the arrays that flow through an inner tape may themselves be traced by an outer
+    one. `level` grows with every tape, and the innermost tape (the highest level) records first.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.nested = False  # True where an outer tape traces the arrays of this one
+        self.level = next(_levels)
+
+    def append(self, node: Node) -> int:
+        self.nodes.append(node)
+        return len(self.nodes) - 1
+
+    def prune(self, outputs: Sequence[int | None]) -> None:
+        """Frees the residuals of nodes that no output depends on."""
+        alive = [False] * len(self.nodes)
+        for k in outputs:
+            if k is not None:
+                alive[k] = True
+        for k in range(len(self.nodes) - 1, -1, -1):
+            node = self.nodes[k]
+            if alive[k]:
+                for i in node.inputs:
+                    alive[i] = True
+            elif node.inputs:
+                node.inputs, node.blocks = (), ()
+
+
+def push(tape: Tape, tangents: Sequence[Any], outputs: Sequence[int | None]) -> list[Any]:
+    """Jv: tangents of the inputs (None for zero) to tangents of the outputs (None for zero)."""
+    v: list[Any] = [*tangents, *itertools.repeat(None, len(tape.nodes) - len(tangents))]
+    for j, node in enumerate(tape.nodes):
+        for i, block in zip(node.inputs, node.blocks, strict=True):
+            if v[i] is not None:
+                term = block.push(v[i])
+                v[j] = term if v[j] is None else v[j] + term
+    return [None if k is None else v[k] for k in outputs]
+
+
+def pull(tape: Tape, cotangents: Sequence[Any], outputs: Sequence[int | None], n_inputs: int) -> list[Any]:
+    """Jᵀu: cotangents of the outputs (None for zero) to cotangents of the inputs (None for zero)."""
+    u: list[Any] = [None] * len(tape.nodes)
+    owned = [False] * len(tape.nodes)  # u[i] was made here as a sum, so it may be written into
+    for k, cotangent in zip(outputs, cotangents, strict=True):
+        if k is not None and cotangent is not None:
+            u[k] = cotangent if u[k] is None else u[k] + cotangent
+    for j in range(len(tape.nodes) - 1, n_inputs - 1, -1):
+        node = tape.nodes[j]
+        if u[j] is not None:
+            for i, block in zip(node.inputs, node.blocks, strict=True):
+                u[i], owned[i] = block.pull_add(u[j], u[i], owned[i])
+            u[j] = None
+    return u[:n_inputs]

@@ -1,0 +1,250 @@
+"""The traced array: it stands in for a NumPy array while a function is recorded on a tape.
+
+NumPy hands every call on it to `__array_ufunc__` or `__array_function__`; both look the function
+up in one table, `HANDLERS`. So the language is NumPy itself, and SciPy's ufuncs with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from rmad.tape import Tape
+
+__all__ = ["HANDLERS", "Traced", "implements", "register", "stop"]
+
+HANDLERS: dict[Any, Callable[..., Any]] = {}
+"""NumPy or SciPy function -> what to call in its place when an argument is traced.
+Methods of ufuncs have keys such as (np.add, "reduce")."""
+
+H = TypeVar("H", bound=Callable[..., Any])
+
+
+def register(f: Any, handler: H) -> H:
+    HANDLERS[f] = handler
+    return handler
+
+
+def implements(*functions: Any) -> Callable[[H], H]:
+    """Decorator: the handler for these NumPy functions, written in functions that have rules already."""
+
+    def decorate(handler: H) -> H:
+        for f in functions:
+            register(f, handler)
+        return handler
+
+    return decorate
+
+
+def _label(f: Any) -> str:
+    module = (getattr(f, "__module__", None) or "").removesuffix("._ufuncs")
+    if isinstance(f, np.ufunc):
+        module = "numpy" if getattr(np, f.__name__, None) is f else "scipy.special"
+    name = getattr(f, "__name__", repr(f))
+    return f"{module}.{name}" if module and not hasattr(f, "__objclass__") else name
+
+
+def _no_rule(what: str) -> NotImplementedError:
+    return NotImplementedError(
+        f"{what} has no derivative rule in rmad. Add one with rmad.elementwise, rmad.linear, rmad.bilinear "
+        "or rmad.primitive, or keep its argument constant with rmad.stop_gradient"
+    )
+
+
+def _lookup(key: Any, what: str) -> Callable[..., Any]:
+    handler = HANDLERS.get(key)
+    if handler is None:
+        import rmad.primitives.special  # noqa: F401 (its rules load when SciPy's ufuncs are first met)
+
+        handler = HANDLERS.get(key)
+    if handler is None:
+        raise _no_rule(what)
+    return handler
+
+
+def stop(x: Any) -> Any:
+    """x with every traced array in it replaced by its plain value (lists, tuples and dicts are entered)."""
+    while isinstance(x, Traced):
+        x = x.value
+    if isinstance(x, list | tuple):
+        parts = [stop(part) for part in x]
+        return parts if isinstance(x, list) else type(x)(*parts) if hasattr(x, "_fields") else tuple(parts)
+    if isinstance(x, dict):
+        return {key: stop(part) for key, part in x.items()}
+    return x
+
+
+class Traced(NDArrayOperatorsMixin):
+    """An array on a tape: its value (a plain array, or one traced by an outer tape) and its node."""
+
+    __slots__ = ("index", "tape", "value")
+    __array_priority__ = 1000
+
+    def __init__(self, value: Any, tape: Tape, index: int) -> None:
+        self.value, self.tape, self.index = value, tape, index
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        out = kwargs.pop("out", None)
+        if out is not None and out[0] is not None:
+            if not (isinstance(out[0], Traced) and out[0] is inputs[0] and method == "__call__"):
+                raise TypeError(f"{ufunc.__name__}: a traced array cannot be written to `out`; use the return value")
+            # x += y on a traced array is x = x + y
+        if method == "__call__":
+            return _lookup(ufunc, _label(ufunc))(*inputs, **kwargs)
+        return _lookup((ufunc, method), f"{_label(ufunc)}.{method}")(*inputs, **kwargs)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if kwargs.get("out") is not None:
+            raise TypeError(f"{func.__name__}: a traced array cannot be written to `out`; use the return value")
+        return _lookup(func, _label(func))(*args, **kwargs)
+
+    # -- what would lose the derivative is an error --------------------------------------------------
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(
+            "a traced array cannot become a plain NumPy array without losing its derivative; "
+            "use NumPy functions on it as it is, or rmad.stop_gradient(x) for its value"
+        )
+
+    def _not_a_number(self, kind: str) -> TypeError:
+        return TypeError(
+            f"{kind}(x) of a traced array would lose its derivative; "
+            f"keep x as an array, or write {kind}(rmad.stop_gradient(x))"
+        )
+
+    def __float__(self) -> float:
+        raise self._not_a_number("float")
+
+    def __int__(self) -> int:
+        raise self._not_a_number("int")
+
+    def __complex__(self) -> complex:
+        raise self._not_a_number("complex")
+
+    def __index__(self) -> int:
+        raise self._not_a_number("operator.index")
+
+    def item(self, *args: Any) -> Any:
+        raise self._not_a_number("ndarray.item")
+
+    def tolist(self) -> Any:
+        raise self._not_a_number("ndarray.tolist")
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise TypeError(
+            "x[i] = … on a traced array: arrays on the tape are never written into; "
+            "build the result with np.where, np.concatenate or np.stack"
+        )
+
+    # -- what needs no derivative ----------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return np.shape(self.value)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.value.dtype
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.itemsize
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a 0-d array")
+        return self.shape[0]
+
+    def __bool__(self) -> bool:
+        return bool(stop(self))
+
+    def __iter__(self) -> Any:
+        if not self.shape:
+            raise TypeError("iteration over a 0-d array")
+        return (self[k] for k in range(len(self)))
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        return f"Traced({self.dtype}{list(self.shape)}, node {self.index})"
+
+    # -- methods and attributes of ndarray are NumPy functions; the table is at the end of this file -------
+
+    def __getitem__(self, key: Any) -> Any:
+        return HANDLERS["getitem"](self, key)
+
+    def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Any:
+        return HANDLERS["astype"](self, np.dtype(dtype))
+
+    def copy(self, order: str = "C") -> Any:
+        return self
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self
+
+    def flatten(self, order: Any = "C") -> Any:
+        return np.ravel(self, order=order)  # type: ignore[call-overload]
+
+    def reshape(self, *shape: Any, order: Any = "C") -> Any:
+        return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)  # type: ignore[call-overload]
+
+    def transpose(self, *axes: Any) -> Any:
+        if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], tuple | list)):
+            axes = axes[0]
+        return np.transpose(self, axes or None)  # type: ignore[call-overload]
+
+    @property
+    def T(self) -> Any:
+        return np.transpose(self)  # type: ignore[call-overload]
+
+    @property
+    def mT(self) -> Any:
+        return np.swapaxes(self, -1, -2)  # type: ignore[call-overload]
+
+    @property
+    def real(self) -> Any:
+        return np.real(self)  # type: ignore[call-overload]
+
+    @property
+    def imag(self) -> Any:
+        return np.imag(self)  # type: ignore[call-overload]
+
+    @property
+    def flat(self) -> Any:
+        return iter(np.ravel(self))  # type: ignore[call-overload]
+
+
+def _method(f: Callable[..., Any]) -> Callable[..., Any]:
+    def method(self: Traced, *args: Any, **kwargs: Any) -> Any:
+        return f(self, *args, **kwargs)
+
+    method.__name__ = f.__name__
+    return method
+
+
+METHODS = (
+    "all any argmax argmin argsort clip compress conj conjugate cumprod cumsum diagonal dot max mean min nonzero "
+    "prod ptp put ravel repeat round searchsorted squeeze std sum swapaxes take trace var"
+).split()
+
+for _name in METHODS:
+    setattr(Traced, _name, _method(getattr(np, _name)))

@@ -1,0 +1,258 @@
+"""What a user calls: linearize, jvp, vjp, grad, value_and_grad, hvp, checkpoint, stop_gradient.
+
+The first argument of a differentiated function is what is differentiated: a tree of float arrays.
+Further positional arguments pass through.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from rmad import tree as _tree
+from rmad.plan import Plan
+from rmad.rules import primitive
+from rmad.tape import ArraySpec, Node, Tape, pull, push
+from rmad.traced import Traced, stop
+
+__all__ = [
+    "Linearization",
+    "checkpoint",
+    "grad",
+    "hvp",
+    "jvp",
+    "linearize",
+    "stop_gradient",
+    "value_and_grad",
+    "vjp",
+]
+
+
+class Record:
+    """One run of f: its value `y` and the tape of it. The blocks of the tape are the Jacobian at x."""
+
+    def __init__(self, f: Callable[..., Any], x: Any, args: Sequence[Any]) -> None:
+        arrays, self.x = _tree.flatten(x, "x")
+        if not arrays:
+            found = [f"{path} is {_tree.dtype_of(leaf)}" for path, leaf in _tree.leaves(x, "x")]
+            raise TypeError(
+                f"nothing to differentiate: {', '.join(found) or 'x has no leaves'}; pass floats, e.g. x.astype(float)"
+            )
+        self.tape = Tape()
+        traced = []
+        for leaf in arrays:
+            value = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)[()]
+            self.tape.nested |= isinstance(value, Traced)
+            traced.append(Traced(value, self.tape, self.tape.append(Node(None, (), (), ArraySpec.of(value)))))
+        out = f(self.x.unflatten(traced), *args)
+        self.x.forget_values()
+
+        outputs, self.out = _output_leaves(out)
+        self.outputs = [z.index if isinstance(z, Traced) and z.tape is self.tape else None for z in outputs]
+        self.tape.prune(self.outputs)
+        values = [z.value if k is not None else z for z, k in zip(outputs, self.outputs, strict=True)]
+        self.y = self.out.unflatten(values)
+        self.out.forget_values()
+        self.n_inputs = len(arrays)
+
+    def push(self, v: Any) -> Any:
+        """Jv by one sweep over the tape as recorded."""
+        tangents = self.x.match(v, "v")
+        result = _fresh(push(self.tape, tangents, self.outputs), tangents)
+        return self.out.unflatten([_or_zeros(r, s, d) for r, s, d in zip(result, *self._out_specs(), strict=True)], _zero)
+
+    def pull(self, u: Any) -> Any:
+        """Jᵀu by one sweep over the tape as recorded."""
+        cotangents = self.out.match(u, "u")
+        result = _fresh(pull(self.tape, cotangents, self.outputs, self.n_inputs), cotangents)
+        specs = self.x.shapes, self.x.dtypes
+        return self.x.unflatten([_or_zeros(r, s, d) for r, s, d in zip(result, *specs, strict=True)], _zero)
+
+    def _out_specs(self) -> tuple[list[Any], list[Any]]:
+        return self.out.shapes, self.out.dtypes
+
+
+def _output_leaves(out: Any) -> tuple[list[Any], _tree.TreeDef]:
+    try:
+        return _tree.flatten(out, "f(x)")
+    except TypeError as error:
+        raise TypeError(f"f must return a tree of arrays: {error}") from None
+
+
+def _zero(constant: Any) -> Any:
+    """What stands for the tangent of an integer leaf: zeros of its shape."""
+    return np.zeros(np.shape(constant))
+
+
+def _or_zeros(array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    return np.zeros(shape, dtype) if array is None else array
+
+
+def _fresh(results: list[Any], given: Sequence[Any]) -> list[Any]:
+    """Results that share no memory with what the caller gave, with each other or with the tape."""
+    seen = {id(a) for a in given}
+    for k, r in enumerate(results):
+        if not isinstance(r, Traced) and r is not None:
+            if isinstance(r, np.ndarray) and (id(r) in seen or not r.flags.owndata):
+                results[k] = r.copy()
+            seen.add(id(r))
+    return results
+
+
+class Linearization:
+    """The Jacobian J of f at x, from one run of f: Jv(v) and JTu(u) as often as wanted.
+
+    Jv:  tree like x → tree like y      the R-operator
+    JTu: tree like y → tree like x      the adjoint under ⟨u, v⟩ = Re uᴴv
+    Trees are checked; ValueError names the first leaf that does not fit. Safe to call from several threads.
+    """
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._plan: Plan | None = None
+        self._lock = threading.Lock()
+
+    def Jv(self, v: Any) -> Any:
+        record = self._record
+        tangents = record.x.match(v, "v")
+        if record.tape.nested or any(isinstance(t, Traced) for t in tangents):
+            return record.push(v)
+        with self._lock:
+            return record.out.unflatten(self.plan.Jv(tangents), _zero)
+
+    def JTu(self, u: Any) -> Any:
+        record = self._record
+        cotangents = record.out.match(u, "u")
+        if record.tape.nested or any(isinstance(t, Traced) for t in cotangents):
+            return record.pull(u)
+        with self._lock:
+            return record.x.unflatten(self.plan.JTu(cotangents), _zero)
+
+    @property
+    def plan(self) -> Plan:
+        """The tape rewritten for many sweeps; made at the first product."""
+        if self._plan is None:
+            self._plan = Plan(self._record.tape, self._record.outputs, self._record.n_inputs)
+        return self._plan
+
+
+def linearize(f: Callable[..., Any], x: Any, *args: Any) -> tuple[Any, Linearization]:
+    """y, lin: f(x, *args) and its Jacobian at x, from one run of f.
+
+    x: a tree of float arrays; y: whatever tree f returns. lin.Jv(v) and lin.JTu(u) never run f again.
+    Raises TypeError where x holds nothing to differentiate.
+
+    >>> y, lin = linearize(np.tanh, np.zeros(3))
+    >>> lin.Jv(np.ones(3))
+    array([1., 1., 1.])
+    """
+    record = Record(f, x, args)
+    return record.y, Linearization(record)
+
+
+def jvp(f: Callable[..., Any], x: Any, v: Any, *args: Any) -> tuple[Any, Any]:
+    """y, Jv: f(x, *args) and the directional derivative of f along v, a tree like x."""
+    record = Record(f, x, args)
+    return record.y, record.push(v)
+
+
+def vjp(f: Callable[..., Any], x: Any, *args: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """y, pull: f(x, *args), and pull(u) = Jᵀu, a tree like x for u like y."""
+    record = Record(f, x, args)
+    return record.y, record.pull
+
+
+def value_and_grad(f: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
+    """g with g(x, *args) = (f(x, *args), ∇f), for a real scalar f; ∇f is a tree like x.
+
+    Of a complex x it is the gradient under ⟨u, v⟩ = Re uᴴv: ∂f/∂Re x + i ∂f/∂Im x.
+    Raises TypeError where f returns no real scalar.
+    """
+
+    def evaluate(x: Any, *args: Any) -> tuple[Any, Any]:
+        record = Record(f, x, args)
+        y, specs = record.y, record.out
+        if getattr(y, "shape", ()) != () or isinstance(y, tuple | list | dict) or y is None:
+            kind = f"shape {y.shape}" if hasattr(y, "shape") else type(y).__name__
+            raise TypeError(f"the gradient is of a scalar, but f returned {kind}; use rmad.vjp or rmad.linearize")
+        if specs.dtypes and specs.dtypes[0].kind == "c":
+            raise TypeError("the gradient is of a real scalar, but f returned a complex one; use rmad.vjp")
+        one = specs.dtypes[0].type(1) if specs.dtypes else y
+        return y, record.pull(one)
+
+    return evaluate
+
+
+def grad(f: Callable[..., Any]) -> Callable[..., Any]:
+    """∇f as a function of (x, *args), for a real scalar f. See value_and_grad.
+
+    >>> grad(lambda x: x**3)(2.0)
+    np.float64(12.0)
+    """
+    evaluate = value_and_grad(f)
+    return lambda x, *args: evaluate(x, *args)[1]
+
+
+def hvp(f: Callable[..., Any], x: Any, v: Any, *args: Any) -> Any:
+    """Hv, H the Hessian of the scalar f at x: the push of the gradient (Pearlmutter 1994).
+
+    For many v at the same x, `linearize(grad(f), x)[1].Jv` or a HessianOperator runs f once.
+    """
+    return jvp(grad(f), x, v, *args)[1]
+
+
+def stop_gradient(x: Any) -> Any:
+    """x as a constant: its value with a derivative of zero. x: an array or any tree."""
+    return stop(x) if isinstance(x, Traced) else _tree.map_leaves(stop, x)
+
+
+def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
+    """f, stored on the tape as its inputs only: every sweep runs f again to get its residuals.
+
+    Memory for time: no residual of f outlives a sweep (Martens & Sutskever 2012, section 7.1). The arguments
+    and the result are trees of float arrays (other leaves are constants). f must take every
+    traced array as an argument; one that it closes over raises an error.
+    """
+
+    def checkpointed(*args: Any) -> Any:
+        leaves = [leaf for _, leaf in _tree.leaves(args)]
+        if not any(isinstance(leaf, Traced) for leaf in leaves):
+            return f(*args)
+        traced = [isinstance(leaf, Traced) for leaf in leaves]
+        structure: list[Any] = []
+
+        def rebuilt(arrays: Any) -> Any:
+            some = iter(arrays)
+            full = iter([next(some) if t else leaf for t, leaf in zip(traced, constants, strict=True)])
+            return f(*_tree.replace_leaves(args_like, full))
+
+        constants = [None if t else leaf for t, leaf in zip(traced, leaves, strict=True)]
+        args_like = _tree.replace_leaves(args, iter([0] * len(leaves)))
+        flat, unravel = _tree.ravel([leaf for leaf, t in zip(leaves, traced, strict=True) if t])
+
+        def flat_f(vector: Any) -> Any:
+            out, back = _tree.ravel(rebuilt(unravel(vector)))
+            structure[:] = [back]
+            return out
+
+        y = _recomputed(flat_f, flat)
+        return structure[0](y)
+
+    return checkpointed
+
+
+def _run(f: Callable[[Any], Any], x: Any) -> Any:
+    return f(x)
+
+
+@primitive(_run, name="checkpoint")
+def _recomputed(y: Any, f: Callable[[Any], Any], x: Any) -> Any:
+    if isinstance(y, Traced) and not isinstance(x, Traced):
+        raise ValueError("checkpoint(f): f closes over a traced array; pass it to f as an argument")
+    return (
+        None,
+        (lambda v: jvp(f, x, v)[1], lambda u: vjp(f, x)[1](u)),  # x
+    )

@@ -1,0 +1,233 @@
+"""Trees: nested tuples, lists, dicts and objects whose leaves are arrays.
+
+An object joins in by answering three methods (`nn.Module` does):
+
+    __tree_items__()           -> {name: subtree}
+    __tree_replace__(items)    -> a new object of the same kind with these subtrees
+    __tree_assign__(name, sub) -> rebinds one subtree in place
+
+A leaf is *differentiable* when it holds real or complex floating-point numbers; integer and
+boolean leaves are constants that stay where they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["TreeDef", "flatten", "leaves", "map_leaves", "ravel", "rebind", "replace_leaves"]
+
+
+def _items(tree: Any) -> list[tuple[str, Any]] | None:
+    """(label, subtree) pairs of one level; None where `tree` is a leaf."""
+    if tree is None:
+        return []
+    if isinstance(tree, tuple | list):
+        return [(f"[{k}]", sub) for k, sub in enumerate(tree)]
+    if isinstance(tree, dict):
+        return [(f"[{key!r}]", sub) for key, sub in tree.items()]
+    if hasattr(type(tree), "__tree_items__"):
+        return [(f".{name}", sub) for name, sub in tree.__tree_items__().items()]
+    return None
+
+
+def _walk(tree: Any, path: str) -> Iterator[tuple[str, Any]]:
+    items = _items(tree)
+    if items is None:
+        yield path, tree
+    else:
+        for label, sub in items:
+            yield from _walk(sub, path + label)
+
+
+def leaves(tree: Any, name: str = "x") -> list[tuple[str, Any]]:
+    """(path, leaf) pairs in the order of the tree, e.g. ("x['W'][0]", array)."""
+    return list(_walk(tree, name))
+
+
+def replace_leaves(tree: Any, new: Iterator[Any]) -> Any:
+    """A tree like `tree` with its leaves taken from the iterator, in order."""
+    if tree is None:
+        return None
+    if isinstance(tree, tuple):
+        subs = [replace_leaves(sub, new) for sub in tree]
+        return type(tree)(*subs) if hasattr(tree, "_fields") else tuple(subs)
+    if isinstance(tree, list):
+        return [replace_leaves(sub, new) for sub in tree]
+    if isinstance(tree, dict):
+        return {key: replace_leaves(sub, new) for key, sub in tree.items()}
+    if hasattr(type(tree), "__tree_items__"):
+        items = tree.__tree_items__()
+        return tree.__tree_replace__({k: replace_leaves(sub, new) for k, sub in items.items()})
+    return next(new)
+
+
+def map_leaves(f: Callable[[Any], Any], tree: Any) -> Any:
+    """A tree like `tree` with f applied to every leaf."""
+    return replace_leaves(tree, iter([f(leaf) for _, leaf in leaves(tree)]))
+
+
+def rebind(tree: Any, new: Sequence[Any]) -> None:
+    """Rebinds the differentiable leaves of a mutable tree to new arrays, in order.
+
+    No array is written into: whoever still holds the old ones (a live Jacobian does) keeps them.
+    Raises TypeError for an array that sits directly in a tuple, which cannot be rebound.
+    """
+    _rebind(tree, iter(new), "x")
+
+
+def _rebind(tree: Any, new: Iterator[Any], path: str) -> None:
+    if isinstance(tree, list):
+        keys: list[tuple[Any, Any]] = list(enumerate(tree))
+    elif isinstance(tree, dict):
+        keys = list(tree.items())
+    elif hasattr(type(tree), "__tree_items__"):
+        keys = list(tree.__tree_items__().items())
+    else:
+        keys = list(enumerate(tree or ()))
+    for (key, sub), (label, _) in zip(keys, _items(tree) or (), strict=True):
+        if _items(sub) is not None:
+            _rebind(sub, new, path + label)
+        elif is_differentiable(sub):
+            if isinstance(tree, list | dict):
+                tree[key] = next(new)
+            elif hasattr(type(tree), "__tree_assign__"):
+                tree.__tree_assign__(key, next(new))
+            else:
+                raise TypeError(f"{path}{label} sits in a tuple and cannot be rebound; use a list or a dict")
+
+
+def dtype_of(leaf: Any) -> np.dtype[Any]:
+    """The dtype an array has or a number would get; TypeError for anything else."""
+    dtype = getattr(leaf, "dtype", None)
+    if dtype is None:
+        if not isinstance(leaf, bool | int | float | complex):
+            raise TypeError(f"{type(leaf).__name__} is not an array")
+        dtype = np.asarray(leaf).dtype
+    return dtype
+
+
+def is_differentiable(leaf: Any) -> bool:
+    return dtype_of(leaf).kind in "fc"
+
+
+class TreeDef:
+    """The structure of a tree: which leaves are differentiable, their paths, shapes and dtypes.
+
+    `flatten(tree)` makes one. `unflatten` puts differentiable leaves back between the constant
+    ones; `match` flattens another tree (a tangent, say) that must have the same structure.
+    """
+
+    def __init__(self, tree: Any, name: str) -> None:
+        self.tree, self.name = tree, name
+        self.paths: list[str] = []
+        self.leaves: list[Any] = []
+        self._where: list[int | None] = []  # per leaf of the tree: its number among the differentiable
+        self._constants: list[Any] = []
+        for path, leaf in leaves(tree, name):
+            try:
+                varies = is_differentiable(leaf)
+            except TypeError:
+                raise TypeError(f"{path} is of type {type(leaf).__name__}, not an array of floats") from None
+            self._where.append(len(self.leaves) if varies else None)
+            self._constants.append(None if varies else leaf)
+            if varies:
+                self.paths.append(path)
+                self.leaves.append(leaf)
+        self.shapes = [np.shape(leaf) for leaf in self.leaves]
+        self.dtypes = [dtype_of(leaf) for leaf in self.leaves]
+        self._bare = _items(tree) is None
+
+    def forget_values(self) -> None:
+        """Drops the arrays and keeps the structure."""
+        self.leaves = [None] * len(self.leaves)
+        self.tree = replace_leaves(self.tree, iter([0] * len(self._where)))
+
+    def unflatten(self, new: Sequence[Any], constants: Callable[[Any], Any] = lambda c: c) -> Any:
+        """The tree with these differentiable leaves; constant leaves c become constants(c)."""
+        if self._bare:
+            return new[0] if new else constants(self._constants[0])
+        every = [constants(c) if k is None else new[k] for k, c in zip(self._where, self._constants, strict=True)]
+        return replace_leaves(self.tree, iter(every))
+
+    def match(self, tree: Any, what: str) -> list[Any]:
+        """The differentiable leaves of a tree of the same structure, shapes checked.
+
+        Raises ValueError that names the first leaf that does not fit, TypeError where its dtype
+        cannot be a tangent of the leaf's (complex for a real leaf).
+        """
+        found = [leaf for _, leaf in _walk(_like(tree, self.tree, what, self.name), what)] if not self._bare else [tree]
+        if len(found) != len(self._where):
+            raise ValueError(f"{what} has {len(found)} leaves, {self.name} has {len(self._where)}")
+        kept = [leaf for leaf, k in zip(found, self._where, strict=True) if k is not None]
+        for k, leaf in enumerate(kept):
+            path, dtype = what + self.paths[k][len(self.name) :], self.dtypes[k]
+            if np.shape(leaf) != self.shapes[k]:
+                raise ValueError(
+                    f"{path} has shape {np.shape(leaf)}, but {self.paths[k]} has shape {self.shapes[k]}"
+                )
+            if getattr(leaf, "dtype", None) != dtype:
+                if dtype_of(leaf).kind == "c" and dtype.kind != "c":
+                    raise TypeError(f"{path} is complex, but {self.paths[k]} is {dtype}")
+                kept[k] = leaf.astype(dtype) if hasattr(leaf, "astype") else np.asarray(leaf, dtype)
+        return kept
+
+
+def _like(tree: Any, model: Any, what: str, name: str) -> Any:
+    """`tree`, with dicts in the key order of `model`; ValueError where the structures differ."""
+    if isinstance(model, dict):
+        if not isinstance(tree, dict) or tree.keys() != model.keys():
+            raise ValueError(f"{what} must have the keys of {name}: {list(model)}")
+        return {k: _like(tree[k], sub, f"{what}[{k!r}]", f"{name}[{k!r}]") for k, sub in model.items()}
+    if isinstance(model, tuple | list):
+        if not isinstance(tree, tuple | list) or len(tree) != len(model):
+            raise ValueError(f"{what} must be a sequence of {len(model)} like {name}")
+        return [_like(t, m, f"{what}[{k}]", f"{name}[{k}]") for k, (t, m) in enumerate(zip(tree, model, strict=True))]
+    if hasattr(type(model), "__tree_items__") and type(tree) is not type(model):
+        raise ValueError(f"{what} must be a {type(model).__name__} like {name}, not {type(tree).__name__}")
+    return tree
+
+
+def flatten(tree: Any, name: str = "x") -> tuple[list[Any], TreeDef]:
+    """The differentiable leaves of a tree, and its structure."""
+    treedef = TreeDef(tree, name)
+    return treedef.leaves, treedef
+
+
+def sizes(shapes: Sequence[tuple[int, ...]]) -> list[int]:
+    return [int(np.prod(shape)) for shape in shapes]
+
+
+def split(flat: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
+    """Views of a flat vector, one per shape, in order."""
+    views, start = [], 0
+    for shape, size in zip(shapes, sizes(shapes), strict=True):
+        views.append(flat[start : start + size].reshape(shape))
+        start += size
+    return views
+
+
+def ravel(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """flat, unravel: the differentiable leaves as one vector, and the way back.
+
+    flat: (p,) in the tree's order and the leaves' common dtype. unravel(flat) gives a tree like
+    the given one with the leaves' own dtypes; integer leaves stay as they were. Traced arrays pass.
+
+    Raises ValueError where unravel gets a vector of another length.
+    """
+    arrays, treedef = flatten(tree, "tree")
+    pieces = [np.reshape(a, -1) for a in arrays]
+    flat = np.concatenate(pieces) if pieces else np.zeros(0)
+
+    def unravel(vector: Any) -> Any:
+        total = sum(sizes(treedef.shapes))
+        if np.shape(vector) != (total,):
+            raise ValueError(f"unravel: expected a vector of shape ({total},), got {np.shape(vector)}")
+        views = split(vector, treedef.shapes)
+        return treedef.unflatten(
+            [v if v.dtype == d else v.astype(d) for v, d in zip(views, treedef.dtypes, strict=True)]
+        )
+
+    return flat, unravel
