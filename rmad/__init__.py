@@ -1,6 +1,11 @@
 """rmad: exact derivatives of plain NumPy code, in both directions, over one recorded tape."""
 
+from rmad import config  # noqa: F401 (first: it chooses the BLAS kernel before NumPy is loaded)
+
+# isort: split
 from rmad import primitives  # noqa: F401
+from rmad.config import show_config  # noqa: F401
+from rmad.check import check_grads
 from rmad.rules import bilinear, constant, elementwise, linear, primitive
 from rmad.transforms import (
     checkpoint,

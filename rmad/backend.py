@@ -1,0 +1,74 @@
+"""CuPy behind one door: the only file of the project that imports it, and only when it is there or asked for.
+
+An array of CuPy's can exist only after somebody imported CuPy, so a look into `sys.modules` is enough to
+tell the two kinds apart, and a program that stays on the CPU never pays for the import.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from typing import Any
+
+import numpy as np
+
+__all__ = ["array_module", "devices", "import_cupy", "is_cupy", "linear_operator", "synchronize", "to_numpy"]
+
+
+def is_cupy(array: Any) -> bool:
+    """True where `array` lives on the GPU. Costs a dictionary look-up on a machine without CuPy."""
+    cupy = sys.modules.get("cupy")
+    return cupy is not None and isinstance(array, cupy.ndarray)
+
+
+def array_module(array: Any) -> Any:
+    """The module that makes arrays of this kind: `cupy` for CuPy's, `numpy` for anything else."""
+    return sys.modules["cupy"] if is_cupy(array) else np
+
+
+def import_cupy() -> Any:
+    """The module cupy. Raises ImportError with the way to install it."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise ImportError(f"CuPy cannot be imported ({error}); install it with: pip install 'rmad[gpu]'") from error
+    return cupy
+
+
+def linear_operator(array: Any) -> Any:
+    """The LinearOperator class whose vectors are of the kind of `array`: SciPy's, or cupyx's on the GPU."""
+    if is_cupy(array):
+        from cupyx.scipy.sparse.linalg import LinearOperator
+    else:
+        from scipy.sparse.linalg import LinearOperator
+    return LinearOperator
+
+
+def to_numpy(array: Any) -> np.ndarray[Any, Any]:
+    """`array` as a NumPy array: copied from the GPU, or as it is."""
+    return array.get() if is_cupy(array) else np.asarray(array)
+
+
+def synchronize(array: Any) -> None:
+    """Waits until the device of `array` has finished what it was given; nothing to do on the CPU."""
+    if is_cupy(array):
+        array.device.synchronize()
+
+
+def devices() -> list[str]:
+    """One line per GPU that CuPy sees; empty without CuPy, one line with the reason where CuPy fails.
+
+    Imports CuPy where it is installed.
+    """
+    if importlib.util.find_spec("cupy") is None:
+        return []
+    try:
+        cupy = import_cupy()
+        found = []
+        for k in range(cupy.cuda.runtime.getDeviceCount()):
+            properties = cupy.cuda.runtime.getDeviceProperties(k)
+            name, memory = properties["name"].decode(), properties["totalGlobalMem"] / 2**30
+            found.append(f"GPU {k}: {name}, {memory:.0f} GiB")
+        return found
+    except Exception as error:  # a driver that is missing or too old: report it, the CPU still works
+        return [f"CuPy is installed but no GPU can be used: {' '.join(str(error).split())[:200]}"]
