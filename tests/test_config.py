@@ -130,7 +130,7 @@ def run(code: str, **environ: str) -> str:
 def test_config_loads_before_numpy_and_nothing_else() -> None:
     """The file itself, as the first thing that `import rmad` runs, needs os and sys only, and takes under 2 ms."""
     out = run(
-        "import sys, time\n"
+        "import __future__, sys, time\n"
         f"code = compile(open({config.__file__!r}).read(), 'config', 'exec')\n"  # what the cached bytecode holds
         "before, times = set(sys.modules), []\n"
         "for _ in range(5):\n"
