@@ -1,0 +1,240 @@
+"""check_grads: is the derivative of f right? Shapes first, then adjoints, then central differences.
+
+Three tests, each blind to what the others see:
+
+    shape, dtype    Jv like y and Jᵀu like x, block by block     broadcasting would hide a wrong one
+    adjoint         ⟨u, Jv⟩ = ⟨Jᵀu, v⟩ to machine precision      no step size; blind to a J that is wrong both ways
+    differences     Jv = (f(x + hv) − f(x − hv)) / 2h + O(h²)    ties J to f; Richardson's step makes it O(h⁴)
+
+Higher orders apply the same to x ↦ Jv (v fixed) and x ↦ Jᵀu (u fixed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from rmad import tree as _tree
+from rmad.tape import ArraySpec
+from rmad.transforms import Linearization, jvp, linearize, vjp
+
+__all__ = ["check_grads"]
+
+_STEPS = {8: (1e-2, 1e-3, 1e-4), 4: (1e-1, 3e-2, 1e-2)}  # by bytes of the real type: ~ε^(1/5), and neighbours
+_RTOL = {8: 1e-6, 4: 2e-4}
+_ADJOINT = {8: 1e-12, 4: 1e-5}
+
+
+def check_grads(
+    f: Callable[..., Any],
+    x: Any,
+    *args: Any,
+    order: int = 2,
+    modes: Sequence[str] = ("fwd", "rev"),
+    rtol: float | None = None,
+    eps: float | Sequence[float] | None = None,
+    rng: np.random.Generator | None = None,
+) -> None:
+    """Jv = lim (f(x + hv) − f(x − hv)) / 2h and ⟨u, Jv⟩ = Re⟨Jᵀu, v⟩, for random u, v.
+
+    x: a tree of float arrays, as in `linearize`; complex leaves count as pairs of reals.
+    order: how many derivatives to check. modes: "fwd" (Jv), "rev" (Jᵀu) or both.
+    rtol: allowed error of Jv against differences, per element (1e-6; float32: 2e-4).
+    eps: step size(s) h of the differences; the best of them counts. rng: source of u and v.
+
+    Raises AssertionError that names the block of the Jacobian that is wrong, ValueError for an unknown mode.
+    """
+    if unknown := set(modes) - {"fwd", "rev"}:
+        raise ValueError(f'modes={modes!r}: {unknown.pop()!r} is neither "fwd" nor "rev"')
+    steps = None if eps is None else (eps,) if isinstance(eps, int | float) else tuple(eps)
+    _Check(tuple(modes), rtol, steps, rng or np.random.default_rng(0)).run(lambda x: f(x, *args), x, order, "")
+
+
+class _Check:
+    """The settings of one call, and the three tests."""
+
+    def __init__(
+        self,
+        modes: tuple[str, ...],
+        rtol: float | None,
+        steps: tuple[float, ...] | None,
+        rng: np.random.Generator,
+    ) -> None:
+        self.modes, self.rtol, self.steps, self.rng = modes, rtol, steps, rng
+        self.on_device: Any = None  # a CuPy leaf of x, where there is one: u and v are made beside it
+
+    def run(self, f: Callable[[Any], Any], x: Any, order: int, where: str) -> None:
+        if order < 1:
+            return
+        leaves, _ = _tree.flatten(x, "x")
+        self.on_device = next((leaf for leaf in leaves if hasattr(leaf, "get")), None)
+        y, lin = linearize(f, x)
+        self.blocks(lin, where)
+        self.jacobian(f, x, y, lin, where)
+        if order > 1:
+            v, u = self.random_like(x), self.random_like(y)
+            if "fwd" in self.modes:
+                self.run(lambda x: jvp(f, x, v)[1], x, order - 1, f"{where}in x ↦ Jv: ")
+            if "rev" in self.modes:
+                self.run(lambda x: vjp(f, x)[1](u), x, order - 1, f"{where}in x ↦ Jᵀu: ")
+
+    # -- every block on the tape by itself: names the primitive ---------------------------------------
+
+    def blocks(self, lin: Linearization, where: str) -> None:
+        """Shapes, dtypes and the adjoint identity of every block on the tape."""
+        for node in lin._record.tape.nodes:
+            for block in node.blocks:
+                name = f"{where}∂{block.primitive.name}/∂(argument {block.argnum}), {block.x} -> {block.y}"
+                v, u = self.random(block.x), self.random(block.y)
+                Jv = block.push(v) if "fwd" in self.modes else None
+                JTu = block.pull(u) if "rev" in self.modes else None
+                if Jv is not None:
+                    _same_spec(f"{name}: Jv", Jv, block.y)
+                if JTu is not None:
+                    _same_spec(f"{name}: Jᵀu", JTu, block.x)
+                if Jv is not None and JTu is not None:
+                    _adjoint(name, [(u, Jv)], [(JTu, v)])
+
+    # -- the whole Jacobian, one input leaf after the other -------------------------------------------
+
+    def jacobian(self, f: Callable[[Any], Any], x: Any, y: Any, lin: Linearization, where: str) -> None:
+        xs, xdef = _tree.flatten(x, "x")
+        ys, ydef = _tree.flatten(y, "f(x)")
+        pulled = []  # Jᵀu, per output leaf
+        u = [self.random(ArraySpec.of(leaf)) for leaf in ys]
+        for k, path in enumerate(ydef.paths if "rev" in self.modes else []):
+            only = [w if j == k else np.zeros_like(w) for j, w in enumerate(u)]
+            JTu, _ = _tree.flatten(lin.JTu(ydef.unflatten(only)), "Jᵀu")
+            for leaf, input_path, given in zip(JTu, xdef.paths, xs, strict=True):
+                _same_spec(f"{where}∂{path}/∂{input_path}: Jᵀu", leaf, ArraySpec.of(given))
+            pulled.append(JTu)
+        for i, path in enumerate(xdef.paths):
+            v = self.random(ArraySpec.of(xs[i]))
+            tangent = xdef.unflatten([v if j == i else np.zeros_like(leaf) for j, leaf in enumerate(xs)])
+            names = [f"{where}∂{output_path}/∂{path}" for output_path in ydef.paths]
+            Jv = None
+            if "fwd" in self.modes:
+                Jv, _ = _tree.flatten(lin.Jv(tangent), "Jv")
+                for name, leaf, given in zip(names, Jv, ys, strict=True):
+                    _same_spec(f"{name}: Jv", leaf, ArraySpec.of(given))
+            estimates = self.differences(f, xs, xdef, i, v)
+            if Jv is None:  # reverse alone is held against ⟨u, (f(x + hv) − f(x − hv)) / 2h⟩
+                got = [np.asarray(_inner([(JTu[i], v)])) for JTu in pulled]
+                wanted = ([np.asarray(_inner([(a, b)])) for a, b in zip(u, e, strict=True)] for e in estimates)
+                self.close(names, "⟨Jᵀu, v⟩", got, wanted, ys)
+                continue
+            adjoint_error = None
+            for k, JTu in enumerate(pulled):
+                try:
+                    _adjoint(names[k], [(u[k], Jv[k])], [(JTu[i], v)])
+                except AssertionError as error:
+                    adjoint_error = error
+                    break
+            self.close(names, "Jv", Jv, estimates, ys)
+            if adjoint_error is not None:
+                raise AssertionError(f"{adjoint_error}; Jv agrees with central differences, so Jᵀu is wrong")
+
+    def differences(
+        self, f: Callable[[Any], Any], xs: list[Any], xdef: _tree.TreeDef, i: int, v: Any
+    ) -> Iterator[list[Any]]:
+        """(4 D(h/2) − D(h)) / 3 with D(h) = (f(x + hv) − f(x − hv)) / 2h, per output leaf, for each step h."""
+
+        def moved(h: float) -> list[Any]:
+            step = xs[i] + (h * v).astype(v.dtype)
+            y = f(xdef.unflatten([step if j == i else leaf for j, leaf in enumerate(xs)]))
+            return [_host(leaf).astype(_wide(leaf)) for leaf in _tree.flatten(y, "f(x)")[0]]
+
+        def central(h: float) -> list[Any]:
+            return [(p - m) / (2 * h) for p, m in zip(moved(h), moved(-h), strict=True)]
+
+        for h in self.steps or _STEPS[_precision(xs)]:
+            with np.errstate(all="ignore"):  # a large step may leave the domain of f; a smaller one follows
+                yield [(4 * fine - coarse) / 3 for coarse, fine in zip(central(h), central(h / 2), strict=True)]
+
+    def close(
+        self, names: list[str], what: str, got: list[Any], estimates: Iterator[list[Any]], ys: list[Any]
+    ) -> None:
+        """Every element of `got` agrees with one of the estimates."""
+        size = _precision([*got, *ys])
+        rtol = _RTOL[size] if self.rtol is None else self.rtol
+        wanted = [_host(J).astype(_wide(J)) for J in got]
+        best = [np.full(J.shape, np.inf) for J in wanted]
+        for estimate in estimates:
+            for k, (J, D, y) in enumerate(zip(wanted, estimate, ys, strict=True)):
+                scale = max(_largest(J), _largest(_host(y)), 1e-300)
+                noise = (1e-10 if size == 8 else 1e-5) * scale  # rounding of f, divided by the step
+                with np.errstate(invalid="ignore"):
+                    error = np.where(np.isnan(D), np.inf, np.abs(J - D)) / (rtol * np.abs(D) + noise)
+                best[k] = np.minimum(best[k], np.where(np.isnan(error), np.inf, error))
+            if all((e <= 1).all() for e in best):
+                return
+        for name, J, D, e in zip(names, wanted, estimate, best, strict=True):
+            if not (e <= 1).all():
+                at = np.unravel_index(np.argmax(e), e.shape)
+                raise AssertionError(
+                    f"{name}: {what}{list(map(int, at))} = {J[at]}, but central differences give {D[at]} "
+                    f"({int((e > 1).sum())} of {e.size} elements differ, rtol = {rtol:g})"
+                )
+
+    # -- random trees ----------------------------------------------------------------------------------
+
+    def random(self, spec: ArraySpec) -> Any:
+        a = self.rng.standard_normal(spec.shape)
+        if spec.dtype.kind == "c":
+            a = a + 1j * self.rng.standard_normal(spec.shape)
+        a = np.asarray(a).astype(spec.dtype)
+        if self.on_device is None:
+            return a
+        copy = np.empty_like(self.on_device, shape=spec.shape, dtype=spec.dtype)
+        copy[...] = a
+        return copy
+
+    def random_like(self, tree: Any) -> Any:
+        arrays, treedef = _tree.flatten(tree, "x")
+        return treedef.unflatten([self.random(ArraySpec.of(leaf)) for leaf in arrays])
+
+
+def _host(a: Any) -> Any:
+    return a.get() if hasattr(a, "get") else np.asarray(a)
+
+
+def _wide(a: Any) -> Any:
+    return complex if _tree.dtype_of(a).kind == "c" else float
+
+
+def _precision(arrays: Sequence[Any]) -> int:
+    """4 where any array is single precision, else 8 (bytes of the real type)."""
+    sizes = [d.itemsize // (2 if d.kind == "c" else 1) for d in map(_tree.dtype_of, arrays) if d.kind in "fc"]
+    return 4 if min(sizes, default=8) < 8 else 8
+
+
+def _largest(a: Any) -> float:
+    a = np.abs(a[np.isfinite(a)])
+    return float(a.max()) if a.size else 0.0
+
+
+def _inner(pairs: Sequence[tuple[Any, Any]]) -> float:
+    """Σ Re⟨a, b⟩ in double precision."""
+    return float(sum(np.vdot(_host(a).astype(_wide(a)), _host(b).astype(_wide(b))).real for a, b in pairs))
+
+
+def _norm(a: Any) -> float:
+    return float(np.linalg.norm(_host(a).astype(_wide(a)).ravel()))
+
+
+def _same_spec(name: str, a: Any, spec: ArraySpec) -> None:
+    if np.shape(a) != spec.shape:
+        raise AssertionError(f"{name} has shape {np.shape(a)}, must have {spec.shape}")
+    if _tree.dtype_of(a) != spec.dtype:
+        raise AssertionError(f"{name} has dtype {_tree.dtype_of(a)}, must have {spec.dtype}")
+
+
+def _adjoint(name: str, forward: Sequence[tuple[Any, Any]], backward: Sequence[tuple[Any, Any]]) -> None:
+    """⟨u, Jv⟩ = Re⟨Jᵀu, v⟩, relative to |u||Jv| + |Jᵀu||v|."""
+    left, right = _inner(forward), _inner(backward)
+    scale = sum(_norm(a) * _norm(b) for a, b in (*forward, *backward))
+    tolerance = _ADJOINT[_precision([a for pair in (*forward, *backward) for a in pair])]
+    if not abs(left - right) <= tolerance * scale:  # also true of nan
+        raise AssertionError(f"{name}: push and pull are not adjoint, ⟨u, Jv⟩ = {left!r}, ⟨Jᵀu, v⟩ = {right!r}")

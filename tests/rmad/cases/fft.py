@@ -1,0 +1,7 @@
+"""Rows of the table: fft."""
+
+from __future__ import annotations
+
+from cases import Case
+
+CASES: list[Case] = []

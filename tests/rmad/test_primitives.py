@@ -1,0 +1,251 @@
+"""Every row of the table of primitives through every check; and every handler has a row."""
+
+from __future__ import annotations
+
+import cases
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import mutually_broadcastable_shapes
+
+import rmad
+import rmad.primitives.special
+from rmad import traced, tree
+
+TABLE = cases.table()
+rows = pytest.mark.parametrize("case", [case for _, case in TABLE], ids=[name for name, _ in TABLE])
+
+FIXED_SHAPES = {1: [[()], [(0,)], [(1, 3)]], 2: [[(), ()], [(0,), (1,)], [(3, 1), (1, 2)], [(2,), (3, 2)]]}
+
+
+def shapes_of(case, max_side=3):
+    """Strategy: broadcastable shapes for the free arguments of a row, 0-d and empty among them."""
+    n = case.any_shapes
+    if not n:
+        return st.just([])
+    return mutually_broadcastable_shapes(num_shapes=n, max_dims=3, min_side=0, max_side=max_side).map(
+        lambda s: list(s.input_shapes)
+    )
+
+
+def fixed_shapes(case):
+    """One set of shapes for the checks that need no variety."""
+    return [(3, 1), (1, 2), (2,), ()][: case.any_shapes]
+
+
+def edge_shapes(case):
+    """0-d, empty and stretched: always tried, whatever hypothesis draws."""
+    n = case.any_shapes
+    return FIXED_SHAPES.get(n, [[()] * n, [(0,)] * n, [(3, 1), *[(1, 2)] * (n - 1)]]) if n else []
+
+
+def variants(case):
+    return (False, True) if case.complex else (False,)
+
+
+def random_like(t, rng):
+    return tree.map_leaves(lambda a: draw(a, rng), t)
+
+
+def draw(a, rng):
+    a = np.asarray(a)
+    noise = rng.standard_normal(a.shape)
+    return (noise + 1j * rng.standard_normal(a.shape) if a.dtype.kind == "c" else noise).astype(
+        a.dtype if a.dtype.kind in "fc" else float
+    )
+
+
+def assert_same(a, b, what, rtol=1e-12):
+    """Two trees with the same leaves: shape, then dtype, then value relative to the largest element."""
+    a, b = tree.leaves(a, what), tree.leaves(b, what)
+    assert len(a) == len(b), what
+    for (path, p), (_, q) in zip(a, b, strict=True):
+        p, q = np.asarray(p), np.asarray(q)
+        assert p.shape == q.shape, f"{path}: {p.shape} != {q.shape}"
+        assert p.dtype == q.dtype, f"{path}: {p.dtype} != {q.dtype}"
+        scale = np.max(np.abs(q[np.isfinite(q)]), initial=0) if q.dtype.kind in "fc" else 0
+        np.testing.assert_allclose(p, q, rtol=rtol, atol=rtol * float(scale), err_msg=path)
+
+
+def check(case, xs):
+    kept = [x.copy() for x in xs]
+    rmad.check_grads(lambda xs: case.f(*xs), xs, order=case.order, modes=case.modes, rtol=case.rtol)
+    for x, before in zip(xs, kept, strict=True):
+        np.testing.assert_array_equal(x, before, err_msg="an input was written into", strict=True)
+
+
+# -- the rows ------------------------------------------------------------------------------------------
+
+
+@rows
+@given(data=st.data())
+def test_derivatives(case, data):
+    """Shapes and dtypes, adjoint identity to 1e-12, central differences, second order."""
+    seed, as_complex = data.draw(st.integers(0, 99)), data.draw(st.sampled_from(variants(case)))
+    check(case, case.arrays(seed, data.draw(shapes_of(case)), as_complex))
+
+
+@rows
+def test_edge_shapes(case):
+    """The same on 0-d, empty and stretched inputs; on fixed shapes for the complex variant."""
+    for shapes in edge_shapes(case):
+        check(case, case.arrays(1, shapes))
+    if case.complex:
+        check(case, case.arrays(2, fixed_shapes(case), as_complex=True))
+
+
+@rows
+def test_value_and_transforms(case):
+    """The value is NumPy's own; jvp, vjp and the compiled linearization agree; v and u are not written into."""
+    f = lambda xs: case.f(*xs)  # noqa: E731
+    for as_complex in variants(case):
+        rng = np.random.default_rng(3)
+        xs = case.arrays(4, fixed_shapes(case), as_complex)
+        plain = f(xs)
+        y, lin = rmad.linearize(f, xs)
+        assert_same(y, plain, "y")
+        v, u = random_like(xs, rng), random_like(plain, rng)
+        kept = tree.map_leaves(np.copy, (xs, u, v))
+        if "fwd" in case.modes:
+            y, Jv = rmad.jvp(f, xs, v)
+            assert_same(y, plain, "y")
+            assert_same(lin.Jv(v), Jv, "Jv")
+            assert_same(lin.Jv(v), Jv, "Jv again")
+        if "rev" in case.modes:
+            y, pull = rmad.vjp(f, xs)
+            assert_same(y, plain, "y")
+            JTu = pull(u)
+            assert_same(lin.JTu(u), JTu, "JTu")
+            assert_same(lin.JTu(u), JTu, "JTu again")
+        assert_same((xs, u, v), kept, "inputs", rtol=0)
+
+
+def fortran(x):
+    return np.asfortranarray(x)
+
+
+def strided(x):
+    """A view of every second element of an array twice as large."""
+    big = np.zeros([2 * n for n in x.shape], x.dtype)
+    view = big[tuple(slice(None, None, 2) for _ in x.shape)]
+    view[...] = x
+    return view
+
+
+def backwards(x):
+    """The same values with negative strides."""
+    every = (slice(None, None, -1),) * x.ndim
+    return np.ascontiguousarray(x[every])[every]
+
+
+def read_only(x):
+    x = x.copy()
+    x.flags.writeable = False
+    return x
+
+
+@rows
+def test_layouts(case):
+    """Fortran order, strides, negative strides and read-only inputs change nothing; nor do those of u and v."""
+    if not case.layouts:
+        return
+    f = lambda xs: case.f(*xs)  # noqa: E731
+    rng = np.random.default_rng(5)
+    xs = case.arrays(6, fixed_shapes(case))
+    y, lin = rmad.linearize(f, xs)
+    v, u = random_like(xs, rng), random_like(y, rng)
+    wanted = y, lin.Jv(v) if "fwd" in case.modes else None, lin.JTu(u) if "rev" in case.modes else None
+    for layout in (fortran, strided, backwards, read_only):
+        y, lin = rmad.linearize(f, tuple(layout(x) for x in xs))
+        Jv = lin.Jv(tree.map_leaves(layout, v)) if "fwd" in case.modes else None
+        JTu = lin.JTu(tree.map_leaves(layout, u)) if "rev" in case.modes else None
+        assert_same((y, Jv, JTu), wanted, layout.__name__)
+
+
+@rows
+def test_float32(case):
+    """Single precision in, single precision out: the value as NumPy gives it, Jv like it, JTu like x."""
+    if not case.float32:
+        return
+    f = lambda xs: case.f(*xs)  # noqa: E731
+    for as_complex in variants(case):
+        rng = np.random.default_rng(7)
+        xs = tuple(
+            x.astype(np.complex64 if x.dtype.kind == "c" else np.float32)
+            for x in case.arrays(8, fixed_shapes(case), as_complex)
+        )
+        plain = f(xs)
+        y, lin = rmad.linearize(f, xs)
+        assert_same(y, plain, "y", rtol=1e-5)
+        v, u = random_like(xs, rng), random_like(plain, rng)
+        if "fwd" in case.modes:
+            assert_specs(lin.Jv(v), plain, "Jv")
+            assert_specs(rmad.jvp(f, xs, v)[1], plain, "Jv in one sweep")
+        if "rev" in case.modes:
+            assert_specs(lin.JTu(u), xs, "JTu")
+            assert_specs(rmad.vjp(f, xs)[1](u), xs, "JTu in one sweep")
+
+
+def assert_specs(t, like, what):
+    """Shapes and dtypes of two trees agree, where `like` holds floats."""
+    for (path, a), (_, b) in zip(tree.leaves(t, what), tree.leaves(like, what), strict=True):
+        assert np.shape(a) == np.shape(b), path
+        if tree.is_differentiable(b):
+            assert tree.dtype_of(a) == tree.dtype_of(b), path
+
+
+# -- completeness --------------------------------------------------------------------------------------
+
+
+def name_of(key):
+    if isinstance(key, tuple):
+        return ".".join(map(name_of, key))
+    if isinstance(key, str):
+        return key
+    return f"{getattr(key, '__module__', None) or 'numpy'}.{getattr(key, '__name__', key)}"
+
+
+def exercised(case, monkeypatch):
+    """The keys of HANDLERS that are looked up while the row runs, and the primitives on its tape."""
+    used = set()
+    for key in [key for key in traced.HANDLERS if isinstance(key, str)]:  # getitem, astype: called by name
+        handler = traced.HANDLERS[key]
+        monkeypatch.setitem(traced.HANDLERS, key, lambda *a, _k=key, _h=handler, **kw: used.add(_k) or _h(*a, **kw))
+    lookup = traced._lookup
+    monkeypatch.setattr(traced, "_lookup", lambda key, what: used.add(key) or lookup(key, what))
+    _, lin = rmad.linearize(lambda xs: case.f(*xs), case.arrays(9, fixed_shapes(case)))
+    primitives = {id(node.primitive) for node in lin._record.tape.nodes}
+    monkeypatch.undo()
+    return used | {key for key, handler in traced.HANDLERS.items() if id(handler) in primitives}
+
+
+def is_private(key):
+    """A function of rmad's own that composite handlers call: covered by any row that puts it on a tape."""
+    return isinstance(key, str) or (getattr(key, "__module__", None) or "").startswith("rmad")
+
+
+CHECKED_ELSEWHERE = {"checkpoint": "test_transforms.py"}  # primitives of the transforms, not of an array function
+
+
+def test_every_handler_has_a_row(monkeypatch):
+    """A registered primitive without a row fails; so does a row that claims what it does not exercise."""
+    if cases.CHOSEN != cases.FILES:
+        pytest.skip("RMAD_CASES chooses some of the files")
+    covered, idle = set(), []
+    for name, case in TABLE:
+        used = exercised(case, monkeypatch)
+        covered |= {key for key in used if is_private(key)}
+        covered |= set(case.covers)
+        idle += [f"{name} covers {name_of(key)}" for key in case.covers if key not in used]
+    ours = {k: h for k, h in traced.HANDLERS.items() if getattr(k, "__module__", None) != __name__}
+    missing = sorted(
+        name_of(key)
+        for key, handler in ours.items()
+        if key not in covered
+        and not getattr(handler, "constant", False)
+        and getattr(handler, "name", None) not in CHECKED_ELSEWHERE
+        and not (getattr(key, "__module__", None) or "").startswith(("test_", "tests."))
+    )
+    assert not idle, "rows that never reach what they claim to cover:\n" + "\n".join(idle)
+    assert not missing, "no row in tests/rmad/cases for:\n" + "\n".join(missing)
