@@ -330,4 +330,5 @@ def constant(f: Callable[..., Any]) -> Callable[..., Any]:
         return f(*stop(list(args)), **stop(kwargs))
 
     apply.__name__ = getattr(f, "__name__", repr(f))
+    apply.constant = True  # type: ignore[attr-defined]
     return register(f, apply)
