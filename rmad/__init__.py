@@ -18,3 +18,12 @@ from rmad.transforms import (
     vjp,
 )
 from rmad.tree import ravel
+
+
+def __getattr__(name: str) -> object:
+    """The operators need scipy.sparse.linalg, which takes longer to import than everything else."""
+    if name in {"GGNOperator", "HessianOperator", "JacobianOperator"}:
+        from rmad import operators
+
+        return getattr(operators, name)
+    raise AttributeError(f"module 'rmad' has no attribute {name!r}")

@@ -61,18 +61,12 @@ class Record:
     def push(self, v: Any) -> Any:
         """Jv by one sweep over the tape as recorded."""
         tangents = self.x.match(v, "v")
-        result = _fresh(push(self.tape, tangents, self.outputs), tangents)
-        return self.out.unflatten([_or_zeros(r, s, d) for r, s, d in zip(result, *self._out_specs(), strict=True)], _zero)
+        return _filled(self.out, _fresh(push(self.tape, tangents, self.outputs), tangents))
 
     def pull(self, u: Any) -> Any:
         """Jᵀu by one sweep over the tape as recorded."""
         cotangents = self.out.match(u, "u")
-        result = _fresh(pull(self.tape, cotangents, self.outputs, self.n_inputs), cotangents)
-        specs = self.x.shapes, self.x.dtypes
-        return self.x.unflatten([_or_zeros(r, s, d) for r, s, d in zip(result, *specs, strict=True)], _zero)
-
-    def _out_specs(self) -> tuple[list[Any], list[Any]]:
-        return self.out.shapes, self.out.dtypes
+        return _filled(self.x, _fresh(pull(self.tape, cotangents, self.outputs, self.n_inputs), cotangents))
 
 
 def _output_leaves(out: Any) -> tuple[list[Any], _tree.TreeDef]:
@@ -82,13 +76,11 @@ def _output_leaves(out: Any) -> tuple[list[Any], _tree.TreeDef]:
         raise TypeError(f"f must return a tree of arrays: {error}") from None
 
 
-def _zero(constant: Any) -> Any:
-    """What stands for the tangent of an integer leaf: zeros of its shape."""
-    return np.zeros(np.shape(constant))
-
-
-def _or_zeros(array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-    return np.zeros(shape, dtype) if array is None else array
+def _filled(treedef: _tree.TreeDef, results: Sequence[Any]) -> Any:
+    """The tree of results, with zeros for what is None and for integer leaves."""
+    specs = zip(results, treedef.shapes, treedef.dtypes, strict=True)
+    arrays = [np.zeros(shape, dtype) if r is None else r for r, shape, dtype in specs]
+    return treedef.unflatten(arrays, lambda leaf: np.zeros(np.shape(leaf)))
 
 
 def _fresh(results: list[Any], given: Sequence[Any]) -> list[Any]:
@@ -121,7 +113,7 @@ class Linearization:
         if record.tape.nested or any(isinstance(t, Traced) for t in tangents):
             return record.push(v)
         with self._lock:
-            return record.out.unflatten(self.plan.Jv(tangents), _zero)
+            return _filled(record.out, self.plan.Jv(tangents))
 
     def JTu(self, u: Any) -> Any:
         record = self._record
@@ -129,7 +121,7 @@ class Linearization:
         if record.tape.nested or any(isinstance(t, Traced) for t in cotangents):
             return record.pull(u)
         with self._lock:
-            return record.x.unflatten(self.plan.JTu(cotangents), _zero)
+            return _filled(record.x, self.plan.JTu(cotangents))
 
     @property
     def plan(self) -> Plan:
