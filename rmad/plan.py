@@ -455,7 +455,7 @@ def _is_copy(block: Block) -> bool:
 
 def _is_bias(block: Block) -> bool:
     """b in y = … + b: of shape (o,) or (1, …, o), added along the last axis."""
-    if not (isinstance(block, Diagonal) and block.d is _ONE and _simple(block)):
+    if not (isinstance(block, Diagonal) and block.d is _ONE and _simple(block) and block.y.size):
         return False
     return block.y.ndim >= 2 and block.x.size == block.x.shape[-1:][0] == block.y.shape[-1] if block.x.ndim else False
 
@@ -467,7 +467,7 @@ def _is_matmul(block: Block, argnum: int) -> bool:
     A, B = block.args
     real = block.y.dtype.kind == "f" and A.dtype == B.dtype == block.y.dtype
     flat = argnum == 0 or A.ndim == 2 or A.flags.c_contiguous
-    return real and B.ndim == 2 and A.ndim >= 2 and flat
+    return real and B.ndim == 2 and A.ndim >= 2 and flat and A.size and B.size
 
 
 def _is_right_factor(block: Block) -> bool:
