@@ -106,7 +106,7 @@ class _Check:
         u = [self.random(ArraySpec.of(leaf)) for leaf in ys]
         for k, path in enumerate(ydef.paths if "rev" in self.modes else []):
             only = [w if j == k else np.zeros_like(w) for j, w in enumerate(u)]
-            JTu, _ = _tree.flatten(lin.JTu(ydef.unflatten(only)), "Jᵀu")
+            JTu = _varying(lin.JTu(ydef.unflatten(only)), xdef)
             for leaf, input_path, given in zip(JTu, xdef.paths, xs, strict=True):
                 _same_spec(f"{where}∂{path}/∂{input_path}: Jᵀu", leaf, ArraySpec.of(given))
             pulled.append(JTu)
@@ -116,7 +116,7 @@ class _Check:
             names = [f"{where}∂{output_path}/∂{path}" for output_path in ydef.paths]
             Jv = None
             if "fwd" in self.modes:
-                Jv, _ = _tree.flatten(lin.Jv(tangent), "Jv")
+                Jv = _varying(lin.Jv(tangent), ydef)
                 for name, leaf, given in zip(names, Jv, ys, strict=True):
                     _same_spec(f"{name}: Jv", leaf, ArraySpec.of(given))
             estimates = self.differences(f, xs, xdef, i, v)
@@ -194,6 +194,12 @@ class _Check:
     def random_like(self, tree: Any) -> Any:
         arrays, treedef = _tree.flatten(tree, "x")
         return treedef.unflatten([self.random(ArraySpec.of(leaf)) for leaf in arrays])
+
+
+def _varying(tree: Any, treedef: _tree.TreeDef) -> list[Any]:
+    """The leaves of a derivative that belong to differentiable leaves, shapes unchecked."""
+    every = [leaf for _, leaf in _tree.leaves(tree)]
+    return [leaf for leaf, k in zip(every, treedef._where, strict=True) if k is not None]
 
 
 def _host(a: Any) -> Any:
