@@ -1,0 +1,124 @@
+"""A batch is a list of shards, and a product is a sum over shards: in turn, or on threads.
+
+f is a mean over cases and the model works case by case, so value, gradient and curvature products are sums
+over slices of the batch, each with a tape of its own. NumPy's elementwise passes run on one core; shards
+on threads, each with a single-threaded BLAS, use all of them. The split depends on shapes only and every sum is
+taken in the order of the shards, so results are the same from run to run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from typing import Any, TypeVar
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+__all__ = ["Crew", "cases", "cores", "slices", "take"]
+
+R = TypeVar("R")
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    """One for the process: finding the BLAS libraries takes longer than a small product."""
+    return ThreadpoolController()
+
+
+@cache
+def _executor(process: int, threads: int) -> ThreadPoolExecutor:
+    """Threads are kept between products; a forked process (another id) gets its own."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="rmad-shard")
+
+
+class Crew:
+    """A fixed number of threads that work through a list of tasks, the caller's thread among them.
+
+    Task k goes to thread k mod n, always. While they work, BLAS uses one thread. An exception in any task, or
+    Ctrl-C, waits until no thread is at work any more, and is raised then; the first task's exception wins.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+
+    def run(self, task: Callable[[int], R], n: int) -> list[R]:
+        """[task(0), …, task(n-1)], each task on its thread."""
+        threads = min(self.threads, n)
+        if threads <= 1:
+            return [task(k) for k in range(n)]
+
+        def lane(first: int) -> list[R]:
+            return [task(k) for k in range(first, n, threads)]
+
+        with self.single_threaded_blas():
+            executor = _executor(os.getpid(), threads - 1)
+            others: list[Future[list[R]]] = [executor.submit(lane, first) for first in range(1, threads)]
+            try:
+                lanes = [lane(0)]
+            except BaseException:
+                _wait_for_all(others)
+                raise
+            _wait_for_all(others)
+            lanes += [future.result() for future in others]
+        return [lanes[k % threads][k // threads] for k in range(n)]
+
+    def single_threaded_blas(self) -> AbstractContextManager[Any]:
+        return _controller().limit(limits=1, user_api="blas") if self.threads > 1 else nullcontext()
+
+
+def _wait_for_all(futures: Sequence[Future[Any]]) -> None:
+    """Returns when no task is running, also under repeated Ctrl-C: a thread must not outlive its buffers' owner."""
+    interrupted = None
+    while not all(future.done() for future in futures):
+        try:
+            wait(futures)
+        except KeyboardInterrupt as error:
+            interrupted = error
+    if interrupted is not None:
+        raise interrupted
+
+
+def cases(*batch: Any) -> int | None:
+    """The number of cases: the common length of all arrays of the batch; None where it has none or they differ."""
+    lengths = {len(a) if np.ndim(a) else 0 for a in _arrays(batch)}
+    return lengths.pop() if len(lengths) == 1 else None
+
+
+def _arrays(tree: Any) -> list[Any]:
+    if tree is None:
+        return []
+    if isinstance(tree, tuple | list):
+        return [a for sub in tree for a in _arrays(sub)]
+    if isinstance(tree, dict):
+        return [a for sub in tree.values() for a in _arrays(sub)]
+    return [tree]
+
+
+def take(tree: Any, part: slice) -> Any:
+    """The cases of a slice, from every array of a tree."""
+    if tree is None:
+        return None
+    if isinstance(tree, tuple | list):
+        subs = [take(sub, part) for sub in tree]
+        return type(tree)(*subs) if hasattr(tree, "_fields") else type(tree)(subs)
+    if isinstance(tree, dict):
+        return {key: take(sub, part) for key, sub in tree.items()}
+    return tree[part]
+
+
+def slices(n: int, parts: int) -> list[slice]:
+    """n cases in `parts` slices of nearly equal length, the longer ones first."""
+    size, longer = divmod(n, parts)
+    bounds = [0]
+    for k in range(parts):
+        bounds.append(bounds[-1] + size + (k < longer))
+    return [slice(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
