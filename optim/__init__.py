@@ -1,1 +1,24 @@
-"""Optimizers."""
+"""Optimizers that live on Jv and Jᵀu: every one is Method(model, loss, **hyper) with .step(x, t).
+
+A model is a tree of arrays that can be called; a loss is an object with value, gradient and hessian_product, or a
+callable (z, t) → scalar. See `optim.Objective`.
+"""
+
+from optim.adam import Adam
+from optim.base import NumericalWarning, StepInfo, TrainingDiverged
+from optim.function import Function
+from optim.hessian_free import HessianFree
+from optim.objective import Objective, Quadratic
+from optim.sgd import SGD
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "Function",
+    "HessianFree",
+    "NumericalWarning",
+    "Objective",
+    "Quadratic",
+    "StepInfo",
+    "TrainingDiverged",
+]

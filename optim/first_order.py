@@ -1,0 +1,42 @@
+"""The step that SGD and Adam share."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from optim.base import Optimizer, StepInfo, above, not_finite
+from optim.vectors import dot, is_finite
+
+__all__ = ["FirstOrder"]
+
+
+class FirstOrder(Optimizer):
+    """θ ← θ − lr · direction(∇f). Subclasses give the direction in `_update`."""
+
+    def __init__(self, model: Any, loss: Any, *, lr: float, l2: float) -> None:
+        super().__init__(model, loss, l2=l2)
+        self.lr = above("lr", lr, 0.0)
+
+    def _update(self, flat: Any, gradient: Any) -> None:
+        """Moves the parameters, given as a fresh vector, in place, and the method's own state."""
+        raise NotImplementedError(f"{type(self).__name__} has no _update(flat, gradient)")
+
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # found and reported as a rejected step
+    def step(self, x: Any, t: Any) -> StepInfo:
+        """One update on the batch (x, t). Skipped where the loss, the gradient or the result is not finite."""
+        loss, gradient = self.objective.value_and_gradient(x, t)
+        squared_norm = dot(gradient, gradient)
+        norm = math.sqrt(squared_norm) if squared_norm >= 0 else math.nan
+        reason = not_finite(loss, gradient, squared_norm)
+        record: dict[str, Any] = {"loss": loss, "gradient_norm": norm}
+        if reason:
+            return self._reject(reason, record)
+        flat = self.objective.flat()
+        self._update(flat, gradient)
+        if not is_finite(flat):
+            return self._reject("non-finite parameters after the update", record)
+        self._accept(flat)
+        return StepInfo(**record, step_size=self.lr)
