@@ -168,10 +168,10 @@ class TreeDef:
                 raise ValueError(
                     f"{path} has shape {np.shape(leaf)}, but {self.paths[k]} has shape {self.shapes[k]}"
                 )
-            if getattr(leaf, "dtype", None) != dtype:
+            if not hasattr(leaf, "dtype") or leaf.dtype != dtype:
                 if dtype_of(leaf).kind == "c" and dtype.kind != "c":
                     raise TypeError(f"{path} is complex, but {self.paths[k]} is {dtype}")
-                kept[k] = leaf.astype(dtype) if hasattr(leaf, "astype") else np.asarray(leaf, dtype)
+                kept[k] = leaf.astype(dtype) if hasattr(leaf, "astype") else np.asarray(leaf, dtype)[()]
         return kept
 
 
@@ -209,6 +209,13 @@ def split(flat: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
     return views
 
 
+def _cast(a: Any, dtype: np.dtype[Any]) -> Any:
+    """a in this dtype: its real part, where that is real."""
+    if a.dtype == dtype:
+        return a
+    return (np.real(a) if a.dtype.kind == "c" and dtype.kind != "c" else a).astype(dtype)
+
+
 def ravel(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
     """flat, unravel: the differentiable leaves as one vector, and the way back.
 
@@ -226,8 +233,6 @@ def ravel(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
         if np.shape(vector) != (total,):
             raise ValueError(f"unravel: expected a vector of shape ({total},), got {np.shape(vector)}")
         views = split(vector, treedef.shapes)
-        return treedef.unflatten(
-            [v if v.dtype == d else v.astype(d) for v, d in zip(views, treedef.dtypes, strict=True)]
-        )
+        return treedef.unflatten([_cast(v, d) for v, d in zip(views, treedef.dtypes, strict=True)])
 
     return flat, unravel

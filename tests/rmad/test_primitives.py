@@ -268,7 +268,8 @@ COVERAGE = {
 
         reshape ravel transpose matrix_transpose permute_dims swapaxes moveaxis rollaxis squeeze expand_dims
         broadcast_to broadcast_arrays atleast_1d atleast_2d atleast_3d concatenate stack hstack vstack dstack
-        column_stack block append split array_split hsplit vsplit dsplit tile repeat roll rot90 flip fliplr flipud pad diag diagonal triu tril
+        column_stack block append
+        split array_split hsplit vsplit dsplit tile repeat roll rot90 flip fliplr flipud pad diag diagonal triu tril
         full linspace sort partition take take_along_axis choose select compress insert delete resize
         meshgrid unstack argsort argmax
     """,
