@@ -55,6 +55,11 @@ def as_array(x: Any) -> Any:
     return x if hasattr(x, "dtype") else np.asarray(x)[()]
 
 
+def _no_wider(d: Any, dtype: np.dtype[Any]) -> Any:
+    """d in a dtype that does not promote `dtype`: a Python number in a rule must not make float64 of float32."""
+    return d if np.result_type(d.dtype, dtype) == dtype else d.astype(dtype)
+
+
 class Block:
     """∂y/∂x for one argument x of one node: a linear map with its adjoint.
 
@@ -222,12 +227,13 @@ class Elementwise(Primitive):
 
     def blocks(self, argnums: Sequence[int], y: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         spec = ArraySpec.of(y)
-        blocks = []
+        args = [np.asarray(a) if isinstance(a, list | tuple) else a for a in args]
+        blocks: list[Block] = []
         for k in argnums:
             d = self.derivatives[k] if k < len(self.derivatives) else None
             if d is None:
                 raise self._missing(k)
-            d = as_array(d(y, *args, **kwargs)) if callable(d) else d
+            d = _no_wider(as_array(d(y, *args, **kwargs)), spec.dtype) if callable(d) else d
             blocks.append(Diagonal(self, k, ArraySpec.of(args[k]), spec, d))
         return blocks
 

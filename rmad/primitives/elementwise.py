@@ -1,9 +1,28 @@
-"""NumPy's elementwise functions: y = f(x), one derivative per argument as a function of (y, x)."""
+"""NumPy's elementwise functions: y = f(x), one derivative per argument as a function of (y, x).
+
+Where a function has no derivative at a point, the rule takes one: maximum and its kind split ties evenly; abs, hypot
+and arctan2 have derivative zero at the origin; power(x, 0) has derivative zero everywhere; functions that are
+constant between jumps have derivative zero. An infinite slope (sqrt at 0) is infinite, with NumPy's warning.
+"""
 
 import numpy as np
 
-from rmad.rules import constant, elementwise, linear
-from rmad.traced import register
+from rmad.rules import constant, elementwise, linear, primitive
+from rmad.traced import Traced, implements, register, stop
+
+LN2, LN10 = float(np.log(2)), float(np.log(10))  # Python floats never promote
+
+
+def _is_complex(x):
+    return np.result_type(stop(x)).kind == "c"
+
+
+def _like(mask, y):
+    """A mask as zeros and ones of the dtype of y."""
+    return mask.astype(y.dtype)
+
+
+# -- arithmetic ------------------------------------------------------------------------------------------
 
 add = elementwise(np.add, 1, 1)
 subtract = elementwise(np.subtract, 1, -1)
@@ -11,14 +30,66 @@ negative = elementwise(np.negative, -1)
 positive = elementwise(np.positive, 1)
 multiply = elementwise(np.multiply, lambda y, a, b: b, lambda y, a, b: a)
 divide = elementwise(np.divide, lambda y, a, b: 1 / b, lambda y, a, b: -y / b)
+reciprocal = elementwise(np.reciprocal, lambda y, x: -y * y)
+square = elementwise(np.square, lambda y, x: 2 * x)
+sqrt = elementwise(np.sqrt, lambda y, x: 0.5 / y)
+cbrt = elementwise(np.cbrt, lambda y, x: 1 / (3 * y * y))
+remainder = elementwise(np.remainder, 1, lambda y, a, b: -np.floor_divide(a, b))
+fmod = elementwise(np.fmod, 1, lambda y, a, b: -np.rint((a - y) / b))
+ldexp = elementwise(np.ldexp, lambda y, x, e: np.ldexp(y.dtype.type(1), e))
+register(np.divmod, lambda a, b: (np.floor_divide(a, b), np.remainder(a, b)))
+
+
+@implements(np.modf)
+def modf(x):
+    whole = np.trunc(x)
+    return x - whole, whole
+
+
+@implements(np.frexp)
+def frexp(x):
+    _, e = np.frexp(stop(x))
+    return np.ldexp(x, -e), e
+
+
+def _power_x(y, x, p):
+    """p x^(p - 1), which is 0 at x = p = 0."""
+    if not hasattr(p, "dtype"):
+        return p * x ** (p - 1 if p else 1)
+    return p * x ** np.where((x == 0) & (p == 0), 1, p - 1)
+
+
+def _power_p(y, x, p):
+    """y log x, which is 0 at x = 0 (the limit for p > 0)."""
+    if not hasattr(x, "dtype"):
+        x = y.dtype.type(x)
+    return y * np.log(np.where(x == 0, 1, x))
+
+
+float_power = elementwise(np.float_power, _power_x, _power_p)
+_power = elementwise(np.power, _power_x, _power_p)
+_SHORT_POWERS = {1: np.positive, 2: np.square, 0.5: np.sqrt, -1: np.reciprocal}  # as `**` on an ndarray has them
+
+
+@implements(np.power)
+def power(x, p):
+    if type(p) in (int, float):
+        if p == 0:
+            return np.ones_like(x)
+        if p in _SHORT_POWERS:
+            return _SHORT_POWERS[p](x)
+    return _power(x, p)
+
+
+# -- exponentials and logarithms --------------------------------------------------------------------------
 
 exp = elementwise(np.exp, lambda y, x: y)
+exp2 = elementwise(np.exp2, lambda y, x: LN2 * y)
+expm1 = elementwise(np.expm1, lambda y, x: y + 1)
 log = elementwise(np.log, lambda y, x: 1 / x)
-sqrt = elementwise(np.sqrt, lambda y, x: 0.5 / y)
-square = elementwise(np.square, lambda y, x: 2 * x)
-sin = elementwise(np.sin, lambda y, x: np.cos(x))
-cos = elementwise(np.cos, lambda y, x: -np.sin(x))
-tanh = elementwise(np.tanh, lambda y, x: 1 - y * y)
+log2 = elementwise(np.log2, lambda y, x: 1 / (LN2 * x))
+log10 = elementwise(np.log10, lambda y, x: 1 / (LN10 * x))
+log1p = elementwise(np.log1p, lambda y, x: 1 / (1 + x))
 
 
 def _sigmoid(x):
@@ -37,8 +108,233 @@ def _sigmoid_derivative(y, x):
 
 sigmoid = elementwise(_sigmoid, _sigmoid_derivative, name="sigmoid")
 
+
+def _difference(a, b):
+    """a - b, and 0 where both are the same infinity: logaddexp(-inf, -inf) shares its derivative evenly."""
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isinf(a) & (a == b), 0, a - b)
+
+
+logaddexp = elementwise(
+    np.logaddexp, lambda y, a, b: sigmoid(_difference(a, b)), lambda y, a, b: sigmoid(_difference(b, a))
+)
+logaddexp2 = elementwise(
+    np.logaddexp2, lambda y, a, b: sigmoid(LN2 * _difference(a, b)), lambda y, a, b: sigmoid(LN2 * _difference(b, a))
+)
+
+
+@implements(np.i0)
+def i0(x):
+    from scipy import special  # importing it costs more than all of rmad
+
+    return special.i0(x)
+
+
+# -- trigonometric and hyperbolic --------------------------------------------------------------------------
+
+sin = elementwise(np.sin, lambda y, x: np.cos(x))
+cos = elementwise(np.cos, lambda y, x: -np.sin(x))
+tan = elementwise(np.tan, lambda y, x: 1 + y * y)
+sinh = elementwise(np.sinh, lambda y, x: np.cosh(x))
+cosh = elementwise(np.cosh, lambda y, x: np.sinh(x))
+tanh = elementwise(np.tanh, lambda y, x: 1 - y * y)
+arcsin = elementwise(np.arcsin, lambda y, x: 1 / np.sqrt((1 - x) * (1 + x)))
+arccos = elementwise(np.arccos, lambda y, x: -1 / np.sqrt((1 - x) * (1 + x)))
+arccosh = elementwise(np.arccosh, lambda y, x: 1 / (np.sqrt(x - 1) * np.sqrt(x + 1)))
+arctanh = elementwise(np.arctanh, lambda y, x: 1 / ((1 - x) * (1 + x)))
+
+
+def _arctan_derivative(y, x):
+    with np.errstate(over="ignore"):  # x² = inf gives the right 0
+        return 1 / (1 + x * x)
+
+
+def _arcsinh_derivative(y, x):
+    return 1 / np.sqrt(1 + x * x) if _is_complex(x) else 1 / np.hypot(1, x)
+
+
+arctan = elementwise(np.arctan, _arctan_derivative)
+arcsinh = elementwise(np.arcsinh, _arcsinh_derivative)
+
+
+def _per_length(a, h):
+    """a / h, and 0 at the origin."""
+    return a / np.where(h == 0, 1, h)
+
+
+def _per_square(a, b, c):
+    """a / (b² + c²) without overflow, and 0 at the origin."""
+    h = np.hypot(b, c)
+    return _per_length(_per_length(a, h), h)
+
+
+hypot = elementwise(np.hypot, lambda y, a, b: _per_length(a, y), lambda y, a, b: _per_length(b, y))
+arctan2 = elementwise(np.arctan2, lambda y, a, b: _per_square(b, a, b), lambda y, a, b: -_per_square(a, a, b))
+
+for _f in (np.deg2rad, np.radians):
+    elementwise(_f, lambda y, x: np.pi / 180)
+for _f in (np.rad2deg, np.degrees):
+    elementwise(_f, lambda y, x: 180 / np.pi)
+unwrap = elementwise(np.unwrap, 1)
+
+
+def _sinc(x, k):
+    """dᵏ/dxᵏ sin(πx)/(πx) = πᵏ sₖ(πx), sₖ(z) = ∫₀¹ tᵏ cos(zt + kπ/2) dt.
+
+    z sₖ = sin(z + kπ/2) - k sₖ₋₁ where z is not small (there it cancels), the series of sₖ elsewhere.
+    """
+    z = np.pi * x
+    near = np.abs(z) < k + 1
+    far = np.where(near, k + 1, z)
+    s = np.sin(far) / far
+    for j in range(1, k + 1):
+        s = (np.sin(far + j * (np.pi / 2)) - j * s) / far
+    z = np.where(near, z, 0)
+    m0 = (k + 1) // 2
+    sign = 1 - 2 * (m0 % 2)
+    term = sign * (z if k % 2 else np.ones_like(z))  # (-1)^m z^(2m - k) / (2m - k)!, from m = m0
+    total = term / (2 * m0 + 1)
+    for m in range(m0 + 1, m0 + 12 + k):
+        term = term * (z * z) * (-1 / ((2 * m - k) * (2 * m - k - 1)))
+        total = total + term / (2 * m + 1)
+    return np.pi**k * np.where(near, total, s)
+
+
+_sinc_derivative = elementwise(_sinc, lambda y, x, k: _sinc_derivative(x, k + 1), name="sinc derivative")
+sinc = elementwise(np.sinc, lambda y, x: _sinc_derivative(x, 1))
+
+
+# -- choices -----------------------------------------------------------------------------------------------
+
+
+def _share(y, mine, other):
+    """1 where y is mine, 0 where it is the other's, 1/2 where the two are equal. NaN loses in fmax and fmin."""
+    d = _like(y == mine, y)
+    d += y != other
+    d *= 0.5
+    return d
+
+
+maximum, minimum, fmax, fmin = (
+    elementwise(f, lambda y, a, b: _share(y, a, b), lambda y, a, b: _share(y, b, a))
+    for f in (np.maximum, np.minimum, np.fmax, np.fmin)
+)
+
+
+@implements(np.clip)
+def clip(a, a_min=None, a_max=None, out=None, *, min=None, max=None):
+    """minimum(maximum(a, a_min), a_max): at a bound the derivative is shared between a and the bound."""
+    lower, upper = (a_min if min is None else min), (a_max if max is None else max)
+    a = a if lower is None else np.maximum(a, lower)
+    return a if upper is None else np.minimum(a, upper)
+
+
+_where = elementwise(np.where, None, lambda y, c, a, b: _like(c, y), lambda y, c, a, b: _like(~c, y))
+
+
+@implements(np.where)
+def where(condition, *branches):
+    """The derivative of the branch not taken is multiplied by 0: it must be finite."""
+    c = stop(condition)
+    if not branches:
+        return np.where(c)
+    c = c if hasattr(c, "dtype") else np.asarray(c)[()]
+    return _where(c if c.dtype == bool else c != 0, *branches)
+
+
+_heaviside = elementwise(np.heaviside, None, lambda y, x, h: _like(x == 0, y))
+register(np.heaviside, lambda x, h: _heaviside(stop(x), h))
+
+_copysign = elementwise(np.copysign, lambda y, a, b: 2 * _like(np.signbit(a) == np.signbit(b), y) - 1)
+register(np.copysign, lambda a, b: _copysign(a, stop(b)))
+
+
+# -- real and complex ----------------------------------------------------------------------------------------
+
+fabs = elementwise(np.fabs, lambda y, x: np.sign(x))
+_real_abs = elementwise(np.absolute, lambda y, x: np.sign(x))
+_real = linear(np.real, lambda u, x: u)
+_imag = linear(np.imag, lambda u, x: -1j * u)
+_conjugate = linear(np.conjugate, lambda u, x: np.conj(u))
+_finite_or = elementwise(np.nan_to_num, lambda y, x, *rest: _like(np.isfinite(x), y))
+
+
+def _direction(x):
+    """x / |x|, and 0 at 0."""
+    r = np.absolute(x)
+    zero = r == 0
+    return x * np.where(zero, 0, 1 / np.where(zero, 1, r))
+
+
+@primitive(lambda x: np.absolute(x), name="absolute of complex")
+def _complex_abs(y, x):
+    s = _direction(x)
+    return ((lambda v: np.real(np.conj(s) * v), lambda u: s * u),)
+
+
+register(np.absolute, lambda x: _complex_abs(x) if _is_complex(x) else _real_abs(x))
+register(np.sign, lambda x: _direction(x) if _is_complex(x) else np.sign(stop(x)))
+register(np.real, lambda val: _real(val) if _is_complex(val) else val)
+register(np.imag, lambda val: _imag(val) if _is_complex(val) else np.zeros_like(val))
+register(np.conjugate, lambda x: _conjugate(x) if _is_complex(x) else x)
+
+
+@implements(np.angle)
+def angle(z, deg=False):
+    if not _is_complex(z):
+        return np.angle(stop(z), deg)
+    y = np.arctan2(np.imag(z), np.real(z))
+    return y * (180 / np.pi) if deg else y
+
+
+@implements(np.real_if_close)
+def real_if_close(a, tol=100):
+    return a if _is_complex(np.real_if_close(stop(a), tol)) else np.real(a)
+
+
+@implements(np.nan_to_num)
+def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
+    if not _is_complex(x):
+        return _finite_or(x, True, nan, posinf, neginf)
+    parts = (_finite_or(part, True, nan, posinf, neginf) for part in (np.real(x), np.imag(x)))
+    return next(parts) + 1j * next(parts)
+
+
+# -- dtypes, copies, constants -----------------------------------------------------------------------------------
+
 astype = linear(lambda x, dtype: x.astype(dtype), lambda u, x, dtype: u, name="astype")
 register("astype", astype)
+if hasattr(np, "astype"):  # NumPy 2.1
+    register(np.astype, lambda x, dtype, /, *, copy=True, device=None: x.astype(dtype))
+register(np.copy, lambda a, order="K", subok=False: a)
 
-for _f in (np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal, np.sign, np.floor, np.shape, np.ndim, np.size, np.result_type):
-    constant(_f)
+
+@implements(np.full_like)
+def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, *, device=None):
+    a = stop(a)
+    if not isinstance(fill_value, Traced):
+        return np.full_like(a, fill_value, dtype=dtype, order=order, shape=shape)
+    y = np.broadcast_to(fill_value, np.shape(a) if shape is None else shape)
+    dtype = np.dtype(np.result_type(a) if dtype is None else dtype)
+    return y if y.dtype == dtype else y.astype(dtype)
+
+
+_CONSTANT = """
+    equal not_equal less less_equal greater greater_equal logical_and logical_or logical_not logical_xor
+    isnan isinf isfinite isposinf isneginf isclose allclose array_equal array_equiv isreal iscomplex isin
+    signbit floor ceil trunc rint fix round around floor_divide spacing
+    all any argmax argmin nanargmax nanargmin argsort argpartition lexsort argwhere nonzero flatnonzero count_nonzero
+    searchsorted digitize shape ndim size result_type can_cast min_scalar_type common_type iscomplexobj isrealobj
+    shares_memory may_share_memory zeros_like ones_like empty_like
+"""
+for _name in _CONSTANT.split():
+    constant(getattr(np, _name))
+
+
+def _outer(f):
+    """f.outer(a, b): every element of a with every element of b."""
+    return lambda a, b: f(np.reshape(a, (*np.shape(a), *(1,) * np.ndim(b))), b)
+
+
+for _f in (np.add, np.subtract, np.multiply, np.divide, np.power, np.maximum, np.minimum, np.hypot, np.arctan2):
+    register((_f, "outer"), _outer(_f))

@@ -1,7 +1,107 @@
-"""Rows of the table: special."""
+"""Rows of the table: SciPy's special functions."""
 
 from __future__ import annotations
 
-from cases import Case
+import numpy as np
+from scipy import special as sc
 
-CASES: list[Case] = []
+from cases import Arg, Case, any_shape, made, real
+
+POSITIVE = any_shape(0.3, 3)
+UNIT = any_shape(0.1, 0.9)
+ORDERS = np.array([[0.0], [1.0], [2.5]])
+
+
+def special(name: str, *args: Arg, complex: bool = False, **more: object) -> Case:
+    f = getattr(sc, name)
+    return Case(name, f, args=args or [any_shape()], complex=complex, covers=[f], **more)  # type: ignore[arg-type]
+
+
+def of_order(name: str, *args: Arg, orders: np.ndarray = ORDERS, **more: object) -> Case:
+    """f(v, x) with a column of orders v."""
+    f = getattr(sc, name)
+    return Case(name, lambda x: f(orders.astype(x.real.dtype), x), args=args or [POSITIVE], covers=[f], **more)  # type: ignore[arg-type]
+
+
+def with_zero(rng: np.random.Generator) -> np.ndarray:
+    return np.array([0.0, 0.7, -1.3])
+
+
+def poles(rng: np.random.Generator) -> np.ndarray:
+    """Where Γ has poles and 1/Γ has none, and between."""
+    return np.array([0.0, -1.0, -2.0, -0.6, 0.5, 1.7])
+
+
+def whole_line(rng: np.random.Generator) -> np.ndarray:
+    return np.array([-300.0, -40.0, -9.0, -1.0, 0.0, 0.5, 4.0, 30.0])
+
+
+CASES: list[Case] = [
+    # the error function and the normal distribution
+    *(special(name, complex=True) for name in ("erf", "erfc", "erfi", "erfcx", "dawsn", "wofz")[:5]),
+    Case("wofz", sc.wofz, args=[made(lambda rng: rng.uniform(-2, 2, 4) + 1j * rng.uniform(0, 1, 4))], covers=[sc.wofz]),
+    special("erfinv", any_shape(-0.9, 0.9)),
+    special("erfcinv", any_shape(0.2, 1.8)),
+    special("ndtr"),
+    special("ndtri", UNIT),
+    special("log_ndtr"),
+    Case("log_ndtr, whole line", sc.log_ndtr, args=[made(whole_line)], order=3, float32=False, covers=[sc.log_ndtr]),
+    special("ndtri_exp", any_shape(-3, -0.3)),
+    Case("dawsn, far", sc.dawsn, args=[made(lambda rng: np.array([-150.0, -99.0, 99.0, 300.0]))]),
+    Case("erfcx, far", sc.erfcx, args=[made(lambda rng: np.array([-3.0, 99.0, 300.0]))]),
+    # logistic functions, entropies
+    special("expit"),
+    special("logit", UNIT),
+    special("log_expit"),
+    Case("softplus", lambda x: np.logaddexp(0, x), args=[any_shape(-30, 30)]),
+    special("xlogy", any_shape(), POSITIVE, complex=True),
+    special("xlog1py", any_shape(), POSITIVE, complex=True),
+    Case("xlogy at 0", lambda b: sc.xlogy(0, b), args=[made(lambda rng: np.array([0.0, 2.0]))], covers=[sc.xlogy]),
+    special("entr", POSITIVE),
+    special("rel_entr", POSITIVE, POSITIVE),
+    special("kl_div", POSITIVE, POSITIVE),
+    Case("rel_entr of 0", lambda b: sc.rel_entr(0, b) + sc.kl_div(0, b), args=[POSITIVE]),
+    Case("huber", lambda r: sc.huber(0.7, r), args=[any_shape(-2, 1.618)], distinct=True, covers=[sc.huber]),
+    Case("pseudo_huber", lambda r: sc.pseudo_huber(0.7, r), args=[any_shape()], covers=[sc.pseudo_huber]),
+    Case("boxcox", lambda x: sc.boxcox(x, 1.5), args=[POSITIVE], covers=[sc.boxcox]),
+    Case("boxcox1p", lambda x: sc.boxcox1p(x, 0.0), args=[POSITIVE], covers=[sc.boxcox1p]),
+    special("exprel"),
+    Case("exprel at 0", sc.exprel, args=[made(with_zero)], order=3, covers=[sc.exprel]),
+    # SciPy's own versions of NumPy's functions
+    *(special(name) for name in ("expm1", "exp2", "exp10", "cosm1", "sindg", "cosdg", "tandg")),
+    *(special(name, POSITIVE) for name in ("log1p", "cbrt")),
+    special("cotdg", any_shape(30, 80)),
+    # gamma and its kind
+    special("gamma", POSITIVE),
+    special("rgamma", POSITIVE),
+    Case("rgamma at the poles", sc.rgamma, args=[made(poles)], covers=[sc.rgamma]),
+    special("gammaln", POSITIVE),
+    special("loggamma", POSITIVE),
+    special("digamma", POSITIVE),
+    Case("loggamma, complex", sc.loggamma, args=[made(lambda rng: rng.uniform(0.5, 2, 3) + 1j)], order=1),
+    Case("zeta", lambda q: sc.zeta(2.5, q), args=[POSITIVE], covers=[sc._ufuncs._zeta]),
+    special("beta", POSITIVE, POSITIVE),
+    special("betaln", POSITIVE, POSITIVE),
+    *(
+        Case(name, lambda x, f=getattr(sc, name): f(1.5, 2.5, x), args=[UNIT], covers=[getattr(sc, name)])  # type: ignore[misc]
+        for name in ("betainc", "betaincc", "betaincinv", "betainccinv")
+    ),
+    *(
+        Case(name, lambda x, f=getattr(sc, name): f(1.5, x), args=[UNIT], covers=[getattr(sc, name)])  # type: ignore[misc]
+        for name in ("gammainc", "gammaincc", "gammaincinv", "gammainccinv")
+    ),
+    special("exp1", POSITIVE),
+    special("expi", POSITIVE),
+    # hypergeometric functions
+    Case("hyp0f1", lambda x: sc.hyp0f1(1.5, x), args=[any_shape()], covers=[sc.hyp0f1]),
+    Case("hyp1f1", lambda x: sc.hyp1f1(0.5, 1.5, x), args=[any_shape()], covers=[sc.hyp1f1]),
+    Case("hyperu", lambda x: sc.hyperu(0.5, 1.5, x), args=[POSITIVE], covers=[sc.hyperu]),
+    Case("hyp2f1", lambda x: sc.hyp2f1(0.5, 1.5, 2.5, x), args=[any_shape(-0.7, 0.7)], covers=[sc.hyp2f1]),
+    # Bessel functions
+    *(special(name) for name in ("j0", "j1", "i0", "i1")),
+    *(special(name, POSITIVE) for name in ("y0", "y1", "i0e", "i1e", "k0", "k1", "k0e", "k1e")),
+    *(of_order(name, complex=True) for name in ("jv", "iv", "yv", "kv", "kve", "hankel1", "hankel2")),
+    *(of_order(name, orders=np.array([[0], [1], [3]])) for name in ("yn", "kn")),
+    of_order("ive"),
+    Case("jn, iv at 0", lambda x: sc.jn(1, x) + sc.iv(0, x) + sc.i1(x), args=[made(with_zero)]),
+]

@@ -1,0 +1,212 @@
+"""SciPy's special functions (the ufuncs of scipy.special), one row each: f and ∂f per argument.
+
+Derivatives are written in functions of this table and of NumPy's, so they can be differentiated again, and in forms
+that hold wherever f does: no difference of large numbers, no 0/0 at the edge of the domain. None: no closed form is
+known (orders, shape parameters), and tracing that argument raises an error.
+
+Sources of the formulas: Abramowitz & Stegun (1964), DLMF (dlmf.nist.gov); equation numbers at the lines.
+"""
+
+import math
+
+import numpy as np
+from scipy import special as sc
+
+from rmad.primitives.elementwise import LN2, LN10, expm1, log1p, sigmoid
+from rmad.rules import constant, elementwise
+from rmad.traced import register
+
+ROOT_PI, ROOT_2PI, ROOT_2 = math.sqrt(math.pi), math.sqrt(2 * math.pi), math.sqrt(2)
+zeta = sc._ufuncs._zeta  # the ufunc under sc.zeta(s, q), and under sc.polygamma
+
+
+def _square(x):
+    """x² for use in exp(-x²): inf is right where it overflows."""
+    with np.errstate(over="ignore"):
+        return x * x
+
+
+def _ratio(a, b):
+    """a / b, and 0 where a = 0, whatever b is."""
+    return a / np.where(a == 0, 1, b)
+
+
+def _is_complex(x):
+    return x.dtype.kind == "c"
+
+
+# -- the error function and the normal distribution ------------------------------------------------------
+
+
+def _gauss_tail(x, sign):
+    """Σ_{n ≥ 1} signⁿ⁻¹ (2n - 1)!! / (2x²)ⁿ: asymptotic, to double precision for |x| > 100 (DLMF 7.12.1)."""
+    q = 1 / x
+    q = 0.5 * (q * q)
+    return q * (1 + 3 * sign * q * (1 + 5 * sign * q * (1 + 7 * sign * q)))
+
+
+def _erfcx_derivative(y, x):
+    """2xy - 2/√π, which cancels for large x."""
+    if _is_complex(x):
+        return 2 * x * y - 2 / ROOT_PI
+    far = x > 100
+    tail = (-2 / ROOT_PI) * _gauss_tail(np.where(far, x, 100), -1)
+    return np.where(far, tail, 2 * np.where(far, 0, x) * y - 2 / ROOT_PI)
+
+
+def _dawsn_derivative(y, x):
+    """1 - 2xy, which cancels for large |x|."""
+    if _is_complex(x):
+        return 1 - 2 * x * y
+    far = np.abs(x) > 100
+    return np.where(far, -_gauss_tail(np.where(far, x, 100), 1), 1 - 2 * np.where(far, 0, x) * y)
+
+
+def _mills(x):
+    """φ(x) / Φ(x): through erfcx on the left, where both underflow."""
+    right = x > 0
+    above, below = np.where(right, x, 0), np.where(right, 0, x)
+    left_value = (2 / ROOT_2PI) / sc.erfcx(below * (-1 / ROOT_2))
+    return np.where(right, np.exp(-0.5 * _square(above)) / (ROOT_2PI * sc.ndtr(above)), left_value)
+
+
+elementwise(sc.erf, lambda y, x: (2 / ROOT_PI) * np.exp(-_square(x)))
+elementwise(sc.erfc, lambda y, x: (-2 / ROOT_PI) * np.exp(-_square(x)))
+elementwise(sc.erfi, lambda y, x: (2 / ROOT_PI) * np.exp(x * x))
+elementwise(sc.erfcx, _erfcx_derivative)
+elementwise(sc.dawsn, _dawsn_derivative)
+elementwise(sc.wofz, lambda y, x: 2j / ROOT_PI - 2 * x * y)
+elementwise(sc.erfinv, lambda y, x: (ROOT_PI / 2) * np.exp(y * y))
+elementwise(sc.erfcinv, lambda y, x: (-ROOT_PI / 2) * np.exp(y * y))
+elementwise(sc.ndtr, lambda y, x: (1 / ROOT_2PI) * np.exp(-0.5 * _square(x)))
+elementwise(sc.ndtri, lambda y, x: ROOT_2PI * np.exp(0.5 * (y * y)))
+elementwise(sc.log_ndtr, lambda y, x: _mills(x))
+elementwise(sc.ndtri_exp, lambda y, x: 1 / _mills(y))
+
+# -- logistic functions, entropies -----------------------------------------------------------------------
+
+register(sc.expit, sigmoid)
+elementwise(sc.logit, lambda y, x: 1 / (x * (1 - x)))
+elementwise(sc.log_expit, lambda y, x: sigmoid(-x))
+elementwise(sc.xlogy, lambda y, a, b: np.log(b), lambda y, a, b: _ratio(a, b))
+elementwise(sc.xlog1py, lambda y, a, b: np.log1p(b), lambda y, a, b: _ratio(a, 1 + b))
+elementwise(sc.entr, lambda y, x: -np.log(x) - 1)
+elementwise(sc.rel_entr, lambda y, a, b: np.log(a) - np.log(b) + 1, lambda y, a, b: -_ratio(a, b))
+elementwise(sc.kl_div, lambda y, a, b: np.log(a) - np.log(b), lambda y, a, b: 1 - _ratio(a, b))
+elementwise(sc.huber, None, lambda y, delta, r: np.clip(r, -delta, delta))
+elementwise(sc.pseudo_huber, None, lambda y, delta, r: r / np.hypot(1, r / delta))
+elementwise(sc.boxcox, lambda y, x, p: x ** (p - 1), None)
+elementwise(sc.boxcox1p, lambda y, x, p: (1 + x) ** (p - 1), None)
+elementwise(sc.exprel, lambda y, x: 0.5 * sc.hyp1f1(2, 3, x))  # ∫₀¹ t exp(xt) dt
+
+# -- SciPy's own versions of NumPy's functions --------------------------------------------------------------
+
+register(sc.expm1, expm1)
+register(sc.log1p, log1p)
+elementwise(sc.exp2, lambda y, x: LN2 * y)
+elementwise(sc.exp10, lambda y, x: LN10 * y)
+elementwise(sc.cbrt, lambda y, x: 1 / (3 * y * y))
+elementwise(sc.cosm1, lambda y, x: -np.sin(x))
+elementwise(sc.sindg, lambda y, x: (math.pi / 180) * sc.cosdg(x))
+elementwise(sc.cosdg, lambda y, x: (-math.pi / 180) * sc.sindg(x))
+elementwise(sc.tandg, lambda y, x: (math.pi / 180) * (1 + y * y))
+elementwise(sc.cotdg, lambda y, x: (-math.pi / 180) * (1 + y * y))
+constant(sc.round)
+
+# -- gamma and its kind ----------------------------------------------------------------------------------------
+
+
+def _rgamma_derivative(y, x):
+    """-ψ(x) / Γ(x); left of 1/2 from 1/Γ(x) = Γ(1 - x) sin(πx) / π, which has no poles there (A&S 6.1.17)."""
+    left = np.real(x) < 0.5
+    a, b = np.where(left, 1, x), 1 - np.where(left, x, 0)
+    reflected = sc.gamma(b) * (np.cos(np.pi * (1 - b)) - (1 - b) * np.sinc(1 - b) * sc.digamma(b))
+    return np.where(left, reflected, -sc.rgamma(a) * sc.digamma(a))
+
+
+def _beta_density(a, b, x):
+    """xᵃ⁻¹ (1 - x)ᵇ⁻¹ / B(a, b)."""
+    return np.exp(sc.xlogy(a - 1, x) + sc.xlog1py(b - 1, -x) - sc.betaln(a, b))
+
+
+def _gamma_density(a, x):
+    """xᵃ⁻¹ exp(-x) / Γ(a)."""
+    return np.exp(sc.xlogy(a - 1, x) - x - sc.gammaln(a))
+
+
+elementwise(sc.gamma, lambda y, x: y * sc.digamma(x))
+elementwise(sc.rgamma, _rgamma_derivative)
+elementwise(sc.gammaln, lambda y, x: sc.digamma(x))
+elementwise(sc.loggamma, lambda y, x: sc.digamma(x))
+elementwise(sc.digamma, lambda y, x: zeta(2, x))  # polygamma(1, x), A&S 6.4.10
+elementwise(zeta, None, lambda y, s, q: -s * zeta(s + 1, q))
+elementwise(
+    sc.beta,
+    lambda y, a, b: y * (sc.digamma(a) - sc.digamma(a + b)),
+    lambda y, a, b: y * (sc.digamma(b) - sc.digamma(a + b)),
+)
+elementwise(
+    sc.betaln,
+    lambda y, a, b: sc.digamma(a) - sc.digamma(a + b),
+    lambda y, a, b: sc.digamma(b) - sc.digamma(a + b),
+)
+elementwise(sc.betainc, None, None, lambda y, a, b, x: _beta_density(a, b, x))
+elementwise(sc.betaincc, None, None, lambda y, a, b, x: -_beta_density(a, b, x))
+elementwise(sc.betaincinv, None, None, lambda y, a, b, p: 1 / _beta_density(a, b, y))
+elementwise(sc.betainccinv, None, None, lambda y, a, b, p: -1 / _beta_density(a, b, y))
+elementwise(sc.gammainc, None, lambda y, a, x: _gamma_density(a, x))
+elementwise(sc.gammaincc, None, lambda y, a, x: -_gamma_density(a, x))
+elementwise(sc.gammaincinv, None, lambda y, a, p: 1 / _gamma_density(a, y))
+elementwise(sc.gammainccinv, None, lambda y, a, p: -1 / _gamma_density(a, y))
+elementwise(sc.exp1, lambda y, x: -np.exp(-x) / x)
+elementwise(sc.expi, lambda y, x: np.exp(x) / x)
+
+# -- hypergeometric functions (DLMF 13.3.15, 13.3.22, 15.5.1) ------------------------------------------------
+
+elementwise(sc.hyp0f1, None, lambda y, b, x: sc.hyp0f1(b + 1, x) / b)
+elementwise(sc.hyp1f1, None, None, lambda y, a, b, x: a * sc.hyp1f1(a + 1, b + 1, x) / b)
+elementwise(sc.hyperu, None, None, lambda y, a, b, x: -a * sc.hyperu(a + 1, b + 1, x))
+elementwise(sc.hyp2f1, None, None, None, lambda y, a, b, c, x: a * b * sc.hyp2f1(a + 1, b + 1, c + 1, x) / c)
+
+# -- Bessel functions: by the neighbouring orders, without division by x (A&S 9.1.27, 9.6.26) -----------------
+
+
+def _scaled_i(next_order):
+    """iᵥ exp(-|x|) has the derivative of iᵥ, scaled, minus sign(x) iᵥ exp(-|x|)."""
+    return lambda y, x: next_order(x) - np.sign(x) * y
+
+
+def _ive_derivative(y, v, x):
+    if _is_complex(x):
+        raise NotImplementedError("scipy.special.ive of complex x is not holomorphic; use iv(v, x) * exp(-abs(x.real))")
+    return 0.5 * (sc.ive(v - 1, x) + sc.ive(v + 1, x)) - np.sign(x) * y
+
+
+elementwise(sc.j0, lambda y, x: -sc.j1(x))
+elementwise(sc.j1, lambda y, x: 0.5 * (sc.j0(x) - sc.jv(2, x)))
+elementwise(sc.y0, lambda y, x: -sc.y1(x))
+elementwise(sc.y1, lambda y, x: 0.5 * (sc.y0(x) - sc.yn(2, x)))
+elementwise(sc.i0, lambda y, x: sc.i1(x))
+elementwise(sc.i1, lambda y, x: 0.5 * (sc.i0(x) + sc.iv(2, x)))
+elementwise(sc.i0e, _scaled_i(sc.i1e))
+elementwise(sc.i1e, _scaled_i(lambda x: 0.5 * (sc.i0e(x) + sc.ive(2, x))))
+elementwise(sc.k0, lambda y, x: -sc.k1(x))
+elementwise(sc.k1, lambda y, x: -0.5 * (sc.k0(x) + sc.kv(2, x)))
+elementwise(sc.k0e, lambda y, x: y - sc.k1e(x))
+elementwise(sc.k1e, lambda y, x: y - 0.5 * (sc.k0e(x) + sc.kve(2, x)))
+elementwise(sc.iv, None, lambda y, v, x: 0.5 * (sc.iv(v - 1, x) + sc.iv(v + 1, x)))
+elementwise(sc.ive, None, _ive_derivative)
+elementwise(sc.kve, None, lambda y, v, x: y - 0.5 * (sc.kve(v - 1, x) + sc.kve(v + 1, x)))
+
+
+def _between(f, sign):
+    """∂f/∂x = (f(v - 1, x) ∓ f(v + 1, x)) / 2 for the Bessel functions of order v."""
+    if sign > 0:
+        return elementwise(f, None, lambda y, v, x: 0.5 * (f(v - 1, x) - f(v + 1, x)))
+    return elementwise(f, None, lambda y, v, x: -0.5 * (f(v - 1, x) + f(v + 1, x)))
+
+
+for _f in (sc.jv, sc.yn, sc.yv, sc.hankel1, sc.hankel2):
+    _between(_f, 1)
+for _f in (sc.kn, sc.kv):
+    _between(_f, -1)
