@@ -17,10 +17,10 @@ def special(name: str, *args: Arg, complex: bool = False, **more: object) -> Cas
     return Case(name, f, args=args or [any_shape()], complex=complex, covers=[f], **more)  # type: ignore[arg-type]
 
 
-def of_order(name: str, *args: Arg, orders: np.ndarray = ORDERS, **more: object) -> Case:
+def of_order(name: str, orders: np.ndarray = ORDERS, **more: object) -> Case:
     """f(v, x) with a column of orders v."""
     f = getattr(sc, name)
-    return Case(name, lambda x: f(orders.astype(x.real.dtype), x), args=args or [POSITIVE], covers=[f], **more)  # type: ignore[arg-type]
+    return Case(name, lambda x: f(orders.astype(x.real.dtype), x), args=[real(4, lo=0.3, hi=3)], covers=[f], **more)  # type: ignore[arg-type]
 
 
 def with_zero(rng: np.random.Generator) -> np.ndarray:
@@ -38,7 +38,7 @@ def whole_line(rng: np.random.Generator) -> np.ndarray:
 
 CASES: list[Case] = [
     # the error function and the normal distribution
-    *(special(name, complex=True) for name in ("erf", "erfc", "erfi", "erfcx", "dawsn", "wofz")[:5]),
+    *(special(name, complex=True) for name in ("erf", "erfc", "erfi", "erfcx", "dawsn")),
     Case("wofz", sc.wofz, args=[made(lambda rng: rng.uniform(-2, 2, 4) + 1j * rng.uniform(0, 1, 4))], covers=[sc.wofz]),
     special("erfinv", any_shape(-0.9, 0.9)),
     special("erfcinv", any_shape(0.2, 1.8)),
@@ -83,12 +83,12 @@ CASES: list[Case] = [
     special("beta", POSITIVE, POSITIVE),
     special("betaln", POSITIVE, POSITIVE),
     *(
-        Case(name, lambda x, f=getattr(sc, name): f(1.5, 2.5, x), args=[UNIT], covers=[getattr(sc, name)])  # type: ignore[misc]
-        for name in ("betainc", "betaincc", "betaincinv", "betainccinv")
+        Case(f.__name__, lambda x, f=f: f(1.5, 2.5, x), args=[UNIT], covers=[f])  # type: ignore[misc]
+        for f in (sc.betainc, sc.betaincc, sc.betaincinv, sc.betainccinv)
     ),
     *(
-        Case(name, lambda x, f=getattr(sc, name): f(1.5, x), args=[UNIT], covers=[getattr(sc, name)])  # type: ignore[misc]
-        for name in ("gammainc", "gammaincc", "gammaincinv", "gammainccinv")
+        Case(f.__name__, lambda x, f=f: f(1.5, x), args=[UNIT], covers=[f])  # type: ignore[misc]
+        for f in (sc.gammainc, sc.gammaincc, sc.gammaincinv, sc.gammainccinv)
     ),
     special("exp1", POSITIVE),
     special("expi", POSITIVE),
