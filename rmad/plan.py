@@ -142,8 +142,7 @@ class Plan:
         rows = int(np.prod(node.spec.shape[:-1]))
         widths = [1 if isinstance(b, Diagonal) else b.x.shape[0] for b in terms]
         width = sum(widths)
-        padded = -(-width // 16) * 16  # rows that start on a cache line
-        x = self.pool.new((rows, padded), node.spec.dtype)[:, :width]
+        x = self.pool.new((rows, width), node.spec.dtype)  # not padded: np.dot copies what is not contiguous
         column = 0
         for block, n in zip(terms, widths, strict=True):
             part = x[:, column : column + n]
@@ -492,11 +491,16 @@ def _view(block: Block, buffer: Any) -> Any:
     """block.push(buffer) where that is a writable view of the buffer, else None."""
     if isinstance(block, Diagonal):
         return buffer if _is_copy(block) else None
-    if not isinstance(block, Linear) or block.x.dtype != block.y.dtype or block.primitive is matmul:
+    if not isinstance(block, Linear) or block.x.dtype != block.y.dtype or _is_product(block):
         return None
     y = block.push(buffer)
     is_view = getattr(y, "base", None) is not None and _shares(y, buffer) and getattr(y.flags, "writeable", True)
     return y if is_view and y.size else None
+
+
+def _is_product(block: Linear) -> bool:
+    """Of the bilinear family: never a view, and too dear to try."""
+    return len(getattr(block.primitive, "transposes", ())) > 1
 
 
 def _shares(y: Any, buffer: Any) -> bool:

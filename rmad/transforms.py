@@ -58,6 +58,11 @@ class Record:
         self.out.forget_values()
         self.n_inputs = len(arrays)
 
+    def give_y(self) -> Any:
+        """f(x), for the caller alone: what outlives the run is the tape."""
+        y, self.y = self.y, None
+        return y
+
     def push(self, v: Any) -> Any:
         """Jv by one sweep over the tape as recorded."""
         tangents = self.x.match(v, "v")
@@ -142,7 +147,7 @@ def linearize(f: Callable[..., Any], x: Any, *args: Any) -> tuple[Any, Lineariza
     array([1., 1., 1.])
     """
     record = Record(f, x, args)
-    return record.y, Linearization(record)
+    return record.give_y(), Linearization(record)
 
 
 def jvp(f: Callable[..., Any], x: Any, v: Any, *args: Any) -> tuple[Any, Any]:
@@ -154,7 +159,7 @@ def jvp(f: Callable[..., Any], x: Any, v: Any, *args: Any) -> tuple[Any, Any]:
 def vjp(f: Callable[..., Any], x: Any, *args: Any) -> tuple[Any, Callable[[Any], Any]]:
     """y, pull: f(x, *args), and pull(u) = Jᵀu, a tree like x for u like y."""
     record = Record(f, x, args)
-    return record.y, record.pull
+    return record.give_y(), record.pull
 
 
 def value_and_grad(f: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
