@@ -1,1 +1,44 @@
-"""Layers."""
+"""Layers, losses and data for rmad: a model is a tree of arrays that can be called.
+
+    rng = np.random.default_rng(0)
+    model = nn.Sequential(nn.Linear(784, 100, rng=rng), nn.Sigmoid(), nn.Linear(100, 10, rng=rng))
+    loss = nn.SoftmaxCrossEntropy()
+
+Layers take the names of torch's; `weight` is (in, out). The models are differentiated by rmad like
+any function of a tree: rmad.linearize(lambda m: m(x), model). This package imports rmad and NumPy;
+the optimizers know models and losses by what they do, not by these classes.
+"""
+
+from nn import data, functional, init, models
+from nn.activations import ELU, GELU, Identity, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
+from nn.containers import Sequential
+from nn.io import load, save
+from nn.linear import Linear
+from nn.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
+from nn.module import Module
+
+__all__ = [
+    "ELU",
+    "GELU",
+    "Identity",
+    "LeakyReLU",
+    "Linear",
+    "Loss",
+    "Module",
+    "ReLU",
+    "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "SigmoidCrossEntropy",
+    "Softmax",
+    "SoftmaxCrossEntropy",
+    "Softplus",
+    "SquaredError",
+    "Tanh",
+    "data",
+    "functional",
+    "init",
+    "load",
+    "models",
+    "save",
+]

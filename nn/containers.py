@@ -1,0 +1,67 @@
+"""Modules made of modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self, overload
+
+from nn.module import Module
+
+__all__ = ["Sequential"]
+
+
+class Sequential(Module):
+    """y = f_m(… f_2(f_1(x)))
+
+    layers: modules, or any functions of one array (which have no parameters). The parameters are
+    named by place, "0.weight". `len`, iteration and indexing work as on a list; a slice is a
+    Sequential that shares its layers.
+    """
+
+    def __init__(self, *layers: Callable[[Any], Any]) -> None:
+        for k, layer in enumerate(layers):
+            if not callable(layer):
+                raise TypeError(f"Sequential: layer {k} is of type {type(layer).__name__}, which cannot be called")
+        self._layers = list(layers)
+
+    def forward(self, x: Any) -> Any:
+        for layer in self._layers:
+            x = layer(x)
+        return x
+
+    def __tree_items__(self) -> dict[str, Any]:
+        numbered = {str(k): layer for k, layer in enumerate(self._layers) if isinstance(layer, Module)}
+        others = super().__tree_items__()  # what a subclass adds
+        others.pop("_layers", None)
+        return numbered | others
+
+    def __tree_replace__(self, items: Mapping[str, Any]) -> Self:
+        new = super().__tree_replace__({name: sub for name, sub in items.items() if not name.isdecimal()})
+        new._layers = [items.get(str(k), layer) for k, layer in enumerate(self._layers)]
+        return new
+
+    def __tree_assign__(self, name: str, value: Any) -> None:
+        if name.isdecimal():
+            self._layers[int(name)] = value
+        else:
+            super().__tree_assign__(name, value)
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __iter__(self) -> Iterator[Callable[[Any], Any]]:
+        return iter(self._layers)
+
+    @overload
+    def __getitem__(self, key: int) -> Any: ...
+    @overload
+    def __getitem__(self, key: slice) -> Sequential: ...
+    def __getitem__(self, key: int | slice) -> Any:
+        return Sequential(*self._layers[key]) if isinstance(key, slice) else self._layers[key]
+
+    def __repr__(self) -> str:
+        if not self._layers:
+            return "Sequential()"
+        lines = [f"{k}: {layer!r}".replace("\n", "\n  ") for k, layer in enumerate(self._layers)]
+        body = "".join(f"\n  {line}" for line in lines)
+        return f"{type(self).__name__}({body}\n)  # {self.n_parameters:,} parameters"

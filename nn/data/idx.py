@@ -1,0 +1,59 @@
+"""IDX files, the format of MNIST: two zero bytes, the type, the number of axes, their lengths, the numbers."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["read_idx"]
+
+_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+def read_idx(path: str | os.PathLike[str], ndim: int | None = None) -> Any:
+    """The array in an IDX file, packed by gzip where the name ends in .gz.
+
+    ndim: how many axes it must have. Raises ValueError that names the file and what is wrong with it:
+    not gzip, cut short, damaged, of another format, longer or shorter than its header says.
+
+    Source: Y. LeCun, C. Cortes & C. Burges, "The MNIST database", file formats.
+    """
+    content = Path(path).read_bytes()
+    if str(path).endswith(".gz"):
+        content = _unpacked(content, path)
+    if len(content) < 4:
+        raise ValueError(f"{path}: {len(content)} bytes are too few for an IDX file")
+    zeros, code, axes = struct.unpack(">HBB", content[:4])
+    magic = int.from_bytes(content[:4], "big")
+    if zeros or code not in _TYPES:
+        raise ValueError(f"{path}: starts with {content[:4].hex(' ')}, which is no IDX file")
+    if ndim is not None and (axes != ndim or code != 0x08):
+        expected = 0x0800 + ndim
+        raise ValueError(f"{path}: magic number {magic}, expected {expected} (bytes along {ndim} axes)")
+    start = 4 + 4 * axes
+    if len(content) < start:
+        raise ValueError(f"{path}: ends within its header, after {len(content)} of {start} bytes")
+    shape = struct.unpack(f">{axes}I", content[4:start])
+    dtype = np.dtype(_TYPES[code])
+    expected, actual = math.prod(shape) * dtype.itemsize, len(content) - start
+    if actual != expected:
+        raise ValueError(f"{path}: holds {actual} bytes of data, but its header {shape} says {expected}")
+    return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+
+
+def _unpacked(content: bytes, path: Any) -> bytes:
+    if content[:2] != b"\x1f\x8b":
+        raise ValueError(f"{path}: starts with {content[:4].hex(' ') or 'nothing'}, which is no gzip file")
+    try:
+        return gzip.decompress(content)
+    except EOFError:
+        raise ValueError(f"{path}: the gzip file is cut short, after {len(content)} bytes") from None
+    except (gzip.BadGzipFile, zlib.error, struct.error) as error:
+        raise ValueError(f"{path}: the gzip file is damaged: {error}") from None

@@ -1,0 +1,145 @@
+"""Cross-entropy of classes, the softmax included."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nn.functional import log_softmax, softmax
+from nn.losses.base import Loss, is_traced
+from rmad.traced import stop
+
+__all__ = ["SoftmaxCrossEntropy", "SoftmaxCurvature"]
+
+
+class SoftmaxCrossEntropy(Loss):
+    """L = −1/n Σ log softmax(z)_t, or −1/n Σ_k t_k log softmax(z)_k
+
+    z: (n, k) or (n, …, k) with the classes last; t: integer labels (n, …) in 0 … k − 1, or
+    probabilities (one-hot among them) of the shape of z, which sum to one over the classes.
+    With p = softmax(z): ∂L/∂z = (p − t)/n,  L″ = (diag p − p pᵀ)/n.
+    """
+
+    def value(self, z: Any, t: Any) -> Any:
+        z, t = self._both(z, t)
+        if is_traced(z, t):
+            return -_chosen(log_softmax(z), t) / z.shape[0]
+        return self._shifted(z, t)[0] / z.shape[0]
+
+    def gradient(self, z: Any, t: Any) -> Any:
+        z, t = self._both(z, t)
+        return _minus_targets(softmax(z), t)
+
+    def value_and_gradient(self, z: Any, t: Any) -> tuple[Any, Any]:
+        z, t = self._both(z, t)
+        total, e, s = self._shifted(z, t)
+        e /= s
+        return total / z.shape[0], _minus_targets(e, t)
+
+    def curvature(self, z: Any, t: Any = None) -> SoftmaxCurvature:
+        return SoftmaxCurvature(softmax(self._checked(z)))
+
+    def sqrt_hessian(self, z: Any, t: Any = None) -> Any:
+        """S_c = √p_c (e_c − p)/√n: Σ_c S_c S_cᵀ = (diag p − p pᵀ)/n. S: (m, n, …, k), m outputs to a case."""
+        p = softmax(self._checked(z))
+        n, k = p.shape[0], p.shape[-1]
+        p = np.reshape(p, (n, -1, k))  # the middle axes do not mix: each has columns of its own
+        middle = p.shape[1]
+        S = np.zeros_like(p, shape=(middle, k, n, middle, k))
+        for b in range(middle):
+            root = np.sqrt(p[:, b] * (1 / n)).T[:, :, None]  # (class, case, 1)
+            S[b, :, :, b, :] = (np.eye(k, dtype=p.dtype, like=p)[:, None, :] - p[:, b]) * root
+        return np.reshape(S, (middle * k, *z.shape))
+
+    def sample(self, z: Any, rng: np.random.Generator) -> Any:
+        """t: (n, …), labels drawn with probabilities p."""
+        p = softmax(self._checked(z).astype(np.float64))
+        c = np.cumsum(p, axis=-1)
+        uniform = np.asarray(rng.random(p.shape[:-1]), like=p)[..., None] * c[..., -1:]
+        return np.minimum(np.sum(c <= uniform, axis=-1), p.shape[-1] - 1)  # rounding may reach the total
+
+    def _shifted(self, z: Any, t: Any) -> tuple[Any, Any, Any]:
+        """Σ ℓ, e = exp(z − max z) and its sums s over the classes: (n, …, 1)."""
+        e = z - np.max(z, axis=-1, keepdims=True)
+        chosen = _chosen(e, t)
+        np.exp(e, out=e)
+        s = np.sum(e, axis=-1, keepdims=True)
+        return np.sum(np.log(s), dtype=np.float64) - chosen, e, s
+
+    def _checked(self, z: Any) -> Any:
+        z = super()._checked(z)
+        if z.ndim < 2 or not z.shape[-1]:
+            raise ValueError(f"{self._name}: z must be (n, k) or (n, …, k), but has shape {z.shape}")
+        return z
+
+    def _both(self, z: Any, t: Any) -> tuple[Any, Any]:
+        z = self._checked(z)
+        if not hasattr(t, "dtype"):
+            t = np.asarray(t)
+        if t.shape == z.shape:
+            t = self._like(t, z)
+            self._between_0_and_1(t)
+            worst = np.max(np.abs(np.sum(stop(t), axis=-1) - 1))
+            if worst > 1e-3:
+                raise ValueError(
+                    f"{self._name}: t must sum to one over the classes (the last axis), but is off by {worst:g}"
+                )
+            return z, t
+        if t.shape != z.shape[:-1]:
+            raise ValueError(
+                f"{self._name}: z has shape {z.shape}, so t must be labels of shape {z.shape[:-1]} "
+                f"or probabilities of shape {z.shape}, but it has shape {t.shape}"
+            )
+        if t.dtype.kind not in "iu":
+            raise TypeError(f"{self._name}: labels t must be integers, not {t.dtype}")
+        k = z.shape[-1]
+        if t.size and (t.min() < 0 or t.max() >= k):
+            wrong = t.min() if t.min() < 0 else t.max()
+            raise ValueError(
+                f"{self._name}: t has the label {wrong}, but z of shape {z.shape} has {k} classes, 0 … {k - 1}"
+            )
+        return z, t
+
+
+class SoftmaxCurvature:
+    """L″ v = p (v − pᵀv)/n, case by case. `probabilities` is p: (n, …, k)."""
+
+    def __init__(self, probabilities: Any) -> None:
+        self.probabilities = probabilities
+        self._p_over_n = probabilities * (1 / probabilities.shape[0])
+
+    def __call__(self, v: Any) -> Any:
+        y = v - self._mean(v)
+        y *= self._p_over_n
+        return y
+
+    def product_into(self, v: Any, out: Any) -> Any:
+        np.subtract(v, self._mean(v), out=out)
+        return np.multiply(out, self._p_over_n, out=out)
+
+    def _mean(self, v: Any) -> Any:
+        return np.einsum("...k,...k->...", self.probabilities, v)[..., None]
+
+
+def _is_labels(t: Any, z: Any) -> bool:
+    return t.ndim < z.ndim
+
+
+def _chosen(x: Any, t: Any) -> Any:
+    """Σ x_t over all cases in float64: x at the labels, or ⟨t, x⟩."""
+    if not _is_labels(t, x):
+        return np.sum(t * x, dtype=np.float64)
+    t = np.reshape(t, -1)
+    return np.sum(np.reshape(x, (t.size, x.shape[-1]))[np.arange(t.size), t], dtype=np.float64)
+
+
+def _minus_targets(p: Any, t: Any) -> Any:
+    """(p − t)/n, written over p."""
+    if _is_labels(t, p):
+        flat = np.reshape(t, -1)
+        np.reshape(p, (flat.size, p.shape[-1]))[np.arange(flat.size), flat] -= 1
+    else:
+        p -= t
+    p *= 1 / p.shape[0]
+    return p

@@ -1,0 +1,165 @@
+"""Module: a tree of arrays that can be called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+import numpy as np
+
+from rmad import tree
+
+__all__ = ["Module"]
+
+_STATIC = (type(None), bool, int, float, complex, str, np.dtype, type, np.generic)
+
+
+class Module:
+    """y = forward(x, …), with the arrays among its attributes as parameters.
+
+    An attribute belongs to the tree when it is an array, a Module, or a list, tuple or dict that
+    holds one, in the order in which the attributes were first set. All else (numbers, strings,
+    functions, an rng) is static: copies share it. Float arrays are parameters; integer arrays are
+    constants that are saved with them. An array that stands in two places counts as two.
+
+    Arrays are rebound, never written into. Any function of a module can be differentiated:
+
+    >>> import nn, rmad
+    >>> layer = nn.Linear(3, 2, rng=np.random.default_rng(0))
+    >>> y, lin = rmad.linearize(lambda m: m(np.ones((5, 3), np.float32)), layer)
+    >>> lin.JTu(y).weight.shape
+    (3, 2)
+    """
+
+    _tree_names: frozenset[str] = frozenset()
+    """Attributes that belong to the tree whatever they hold: a copy made by __tree_replace__ keeps its structure."""
+
+    def forward(self, *args: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} does not say what it computes: define forward(self, x)")
+
+    def __call__(self, *args: Any) -> Any:
+        return self.forward(*args)
+
+    # -- the protocol of rmad.tree ----------------------------------------------------------------------
+
+    def __tree_items__(self) -> dict[str, Any]:
+        kept = self._tree_names
+        return {name: value for name, value in vars(self).items() if name in kept or _holds_arrays(value)}
+
+    def __tree_replace__(self, items: Mapping[str, Any]) -> Self:
+        new = object.__new__(type(self))
+        vars(new).update(vars(self), _tree_names=frozenset(items))
+        for name, value in items.items():
+            vars(new)[name] = _as_leaf(value)
+        return new
+
+    def __tree_assign__(self, name: str, value: Any) -> None:
+        setattr(self, name, _as_leaf(value))
+
+    # -- names and states -------------------------------------------------------------------------------
+
+    def named_parameters(self) -> Iterator[tuple[str, Any]]:
+        """(name, array) pairs of the float arrays in the order of the tree, names as "0.weight"."""
+        return ((name, array) for name, array, *_ in _places(self) if tree.is_differentiable(array))
+
+    def parameters(self) -> list[Any]:
+        return [array for _, array in self.named_parameters()]
+
+    @property
+    def n_parameters(self) -> int:
+        """The number of numbers in the float arrays."""
+        return sum(int(array.size) for _, array in self.named_parameters())
+
+    def state_dict(self) -> dict[str, Any]:
+        """{name: array} of all arrays in the order of the tree. The arrays are the module's own, not copies."""
+        return {name: array for name, array, *_ in _places(self)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Rebinds every array to a copy of the one of its name, in the dtype that the module has.
+
+        Raises ValueError that names what does not fit: a name that is missing or unknown, a shape, a
+        kind of number (float for float). The module is then as it was.
+        """
+        places = list(_places(self))
+        known = {name for name, *_ in places}
+        kind = type(self).__name__
+        for name in state:
+            if name not in known:
+                raise ValueError(f"{kind}: the state has {name!r} of shape {np.shape(state[name])}, the module has not")
+        new = []
+        for name, array, _, _ in places:
+            if name not in state:
+                raise ValueError(f"{kind}: the state lacks {name!r} of shape {array.shape}")
+            given = state[name]
+            if np.shape(given) != array.shape:
+                raise ValueError(f"{kind}: {name!r} has shape {array.shape}, the state has {np.shape(given)}")
+            dtype = tree.dtype_of(given)
+            if dtype.kind != array.dtype.kind:
+                raise ValueError(f"{kind}: {name!r} is {array.dtype}, the state has {dtype}")
+            new.append(np.array(given, dtype=array.dtype, like=array))
+        for (_, _, owner, key), array in zip(places, new, strict=True):
+            _assign(owner, key, array)
+
+    # -- how it looks -----------------------------------------------------------------------------------
+
+    def describe(self) -> str:
+        """What stands in the parentheses of the repr: "784, 400"."""
+        return ""
+
+    def __repr__(self) -> str:
+        children = [(name, child) for name, child in _children(self) if isinstance(child, Module)]
+        head = f"{type(self).__name__}({self.describe()}"
+        if not children:
+            return head + ")"
+        lines = [f"{name}: {child!r}".replace("\n", "\n  ") for name, child in children]
+        return head + "".join(f"\n  {line}" for line in lines) + "\n)"
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "dtype") and hasattr(value, "shape")
+
+
+def _holds_arrays(value: Any) -> bool:
+    if isinstance(value, _STATIC):
+        return False
+    if isinstance(value, Module):
+        return True
+    if isinstance(value, list | tuple):
+        return any(map(_holds_arrays, value))
+    if isinstance(value, dict):
+        return any(map(_holds_arrays, value.values()))
+    return _is_array(value)
+
+
+def _as_leaf(value: Any) -> Any:
+    """0-d results of NumPy are scalars; in a module they stay arrays, so that they stay in the tree."""
+    return np.asarray(value) if isinstance(value, np.generic) else value
+
+
+def _children(node: Any) -> list[tuple[str, Any]]:
+    """(key, subtree) pairs of one level, keys as they stand in names."""
+    if hasattr(type(node), "__tree_items__"):
+        return list(node.__tree_items__().items())
+    if isinstance(node, dict):
+        return [(str(key), value) for key, value in node.items()]
+    return [(str(k), value) for k, value in enumerate(node)]
+
+
+def _places(node: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any, str]]:
+    """(name, array, owner, key) for every array below node, in the order of rmad.tree."""
+    for key, value in _children(node):
+        if _is_array(value):
+            yield prefix + key, value, node, key
+        elif hasattr(type(value), "__tree_items__") or isinstance(value, list | tuple | dict):
+            yield from _places(value, f"{prefix}{key}.")
+
+
+def _assign(owner: Any, key: str, array: Any) -> None:
+    if hasattr(type(owner), "__tree_assign__"):
+        owner.__tree_assign__(key, array)
+    elif isinstance(owner, list):
+        owner[int(key)] = array
+    elif isinstance(owner, dict):
+        owner[next(k for k in owner if str(k) == key)] = array
+    else:
+        raise TypeError(f"array {key} sits in a tuple and cannot be rebound; use a list or a dict")
