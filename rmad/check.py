@@ -153,9 +153,7 @@ class _Check:
             with np.errstate(all="ignore"):  # a large step may leave the domain of f; a smaller one follows
                 yield [(4 * fine - coarse) / 3 for coarse, fine in zip(central(h), central(h / 2), strict=True)]
 
-    def close(
-        self, names: list[str], what: str, got: list[Any], estimates: Iterator[list[Any]], ys: list[Any]
-    ) -> None:
+    def close(self, names: list[str], what: str, got: list[Any], estimates: Iterator[list[Any]], ys: list[Any]) -> None:
         """Every element of `got` agrees with one of the estimates."""
         size = _precision([*got, *ys])
         rtol = _RTOL[size] if self.rtol is None else self.rtol
