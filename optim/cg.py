@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from optim.vectors import axpy, dot, xpby
+from optim.vectors import BLOCK, blocks, dot
 
 __all__ = ["CGResult", "Iterate", "kept_iterations", "pcg", "relative_progress"]
 
@@ -75,19 +75,21 @@ def pcg(
     product: Callable[[Any, Any], None],
     b: Any,
     x0: Any = None,
-    solve: Callable[[Any, Any], None] | None = None,
+    inverse_P: Any = None,
     *,
+    damping: float = 0.0,
     iterations: int = 250,
     stop: Stop | None = None,
     keep: bool = True,
 ) -> CGResult:
-    """Minimizes φ(x) = ½ xᵀA x − bᵀx: algorithm 2.
+    """Minimizes φ(x) = ½ xᵀA x − bᵀx, A = B + λI, by the preconditioned conjugate gradient method: algorithm 2.
 
-    product(v, out) writes A v into out; b: (p,); x0: (p,) or None for zero; solve(r, out) writes the solution of
-    P y = r into out (None: P = I). stop(i, φ_i, r_i) returns a reason to end, or None; it is asked from i = 0 on.
-    keep: also keep the iterates at ⌈5 · 1.3ⁿ⌉. Stops where pᵀA p ≤ 0 (A is not positive definite along p), and
+    product(v, out) writes B v into out; damping: λ; b: (p,); x0: (p,) or None for zero; inverse_P: (p,) the diagonal
+    of P⁻¹, None for the identity. stop(i, φ_i, r_i) returns a reason to end, or None; it is asked from i = 0 on.
+    keep: also keep the iterates at ⌈5 · 1.3ⁿ⌉. Ends where pᵀA p ≤ 0 (A is not positive definite along p), and
     where a product is not finite; it raises nothing itself and never writes into b or x0.
     """
+    work = np.empty_like(b[:BLOCK] if isinstance(b, np.ndarray) else b)
     r, Ap = np.empty_like(b), np.empty_like(b)
     if x0 is None:
         x = np.zeros_like(b)
@@ -95,26 +97,25 @@ def pcg(
     else:
         x = x0.copy()
         product(x, r)
+        _damp(damping, x, r, work)
         np.subtract(r, b, out=r)  # r_0 = A x_0 − b
     products = int(x0 is not None)
-    y = r if solve is None else np.empty_like(b)
-    if solve is not None:
-        solve(r, y)
+    y = r if inverse_P is None else np.multiply(r, inverse_P)  # P y_0 = r_0
     p = np.negative(y)
-    ry, phi = dot(r, y), (dot(r, x) - dot(b, x)) / 2
+    ry, phi = dot(r, y), (dot(r, x) - dot(b, x)) / 2  # φ(x) = ½ (r − b)ᵀx, section 4
     if not (math.isfinite(ry) and math.isfinite(phi)):
         return CGResult([Iterate(0, x, phi)], 0, products, "non-finite product in CG iteration 0", False)
 
     kept = kept_iterations(iterations - 1) if keep else set()
     iterates: list[Iterate] = []
-    i, reason, finite = 0, "", True
+    i, finite = 0, True
     while True:
         reason = (stop(i, phi, r) if stop else None) or _end(i, iterations, ry)
         if reason:
             break
         product(p, Ap)
         products += 1
-        pAp = dot(p, Ap)
+        pAp = _damp(damping, p, Ap, work)
         if not math.isfinite(pAp):  # one NaN or Inf in A p is enough for that
             reason, finite = f"non-finite product in CG iteration {i + 1}", False
             break
@@ -122,17 +123,13 @@ def pcg(
             reason = f"negative curvature in CG iteration {i + 1}"
             break
         alpha = ry / pAp  # α_i = r_iᵀy_i / p_iᵀA p_i
-        axpy(alpha, p, x)  # x_{i+1} = x_i + α_i p_i
-        axpy(alpha, Ap, r)  # r_{i+1} = r_i + α_i A p_i
-        if solve is not None:
-            solve(r, y)  # P y_{i+1} = r_{i+1}
-        ry, previous = dot(r, y), ry
-        phi = (dot(r, x) - dot(b, x)) / 2  # φ(x_i) = ½ (r_i − b)ᵀx_i
+        phi -= alpha * ry / 2  # φ(x_i + α_i p_i) = φ(x_i) − ½ α_i r_iᵀy_i, as p_iᵀr_i = −r_iᵀy_i
+        ry, previous = _advance(alpha, p, Ap, x, r, y, inverse_P, work), ry
         i += 1
         if not (math.isfinite(ry) and math.isfinite(phi)):
             reason, finite = f"overflow in CG iteration {i}", False
             break
-        xpby(y, ry / previous, p)  # p_{i+1} = −y_{i+1} + β_{i+1} p_i,  β_{i+1} = r_{i+1}ᵀy_{i+1} / r_iᵀy_i
+        _turn(ry / previous, y, p)  # β_{i+1} = r_{i+1}ᵀy_{i+1} / r_iᵀy_i
         if i in kept:
             iterates.append(Iterate(i, x.copy(), phi))
     if not iterates or iterates[-1].i != i:
@@ -144,3 +141,36 @@ def _end(i: int, iterations: int, ry: float) -> str:
     if ry <= 0:
         return "solved"
     return "iteration limit" if i >= iterations else ""
+
+
+# The three passes over long vectors that make up an iteration, each by blocks that stay in cache.
+
+
+def _damp(damping: float, p: Any, Ap: Any, work: Any) -> float:
+    """A p ← B p + λp; returns pᵀA p."""
+    pAp = 0.0
+    for p_k, Ap_k in blocks(p, Ap):
+        if damping:
+            np.add(Ap_k, np.multiply(p_k, damping, out=work[: p_k.size]), out=Ap_k)
+        pAp += dot(p_k, Ap_k)
+    return pAp
+
+
+def _advance(alpha: float, p: Any, Ap: Any, x: Any, r: Any, y: Any, inverse_P: Any, work: Any) -> float:
+    """x ← x + α p, r ← r + α A p, y ← P⁻¹ r; returns rᵀy."""
+    ry = 0.0
+    for p_k, Ap_k, x_k, r_k, y_k, inverse_k in blocks(p, Ap, x, r, y, y if inverse_P is None else inverse_P):
+        w = work[: p_k.size]
+        np.add(x_k, np.multiply(p_k, alpha, out=w), out=x_k)
+        np.add(r_k, np.multiply(Ap_k, alpha, out=w), out=r_k)
+        if inverse_P is not None:
+            np.multiply(r_k, inverse_k, out=y_k)
+        ry += dot(r_k, y_k)
+    return ry
+
+
+def _turn(beta: float, y: Any, p: Any) -> None:
+    """p ← −y + β p."""
+    for y_k, p_k in blocks(y, p):
+        np.multiply(p_k, beta, out=p_k)
+        np.subtract(p_k, y_k, out=p_k)

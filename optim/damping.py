@@ -6,9 +6,6 @@ Source: Martens & Sutskever (2012), sections 8.1 and 8.5; constants of Martens' 
 from __future__ import annotations
 
 import math
-from typing import Any
-
-from optim.vectors import axpy
 
 __all__ = ["Tikhonov", "reduction_ratio"]
 
@@ -34,11 +31,6 @@ class Tikhonov:
 
     def __init__(self, strength: float, minimum: float = 0.0) -> None:
         self.strength, self.minimum = strength, minimum
-
-    def add_product(self, v: Any, out: Any) -> None:
-        """out ← out + λv: from B v to B̂ v."""
-        if self.strength:
-            axpy(self.strength, v, out)
 
     def undamped(self, phi: float, squared_norm: float) -> float:
         """M(δ) from the damped value φ = M̂(δ) that CG knows, and ‖δ‖²."""

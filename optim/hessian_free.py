@@ -16,7 +16,7 @@ from optim.cg import CGResult, pcg, relative_progress
 from optim.damping import Tikhonov, reduction_ratio
 from optim.linesearch import cg_backtracking, line_search
 from optim.objective import Quadratic
-from optim.preconditioner import Diagonal
+from optim.preconditioner import diagonal_inverse
 from optim.vectors import dot, is_finite
 
 __all__ = ["HessianFree"]
@@ -111,10 +111,12 @@ class HessianFree(Optimizer):
         if squared_norm == 0:
             return self._converged("the gradient is zero", record)
 
-        P = Diagonal(q.squared_gradients(), self.damping + self.objective.l2) if self.preconditioner else None
-        if P is not None and not P.finite:
-            return self._reject("non-finite preconditioner", record)
-        cg = self._solve(q, np.negative(gradient), P)
+        inverse_P = None
+        if self.preconditioner:  # sections 11.2, 11.3
+            inverse_P = diagonal_inverse(q.squared_gradients(), self.damping + self.objective.l2)
+            if not is_finite(inverse_P):
+                return self._reject("non-finite preconditioner", record)
+        cg = self._solve(q, np.negative(gradient), inverse_P)
         record |= {"cg_iterations": cg.iterations, "products": cg.products}
         if not cg.finite or (cg.iterations == 0 and cg.reason != "solved"):
             return self._reject(cg.reason, record)
@@ -160,17 +162,18 @@ class HessianFree(Optimizer):
         self.rejected_in_a_row = 0
         return StepInfo(**record, reason=f"converged: {why}")
 
-    def _solve(self, q: Quadratic, b: Any, P: Diagonal | None) -> CGResult:
+    def _solve(self, q: Quadratic, b: Any, inverse_P: Any) -> CGResult:
         """PCG(b, A, ζ δ_{k−1}, P) with A(v) = B v + λv; algorithm 2, sections 8.1 and 10."""
-        B = q.ggn_product if self.curvature == "ggn" else q.hessian_product
-
-        def A(v: Any, out: Any) -> None:
-            B(v, out)
-            self._tikhonov.add_product(v, out)
-
-        x0 = np.multiply(self.delta, self.decay) if self.decay and self.delta.any() else None
-        stop = relative_progress(self.cg_tolerance)
-        return pcg(A, b, x0, P, iterations=self.cg_iterations, stop=stop, keep=self.backtracking)
+        return pcg(
+            q.ggn_product if self.curvature == "ggn" else q.hessian_product,
+            b,
+            np.multiply(self.delta, self.decay) if self.decay and self.delta.any() else None,
+            inverse_P,
+            damping=self.damping,
+            iterations=self.cg_iterations,
+            stop=relative_progress(self.cg_tolerance),
+            keep=self.backtracking,
+        )
 
     def _on_reject(self) -> None:
         self._tikhonov.increase()

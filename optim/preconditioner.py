@@ -9,29 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from optim.vectors import is_finite
-
-__all__ = ["Diagonal"]
+__all__ = ["diagonal_inverse"]
 
 
-class Diagonal:
-    """P = (diag(d) + κI)^ξ, section 11.2: between the diagonal of B̂ and a multiple of the identity.
+def diagonal_inverse(d: Any, kappa: float, xi: float = 0.75) -> Any:
+    """P⁻¹ for P = (diag(d) + κI)^ξ, section 11.2: between the diagonal of B̂ and a multiple of the identity.
 
     d: (p,) an estimate of the diagonal of the curvature, e.g. the empirical Fisher's (section 11.3): the mean over
-    cases of squared gradients. κ: what is added to all of it, λ + l2. ξ: 0.75.
+    cases of squared gradients. κ: what is added to all of it, λ + l2. Returns (p,).
     """
-
-    def __init__(self, d: Any, kappa: float, xi: float = 0.75) -> None:
-        self.inverse = np.add(d, kappa)
-        info = np.finfo(self.inverse.dtype)
-        floor = max(float(info.eps) * float(self.inverse.max()), float(info.tiny))
-        np.maximum(self.inverse, floor, out=self.inverse)  # P stays invertible without damping
-        np.power(self.inverse, -xi, out=self.inverse)
-
-    @property
-    def finite(self) -> bool:
-        return is_finite(self.inverse)
-
-    def __call__(self, r: Any, out: Any) -> None:
-        """out ← y, the solution of P y = r."""
-        np.multiply(r, self.inverse, out=out)
+    inverse = np.add(d, kappa)
+    info = np.finfo(inverse.dtype)
+    floor = max(float(info.eps) * float(inverse.max()), float(info.tiny))
+    np.maximum(inverse, floor, out=inverse)  # P stays invertible without damping
+    return np.power(inverse, -xi, out=inverse)
