@@ -114,7 +114,7 @@ def _read(path: Path, points: list[Any]) -> list[Any] | None:
     import zipfile  # here, because it would be half of the time that importing nn takes
 
     try:
-        with np.load(path, allow_pickle=False) as file:  # the zip format keeps a checksum
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:  # a zip file keeps checksums
             images = [file["train"], file["test"]]
         for x, p in zip(images, points, strict=True):
             if x.shape != (len(p), SIDE * SIDE) or x.dtype != np.uint8:
