@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from optim.vectors import BLOCK, blocks, dot
+from optim.vectors import BLOCK, blocks, dot, is_finite
 
 __all__ = ["CGResult", "Iterate", "kept_iterations", "pcg", "relative_progress"]
 
@@ -127,11 +127,12 @@ def pcg(
         ry, previous = _advance(alpha, p, Ap, x, r, y, inverse_P, work), ry
         i += 1
         if not (math.isfinite(ry) and math.isfinite(phi)):
-            reason, finite = f"overflow in CG iteration {i}", False
             break
         _turn(ry / previous, y, p)  # β_{i+1} = r_{i+1}ᵀy_{i+1} / r_iᵀy_i
         if i in kept:
             iterates.append(Iterate(i, x.copy(), phi))
+    if finite and not (math.isfinite(ry) and math.isfinite(phi) and is_finite(x)):
+        reason, finite = f"overflow in CG iteration {i}", False
     if not iterates or iterates[-1].i != i:
         iterates.append(Iterate(i, x, phi))
     return CGResult(iterates, i, products, reason, finite)
