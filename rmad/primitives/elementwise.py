@@ -93,11 +93,13 @@ log1p = elementwise(np.log1p, lambda y, x: 1 / (1 + x))
 
 
 def _sigmoid(x):
-    """1 / (1 + exp(-x)), in place: exp(-x) may overflow to inf, which gives the right 0."""
+    """1 / (1 + exp(-x)), in one buffer: exp(-x) may overflow to inf, which gives the right 0."""
+    y = np.negative(x)
+    out = y if y.ndim else None
     with np.errstate(over="ignore"):
-        y = np.exp(np.negative(x))
+        y = np.exp(y, out=out)
     y += 1
-    return np.reciprocal(y)
+    return np.reciprocal(y, out=out)
 
 
 def _sigmoid_derivative(y, x):

@@ -62,13 +62,23 @@ def _dawsn_derivative(y, x):
     return np.where(far, -_gauss_tail(np.where(far, x, 100), 1), 1 - 2 * np.where(far, 0, x) * y)
 
 
-def _mills(x):
+def _mills_value(x):
     """φ(x) / Φ(x): through erfcx on the left, where both underflow."""
     right = x > 0
     above, below = np.where(right, x, 0), np.where(right, 0, x)
     left_value = (2 / ROOT_2PI) / sc.erfcx(below * (-1 / ROOT_2))
     return np.where(right, np.exp(-0.5 * _square(above)) / (ROOT_2PI * sc.ndtr(above)), left_value)
 
+
+def _mills_derivative(y, x):
+    """-y (x + y), where the sum cancels on the left."""
+    right = x > 0
+    t = np.where(right, 0, x) * (-1 / ROOT_2)
+    E = sc.erfcx(t)
+    return y * np.where(right, -(x + y), _erfcx_derivative(E, t) / (ROOT_2 * E))
+
+
+_mills = elementwise(_mills_value, _mills_derivative, name="mills")
 
 elementwise(sc.erf, lambda y, x: (2 / ROOT_PI) * np.exp(-_square(x)))
 elementwise(sc.erfc, lambda y, x: (-2 / ROOT_PI) * np.exp(-_square(x)))
@@ -124,14 +134,31 @@ def _rgamma_derivative(y, x):
     return np.where(left, reflected, -sc.rgamma(a) * sc.digamma(a))
 
 
+def _less_one(p):
+    """p - 1, and 0 at p = 0: there d/dx xᵖ = p xᵖ⁻¹ must be 0 at x = 0 too."""
+    return np.where(p == 0, 0, p - 1)
+
+
+_beta_kernel = elementwise(  # xᵖ (1 - x)^q exp(-c)
+    lambda x, p, q, c: np.exp(sc.xlogy(p, x) + sc.xlog1py(q, -x) - c),
+    lambda y, x, p, q, c: p * _beta_kernel(x, _less_one(p), q, c) - q * _beta_kernel(x, p, _less_one(q), c),
+    name="beta kernel",
+)
+_gamma_kernel = elementwise(  # xᵖ exp(-x - c)
+    lambda x, p, c: np.exp(sc.xlogy(p, x) - x - c),
+    lambda y, x, p, c: p * _gamma_kernel(x, _less_one(p), c) - y,
+    name="gamma kernel",
+)
+
+
 def _beta_density(a, b, x):
     """xᵃ⁻¹ (1 - x)ᵇ⁻¹ / B(a, b)."""
-    return np.exp(sc.xlogy(a - 1, x) + sc.xlog1py(b - 1, -x) - sc.betaln(a, b))
+    return _beta_kernel(x, a - 1, b - 1, sc.betaln(a, b))
 
 
 def _gamma_density(a, x):
     """xᵃ⁻¹ exp(-x) / Γ(a)."""
-    return np.exp(sc.xlogy(a - 1, x) - x - sc.gammaln(a))
+    return _gamma_kernel(x, a - 1, sc.gammaln(a))
 
 
 elementwise(sc.gamma, lambda y, x: y * sc.digamma(x))
@@ -160,6 +187,16 @@ elementwise(sc.gammaincinv, None, lambda y, a, p: 1 / _gamma_density(a, y))
 elementwise(sc.gammainccinv, None, lambda y, a, p: -1 / _gamma_density(a, y))
 elementwise(sc.exp1, lambda y, x: -np.exp(-x) / x)
 elementwise(sc.expi, lambda y, x: np.exp(x) / x)
+
+
+
+def polygamma(n, x):
+    """dⁿψ/dxⁿ = (-1)ⁿ⁺¹ n! ζ(n + 1, x), for n = 1, 2, … (ψ for n = 0). x > 0 (A&S 6.4.10).
+
+    scipy.special.polygamma is not a ufunc and takes no traced array; this one does.
+    """
+    return sc.digamma(x) if n == 0 else (-1) ** (n + 1) * math.factorial(n) * zeta(n + 1, x)
+
 
 # -- hypergeometric functions (DLMF 13.3.15, 13.3.22, 15.5.1) ------------------------------------------------
 

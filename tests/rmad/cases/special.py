@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special as sc
 
+import rmad.primitives.special as rmad_special
 from cases import Arg, Case, any_shape, made, real
 
 POSITIVE = any_shape(0.3, 3)
@@ -90,6 +91,7 @@ CASES: list[Case] = [
         Case(f.__name__, lambda x, f=f: f(1.5, x), args=[UNIT], covers=[f])  # type: ignore[misc]
         for f in (sc.gammainc, sc.gammaincc, sc.gammaincinv, sc.gammainccinv)
     ),
+    Case("polygamma", lambda x: rmad_special.polygamma(0, x) + rmad_special.polygamma(2, x), args=[POSITIVE]),
     special("exp1", POSITIVE),
     special("expi", POSITIVE),
     # hypergeometric functions
