@@ -7,7 +7,7 @@ constant between jumps have derivative zero. An infinite slope (sqrt at 0) is in
 
 import numpy as np
 
-from rmad.rules import constant, elementwise, linear, primitive
+from rmad.rules import Primitive, constant, elementwise, linear, primitive
 from rmad.traced import Traced, implements, register, stop
 
 LN2, LN10 = float(np.log(2)), float(np.log(10))  # Python floats never promote
@@ -173,10 +173,8 @@ def _per_square(a, b, c):
 hypot = elementwise(np.hypot, lambda y, a, b: _per_length(a, y), lambda y, a, b: _per_length(b, y))
 arctan2 = elementwise(np.arctan2, lambda y, a, b: _per_square(b, a, b), lambda y, a, b: -_per_square(a, a, b))
 
-for _f in (np.deg2rad, np.radians):
-    elementwise(_f, lambda y, x: np.pi / 180)
-for _f in (np.rad2deg, np.degrees):
-    elementwise(_f, lambda y, x: 180 / np.pi)
+deg2rad, radians = (elementwise(f, lambda y, x: np.pi / 180) for f in (np.deg2rad, np.radians))
+rad2deg, degrees = (elementwise(f, lambda y, x: 180 / np.pi) for f in (np.rad2deg, np.degrees))
 unwrap = elementwise(np.unwrap, 1)
 
 
@@ -202,7 +200,7 @@ def _sinc(x, k):
     return np.pi**k * np.where(near, total, s)
 
 
-_sinc_derivative = elementwise(_sinc, lambda y, x, k: _sinc_derivative(x, k + 1), name="sinc derivative")
+_sinc_derivative: Primitive = elementwise(_sinc, lambda y, x, k: _sinc_derivative(x, k + 1), name="sinc derivative")
 sinc = elementwise(np.sinc, lambda y, x: _sinc_derivative(x, 1))
 
 
@@ -211,8 +209,7 @@ sinc = elementwise(np.sinc, lambda y, x: _sinc_derivative(x, 1))
 
 def _share(y, mine, other):
     """1 where y is mine, 0 where it is the other's, 1/2 where the two are equal. NaN loses in fmax and fmin."""
-    d = _like(y == mine, y)
-    d += y != other
+    d = _like((y == mine).view(np.int8) + (y != other).view(np.int8), y)  # bytes: half the time of adding masks
     d *= 0.5
     return d
 
@@ -338,5 +335,5 @@ def _outer(f):
     return lambda a, b: f(np.reshape(a, (*np.shape(a), *(1,) * np.ndim(b))), b)
 
 
-for _f in (np.add, np.subtract, np.multiply, np.divide, np.power, np.maximum, np.minimum, np.hypot, np.arctan2):
-    register((_f, "outer"), _outer(_f))
+for _ufunc in (np.add, np.subtract, np.multiply, np.divide, np.power, np.maximum, np.minimum, np.hypot, np.arctan2):
+    register((_ufunc, "outer"), _outer(_ufunc))

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import special as sc
 
 from rmad.primitives.elementwise import LN2, LN10, expm1, log1p, sigmoid
-from rmad.rules import constant, elementwise
+from rmad.rules import Primitive, constant, elementwise
 from rmad.traced import register
 
 ROOT_PI, ROOT_2PI, ROOT_2 = math.sqrt(math.pi), math.sqrt(2 * math.pi), math.sqrt(2)
@@ -139,12 +139,12 @@ def _less_one(p):
     return np.where(p == 0, 0, p - 1)
 
 
-_beta_kernel = elementwise(  # xᵖ (1 - x)^q exp(-c)
+_beta_kernel: Primitive = elementwise(  # xᵖ (1 - x)^q exp(-c)
     lambda x, p, q, c: np.exp(sc.xlogy(p, x) + sc.xlog1py(q, -x) - c),
     lambda y, x, p, q, c: p * _beta_kernel(x, _less_one(p), q, c) - q * _beta_kernel(x, p, _less_one(q), c),
     name="beta kernel",
 )
-_gamma_kernel = elementwise(  # xᵖ exp(-x - c)
+_gamma_kernel: Primitive = elementwise(  # xᵖ exp(-x - c)
     lambda x, p, c: np.exp(sc.xlogy(p, x) - x - c),
     lambda y, x, p, c: p * _gamma_kernel(x, _less_one(p), c) - y,
     name="gamma kernel",
@@ -236,14 +236,15 @@ elementwise(sc.ive, None, _ive_derivative)
 elementwise(sc.kve, None, lambda y, v, x: y - 0.5 * (sc.kve(v - 1, x) + sc.kve(v + 1, x)))
 
 
-def _between(f, sign):
-    """∂f/∂x = (f(v - 1, x) ∓ f(v + 1, x)) / 2 for the Bessel functions of order v."""
-    if sign > 0:
-        return elementwise(f, None, lambda y, v, x: 0.5 * (f(v - 1, x) - f(v + 1, x)))
+def _between(f):
+    """∂f/∂x = (f(v - 1, x) - f(v + 1, x)) / 2, of the Bessel functions of order v."""
+    return elementwise(f, None, lambda y, v, x: 0.5 * (f(v - 1, x) - f(v + 1, x)))
+
+
+def _between_modified(f):
+    """∂f/∂x = -(f(v - 1, x) + f(v + 1, x)) / 2, of the modified ones that decay."""
     return elementwise(f, None, lambda y, v, x: -0.5 * (f(v - 1, x) + f(v + 1, x)))
 
 
-for _f in (sc.jv, sc.yn, sc.yv, sc.hankel1, sc.hankel2):
-    _between(_f, 1)
-for _f in (sc.kn, sc.kv):
-    _between(_f, -1)
+jv, yn, yv, hankel1, hankel2 = map(_between, (sc.jv, sc.yn, sc.yv, sc.hankel1, sc.hankel2))
+kn, kv = map(_between_modified, (sc.kn, sc.kv))
