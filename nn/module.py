@@ -120,10 +120,10 @@ def _is_array(value: Any) -> bool:
 
 
 def _holds_arrays(value: Any) -> bool:
+    if isinstance(value, (np.ndarray, Module)):  # a tuple: building a union takes longer than the test
+        return True
     if isinstance(value, _STATIC):
         return False
-    if isinstance(value, Module):
-        return True
     if isinstance(value, list | tuple):
         return any(map(_holds_arrays, value))
     if isinstance(value, dict):

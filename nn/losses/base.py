@@ -10,7 +10,7 @@ import numpy as np
 
 from rmad.traced import Traced, stop
 
-__all__ = ["DiagonalCurvature", "Loss"]
+__all__ = ["BoundLoss", "DiagonalCurvature", "Loss"]
 
 BLOCK = 1 << 17
 """Elements worked on at a time. Temporaries of this size stay in cache, and the allocator keeps them: of a
@@ -72,6 +72,10 @@ class Loss(ABC):
             raise ValueError(f"{self._name}: z has shape {np.shape(z)}, but v has shape {np.shape(v)}")
         return self.curvature(z, t)(v)
 
+    def bind(self, t: Any) -> BoundLoss:
+        """The loss as a function of z alone, for rmad.GGNOperator(f, loss.bind(t), x)."""
+        return BoundLoss(self, t)
+
     @property
     def _name(self) -> str:
         return type(self).__name__
@@ -103,6 +107,30 @@ class Loss(ABC):
         t = stop(t)
         if t.size and (t.min() < 0 or t.max() > 1):
             raise ValueError(f"{self._name}: t must lie in [0, 1], but reaches from {t.min():g} to {t.max():g}")
+
+
+class BoundLoss:
+    """z → L(z, t) with the target fixed, and its derivatives. Made by `Loss.bind`."""
+
+    def __init__(self, loss: Loss, t: Any) -> None:
+        self.loss, self.t = loss, t
+
+    def __call__(self, z: Any) -> Any:
+        return self.loss.value(z, self.t)
+
+    value = __call__
+
+    def gradient(self, z: Any) -> Any:
+        return self.loss.gradient(z, self.t)
+
+    def value_and_gradient(self, z: Any) -> tuple[Any, Any]:
+        return self.loss.value_and_gradient(z, self.t)
+
+    def hessian_product(self, z: Any, v: Any) -> Any:
+        return self.loss.hessian_product(z, self.t, v)
+
+    def curvature(self, z: Any) -> Any:
+        return self.loss.curvature(z, self.t)
 
 
 class DiagonalCurvature:

@@ -100,6 +100,24 @@ def test_sqrt_hessian(loss, z, t):
 
 
 @every
+def test_bound_to_its_target(loss, z, t):
+    """GGNOperator takes it, and G = JᵀL″J against the dense product."""
+    bound, A = loss.bind(t), RNG.standard_normal((z.size, 5))
+    x = np.linalg.lstsq(A, z.ravel(), rcond=None)[0]
+
+    def f(x):
+        return np.reshape(A @ x, z.shape)
+
+    G = rmad.GGNOperator(f, bound, x)
+    expected = A.T @ dense_hessian(loss, f(x), t) @ A
+    np.testing.assert_allclose(G @ np.eye(5), expected, rtol=1e-11, atol=1e-13)
+    assert bound(z) == bound.value(z) == loss.value(z, t)
+    np.testing.assert_array_equal(bound.gradient(z), loss.gradient(z, t))
+    np.testing.assert_array_equal(bound.value_and_gradient(z)[1], loss.value_and_gradient(z, t)[1])
+    np.testing.assert_array_equal(bound.hessian_product(z, z), loss.hessian_product(z, t, z))
+
+
+@every
 def test_float32_stays(loss, z, t):
     z32, v = z.astype(np.float32), np.ones(z.shape, np.float32)
     t = t.astype(np.float32) if t.dtype == np.float64 else t
