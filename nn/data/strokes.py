@@ -93,7 +93,7 @@ def _curve(points: Any) -> tuple[Any, Any]:
     """
     chords = np.sqrt(np.linalg.norm(np.diff(points, axis=1), axis=-1))  # (n, 2)
     tau = (chords[:, 0] / chords.sum(1))[:, None]
-    tau = np.clip(tau, 0.2, 0.8)
+    tau = np.clip(tau, 0.2, 0.8)  # two points that nearly meet would else make a spike between them
     s = (np.arange(SAMPLES) + 0.5) / SAMPLES
     weights = np.stack(
         [(s - tau) * (s - 1) / tau, s * (s - 1) / (tau * (tau - 1)), s * (s - tau) / (1 - tau)], axis=-1
