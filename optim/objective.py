@@ -17,7 +17,8 @@ import numpy as np
 from optim.shards import Crew, cases, cores, slices, take
 from rmad import tree as _tree
 from rmad.backend import is_cupy
-from rmad.operators import loss_curvature
+from rmad.memory import keep_freed_memory
+from rmad.operators import loss_curvature, symmetric_operator
 from rmad.plan import Plan
 from rmad.primitives.products import matmul
 from rmad.rules import Diagonal, Linear
@@ -54,6 +55,7 @@ class Objective:
         for name, number in (("l2", l2), ("shards", shards or 1), ("threads", threads or 1)):
             if not (number >= 0 and np.isfinite(number)):
                 raise ValueError(f"{name} must be a finite number ≥ 0, got {number}")
+        keep_freed_memory()
         self.model, self.loss, self.l2, self.shards = model, loss, float(l2), shards
         self.threads = cores() if threads is None else threads
         self._work: dict[Any, float] = {}
@@ -359,13 +361,10 @@ def _work(record: Record) -> float:
 
 def _operator(quadratic: Quadratic, product: Callable[[Any, Any], None]) -> Any:
     """product(v, out) as a symmetric LinearOperator of the parameters' dtype."""
-    from scipy.sparse.linalg import LinearOperator
 
-    dtype, p = quadratic.theta.dtype, quadratic.theta.size
-
-    def matvec(v: Any) -> Any:
+    def apply(v: Any) -> Any:
         out = np.empty_like(quadratic.theta)
-        product(np.reshape(v, -1).astype(dtype, copy=False), out)
+        product(v, out)
         return out
 
-    return LinearOperator((p, p), matvec=matvec, rmatvec=matvec, dtype=dtype)
+    return symmetric_operator(quadratic.theta, apply)

@@ -4,55 +4,71 @@
     HessianOperator    ∇²f        the Jacobian of the gradient, symmetric
     GGNOperator        Jᵀ L″ J    symmetric, positive semi-definite for a convex L
 
-Each runs f once; every product is a sweep over its tape. Flat vectors have the order of rmad.ravel.
-Source: Schraudolph (2002); Martens & Sutskever (2012), sections 5 and 6.1.
+Each runs f once; every product is a sweep over its tape. Flat vectors have the order of rmad.ravel. On the GPU
+the operators are cupyx's. Source: Schraudolph (2002); Martens & Sutskever (2012), sections 5 and 6.1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from rmad import tree as _tree
+from rmad.backend import linear_operator
 from rmad.transforms import grad, linearize
 
-__all__ = ["GGNOperator", "HessianOperator", "JacobianOperator"]
+__all__ = ["GGNOperator", "HessianOperator", "JacobianOperator", "symmetric_operator"]
 
 
 class _Flat:
     """Trees like `tree` as flat vectors of their common dtype, and the way back."""
 
     def __init__(self, tree: Any) -> None:
-        flat, self.unravel = _tree.ravel(tree)
-        self.size, self.dtype = flat.size, flat.dtype
+        self.example, self.unravel = _tree.ravel(tree)
+        self.size, self.dtype = self.example.size, self.example.dtype
 
     def ravel(self, tree: Any) -> Any:
         return _tree.ravel(tree)[0].astype(self.dtype, copy=False)
 
+    def typed(self, vector: Any) -> Any:
+        """The vector in this space's dtype: SciPy's solvers hand in float64. TypeError for complex in a real space."""
+        vector = vector.reshape(-1)
+        if vector.dtype == self.dtype:
+            return vector
+        if vector.dtype.kind == "c" and self.dtype.kind != "c":
+            raise TypeError(f"a {vector.dtype} vector does not fit an operator on {self.dtype}")
+        return vector.astype(self.dtype)
+
 
 class _Operator(LinearOperator):
-    """A LinearOperator that keeps the dtype of its problem: SciPy's solvers hand in float64 vectors."""
+    """A LinearOperator between two flat spaces, in the dtype of its problem."""
 
-    def __init__(self, rows: _Flat, columns: _Flat) -> None:
-        super().__init__(np.result_type(rows.dtype, columns.dtype), (rows.size, columns.size))
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        return object.__new__(cls)
+
+    def _set_spaces(self, rows: _Flat, columns: _Flat) -> None:
+        """Becomes an operator of cupyx's where the vectors live on the GPU."""
+        base = linear_operator(columns.example)
+        if base is not LinearOperator:
+            self.__class__ = _on_gpu(type(self), base)
+        base.__init__(self, np.result_type(rows.dtype, columns.dtype), (rows.size, columns.size))
         self._rows, self._columns = rows, columns
 
     def _matvec(self, v: Any) -> Any:
-        return self._apply(_typed(np.reshape(v, -1), self._columns.dtype))
+        return self._apply(self._columns.typed(v))
 
     def _rmatvec(self, u: Any) -> Any:
-        return self._apply_adjoint(_typed(np.reshape(u, -1), self._rows.dtype))
+        return self._apply_adjoint(self._rows.typed(u))
 
     def _matmat(self, V: Any) -> Any:
-        columns = [self._matvec(V[:, k]) for k in range(V.shape[1])]
-        return np.stack(columns, axis=1) if columns else np.zeros((self.shape[0], 0), self.dtype)
+        return _by_columns(self._matvec, V, self.shape[0], self.dtype)
 
     def _rmatmat(self, U: Any) -> Any:
-        columns = [self._rmatvec(U[:, k]) for k in range(U.shape[1])]
-        return np.stack(columns, axis=1) if columns else np.zeros((self.shape[1], 0), self.dtype)
+        return _by_columns(self._rmatvec, U, self.shape[1], self.dtype)
 
     def _apply(self, v: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__}: J v")
@@ -61,11 +77,18 @@ class _Operator(LinearOperator):
         raise NotImplementedError(f"{type(self).__name__}: Jᵀ u")
 
 
-def _typed(vector: Any, dtype: np.dtype[Any]) -> Any:
-    """The vector in the dtype of its space; TypeError for a complex vector in a real space."""
-    if vector.dtype.kind == "c" and dtype.kind != "c":
-        raise TypeError(f"a {vector.dtype} vector does not fit an operator on {dtype}")
-    return vector.astype(dtype, copy=False)
+def _by_columns(product: Callable[[Any], Any], V: Any, rows: int, dtype: Any) -> Any:
+    columns = [product(V[:, k]) for k in range(V.shape[1])]
+    return np.stack(columns, axis=1) if columns else np.zeros_like(V, shape=(rows, 0), dtype=dtype)
+
+
+@cache
+def _on_gpu(kind: type, base: type) -> type:
+    """The same operator as a subclass of cupyx's LinearOperator, which answers cupyx's solvers."""
+    methods: dict[str, Any] = {}
+    for cls in reversed(kind.__mro__[: kind.__mro__.index(LinearOperator)]):
+        methods.update({k: v for k, v in vars(cls).items() if k not in ("__dict__", "__weakref__", "__new__")})
+    return type(kind.__name__, (base,), methods)
 
 
 class JacobianOperator(_Operator):
@@ -73,12 +96,12 @@ class JacobianOperator(_Operator):
 
     f: tree → tree; p and m are the numbers of floats in x and in f(x). `.value` is f(x). matvec: v (p,) → Jv (m,);
     rmatvec: u (m,) → Jᵀu (p,), the adjoint under ⟨u, v⟩ = Re uᴴv. Where x or f(x) is complex, J is linear over
-    the reals only unless f is holomorphic.
+    the reals only, unless f is holomorphic.
     """
 
     def __init__(self, f: Callable[..., Any], x: Any, *args: Any) -> None:
         self.value, self._lin = linearize(f, x, *args)
-        super().__init__(_Flat(self.value), _Flat(x))
+        self._set_spaces(_Flat(self.value), _Flat(x))
 
     def _apply(self, v: Any) -> Any:
         return self._rows.ravel(self._lin.Jv(self._columns.unravel(v)))
@@ -88,6 +111,12 @@ class JacobianOperator(_Operator):
 
 
 class _Symmetric(_Operator):
+    def matvec(self, v: Any) -> Any:
+        """The product, without the checks that cost LinearOperator more than a small product does."""
+        if v.shape == (self.shape[1],):
+            return self._matvec(v)
+        return linear_operator(self._rows.example).matvec(self, v)
+
     def _apply_adjoint(self, u: Any) -> Any:
         return self._apply(u)
 
@@ -104,7 +133,7 @@ class HessianOperator(_Symmetric):
     def __init__(self, f: Callable[..., Any], x: Any, *args: Any) -> None:
         gradient, self._lin = linearize(grad(f), x, *args)
         space = _Flat(x)
-        super().__init__(space, space)
+        self._set_spaces(space, space)
         self.gradient = space.ravel(gradient)
 
     def _apply(self, v: Any) -> Any:
@@ -121,11 +150,26 @@ class GGNOperator(_Symmetric):
     def __init__(self, f: Callable[..., Any], loss: Any, x: Any, *args: Any) -> None:
         self.value, self._lin = linearize(f, x, *args)
         space = _Flat(x)
-        super().__init__(space, space)
+        self._set_spaces(space, space)
         self._curvature = loss_curvature(loss, self.value)
 
     def _apply(self, v: Any) -> Any:
         return self._rows.ravel(self._lin.JTu(self._curvature(self._lin.Jv(self._columns.unravel(v)))))
+
+
+class _Product(_Symmetric):
+    def __init__(self, example: Any, product: Callable[[Any], Any]) -> None:
+        space = _Flat(example)
+        self._set_spaces(space, space)
+        self._product = product
+
+    def _apply(self, v: Any) -> Any:
+        return self._product(v)
+
+
+def symmetric_operator(example: Any, product: Callable[[Any], Any]) -> Any:
+    """A (p, p) symmetric LinearOperator v → product(v) on vectors like `example`, (p,)."""
+    return _Product(example, product)
 
 
 def loss_curvature(loss: Any, z: Any, *target: Any) -> Callable[[Any], Any]:

@@ -315,7 +315,9 @@ class Pull(Sweep):
         self.u: list[Any] = [None] * n
         self.whole = [False] * n  # u[j] is a buffer of its own, not a view of another node's
         self.uses = [0] * n
+        self.probes: dict[int, Any] = {}  # views are probed on the layout that they will meet, a view of a view too
         self.views = [self.view_source(j) for j in range(n)]
+        self.probes.clear()
         for node in self.nodes:
             for i in node.inputs:
                 self.uses[i] += 1
@@ -342,9 +344,12 @@ class Pull(Sweep):
         node = self.nodes[j]
         if len(node.blocks) != 1 or not isinstance(node.blocks[0], Linear):
             return None
-        block = node.blocks[0]
-        probe = _view(block, self.pool.new(block.x.shape, block.x.dtype))
-        return None if probe is None or probe.size > block.x.size else partial(_view, block)
+        block, source = node.blocks[0], self.probes.get(node.inputs[0])
+        probe = _view(block, self.pool.new(block.x.shape, block.x.dtype) if source is None else source)
+        if probe is None or probe.size > block.x.size:
+            return None
+        self.probes[j] = probe
+        return partial(_view, block)
 
     def target(self, i: int) -> tuple[Any, bool]:
         """The buffer of u_i, and whether something is in it already."""
