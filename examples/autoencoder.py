@@ -68,7 +68,7 @@ class Config:
     optimizer: str = "hf"
     hyper: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
-    time_budget: float = 240.0  # seconds of training, evaluation excluded
+    time_budget: float = 210.0  # seconds of training, evaluation excluded
     updates: int | None = None  # at most
     log_interval: float = 1.0  # seconds of training from record to record
 
@@ -210,19 +210,23 @@ def numbers(record: Record) -> str:
 def draw_training(records: list[Record], title: str, path: Path) -> None:
     """Error against seconds, and below it the damping, or the loss where there is none."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     figure = Figure(figsize=(7, 6), layout="constrained")
     top, bottom = figure.subplots(2, sharex=True, height_ratios=(2, 1))
     for name, style in (("train_error", "-"), ("test_error", "--")):
         top.semilogy([r["seconds"] for r in records], [r[name] for r in records], style, label=name.replace("_", " "))
     top.set(ylabel="squared error per image", title=title)
+    top.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    top.yaxis.set_major_formatter("{x:g}")
+    top.yaxis.set_minor_formatter("")
     top.legend()
     later = [r for r in records if "loss" in r]
     name = "damping" if any(r["damping"] for r in later) else "loss"
     bottom.semilogy([r["seconds"] for r in later], [r[name] for r in later], "C2", label=name)
     bottom.set(ylabel=name, xlabel="seconds of training")
     for axes in (top, bottom):
-        axes.grid(True, which="both", alpha=0.3)
+        axes.grid(True, alpha=0.3)
     figure.savefig(path, dpi=120)
 
 
@@ -271,13 +275,14 @@ def option(name: str) -> str:
 
 
 def positive(kind: type) -> Callable[[str], Any]:
-    """An argparse type: a number above zero."""
+    """An argparse type: a finite number above zero."""
 
     def number(text: str) -> Any:
         if not 0 < kind(text) < math.inf:
-            raise argparse.ArgumentTypeError(f"{text} is not above zero")
+            raise argparse.ArgumentTypeError(f"{text} is not a finite number above zero")
         return kind(text)
 
+    number.__name__ = "whole number" if kind is int else "number"  # argparse says "invalid whole number value"
     return number
 
 
@@ -292,8 +297,8 @@ def parser() -> Parser:
         defaults = ", ".join(f"{m} {hyper[name]:g}" for m, (_, hyper) in METHODS.items() if name in hyper)
         number = positive(int) if kind is int else float  # the optimizer itself says what it takes
         p.add_argument(option(name), type=number, metavar="N" if kind is int else "X", help=f"{text} ({defaults})")
-    p.add_argument("--seed", type=int, metavar="N")
-    p.add_argument("--time-budget", type=positive(float), metavar="SECONDS", help="of training (240)")
+    p.add_argument("--seed", type=int, metavar="N", help="of the weights and of the order of the images (0)")
+    p.add_argument("--time-budget", type=positive(float), metavar="SECONDS", help="of training (210)")
     p.add_argument("--updates", type=positive(int), metavar="N", help="end after so many")
     p.add_argument("--log-interval", type=positive(float), metavar="SECONDS", help="between records (1)")
     p.add_argument("--out", type=Path, metavar="DIR", help="for the results (runs/DATA-OPTIMIZER)")
