@@ -12,10 +12,16 @@ settings.register_profile(
     deadline=None,
     max_examples=4,
     database=None,
-    phases=(Phase.explicit, Phase.generate, Phase.shrink),
+    phases=(Phase.explicit, Phase.generate),  # the examples are small as they are: shrinking a failure takes long
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-settings.register_profile("thorough", parent=settings.get_profile("ci"), derandomize=False, max_examples=100)
+settings.register_profile(
+    "thorough",
+    parent=settings.get_profile("ci"),
+    derandomize=False,
+    max_examples=100,
+    phases=(Phase.explicit, Phase.generate, Phase.shrink),
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
