@@ -93,7 +93,16 @@ class Traced(NDArrayOperatorsMixin):
                 raise TypeError(f"{ufunc.__name__}: a traced array cannot be written to `out`; use the return value")
             # x += y on a traced array is x = x + y
         if method == "__call__":
-            return _lookup(ufunc, _label(ufunc))(*inputs, **kwargs)
+            dtype = kwargs.pop("dtype", None)
+            if "where" in kwargs:
+                raise TypeError(f"{ufunc.__name__} of a traced array takes no where=; use np.where")
+            for layout in ("casting", "order", "subok"):
+                kwargs.pop(layout, None)
+            y = _lookup(ufunc, _label(ufunc))(*inputs, **kwargs)
+            return y if dtype is None else y.astype(dtype)
+        if method == "outer":
+            a, b = inputs
+            return ufunc(np.reshape(a, np.shape(a) + (1,) * np.ndim(b)), b, **kwargs)
         return _lookup((ufunc, method), f"{_label(ufunc)}.{method}")(*inputs, **kwargs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -201,6 +210,9 @@ class Traced(NDArrayOperatorsMixin):
     def __deepcopy__(self, memo: Any) -> Any:
         return self
 
+    def compress(self, condition: Any, axis: Any = None) -> Any:
+        return np.compress(condition, self, axis=axis)  # type: ignore[call-overload]
+
     def flatten(self, order: Any = "C") -> Any:
         return np.ravel(self, order=order)  # type: ignore[call-overload]
 
@@ -242,9 +254,24 @@ def _method(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 METHODS = (
-    "all any argmax argmin argsort clip compress conj conjugate cumprod cumsum diagonal dot max mean min nonzero "
-    "prod ptp put ravel repeat round searchsorted squeeze std sum swapaxes take trace var"
+    "all any argmax argmin argpartition argsort clip conj conjugate cumprod cumsum diagonal dot max mean min nonzero "
+    "prod ptp ravel repeat round searchsorted squeeze std sum swapaxes take trace var"
 ).split()
 
 for _name in METHODS:
     setattr(Traced, _name, _method(getattr(np, _name)))
+
+
+def _in_place(name: str) -> Callable[..., Any]:
+    def method(self: Traced, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(
+            f"x.{name}(…) on a traced array: arrays on the tape are never written into; "
+            "use the function of NumPy that returns a new array (np.sort, np.where, np.full_like, …)"
+        )
+
+    method.__name__ = name
+    return method
+
+
+for _name in ("byteswap", "fill", "partition", "put", "resize", "setfield", "setflags", "sort"):
+    setattr(Traced, _name, _in_place(_name))
