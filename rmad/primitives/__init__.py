@@ -3,6 +3,42 @@
 `special` holds SciPy's functions and is loaded when the first of them meets a traced array.
 """
 
-from rmad.primitives import elementwise, index, products, reduce, shape
+from rmad.primitives import (
+    decompositions,
+    diagonal,
+    einsum,
+    elementwise,
+    fft,
+    grid,
+    index,
+    join,
+    linalg,
+    norms,
+    pad,
+    polynomials,
+    products,
+    reduce,
+    shape,
+    sorting,
+    statistics,
+)
 
-__all__ = ["elementwise", "index", "products", "reduce", "shape"]
+__all__ = [
+    "decompositions",
+    "diagonal",
+    "einsum",
+    "elementwise",
+    "fft",
+    "grid",
+    "index",
+    "join",
+    "linalg",
+    "norms",
+    "pad",
+    "polynomials",
+    "products",
+    "reduce",
+    "shape",
+    "sorting",
+    "statistics",
+]

@@ -1,23 +1,73 @@
-"""Selection: y = x[key], in every form that NumPy knows."""
+"""Selection: y = x[key], in every form that NumPy knows, and the functions that come down to it."""
 
 import numpy as np
-from rmad.rules import Linear, LinearPrimitive, linear
+from numpy.lib.array_utils import normalize_axis_index
+from scipy.sparse import csc_array
+
+from rmad.primitives.arguments import refuse_out
+from rmad.rules import Linear, LinearPrimitive, as_array, linear
 from rmad.tape import ArraySpec
-from rmad.traced import Traced, register, stop
+from rmad.traced import Traced, implements, register, stop
+
+# -- x[key] ---------------------------------------------------------------------------------------------
 
 
 def is_basic(key):
     """True where x[key] is a view: integers, slices, None and Ellipsis only."""
     parts = key if isinstance(key, tuple) else (key,)
-    return all(p is None or p is Ellipsis or isinstance(p, int | np.integer | slice) for p in parts)
+    return all(
+        p is None
+        or p is Ellipsis
+        or isinstance(p, slice)
+        or (isinstance(p, int | np.integer) and not isinstance(p, bool))
+        for p in parts
+    )
+
+
+def _is_mask(p):
+    return isinstance(p, bool) or getattr(getattr(p, "dtype", None), "kind", "") == "b"
+
+
+def _plain_key(key):
+    """The key without traced arrays, and with arrays of its own: the caller may go on to shuffle an index in place."""
+
+    def part(p):
+        p = stop(p)
+        if isinstance(p, list):
+            p = np.asarray(p)
+            return p.astype(np.intp) if p.size == 0 else p
+        return p.copy() if getattr(p, "ndim", 0) else p
+
+    return tuple(map(part, key)) if isinstance(key, tuple) else part(key)
 
 
 def scatter_add(total, key, u):
     """total[key] += u in place; an element that the key names several times gets every share."""
-    if is_basic(key):
+    parts = key if isinstance(key, tuple) else (key,)
+    if is_basic(key) or all(_is_mask(p) or is_basic(p) for p in parts):
         total[key] += u
+    elif isinstance(total, np.ndarray) and total.flags.c_contiguous and np.size(u):
+        _scatter_add_numpy(total, parts, u)
     else:
         np.add.at(total, key, u)
+
+
+def _scatter_add_numpy(total, key, u):
+    """np.add.at is quick on vectors only: rows go through a sparse matrix of ones, the rest over flat positions."""
+    u = np.asarray(u)
+    row = key[0]
+    by_rows = len(key) == 1 and total.ndim > 1 and row.ndim and total.dtype.char in "fdFD"  # as SciPy has them
+    if by_rows and total.size <= 8 * u.size:
+        width = total.size // total.shape[0] if total.shape[0] else 0
+        rows = np.where(row < 0, row + total.shape[0], row).reshape(-1)
+        n = rows.size
+        ones = csc_array((np.ones(n, total.dtype), rows, np.arange(n + 1)), shape=(total.shape[0], n))
+        total += (ones @ u.reshape(n, width)).reshape(total.shape)
+    elif total.ndim > 1 and total.size <= 8 * u.size:
+        places = np.arange(total.size).reshape(total.shape)[key]
+        np.add.at(total.reshape(-1), places.reshape(-1), np.broadcast_to(u, places.shape).reshape(-1))
+    else:
+        np.add.at(total, key if len(key) != 1 else key[0], u)
 
 
 class Index(Linear):
@@ -26,6 +76,8 @@ class Index(Linear):
     def pull_add(self, u, total, owned):
         if isinstance(u, Traced) or isinstance(total, Traced):
             return super().pull_add(u, total, owned)
+        if u.dtype.kind == "c" and self.x.dtype.kind != "c":
+            u = np.real(u)
         if total is None:
             total = np.zeros_like(u, shape=self.x.shape, dtype=self.x.dtype)
         elif not owned:
@@ -51,12 +103,106 @@ def _zeros_plus(u, key, shape):
     return total
 
 
+def _select(x, key):
+    """x[key]; np.take is the quicker way to gather rows."""
+    if isinstance(key, np.ndarray) and key.ndim and key.dtype.kind in "iu" and x.ndim > 1:
+        return np.take(x, key, axis=0)
+    return x[key]
+
+
 scatter = linear(_zeros_plus, lambda u, x, key, shape: u[key], name="scatter")
-_getitem = _GetItem(lambda x, key: x[key], (_scatter,), "getitem")
+_getitem = _GetItem(_select, (_scatter,), "getitem")
 
 
 def getitem(x, key):
-    return _getitem(x, stop(key))
+    return _getitem(x, key if is_basic(key) else _plain_key(key))
 
 
 register("getitem", getitem)
+
+# -- functions ------------------------------------------------------------------------------------------
+
+
+def _along(axis, key):
+    """The key that takes `key` along `axis` and everything along the axes before it."""
+    return (*(slice(None),) * axis, key) if axis else key
+
+
+@implements(np.take)
+def take(a, indices, axis=None, out=None, mode="raise"):
+    refuse_out(out)
+    if axis is None:
+        a, axis = np.ravel(as_array(a)), 0
+    axis, indices = normalize_axis_index(axis, a.ndim), np.asarray(stop(indices))
+    n = a.shape[axis]
+    if mode != "raise":
+        indices = indices % n if mode == "wrap" else np.clip(indices, 0, n - 1)
+    return getitem(a, _along(axis, indices if indices.ndim else int(indices)))
+
+
+@implements(np.take_along_axis)
+def take_along_axis(arr, indices, axis=-1):
+    indices = stop(indices)
+    if axis is None:
+        arr, axis = np.ravel(arr), 0
+    axis = normalize_axis_index(axis, arr.ndim)
+    if indices.ndim != arr.ndim:
+        raise ValueError(f"take_along_axis: arr has shape {arr.shape} and indices {indices.shape}")
+    grid = [np.reshape(np.arange(n), [-1 if q == k else 1 for q in range(arr.ndim)]) for k, n in enumerate(arr.shape)]
+    return getitem(arr, tuple(indices if k == axis else g for k, g in enumerate(grid)))
+
+
+@implements(np.compress)
+def compress(condition, a, axis=None, out=None):
+    return take(a, np.flatnonzero(stop(condition)), axis, out)
+
+
+@implements(np.extract)
+def extract(condition, arr):
+    return getitem(np.ravel(as_array(arr)), np.flatnonzero(stop(condition)))
+
+
+@implements(np.delete)
+def delete(arr, obj, axis=None):
+    if axis is None:
+        arr, axis = np.ravel(arr), 0
+    return take(arr, np.delete(np.arange(arr.shape[axis]), stop(obj)), axis)
+
+
+@implements(np.insert)
+def insert(arr, obj, values, axis=None):
+    """NumPy inserts labels of the values among labels of the elements; then every label is looked up."""
+    arr, values = as_array(arr), as_array(values)
+    if axis is None:
+        arr, axis = np.ravel(arr), 0
+    labels = np.arange(arr.size).reshape(arr.shape)
+    inserted = np.arange(arr.size, arr.size + values.size).reshape(values.shape)
+    places = np.insert(labels, stop(obj), inserted, axis=axis)
+    return getitem(np.concatenate([np.ravel(arr), np.ravel(values).astype(arr.dtype)]), places)
+
+
+@implements(np.choose)
+def choose(a, choices, out=None, mode="raise"):
+    """choices[a[i]][i], everything broadcast."""
+    refuse_out(out)
+    a, n = np.asarray(stop(a)), len(choices)
+    if mode != "raise":
+        a = a % n if mode == "wrap" else np.clip(a, 0, n - 1)
+    elif np.any((a < 0) | (a >= n)):
+        raise ValueError(f"choose: an entry of a is not one of the {n} choices")
+    parts = np.broadcast_arrays(a, *choices)
+    y = parts[1]
+    for k in range(1, n):
+        y = np.where(stop(parts[0]) == k, parts[1 + k], y)
+    return y
+
+
+@implements(np.select)
+def select(condlist, choicelist, default=0):
+    """The choice of the first condition that holds, else the default."""
+    if len(condlist) != len(choicelist) or not len(condlist):
+        raise ValueError(f"select: {len(condlist)} conditions and {len(choicelist)} choices")
+    y = default
+    for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
+        y = np.where(stop(condition), choice, y)
+    return y

@@ -1,14 +1,247 @@
-"""Reductions and scans."""
+"""Reductions and scans: sums, means, products and extrema over axes.
+
+`where=` puts the identity of the reduction in the place of what it leaves out, `initial=` is one more term or factor.
+"""
 
 import numpy as np
 
-from rmad.rules import linear
+from rmad.primitives.arguments import (
+    axes_of,
+    cast,
+    conj,
+    count,
+    initial_of,
+    known,
+    masked,
+    moved,
+    refuse_out,
+    spread,
+)
+from rmad.rules import linear, primitive
+from rmad.traced import implements, register, stop
+
+# -- sums -----------------------------------------------------------------------------------------------
+
+sum = linear(np.sum, lambda u, x, axis=None, keepdims=False: spread(u, x, axis, keepdims))
+mean = linear(np.mean, lambda u, x, axis=None, keepdims=False: spread(u / count(x, axis), x, axis, keepdims))
 
 
-def _expand(u, x, axis, keepdims):
-    if axis is not None and not keepdims and x.ndim:
-        u = np.expand_dims(u, axis)
-    return np.broadcast_to(u, x.shape)
+@implements(np.sum)
+def _sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True):
+    refuse_out(out)
+    y = sum(masked(cast(a, dtype), where, 0), axis=axis, keepdims=keepdims)
+    return y if initial is None else y + initial_of(initial, y)
 
 
-sum = linear(np.sum, lambda u, x, axis=None, keepdims=False: _expand(u, x, axis, keepdims))
+@implements(np.mean)
+def _mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
+    refuse_out(out)
+    a, where = cast(a, dtype), stop(where)
+    if where is True:
+        return mean(a, axis=axis, keepdims=keepdims)
+    y = sum(masked(a, where, 0), axis=axis, keepdims=True) / count(a, axis, where)
+    return y if keepdims else np.squeeze(y, axes_of(axis, a.ndim))
+
+
+@implements(np.trace)
+def _trace(a, offset=0, axis1=0, axis2=1, dtype=None, out=None):
+    refuse_out(out)
+    return np.sum(np.diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
+
+
+# -- extrema: the derivative is split evenly between elements that tie ----------------------------------
+
+
+def _extremum(f):
+    """y = max x: push mean of v over the elements that attain the maximum."""
+
+    def rule(y, x, axis=None, keepdims=False):
+        x, y = stop(x), stop(y)
+        hit = x == spread(y, x, axis, keepdims)
+        n = np.sum(hit, axis=axis, keepdims=True)
+        weight = hit.astype(x.real.dtype)
+        if not np.all(n == 1):
+            with np.errstate(invalid="ignore"):  # no element equals a maximum of NaN: its derivative is NaN
+                weight /= n.astype(weight.dtype)
+
+        def push(v):
+            return np.sum(weight * v, axis=axis, keepdims=keepdims)
+
+        def pull(u):
+            return weight * spread(u, weight, axis, keepdims)
+
+        return ((push, pull),)
+
+    return primitive(f, rule)
+
+
+max = _extremum(np.max)
+min = _extremum(np.min)
+
+
+@implements(*{np.max, np.amax})
+def _max(a, axis=None, out=None, keepdims=False, initial=None, where=True):
+    refuse_out(out)
+    return _bounded(max, np.maximum, -np.inf, a, axis, keepdims, initial, where)
+
+
+@implements(*{np.min, np.amin})
+def _min(a, axis=None, out=None, keepdims=False, initial=None, where=True):
+    refuse_out(out)
+    return _bounded(min, np.minimum, np.inf, a, axis, keepdims, initial, where)
+
+
+def _bounded(extremum, of_two, identity, a, axis, keepdims, initial, where):
+    """The extremum of a, where `where`, and of `initial`."""
+    if initial is None:
+        if stop(where) is not True:
+            raise ValueError("a maximum or minimum with `where` needs `initial`, the value of an empty selection")
+        return extremum(a, axis=axis, keepdims=keepdims)
+    a = masked(a, where, identity)
+    if any(a.shape[k] == 0 for k in axes_of(axis, a.ndim)):
+        y = np.full_like(stop(a), identity, shape=np.sum(stop(a), axis=axis, keepdims=keepdims).shape)
+    else:
+        y = extremum(a, axis=axis, keepdims=keepdims)
+    return of_two(y, initial_of(initial, y))
+
+
+@implements(np.ptp)
+def _ptp(a, axis=None, out=None, keepdims=False):
+    refuse_out(out)
+    return max(a, axis=axis, keepdims=keepdims) - min(a, axis=axis, keepdims=keepdims)
+
+
+# -- products: right where x has zeros ------------------------------------------------------------------
+
+
+def _product_rule(y, x, axis=None, keepdims=False):
+    """∂y/∂x_i is the product of the others: y / x_i, or by two scans where some x_i is zero."""
+    d = spread(y, x, axis, keepdims) / x if np.all(stop(x) != 0) else _product_of_others(x, axis)
+    return (
+        (lambda v: np.sum(d * v, axis=axis, keepdims=keepdims), lambda u: conj(d) * spread(u, d, axis, keepdims)),
+    )  # fmt: skip
+
+
+def _product_of_others(x, axis):
+    """d_i = Π_{j≠i} x_j over `axis`: what stands to the left of x_i times what stands to the right."""
+    axes = axes_of(axis, x.ndim)
+    flat, rest = moved(x, axis)
+    one = np.ones_like(stop(flat)[..., :1])
+    left = np.cumprod(np.concatenate([one, flat[..., :-1]], axis=-1), axis=-1)
+    right = np.cumprod(np.concatenate([one, np.flip(flat[..., 1:], -1)], axis=-1), axis=-1)
+    d = np.reshape(left * np.flip(right, -1), (*rest, *(x.shape[k] for k in axes)))
+    return np.moveaxis(d, range(len(rest), x.ndim), axes)
+
+
+prod = primitive(np.prod, _product_rule)
+
+
+@implements(np.prod)
+def _prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True):
+    refuse_out(out)
+    y = prod(masked(cast(a, dtype), where, 1), axis=axis, keepdims=keepdims)
+    return y if initial is None else y * initial_of(initial, y)
+
+
+# -- scans ----------------------------------------------------------------------------------------------
+
+
+def _reversed(f, u, axis):
+    return np.flip(f(np.flip(u, axis)), axis)
+
+
+cumsum = linear(np.cumsum, lambda u, x, axis: _reversed(lambda w: np.cumsum(w, axis=axis), u, axis))
+
+
+def _recurrence(a, w):
+    """t_k = a_k t_{k-1} + w_k along the last axis, t_{-1} = 0, in log₂ n steps of doubling reach."""
+    reach, n = 1, w.shape[-1]
+    while reach < n:
+        step = w[..., reach:] + a[..., reach:] * w[..., :-reach]
+        w = np.concatenate([w[..., :reach], step], axis=-1)
+        a = np.concatenate([a[..., :reach], a[..., reach:] * a[..., :-reach]], axis=-1)
+        reach *= 2
+    return w
+
+
+def _cumprod_rule(y, x, axis):
+    """y_k = x_k y_{k-1}, so t_k = x_k t_{k-1} + y_{k-1} v_k: no division, hence right where x has zeros."""
+    x, y = np.moveaxis(x, axis, -1), np.moveaxis(y, axis, -1)
+    one = np.ones_like(stop(y)[..., :1])
+    before = np.concatenate([one, y[..., :-1]], axis=-1)
+    after = np.concatenate([one, conj(np.flip(x[..., 1:], -1))], axis=-1)  # x_{k+1}, from the end
+
+    def push(v):
+        return np.moveaxis(_recurrence(x, before * np.moveaxis(v, axis, -1)), -1, axis)
+
+    def pull(u):
+        s = np.flip(_recurrence(after, np.flip(np.moveaxis(u, axis, -1), -1)), -1)
+        return np.moveaxis(conj(before) * s, -1, axis)
+
+    return ((push, pull),)
+
+
+cumprod = primitive(np.cumprod, _cumprod_rule)
+
+
+def _scan(scan):
+    def handler(a, axis=None, dtype=None, out=None):
+        refuse_out(out)
+        a = cast(a, dtype)
+        return scan(np.ravel(a), axis=0) if axis is None else scan(a, axis=axis)
+
+    return handler
+
+
+register(np.cumsum, _scan(cumsum))
+register(np.cumprod, _scan(cumprod))
+
+
+def _cumulative(scan, identity):
+    """The array-API scans: one axis, and the identity in front if asked for."""
+
+    def handler(x, /, *, axis=None, dtype=None, out=None, include_initial=False):
+        if axis is None:
+            if x.ndim != 1:
+                raise ValueError(f"axis must be given for an array of more than one dimension, x has shape {x.shape}")
+            axis = 0
+        x = cast(x, dtype)
+        y = scan(x, axis=axis)
+        if not include_initial:
+            return y
+        first = np.full_like(stop(y), identity, shape=[1 if k == axis % y.ndim else n for k, n in enumerate(y.shape)])
+        return np.concatenate([first, y], axis=axis)
+
+    return handler
+
+
+implements(*known("cumulative_sum"))(_cumulative(cumsum, 0))
+implements(*known("cumulative_prod"))(_cumulative(cumprod, 1))
+
+
+# -- methods of ufuncs ----------------------------------------------------------------------------------
+
+
+def _reduce(reduction):
+    """ufunc.reduce: like the function, but over axis 0 unless told otherwise."""
+    return lambda a, axis=0, dtype=None, out=None, keepdims=False, initial=None, where=True: reduction(
+        cast(a, dtype), axis=axis, keepdims=keepdims, initial=initial, where=where
+    )
+
+
+for _ufunc, _handler in ((np.add, _sum), (np.multiply, _prod), (np.maximum, _max), (np.minimum, _min)):
+    register((_ufunc, "reduce"), _reduce(_handler))
+for _ufunc, _handler in ((np.add, cumsum), (np.multiply, cumprod)):
+    register((_ufunc, "accumulate"), lambda a, axis=0, dtype=None, scan=_handler: scan(cast(a, dtype), axis=axis))
+
+
+@implements((np.logaddexp, "reduce"))
+def _logsumexp(a, axis=0, dtype=None, out=None, keepdims=False, initial=None, where=True):
+    """log Σ exp a, shifted by the maximum so that nothing overflows."""
+    a = masked(cast(a, dtype), where, -np.inf)
+    top = np.max(stop(a), axis=axis, keepdims=True)
+    top = np.where(np.isfinite(top), top, 0)
+    with np.errstate(divide="ignore"):  # log 0 = -inf is right where all of a is -inf
+        y = np.log(np.sum(np.exp(a - top), axis=axis, keepdims=True)) + top
+    y = y if keepdims else np.squeeze(y, axes_of(axis, a.ndim))
+    return y if initial is None else np.logaddexp(y, initial_of(initial, y))

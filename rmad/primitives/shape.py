@@ -1,10 +1,264 @@
-"""Rearrangements of one array."""
+"""Rearrangements of one array: views where NumPy has views."""
+
+import math
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
-from rmad.rules import linear
+from rmad.primitives.arguments import axes_of, known
+from rmad.rules import as_array, constant, linear
+from rmad.traced import implements, register, stop
+
+for _f in (np.zeros_like, np.ones_like, np.empty_like, np.isscalar, np.iscomplexobj, np.isrealobj, np.shares_memory):
+    constant(_f)
+
+# -- the same elements in another shape -----------------------------------------------------------------
 
 reshape = linear(np.reshape, lambda u, x, shape, order="C": np.reshape(u, x.shape, order=order))
+
+
+@implements(np.reshape)
+def _reshape(a, /, shape=None, order="C", *, newshape=None, copy=None):
+    shape = newshape if shape is None else shape
+    order = _index_order(a, order)
+    return reshape(a, shape) if order == "C" else reshape(a, shape, order=order)
+
+
+def _index_order(a, order):
+    """Orders A and K follow the layout in memory: F for an array in Fortran's order, else C."""
+    if order in ("C", "F"):
+        return order
+    flags = stop(a).flags
+    if order == "K" and not (flags.c_contiguous or flags.f_contiguous):
+        raise NotImplementedError("order='K' of a traced array that is contiguous in neither order; use 'C' or 'F'")
+    return "F" if flags.f_contiguous and not flags.c_contiguous else "C"
+
+
+@implements(np.ravel)
+def ravel(a, order="C"):
+    return np.reshape(a, -1, order=_index_order(a, order))
+
+
+@implements(np.squeeze)
+def squeeze(a, axis=None):
+    if axis is None:
+        axes = tuple(k for k, n in enumerate(a.shape) if n == 1)
+    else:
+        axes = axes_of(axis, a.ndim)
+        if any(a.shape[k] != 1 for k in axes):
+            raise ValueError(f"squeeze: axis {axis} of shape {a.shape} is not of length 1")
+    return reshape(a, tuple(n for k, n in enumerate(a.shape) if k not in axes)) if axes else a
+
+
+@implements(np.expand_dims)
+def expand_dims(a, axis):
+    axes = axes_of(axis, a.ndim + (1 if np.ndim(axis) == 0 else len(axis)))
+    lengths = iter(a.shape)
+    return reshape(a, tuple(1 if k in axes else next(lengths) for k in range(a.ndim + len(axes))))
+
+
+def _at_least(ndim, place):
+    """np.atleast_1d and its kind: one array in, one out; several in, a tuple out."""
+
+    def handler(*arys):
+        out = tuple(a if a.ndim >= ndim else reshape(a, place(a.shape)) for a in map(as_array, arys))
+        return out[0] if len(out) == 1 else out
+
+    return handler
+
+
+register(np.atleast_1d, _at_least(1, lambda shape: (1,)))
+register(np.atleast_2d, _at_least(2, lambda shape: (1, *(shape or (1,)))))
+register(np.atleast_3d, _at_least(3, lambda shape: (1, *(shape or (1,)), 1) if len(shape) < 2 else (*shape, 1)))
+
+# -- axes in another order --------------------------------------------------------------------------------
+
+transpose = linear(np.transpose, lambda u, x, axes=None: np.transpose(u, None if axes is None else np.argsort(axes)))
 swapaxes = linear(np.swapaxes, lambda u, x, a, b: np.swapaxes(u, a, b))
+
+
+@implements(*{np.transpose, *known("permute_dims")})
+def _transpose(a, axes=None):
+    return transpose(a) if axes is None else transpose(a, axes_of(tuple(axes), a.ndim))
+
+
+@implements(np.swapaxes)
+def _swapaxes(a, axis1, axis2):
+    return swapaxes(a, axis1, axis2)
+
+
+@implements(*known("matrix_transpose"), *known("matrix_transpose", module=np.linalg))
+def matrix_transpose(x, /):
+    if x.ndim < 2:
+        raise ValueError(f"matrix_transpose: x has shape {x.shape}, a matrix has two axes at least")
+    return swapaxes(x, -1, -2)
+
+
+@implements(np.moveaxis)
+def moveaxis(a, source, destination):
+    source, destination = axes_of(_sequence(source), a.ndim), axes_of(_sequence(destination), a.ndim)
+    if len(source) != len(destination):
+        raise ValueError(f"moveaxis: {len(source)} source axes and {len(destination)} destinations")
+    order = [k for k in range(a.ndim) if k not in source]
+    for to, k in sorted(zip(destination, source, strict=True)):
+        order.insert(to, k)
+    return a if order == list(range(a.ndim)) else transpose(a, tuple(order))
+
+
+def _sequence(axis):
+    return axis if np.ndim(axis) == 0 else tuple(axis)
+
+
+@implements(np.rollaxis)
+def rollaxis(a, axis, start=0):
+    axis = normalize_axis_index(axis, a.ndim)
+    start = start + a.ndim if start < 0 else start
+    return moveaxis(a, axis, start - 1 if axis < start else start)
+
+
+# -- elements in another place ----------------------------------------------------------------------------
+
+flip = linear(np.flip, lambda u, x, axis=None: np.flip(u, axis))
+roll = linear(np.roll, lambda u, x, shift, axis=None: np.roll(u, _negative(shift), axis))
+
+
+def _negative(shift):
+    return -shift if np.ndim(shift) == 0 else tuple(-s for s in shift)
+
+
+@implements(np.flip)
+def _flip(m, axis=None):
+    return flip(m, axis)
+
+
+@implements(np.fliplr)
+def fliplr(m):
+    return flip(m, 1)
+
+
+@implements(np.flipud)
+def flipud(m):
+    return flip(m, 0)
+
+
+@implements(np.roll)
+def _roll(a, shift, axis=None):
+    return roll(a, stop(shift), axis)
+
+
+@implements(np.rot90)
+def rot90(m, k=1, axes=(0, 1)):
+    first, second = axes_of(tuple(axes), m.ndim)
+    k %= 4
+    if k == 2:
+        return flip(m, (first, second))
+    if k == 1:
+        return swapaxes(flip(m, second), first, second)
+    return flip(swapaxes(m, first, second), second) if k == 3 else m
+
+
+# -- repetition ---------------------------------------------------------------------------------------------
+
 broadcast_to = linear(np.broadcast_to, lambda u, x, shape: u)
-expand_dims = linear(np.expand_dims, lambda u, x, axis: np.reshape(u, x.shape))
+
+
+@implements(np.broadcast_to)
+def _broadcast_to(array, shape, subok=False):
+    return broadcast_to(array, shape)
+
+
+@implements(np.broadcast_arrays)
+def broadcast_arrays(*args, subok=False):
+    arrays = [as_array(a) for a in args]
+    shape = np.broadcast_shapes(*[a.shape for a in arrays])
+    return tuple(a if a.shape == shape else np.broadcast_to(a, shape) for a in arrays)
+
+
+@implements(np.meshgrid)
+def meshgrid(*xi, copy=True, sparse=False, indexing="xy"):
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f"meshgrid: indexing must be 'xy' or 'ij', not {indexing!r}")
+    n = len(xi)
+    grids = [np.reshape(as_array(x), [1] * k + [-1] + [1] * (n - 1 - k)) for k, x in enumerate(xi)]
+    if indexing == "xy" and n > 1:
+        grids = [np.swapaxes(a, 0, 1) for a in grids]
+    return tuple(grids) if sparse else np.broadcast_arrays(*grids)
+
+
+@implements(np.tile)
+def tile(A, reps):
+    """Each axis repeated as a whole: a new axis in front of it, merged with it."""
+    reps = (reps,) if np.ndim(reps) == 0 else tuple(reps)
+    n = max(A.ndim, len(reps))
+    reps = (1,) * (n - len(reps)) + reps
+    shape = (1,) * (n - A.ndim) + tuple(A.shape)
+    y = np.reshape(A, [m for k in shape for m in (1, k)])
+    y = np.broadcast_to(y, [m for pair in zip(reps, shape, strict=True) for m in pair])
+    return np.reshape(y, [r * k for r, k in zip(reps, shape, strict=True)])
+
+
+@implements(np.repeat)
+def repeat(a, repeats, axis=None):
+    """Each element repeated in its place."""
+    if axis is None:
+        a, axis = np.ravel(a), 0
+    axis, repeats = normalize_axis_index(axis, a.ndim), np.asarray(stop(repeats))
+    n = a.shape[axis]
+    if repeats.size != 1:
+        return np.take(a, np.repeat(np.arange(n), repeats), axis=axis)
+    r = int(repeats.reshape(()))
+    before, after = a.shape[:axis], a.shape[axis + 1 :]
+    y = np.broadcast_to(np.reshape(a, (*before, n, 1, *after)), (*before, n, r, *after))
+    return np.reshape(y, (*before, n * r, *after))
+
+
+@implements(np.resize)
+def resize(a, new_shape):
+    """The elements of a over and over until the shape is full."""
+    shape = (new_shape,) if np.ndim(new_shape) == 0 else tuple(new_shape)
+    size = math.prod(shape)
+    if a.size == 0 or size == 0:
+        return np.zeros_like(a, shape=shape)
+    return np.reshape(np.ravel(a)[np.arange(size) % a.size], shape)
+
+
+# -- arrays of one value ------------------------------------------------------------------------------------
+
+
+@implements(np.full_like)
+def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, **device):
+    """Of the shape of a; differentiable in the value."""
+    y = np.broadcast_to(as_array(fill_value), np.shape(a) if shape is None else shape)
+    return y.astype(a.dtype if dtype is None else dtype)
+
+
+@implements(np.full)
+def full(shape, fill_value, dtype=None, order="C", **device):
+    """np.full(shape, x, like=x): without `like`, NumPy does not ask a traced value."""
+    y = np.broadcast_to(as_array(fill_value), shape)
+    return y if dtype is None else y.astype(dtype)
+
+
+@implements(np.linspace)
+def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0, **device):
+    """start (1 - t) + stop t, t from 0 to 1."""
+    start, stop = np.broadcast_arrays(as_array(start), as_array(stop))
+    steps = num - 1 if endpoint else num
+    real = np.result_type(start.dtype, stop.dtype, np.float16)
+    t = np.reshape((np.arange(num) / (steps or 1)).astype(np.empty(0, real).real.dtype), (num, *[1] * start.ndim))
+    y = np.moveaxis((1 - t) * start + t * stop, 0, axis)
+    y = y if dtype is None else y.astype(dtype)
+    return (y, (stop - start) / steps if steps else np.full_like(start, math.nan)) if retstep else y
+
+
+@implements(np.copyto)
+def copyto(dst, src, casting="same_kind", where=True):
+    raise TypeError(
+        "a traced array cannot be copied into a plain one without losing its derivative; "
+        "build the result with np.where or np.stack, or np.full with np.full(shape, x, like=x)"
+    )
+
+
+@implements(np.copy)
+def copy(a, order="K", subok=False):
+    return a

@@ -1,0 +1,89 @@
+"""How rules read NumPy's arguments: axes, dtypes, masks, and functions that older versions lack."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
+
+from rmad.traced import Traced, stop
+
+__all__ = ["as_real", "axes_of", "cast", "conj", "count", "kept", "known", "masked", "moved", "refuse_out", "spread"]
+
+
+def known(*names: str, module: Any = np) -> list[Any]:
+    """The functions of these names that this version of NumPy has."""
+    return [getattr(module, name) for name in names if hasattr(module, name)]
+
+
+def refuse_out(out: Any) -> None:
+    if out is not None:
+        raise TypeError("a traced array cannot be written to `out`; use the return value")
+
+
+def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
+    """axis=None, an int or a tuple as a tuple of non-negative ints."""
+    return tuple(range(ndim)) if axis is None else normalize_axis_tuple(axis, ndim)
+
+
+def kept(shape: Sequence[int], axis: Any) -> tuple[int, ...]:
+    """The shape after a reduction over `axis` with keepdims=True."""
+    axes = axes_of(axis, len(shape))
+    return tuple(1 if k in axes else n for k, n in enumerate(shape))
+
+
+def spread(u: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    """u, of the shape of x reduced over `axis`, repeated to the shape of x: the transpose of a sum."""
+    if axis is not None and not keepdims:
+        u = np.reshape(u, kept(x.shape, axis))
+    return np.broadcast_to(u, x.shape)
+
+
+def count(x: Any, axis: Any, where: Any = True) -> Any:
+    """How many elements of x a reduction over `axis` takes in: an int; with a mask an array, dimensions kept."""
+    if where is True:
+        return math.prod(x.shape[k] for k in axes_of(axis, len(x.shape)))
+    n = np.sum(np.broadcast_to(where, x.shape), axis=axis, keepdims=True)
+    return n.astype(as_real(x.dtype))
+
+
+def as_real(dtype: Any) -> Any:
+    """The dtype of |x|."""
+    return np.empty(0, dtype).real.dtype
+
+
+def conj(d: Any) -> Any:
+    """conj(d) without a copy where d is real."""
+    return np.conj(d) if d.dtype.kind == "c" else d
+
+
+def cast(x: Any, dtype: Any) -> Any:
+    """x in the dtype that the caller asked for, if any."""
+    x = x if hasattr(x, "dtype") else np.asarray(x)
+    return x if dtype is None or x.dtype == dtype else x.astype(dtype)
+
+
+def masked(x: Any, where: Any, fill: Any) -> Any:
+    """x with what the mask leaves out replaced by `fill`, the identity of the reduction to come."""
+    where = stop(where)
+    return x if where is True else np.where(where, x, fill)
+
+
+def initial_of(initial: Any, y: Any) -> Any:
+    """The `initial` of a reduction in the dtype of its result."""
+    return initial if isinstance(initial, Traced) else y.dtype.type(initial)
+
+
+def moved(x: Any, axis: Any) -> tuple[Any, tuple[int, ...]]:
+    """x with the axes of `axis` merged into one last axis, and the shape of the other axes."""
+    axes = axes_of(axis, x.ndim)
+    rest = tuple(k for k in range(x.ndim) if k not in axes)
+    shape = tuple(x.shape[k] for k in rest)
+    order = (*rest, *axes)
+    if order != tuple(range(x.ndim)):
+        x = np.transpose(x, order)
+    size = math.prod(x.shape[len(rest) :])
+    return (x if len(axes) == 1 else np.reshape(x, (*shape, size))), shape

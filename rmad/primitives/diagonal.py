@@ -1,0 +1,71 @@
+"""Diagonals and triangles of matrices."""
+
+import numpy as np
+
+from rmad.primitives.arguments import axes_of, known
+from rmad.rules import as_array, linear
+from rmad.traced import implements
+
+
+def _on_diagonal(u, shape, offset, axis1, axis2):
+    """Zeros of this shape with u on a diagonal: the transpose of np.diagonal."""
+    total = np.zeros_like(u, shape=shape)
+    view = np.moveaxis(total, (axis1, axis2), (-2, -1))
+    i = np.arange(u.shape[-1])
+    view[..., i + max(-offset, 0), i + max(offset, 0)] = u
+    return total
+
+
+diagonal = linear(
+    np.diagonal,
+    lambda u, x, offset, axis1, axis2: on_diagonal(u, x.shape, offset, axis1, axis2),
+)
+on_diagonal = linear(
+    _on_diagonal,
+    lambda u, x, shape, offset, axis1, axis2: np.diagonal(u, offset, axis1, axis2),
+    "on_diagonal",
+)
+triu = linear(np.triu, lambda u, x, k=0: np.triu(u, k))
+tril = linear(np.tril, lambda u, x, k=0: np.tril(u, k))
+
+
+@implements(np.diagonal)
+def _diagonal(a, offset=0, axis1=0, axis2=1):
+    axis1, axis2 = axes_of((axis1, axis2), a.ndim)
+    return diagonal(a, offset, axis1, axis2)
+
+
+@implements(*known("diagonal", module=np.linalg))
+def matrix_diagonal(x, /, *, offset=0):
+    return _diagonal(x, offset, -2, -1)
+
+
+@implements(*known("trace", module=np.linalg))
+def matrix_trace(x, /, *, offset=0, dtype=None):
+    return np.sum(_diagonal(x, offset, -2, -1), axis=-1, dtype=dtype)
+
+
+@implements(np.diag)
+def diag(v, k=0):
+    """The matrix with v on its k-th diagonal; of a matrix, that diagonal."""
+    if v.ndim == 2:
+        return _diagonal(v, k)
+    if v.ndim != 1:
+        raise ValueError(f"diag: v must have one or two axes, its shape is {v.shape}")
+    n = v.shape[0] + abs(k)
+    return on_diagonal(v, (n, n), k, 0, 1)
+
+
+@implements(np.diagflat)
+def diagflat(v, k=0):
+    return diag(np.ravel(as_array(v)), k)
+
+
+@implements(np.triu)
+def _triu(m, k=0):
+    return triu(m, k)
+
+
+@implements(np.tril)
+def _tril(m, k=0):
+    return tril(m, k)

@@ -1,0 +1,197 @@
+"""Einstein's summation, of any number of operands.
+
+Each operand is first made plain (diagonals taken, lone indices summed), then pairs are contracted
+one after the other, so that the work is in matrix products: with the batch indices b kept in both,
+
+    Σ_k A[b, l, k] B[b, k, r] = y[b, l, r]
+
+is `matmul` after transposes and reshapes. Where no index is summed, or neither operand has one of its
+own, that would gain nothing, and `contract` calls np.einsum itself.
+"""
+
+from __future__ import annotations
+
+import math
+import string
+
+import numpy as np
+
+from rmad.primitives.matmul import matmul
+from rmad.rules import as_array, bilinear
+from rmad.traced import implements, stop
+
+
+@implements(np.einsum)
+def einsum(*operands, out=None, dtype=None, order="K", casting="safe", optimize=False):
+    """Σ over the indices that the result lacks. Operands may be traced, all of them at once."""
+    if out is not None:
+        raise TypeError("a traced array cannot be written to `out`; use the return value")
+    arrays, terms, result = _parse(operands)
+    if dtype is not None:
+        arrays = [a.astype(dtype) for a in arrays]
+    sizes = _sizes(arrays, terms)
+    arrays, terms = map(list, zip(*[_plain(a, t, sizes) for a, t in zip(arrays, terms, strict=True)], strict=True))
+    while True:
+        for k, (a, labels) in enumerate(zip(arrays, terms, strict=True)):
+            elsewhere = set(result).union(*terms[:k], *terms[k + 1 :])
+            lone = tuple(p for p, label in enumerate(labels) if label not in elsewhere)
+            if lone:
+                arrays[k] = np.sum(a, axis=lone)
+                terms[k] = [label for label in labels if label in elsewhere]
+        if len(arrays) == 1:
+            return _arranged(arrays[0], terms[0], result)
+        i, j = _next_pair(terms, sizes)
+        needed = set(result).union(*[t for k, t in enumerate(terms) if k not in (i, j)])
+        both = list(dict.fromkeys([*terms[i], *terms[j]]))
+        keep = result if len(arrays) == 2 else [label for label in both if label in needed]
+        y = pair(arrays[i], terms[i], arrays[j], terms[j], keep)
+        arrays = [a for k, a in enumerate(arrays) if k not in (i, j)] + [y]
+        terms = [t for k, t in enumerate(terms) if k not in (i, j)] + [list(keep)]
+
+
+# -- subscripts -------------------------------------------------------------------------------------------
+
+
+def _parse(operands):
+    """The arrays, the labels of their axes, and those of the result; an ellipsis becomes labels (0,), (1,), …"""
+    if isinstance(operands[0], str):
+        text, _, right = operands[0].replace(" ", "").partition("->")
+        explicit = "->" in operands[0]
+        arrays = [as_array(a) for a in operands[1:]]
+        terms = [_labels(t) for t in text.split(",")]
+        result = _labels(right) if explicit else None
+    else:
+        explicit = len(operands) % 2 == 1
+        n = len(operands) - explicit
+        arrays = [as_array(a) for a in operands[:n:2]]
+        terms = [list(stop(t)) for t in operands[1:n:2]]
+        result = list(stop(operands[-1])) if explicit else None
+    if len(terms) != len(arrays):
+        raise ValueError(f"einsum: {len(terms)} terms in the subscripts for {len(arrays)} operands")
+    dims = [a.ndim - len(t) + 1 for a, t in zip(arrays, terms, strict=True) if Ellipsis in t]
+    most = max(dims, default=0)
+    for a, t in zip(arrays, terms, strict=True):
+        extra = a.ndim - len(t) + (Ellipsis in t)
+        if extra < 0 or (extra and Ellipsis not in t):
+            raise ValueError(f"einsum: a term of {len(t)} indices for an operand of shape {a.shape}")
+        _expand(t, [(k,) for k in range(most - extra, most)])
+    every = [label for t in terms for label in t]
+    if result is None:
+        once = [label for label in every if not isinstance(label, tuple) and every.count(label) == 1]
+        result = [*((k,) for k in range(most)), *sorted(once)]
+    elif most and Ellipsis not in result:
+        raise ValueError("einsum: the operands have an ellipsis, so the result needs one")
+    else:
+        _expand(result, [(k,) for k in range(most)])
+    if len(set(result)) < len(result) or not set(result) <= set(every):
+        raise ValueError(f"einsum: the result's indices {result} must differ and occur in an operand")
+    return arrays, terms, result
+
+
+def _labels(text):
+    head, dots, tail = text.partition("...")
+    return [*head, *([Ellipsis] if dots else []), *tail]
+
+
+def _expand(labels, extra):
+    if Ellipsis in labels:
+        k = labels.index(Ellipsis)
+        labels[k : k + 1] = extra
+
+
+def _sizes(arrays, terms):
+    sizes: dict = {}
+    for a, labels in zip(arrays, terms, strict=True):
+        for n, label in zip(a.shape, labels, strict=True):
+            known = sizes.get(label, 1)
+            if n != known and n != 1 and known != 1:
+                raise ValueError(f"einsum: index {label!r} has size {known} in one place and {n} in another")
+            sizes[label] = n if known == 1 else known
+    return sizes
+
+
+# -- one operand --------------------------------------------------------------------------------------------
+
+
+def _plain(a, labels, sizes):
+    """The operand without axes of size 1 that are broadcast, and with the diagonal of a repeated index."""
+    stretched = tuple(p for p, label in enumerate(labels) if a.shape[p] == 1 and sizes[label] != 1)
+    if stretched:
+        a = np.squeeze(a, stretched)
+        labels = [label for p, label in enumerate(labels) if p not in stretched]
+    while len(set(labels)) < len(labels):
+        p = next(p for p, label in enumerate(labels) if label in labels[:p])
+        first = labels.index(labels[p])
+        a = np.diagonal(a, 0, first, p)  # which comes last
+        labels = [label for q, label in enumerate(labels) if q not in (first, p)] + [labels[p]]
+    return a, labels
+
+
+def _arranged(a, labels, result):
+    """The axes of a in the order of the result."""
+    return a if list(labels) == list(result) else np.transpose(a, [labels.index(label) for label in result])
+
+
+# -- two operands -------------------------------------------------------------------------------------------
+
+
+def _next_pair(terms, sizes):
+    """The two operands whose product runs over the fewest index values."""
+    pairs = [(i, j) for j in range(len(terms)) for i in range(j)]
+    return min(pairs, key=lambda p: math.prod(sizes[label] for label in {*terms[p[0]], *terms[p[1]]}))
+
+
+def pair(A, a, B, b, result):
+    """Σ A B over what is in both operands and not in the result. Labels a, b, result: no repetition, none lone."""
+    batch = [label for label in a if label in b and label in result]
+    summed = [label for label in a if label in b and label not in result]
+    left = [label for label in a if label not in b]
+    right = [label for label in b if label not in a]
+    if not summed or (batch and not left and not right):
+        return contract(A, B, _subscripts(a, b, result))
+    if (left or right) and _comes_first(right, left, result):
+        A, a, left, B, b, right = B, b, right, A, a, left
+        summed = [label for label in a if label in summed]
+    sizes = dict(zip([*a, *b], [*A.shape, *B.shape], strict=True))
+    A = _merged(_arranged(A, a, [*batch, *left, *summed]), len(batch), len(left), len(summed))
+    B = _merged(_arranged(B, b, [*batch, *summed, *right]), len(batch), len(summed), len(right))
+    y = matmul(A, B)
+    shape = [sizes[label] for label in (*batch, *left, *right)]
+    return _arranged(y if list(y.shape) == shape else np.reshape(y, shape), [*batch, *left, *right], result)
+
+
+def _comes_first(right, left, result):
+    own = [label for label in result if label in left or label in right]
+    return bool(own) and own[0] in right and (not left or own[-1] in left)
+
+
+def _merged(a, batch, rows, columns):
+    """a with its axes after the batch ones merged into two."""
+    if rows == columns == 1:
+        return a
+    n = [math.prod(a.shape[batch : batch + rows]), math.prod(a.shape[batch + rows :])]
+    return np.reshape(a, (*a.shape[:batch], *n))
+
+
+def _subscripts(a, b, result):
+    letters = dict(zip(dict.fromkeys([*a, *b]), string.ascii_letters, strict=False))
+    a, b, result = ("".join(letters[label] for label in labels) for labels in (a, b, result))
+    return f"{a},{b}->{result}"
+
+
+def _split(subscripts):
+    operands, result = subscripts.split("->")
+    return (*operands.split(","), result)
+
+
+def _left(u, A, B, subscripts):
+    a, b, result = _split(subscripts)
+    return pair(u, [*result], B, [*b], [*a])
+
+
+def _right(u, A, B, subscripts):
+    a, b, result = _split(subscripts)
+    return pair(A, [*a], u, [*result], [*b])
+
+
+contract = bilinear(lambda A, B, subscripts: np.einsum(subscripts, A, B), _left, _right, "contract")

@@ -1,0 +1,207 @@
+"""Several arrays into one, and one into several."""
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
+
+from rmad.primitives.arguments import cast, known, refuse_out
+from rmad.primitives.index import scatter
+from rmad.rules import Block, Primitive, as_array
+from rmad.tape import ArraySpec
+from rmad.traced import Traced, implements
+
+
+class Part(Block):
+    """y[key] = x for one of the arrays that make up y: push puts v there, pull reads u there."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, primitive, argnum, x, y, key):
+        super().__init__(primitive, argnum, x, y)
+        self.key = key
+
+    def push(self, v):
+        v = v if v.dtype == self.y.dtype else v.astype(self.y.dtype)
+        return scatter(v, self.key, self.y.shape)
+
+    def push_add(self, v, total, owned):
+        """Into a sum that the engine made, so that T parts of one array cost T parts, not T arrays."""
+        if isinstance(v, Traced) or isinstance(total, Traced):
+            term = self.push(v)
+            return (term, True) if total is None else (total + term, True)
+        if total is None:
+            total = np.zeros_like(v, shape=self.y.shape, dtype=self.y.dtype)
+        elif not owned:
+            total = total.copy()
+        total[self.key] += v
+        return total, True
+
+    def pull(self, u):
+        u = u[self.key]
+        if u.dtype == self.x.dtype:
+            return u
+        return (np.real(u) if self.x.dtype.kind != "c" else u).astype(self.x.dtype)
+
+
+class Join(Primitive):
+    """y = f(axis, x_0, x_1, …) with the arrays side by side: keys(axis, shapes) says where each of them goes."""
+
+    def __init__(self, f, keys, name):
+        super().__init__(f, name)
+        self.keys = keys
+
+    def blocks(self, argnums, y, args, kwargs):
+        spec = ArraySpec.of(y)
+        keys = self.keys(args[0], [x.shape for x in args[1:]])
+        return [Part(self, k, ArraySpec.of(args[k]), spec, keys[k - 1]) for k in argnums]
+
+
+def _intervals(axis, shapes):
+    keys, start = [], 0
+    for shape in shapes:
+        stop = start + shape[axis]
+        keys.append((*(slice(None),) * axis, slice(start, stop)))
+        start = stop
+    return keys
+
+
+_concatenate = Join(lambda axis, *arrays: np.concatenate(arrays, axis), _intervals, "concatenate")
+_stack = Join(
+    lambda axis, *arrays: np.stack(arrays, axis),
+    lambda axis, shapes: [(*(slice(None),) * axis, k) for k in range(len(shapes))],
+    "stack",
+)
+
+
+@implements(*{np.concatenate, *known("concat")})
+def concatenate(arrays, /, axis=0, out=None, *, dtype=None, casting="same_kind"):
+    refuse_out(out)
+    arrays = [cast(a, dtype) for a in arrays]
+    if axis is None:
+        arrays, axis = [np.ravel(a) for a in arrays], 0
+    return _concatenate(normalize_axis_index(axis, arrays[0].ndim), *arrays)
+
+
+@implements(np.stack)
+def stack(arrays, axis=0, out=None, *, dtype=None, casting="same_kind"):
+    refuse_out(out)
+    arrays = [cast(a, dtype) for a in arrays]
+    return _stack(normalize_axis_index(axis, arrays[0].ndim + 1), *arrays)
+
+
+def _each(f, arrays):
+    return [f(as_array(a)) for a in arrays]
+
+
+@implements(*known("vstack", "row_stack"))
+def vstack(tup, *, dtype=None, casting="same_kind"):
+    return concatenate(_each(np.atleast_2d, tup), dtype=dtype)
+
+
+@implements(np.hstack)
+def hstack(tup, *, dtype=None, casting="same_kind"):
+    arrays = _each(np.atleast_1d, tup)
+    return concatenate(arrays, axis=0 if arrays[0].ndim == 1 else 1, dtype=dtype)
+
+
+@implements(np.dstack)
+def dstack(tup):
+    return concatenate(_each(np.atleast_3d, tup), axis=2)
+
+
+@implements(np.column_stack)
+def column_stack(tup):
+    return concatenate(_each(lambda a: a if a.ndim >= 2 else np.reshape(a, (-1, 1)), tup), axis=1)
+
+
+@implements(np.append)
+def append(arr, values, axis=None):
+    arr, values = as_array(arr), as_array(values)
+    return concatenate([np.ravel(arr), np.ravel(values)] if axis is None else [arr, values], axis=axis or 0)
+
+
+@implements(np.block)
+def block(arrays):
+    """Nested lists: the innermost are joined along the last axis, the next along the one before, …"""
+    depth, ndim = _depth(arrays), _most_axes(arrays)
+    ndim = max(depth, ndim)
+
+    def join(part, level):
+        if not isinstance(part, list):
+            a = as_array(part)
+            return np.reshape(a, (1,) * (ndim - a.ndim) + tuple(a.shape)) if a.ndim < ndim else a
+        return concatenate([join(p, level + 1) for p in part], axis=level - depth + ndim)
+
+    return join(arrays, 0)
+
+
+def _depth(part):
+    if not isinstance(part, list):
+        return 0
+    if not part:
+        raise ValueError("block: a list of blocks is empty")
+    depths = {_depth(p) for p in part}
+    if len(depths) > 1:
+        raise ValueError(f"block: lists are nested to different depths {sorted(depths)}")
+    return 1 + depths.pop()
+
+
+def _most_axes(part):
+    return max(_most_axes(p) for p in part) if isinstance(part, list) else as_array(part).ndim
+
+
+# -- and back -----------------------------------------------------------------------------------------------
+
+
+@implements(np.array_split)
+def array_split(ary, indices_or_sections, axis=0):
+    """Slices between the given indices, or of as equal a length as can be."""
+    axis = normalize_axis_index(axis, ary.ndim)
+    n = ary.shape[axis]
+    if np.ndim(indices_or_sections) == 0:
+        parts = int(indices_or_sections)
+        if parts <= 0:
+            raise ValueError(f"array_split: the number of sections must be positive, not {parts}")
+        size, longer = divmod(n, parts)
+        cuts = [k * size + min(k, longer) for k in range(parts + 1)]
+    else:
+        cuts = [0, *indices_or_sections, n]
+    lead = (slice(None),) * axis
+    return [ary[(*lead, slice(a, b))] for a, b in pairwise(cuts)]
+
+
+@implements(np.split)
+def split(ary, indices_or_sections, axis=0):
+    if np.ndim(indices_or_sections) == 0 and ary.shape[axis] % int(indices_or_sections):
+        raise ValueError(f"split: {ary.shape[axis]} elements along axis {axis} into {indices_or_sections} equal parts")
+    return array_split(ary, indices_or_sections, axis)
+
+
+def _need_axes(name, ary, ndim):
+    if ary.ndim < ndim:
+        raise ValueError(f"{name}: the array has shape {ary.shape}, {ndim} axes or more are needed")
+
+
+@implements(np.hsplit)
+def hsplit(ary, indices_or_sections):
+    _need_axes("hsplit", ary, 1)
+    return split(ary, indices_or_sections, axis=1 if ary.ndim > 1 else 0)
+
+
+@implements(np.vsplit)
+def vsplit(ary, indices_or_sections):
+    _need_axes("vsplit", ary, 2)
+    return split(ary, indices_or_sections, axis=0)
+
+
+@implements(np.dsplit)
+def dsplit(ary, indices_or_sections):
+    _need_axes("dsplit", ary, 3)
+    return split(ary, indices_or_sections, axis=2)
+
+
+@implements(*known("unstack"))
+def unstack(x, /, *, axis=0):
+    axis = normalize_axis_index(axis, x.ndim)
+    return tuple(x[(*(slice(None),) * axis, k)] for k in range(x.shape[axis]))

@@ -1,0 +1,83 @@
+"""Convolution and correlation of sequences, polynomials and their matrices of powers."""
+
+import numpy as np
+
+from rmad.primitives.arguments import conj
+from rmad.rules import as_array, bilinear
+from rmad.traced import implements
+
+
+def _in_full(u, n, m, mode):
+    """u at its place in the full convolution, of n + m - 1 points."""
+    if mode == "full":
+        return u
+    before = (min(n, m) - 1) // 2 if mode == "same" else min(n, m) - 1
+    return np.pad(u, (before, n + m - 1 - len(u) - before))
+
+
+def _transpose(u, other, n, mode):
+    """x̄_i = Σ_k u_k other_{k-i}, i < n."""
+    full = _in_full(u, n, len(other), mode)
+    return convolve_same_kind(full, np.flip(other), "valid")
+
+
+convolve_same_kind = bilinear(
+    lambda a, v, mode: np.convolve(a, v, mode),
+    lambda u, a, v, mode: _transpose(u, v, a.size, mode),
+    lambda u, a, v, mode: _transpose(u, a, v.size, mode),
+    "convolve",
+)
+
+
+@implements(np.convolve)
+def convolve(a, v, mode="full"):
+    """y_k = Σ_i a_i v_{k-i}."""
+    a, v = (np.atleast_1d(as_array(x)) for x in (a, v))
+    return convolve_same_kind(a, v, _mode(mode))
+
+
+@implements(np.correlate)
+def correlate(a, v, mode="valid"):
+    """y_k = Σ_i a_{k+i} conj(v_i)."""
+    a, v, mode = as_array(a), as_array(v), _mode(mode)
+    y = convolve_same_kind(a, conj(np.flip(v)), "full")
+    n, m = a.size, v.size
+    short, long = sorted((n, m))
+    if mode == "full":
+        return y
+    if mode == "valid":
+        return y[short - 1 : long]
+    start = short // 2 if n >= m else (short - 1) // 2  # np.correlate swaps the two and reverses the result
+    return y[start : start + long]
+
+
+def _mode(mode):
+    for name in ("full", "same", "valid"):
+        if str(mode) == name:
+            return name
+    raise ValueError(f"mode must be 'full', 'same' or 'valid', not {mode!r}")
+
+
+@implements(np.polyval)
+def polyval(p, x):
+    """p_0 x^n + … + p_n by Horner's rule."""
+    x = as_array(x)
+    y = np.zeros_like(x)
+    for c in p:
+        y = y * x + c
+    return y
+
+
+@implements(np.vander)
+def vander(x, N=None, increasing=False):
+    """The powers x^0 … x^(N-1) as columns, the highest first unless `increasing`."""
+    x = as_array(x)
+    if x.ndim != 1:
+        raise ValueError(f"vander: x must have one axis, its shape is {x.shape}")
+    powers = [np.ones_like(x)]
+    while len(powers) < (x.size if N is None else N):
+        powers.append(powers[-1] * x)
+    powers = powers[: x.size if N is None else N]
+    if not powers:
+        return np.zeros_like(x, shape=(x.size, 0))
+    return np.stack(powers if increasing else powers[::-1], axis=1)

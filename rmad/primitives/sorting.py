@@ -1,0 +1,127 @@
+"""Order statistics: sorting is a permutation, a quantile a mean of two elements. The order itself is constant."""
+
+import math
+
+import numpy as np
+
+from rmad.primitives.arguments import cast, kept, moved, refuse_out
+from rmad.rules import as_array, constant
+from rmad.traced import Traced, implements, stop
+
+for _f in (np.argsort, np.argpartition, np.argmax, np.argmin, np.nanargmax, np.nanargmin, np.lexsort):
+    constant(_f)
+for _f in (np.searchsorted, np.digitize, np.nonzero, np.flatnonzero, np.argwhere, np.count_nonzero):
+    constant(_f)
+
+
+@implements(np.sort)
+def sort(a, axis=-1, kind=None, order=None, *, stable=None):
+    if axis is None:
+        a, axis = np.ravel(a), 0
+    return np.take_along_axis(a, np.argsort(stop(a), axis=axis, kind=kind, stable=stable), axis=axis)
+
+
+@implements(np.partition)
+def partition(a, kth, axis=-1, kind="introselect", order=None):
+    if axis is None:
+        a, axis = np.ravel(a), 0
+    return np.take_along_axis(a, np.argpartition(stop(a), stop(kth), axis=axis), axis=axis)
+
+
+@implements(np.unique)
+def unique(ar, return_index=False, return_inverse=False, return_counts=False, axis=None, *, equal_nan=True, **options):
+    """The distinct values, each taken from its first occurrence."""
+    if axis is not None:
+        raise NotImplementedError("np.unique of a traced array along an axis; take the indices from its value instead")
+    _, index, *others = np.unique(stop(ar), True, return_inverse, return_counts, equal_nan=equal_nan, **options)
+    y = np.ravel(ar)[index]
+    parts = (y, *([index] if return_index else []), *others)
+    return parts if len(parts) > 1 else y
+
+
+# -- quantiles --------------------------------------------------------------------------------------------
+
+
+DISCRETE = ("inverted_cdf", "closest_observation", "lower", "higher", "nearest")  # methods that pick one element
+
+
+@implements(np.median)
+def median(a, axis=None, out=None, overwrite_input=False, keepdims=False):
+    return _quantile(a, 0.5, axis, out, "linear", keepdims, _places_in_row)
+
+
+@implements(np.nanmedian)
+def nanmedian(a, axis=None, out=None, overwrite_input=False, keepdims=False):
+    return _quantile(a, 0.5, axis, out, "linear", keepdims, _places_of_present)
+
+
+def _family(scale, places):
+    def handler(
+        a, q, axis=None, out=None, overwrite_input=False, method="linear", keepdims=False, *, weights=None, **old
+    ):
+        if weights is not None or old:
+            raise NotImplementedError("quantiles of a traced array take no weights and no `interpolation`")
+        if scale != 1:
+            q = q / scale if isinstance(q, Traced | int | float) else np.asarray(q) / scale
+        return _quantile(a, q, axis, out, method, keepdims, places)
+
+    return handler
+
+
+def _quantile(a, q, axis, out, method, keepdims, places):
+    """(1 - γ) x₍ⱼ₎ + γ x₍ⱼ₊₁₎, x sorted: j + γ is the place of the quantile among the ranks 0, 1, …, n - 1."""
+    refuse_out(out)
+    a = cast(a, None)
+    if isinstance(q, Traced) and method != "linear":
+        raise NotImplementedError(f"the derivative with respect to q is known for method='linear', not {method!r}")
+    q = q if isinstance(q, Traced | int | float) else np.asarray(q)
+    dtype = a.dtype if method in DISCRETE else np.result_type(a, q)  # a Python float q does not promote
+    q = as_array(q)
+    rows, rest = moved(a, axis)
+    below, above, gamma, missing = places(rows, np.reshape(q, -1), method)
+    low, high = (cast(np.take_along_axis(rows, k, axis=-1), dtype) for k in (below, above))
+    y = low + gamma.astype(dtype) * (high - low) if np.any(stop(gamma)) else low
+    if np.any(missing):
+        y = np.where(missing, math.nan, y)
+    front = np.reshape(np.moveaxis(y, -1, 0), (*q.shape, *rest))
+    return np.reshape(front, (*q.shape, *kept(a.shape, axis))) if keepdims else front
+
+
+def _places(q, n, method):
+    """j, γ of each quantile of n numbers. With method='linear' it is q (n - 1); else NumPy's, of the ranks."""
+    place = np.quantile(np.arange(float(n)), stop(q), method=method)
+    if method == "linear":
+        place = q * (n - 1)
+    j = np.minimum(np.floor(stop(place)), n - 1).astype(np.intp)
+    return j, np.minimum(j + 1, n - 1), place - j.astype(place.dtype)
+
+
+def _places_in_row(rows, q, method):
+    """Where in each row the neighbours of the quantile stand: (…, k) indices, γ (k), rows with a NaN."""
+    plain, n = stop(rows), rows.shape[-1]
+    j, after, gamma = _places(q, n, method)
+    order = np.argpartition(plain, np.unique([*j, *after, n - 1]), axis=-1)
+    last = np.take_along_axis(plain, order[..., -1:], axis=-1)  # NaN sorts to the end
+    return order[..., j], order[..., after], gamma, np.isnan(last)
+
+
+def _places_of_present(rows, q, method):
+    """The same among those that are not NaN, of which each row may have another number."""
+    plain = stop(rows)
+    order = np.argsort(plain, axis=-1)
+    n = np.sum(~np.isnan(plain), axis=-1, keepdims=True)
+    below = np.zeros(np.broadcast_shapes(n.shape, q.shape), np.intp)
+    above, gamma = below, np.zeros_like(below, dtype=q.dtype)
+    for m in np.unique(n):
+        if m > 0:
+            j, after, part = _places(q, int(m), method)
+            here = n == m
+            below, above = np.where(here, j, below), np.where(here, after, above)
+            gamma = np.where(here, part, gamma)
+    return np.take_along_axis(order, below, -1), np.take_along_axis(order, above, -1), gamma, n == 0
+
+
+quantile = implements(np.quantile)(_family(1, _places_in_row))
+percentile = implements(np.percentile)(_family(100, _places_in_row))
+nanquantile = implements(np.nanquantile)(_family(1, _places_of_present))
+nanpercentile = implements(np.nanpercentile)(_family(100, _places_of_present))

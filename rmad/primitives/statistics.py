@@ -1,0 +1,135 @@
+"""Averages, variances, and the reductions that pass over NaN: written in sums that have rules."""
+
+import math
+
+import numpy as np
+
+from rmad.primitives.arguments import as_real, axes_of, cast, count, masked, refuse_out
+from rmad.rules import as_array
+from rmad.traced import implements, stop
+
+
+def _squared_modulus(x):
+    return np.square(np.real(x)) + np.square(np.imag(x)) if x.dtype.kind == "c" else np.square(x)
+
+
+@implements(np.var)
+def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
+    """Σ |a - mean|² / (n - ddof)."""
+    refuse_out(out)
+    a, where = cast(a, dtype), stop(where)
+    a = masked(a, where, 0)  # a NaN that is left out stays out of the residuals too
+    if mean is None:
+        mean = np.mean(a, axis=axis, keepdims=True, where=where)
+    n = count(a, axis, where) - (ddof if correction is None else correction)
+    n = np.maximum(n, 0).astype(as_real(a.dtype))
+    total = np.sum(_squared_modulus(a - mean), axis=axis, keepdims=True, where=where)
+    y = total / n
+    return y if keepdims else np.squeeze(y, axes_of(axis, a.ndim))
+
+
+def _root(y):
+    """√y with derivative 0 where y = 0: the deviation of equal numbers, which is smallest there."""
+    zero = stop(y) == 0
+    return np.where(zero, 0, np.sqrt(np.where(zero, 1, y))) if np.any(zero) else np.sqrt(y)
+
+
+@implements(np.std)
+def std(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
+    """√var; its derivative is 0 where all elements are equal."""
+    refuse_out(out)
+    return _root(np.var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction))
+
+
+@implements(np.average)
+def average(a, axis=None, weights=None, returned=False, *, keepdims=False):
+    """Σ w a / Σ w."""
+    a = as_array(a)
+    if weights is None:
+        y = np.mean(a, axis=axis, keepdims=keepdims)
+        total = np.full_like(stop(y), count(a, axis))
+        return (y, total) if returned else y
+    weights = as_array(weights)
+    if weights.shape != a.shape:
+        weights = _aligned(weights, a.shape, axis)
+    total = np.sum(weights, axis=axis, keepdims=keepdims)
+    if np.any(stop(total) == 0):
+        raise ZeroDivisionError("weights sum to zero, can't be normalized")
+    y = np.sum(a * weights, axis=axis, keepdims=keepdims) / total
+    return (y, np.broadcast_to(total, y.shape)) if returned else y
+
+
+def _aligned(weights, shape, axis):
+    """Weights given along `axis` only, with their axes where those of a are."""
+    if axis is None:
+        raise TypeError(f"axis must be given where a has shape {shape} and weights {weights.shape}")
+    axes = axes_of(axis, len(shape))
+    if weights.shape != tuple(shape[k] for k in axes):
+        raise ValueError(f"weights of shape {weights.shape} do not fit a of shape {shape} along axis {axis}")
+    weights = np.transpose(weights, np.argsort(axes))
+    return np.reshape(weights, [n if k in axes else 1 for k, n in enumerate(shape)])
+
+
+# -- NaN counts as missing ------------------------------------------------------------------------------
+
+
+def _present(a, where=True):
+    return ~np.isnan(stop(a)) & stop(where)
+
+
+@implements(np.nansum)
+def nansum(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True):
+    return np.sum(a, axis, dtype, out, keepdims, 0 if initial is None else initial, _present(a, where))
+
+
+@implements(np.nanprod)
+def nanprod(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True):
+    return np.prod(a, axis, dtype, out, keepdims, 1 if initial is None else initial, _present(a, where))
+
+
+@implements(np.nanmean)
+def nanmean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
+    return np.mean(a, axis, dtype, out, keepdims, where=_present(a, where))
+
+
+@implements(np.nanvar)
+def nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
+    where = _present(a, where)
+    return np.var(a, axis, dtype, out, ddof, keepdims, where=where, mean=mean, correction=correction)
+
+
+@implements(np.nanstd)
+def nanstd(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
+    refuse_out(out)
+    return _root(np.nanvar(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction))
+
+
+def _nan_extremum(f, identity):
+    """The extremum of what is not NaN; NaN where nothing is left."""
+
+    def handler(a, axis=None, out=None, keepdims=False, initial=None, where=True):
+        present = _present(a, where)
+        if initial is None and np.all(present):
+            return f(a, axis, out, keepdims)
+        y = f(a, axis, out, keepdims, identity if initial is None else initial, present)
+        if initial is not None:
+            return y
+        return np.where(np.any(present, axis=axis, keepdims=keepdims), y, math.nan)
+
+    return handler
+
+
+nanmax = implements(np.nanmax)(_nan_extremum(np.max, -math.inf))
+nanmin = implements(np.nanmin)(_nan_extremum(np.min, math.inf))
+
+
+@implements(np.nancumsum)
+def nancumsum(a, axis=None, dtype=None, out=None):
+    return np.cumsum(np.where(_present(a), a, 0), axis, dtype, out)
+
+
+@implements(np.nancumprod)
+def nancumprod(a, axis=None, dtype=None, out=None):
+    return np.cumprod(np.where(_present(a), a, 1), axis, dtype, out)
+
+
