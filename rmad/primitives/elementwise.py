@@ -8,13 +8,13 @@ constant between jumps have derivative zero. An infinite slope (sqrt at 0) is in
 import numpy as np
 
 from rmad.rules import Primitive, constant, elementwise, linear, primitive
-from rmad.traced import Traced, implements, register, stop
+from rmad.traced import implements, register, stop
 
 LN2, LN10 = float(np.log(2)), float(np.log(10))  # Python floats never promote
 
 
 def _is_complex(x):
-    return np.result_type(stop(x)).kind == "c"
+    return x.dtype.kind == "c"
 
 
 def _like(mask, y):
@@ -299,41 +299,18 @@ def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
     return next(parts) + 1j * next(parts)
 
 
-# -- dtypes, copies, constants -----------------------------------------------------------------------------------
+# -- dtypes, constants -----------------------------------------------------------------------------------
 
 astype = linear(lambda x, dtype: x.astype(dtype), lambda u, x, dtype: u, name="astype")
 register("astype", astype)
 if hasattr(np, "astype"):  # NumPy 2.1
     register(np.astype, lambda x, dtype, /, *, copy=True, device=None: x.astype(dtype))
-register(np.copy, lambda a, order="K", subok=False: a)
-
-
-@implements(np.full_like)
-def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, *, device=None):
-    a = stop(a)
-    if not isinstance(fill_value, Traced):
-        return np.full_like(a, fill_value, dtype=dtype, order=order, shape=shape)
-    y = np.broadcast_to(fill_value, np.shape(a) if shape is None else shape)
-    dtype = np.dtype(np.result_type(a) if dtype is None else dtype)
-    return y if y.dtype == dtype else y.astype(dtype)
-
 
 _CONSTANT = """
     equal not_equal less less_equal greater greater_equal logical_and logical_or logical_not logical_xor
     isnan isinf isfinite isposinf isneginf isclose allclose array_equal array_equiv isreal iscomplex isin
     signbit floor ceil trunc rint fix round around floor_divide spacing
-    all any argmax argmin nanargmax nanargmin argsort argpartition lexsort argwhere nonzero flatnonzero count_nonzero
-    searchsorted digitize shape ndim size result_type can_cast min_scalar_type common_type iscomplexobj isrealobj
-    shares_memory may_share_memory zeros_like ones_like empty_like
+    all any shape ndim size result_type can_cast min_scalar_type common_type may_share_memory
 """
 for _name in _CONSTANT.split():
     constant(getattr(np, _name))
-
-
-def _outer(f):
-    """f.outer(a, b): every element of a with every element of b."""
-    return lambda a, b: f(np.reshape(a, (*np.shape(a), *(1,) * np.ndim(b))), b)
-
-
-for _ufunc in (np.add, np.subtract, np.multiply, np.divide, np.power, np.maximum, np.minimum, np.hypot, np.arctan2):
-    register((_ufunc, "outer"), _outer(_ufunc))

@@ -142,3 +142,11 @@ def test_constants():
         return x * n
 
     np.testing.assert_array_equal(rmad.grad(lambda x: f(x).sum())(np.array([0.2, 1.7, -2.4])), [2, 5, -7])
+
+
+def test_keywords_of_ufuncs():
+    """dtype= is a conversion of the result; where= would leave elements unset, so it is an error."""
+    y, Jv = rmad.jvp(lambda x: np.multiply(x, x, dtype=np.float32), np.ones(2), np.ones(2))
+    assert y.dtype == Jv.dtype == np.float32
+    with pytest.raises(TypeError, match="add of a traced array takes no where="):
+        rmad.jvp(lambda x: np.add(x, 1, where=x > 0), np.ones(2), np.ones(2))
