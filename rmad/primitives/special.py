@@ -189,7 +189,6 @@ elementwise(sc.exp1, lambda y, x: -np.exp(-x) / x)
 elementwise(sc.expi, lambda y, x: np.exp(x) / x)
 
 
-
 def polygamma(n, x):
     """dⁿψ/dxⁿ = (-1)ⁿ⁺¹ n! ζ(n + 1, x), for n = 1, 2, … (ψ for n = 0). x > 0 (A&S 6.4.10).
 
