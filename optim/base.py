@@ -21,7 +21,7 @@ class NumericalWarning(RuntimeWarning):
 
 
 class TrainingDiverged(RuntimeError):
-    """Ten steps in a row were rejected. The model's parameters are as they were before the first of them."""
+    """Ten steps in a row met NaN or Inf and were rejected. The parameters are as they were before the first of them."""
 
 
 @dataclass(frozen=True)
@@ -74,19 +74,28 @@ class Optimizer:
         if state.keys() != own.keys():
             raise ValueError(f"{name}: the state has the entries {sorted(state)}, expected {sorted(own)}")
         new = {key: _fitting(f"{name}: state[{key!r}]", state[key], own[key]) for key in own}
-        for key, value in new.items():
-            setattr(self, key, value)
+        try:
+            for key, value in new.items():
+                setattr(self, key, value)
+        except ValueError:  # a hyper-parameter out of range
+            for key, value in own.items():
+                setattr(self, key, value)
+            raise
 
     def _accept(self, flat: Any) -> None:
         self.objective.assign(flat)
         self.rejected_in_a_row = 0
 
-    def _reject(self, reason: str, record: Mapping[str, Any]) -> StepInfo:
-        """Parameters stay. A warning where the cause is numerical; TrainingDiverged at the tenth in a row."""
-        self.rejected_in_a_row += 1
+    def _reject(self, reason: str, record: Mapping[str, Any], stacklevel: int = 4) -> StepInfo:
+        """Parameters stay. Where a number was not finite: a warning, and TrainingDiverged at the tenth in a row.
+
+        A step that is refused with all numbers finite neither counts nor starts the count anew: at a minimum, where
+        rounding decides, a line search finds no decrease, and that is no divergence.
+        """
         self._on_reject()
         if reason.startswith(("non-finite", "overflow")):
-            warnings.warn(f"{type(self).__name__}: {reason}; the step is rejected", NumericalWarning, stacklevel=4)
+            self.rejected_in_a_row += 1
+            warnings.warn(f"{type(self).__name__}: {reason}; the step is rejected", NumericalWarning, stacklevel)
         if self.rejected_in_a_row >= self.most_rejected:
             raise TrainingDiverged(
                 f"{type(self).__name__}: {self.rejected_in_a_row} steps in a row were rejected, the last because of: "
@@ -99,10 +108,10 @@ class Optimizer:
 
 
 def not_finite(loss: float, gradient: Any, squared_norm: float) -> str:
-    """What is not finite, or nothing. The squares may overflow where the entries do not."""
+    """What is not finite, or nothing. The squares may overflow the gradient's dtype where the entries do not."""
     if not math.isfinite(loss):
         return "non-finite loss"
-    if math.isfinite(squared_norm):
+    if squared_norm < float(np.finfo(gradient.dtype).max):
         return ""
     return "overflow in the squared gradient" if is_finite(gradient) else "non-finite gradient"
 
@@ -110,16 +119,16 @@ def not_finite(loss: float, gradient: Any, squared_norm: float) -> str:
 def _fitting(what: str, value: Any, own: Any) -> Any:
     """A copy of `value` as an entry of the state like `own`: an array of its shape and dtype, or a number."""
     if getattr(own, "shape", ()) == ():
-        if np.shape(value) != () or not np.isfinite(value):
-            raise ValueError(f"{what} must be a finite number, got {value!r}")
+        number = np.shape(value) == () and np.asarray(value).dtype.kind in "iuf" and bool(np.isfinite(value))
+        if not (number and type(own)(value) == value):
+            raise ValueError(f"{what} must be a finite number like {own!r}, got {value!r}")
         return type(own)(value)
     if getattr(value, "shape", None) != own.shape or value.dtype != own.dtype:
-        raise ValueError(
-            f"{what} must be an array of {own.dtype}{list(own.shape)}, got "
-            f"{value.dtype if hasattr(value, 'dtype') else type(value).__name__}{list(np.shape(value))}"
-        )
-    own[...] = value
-    return own
+        found = f"{value.dtype}{list(value.shape)}" if hasattr(value, "dtype") else repr(value)
+        raise ValueError(f"{what} must be an array of {own.dtype}{list(own.shape)}, got {found}")
+    if not np.isfinite(value).all():
+        raise ValueError(f"{what} holds NaN or Inf")
+    return value.copy()
 
 
 def above(name: str, value: float, bound: float) -> float:

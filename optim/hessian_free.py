@@ -139,7 +139,7 @@ class HessianFree(Optimizer):
 
         M = self._tikhonov.undamped(chosen.phi, dot(delta, delta))  # M(δ) − f(θ), section 4, eq. (1)
         rho = reduction_ratio(known[id(batches.curvature)] - q.value, M)  # section 8.5, eq. (10), on S′
-        alpha, _ = line_search(  # section 8.8
+        alpha, f_tried = line_search(  # section 8.8
             lambda a: objective.value_at(theta + a * delta, *batches.gradient),
             f,
             slope=dot(gradient, delta),
@@ -152,7 +152,7 @@ class HessianFree(Optimizer):
         new = theta + alpha * delta
         if alpha == 0 or not is_finite(new):
             self.delta = np.zeros_like(theta)  # section 8.5: start the next run of CG from zero
-            return self._reject("non-finite parameters" if alpha else "no sufficient decrease of the loss", record)
+            return self._reject("non-finite parameters" if alpha else _no_decrease(f_tried), record, stacklevel=5)
         self._accept(new)  # θ_k = θ_{k−1} + α δ_k
         self.delta = cg.x
         self._tikhonov.update(rho)  # section 8.5
@@ -177,3 +177,7 @@ class HessianFree(Optimizer):
 
     def _on_reject(self) -> None:
         self._tikhonov.increase()
+
+
+def _no_decrease(f_last: float) -> str:
+    return "no sufficient decrease of the loss" if math.isfinite(f_last) else "non-finite loss along the line search"

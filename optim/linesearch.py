@@ -41,7 +41,8 @@ def line_search(
     """α and f(α): the first of 1, 0.8, 0.8², … with f(α) ≤ f0 + c α min(slope, 0). Section 8.8.
 
     f: α → f(θ + αδ), f0 = f(θ), slope = ∇fᵀδ, f1 = f(1) where it is known already. Where δ is no descent direction
-    (a short run of CG from a warm start can give one) f must at least not rise. (0, f0) after `tries` values.
+    (a short run of CG from a warm start can give one) f must at least not rise. After `tries` values: 0 and the last f
+    tried.
     """
     alpha, f_alpha = 1.0, f(1.0) if f1 is None else f1
     for k in range(tries):
@@ -50,7 +51,7 @@ def line_search(
         if k + 1 < tries:
             alpha *= factor
             f_alpha = f(alpha)
-    return 0.0, f0
+    return 0.0, f_alpha
 
 
 def _or_infinity(value: float) -> float:

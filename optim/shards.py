@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import copy_context
 from functools import cache
 from typing import Any, TypeVar
 
@@ -61,7 +62,10 @@ class Crew:
 
         with self.single_threaded_blas():
             executor = _executor(os.getpid(), threads - 1)
-            others: list[Future[list[R]]] = [executor.submit(lane, first) for first in range(1, threads)]
+            # NumPy's errstate is a context variable: the caller's holds on every thread.
+            others: list[Future[list[R]]] = [
+                executor.submit(copy_context().run, lane, first) for first in range(1, threads)
+            ]
             try:
                 lanes = [lane(0)]
             except BaseException:

@@ -114,15 +114,17 @@ def test_line_search_takes_the_first_sufficient_decrease():
 
 def test_line_search_takes_a_full_step_where_it_can():
     assert line_search(lambda a: 1.0 - 0.02 * a, 1.0, -1.0) == (1.0, 0.98)
-    assert line_search(lambda a: 1.0 - 0.005 * a, 1.0, -1.0, tries=1) == (0.0, 1.0)  # less than c · slope
+    assert line_search(lambda a: 1.0 - 0.005 * a, 1.0, -1.0, tries=1) == (0.0, 0.995)  # less than c · slope
 
 
 def test_line_search_gives_up_after_sixty_tries():
     calls = []
-    assert line_search(lambda a: calls.append(a) or 2.0, 1.0, -1.0) == (0.0, 1.0)
+    assert line_search(lambda a: calls.append(a) or 2.0, 1.0, -1.0) == (0.0, 2.0)
     assert len(calls) == 60
     assert calls[-1] == pytest.approx(0.8**59)
-    assert line_search(lambda a: math.nan, 1.0, -1.0) == (0.0, 1.0)
+    alpha, f_last = line_search(lambda a: math.nan, 1.0, -1.0)
+    assert alpha == 0
+    assert math.isnan(f_last)
 
 
 def test_line_search_uphill_never_accepts_a_rise():
