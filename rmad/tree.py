@@ -227,6 +227,7 @@ def ravel(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
     arrays, treedef = flatten(tree, "tree")
     pieces = [np.reshape(a, -1) for a in arrays]
     flat = np.concatenate(pieces) if pieces else np.zeros(0)
+    treedef.forget_values()  # unravel outlives the arrays
 
     def unravel(vector: Any) -> Any:
         total = sum(sizes(treedef.shapes))

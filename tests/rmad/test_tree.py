@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import NamedTuple
 
 import numpy as np
@@ -102,6 +104,16 @@ def test_ravel_does_not_alias():
         before = W.copy()
         flat += 1
         np.testing.assert_array_equal(W, before)
+
+
+def test_unravel_does_not_keep_the_arrays():
+    array = np.ones(3)
+    ref = weakref.ref(array)
+    flat, unravel = rmad.ravel({"a": array, "b": [array, 2]})
+    del array
+    gc.collect()
+    assert ref() is None
+    assert unravel(flat)["b"][1] == 2
 
 
 def test_ravel_of_traced_arrays():
