@@ -6,6 +6,17 @@ from rmad import config  # noqa: F401 (first: it chooses the BLAS kernel before 
 from rmad import primitives  # noqa: F401
 from rmad.config import show_config  # noqa: F401
 from rmad.check import check_grads
+from rmad.functions import (
+    cho_factor,
+    cho_solve,
+    expm,
+    log_softmax,
+    logsumexp,
+    multigammaln,
+    softmax,
+    solve_triangular,
+    sqrtm,
+)
 from rmad.rules import bilinear, constant, elementwise, linear, primitive
 from rmad.transforms import (
     checkpoint,
@@ -21,9 +32,13 @@ from rmad.tree import ravel
 
 
 def __getattr__(name: str) -> object:
-    """The operators need scipy.sparse.linalg, which takes longer to import than everything else."""
+    """The operators need scipy.sparse.linalg, polygamma scipy.special: dear imports, so they wait for the first use."""
     if name in {"GGNOperator", "HessianOperator", "JacobianOperator"}:
         from rmad import operators
 
         return getattr(operators, name)
+    if name == "polygamma":
+        from rmad.primitives.special import polygamma
+
+        return polygamma
     raise AttributeError(f"module 'rmad' has no attribute {name!r}")
