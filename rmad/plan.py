@@ -20,6 +20,7 @@ import numpy as np
 
 from rmad import tree as _tree
 from rmad.primitives.index import Index, is_basic, scatter_add
+from rmad.primitives.join import Part
 from rmad.primitives.products import matmul
 from rmad.rewrite import rewrite
 from rmad.rules import Block, Diagonal, Linear
@@ -302,6 +303,10 @@ class Push(Sweep):
         elif _is_matmul(block, 1):
             A = block.args[0]
             self.product(A.reshape(-1, A.shape[-1]), v, out.reshape(-1, v.shape[1]), add)
+        elif isinstance(block, Part):  # T parts of one array cost T parts, not T arrays
+            if not add:
+                self.emit(out.fill, 0)
+            self.emit(np.add, out[block.key], v, out[block.key])
         else:
             self.computed(block.push, v, out, add)
 
@@ -426,6 +431,8 @@ class Pull(Sweep):
             if not add:
                 self.emit(out.fill, 0)
             self.emit(scatter_add, out, block.args[1], u)
+        elif isinstance(block, Part) and block.x.dtype == block.y.dtype:
+            self.scaled(_ONE, u[block.key], out, add)
         else:
             self.computed(block.pull, u, out, add)
 

@@ -79,6 +79,11 @@ class Block:
         """Jᵀ u: cotangent of y to its share of the cotangent of x. May alias u."""
         raise NotImplementedError(f"{type(self).__name__}.pull")
 
+    def push_add(self, v: Any, total: Any, owned: bool) -> tuple[Any, bool]:
+        """total + J v, and whether the engine made that array; total may be None (zero)."""
+        term = self.push(v)
+        return (term, False) if total is None else (total + term, True)
+
     def pull_add(self, u: Any, total: Any, owned: bool) -> tuple[Any, bool]:
         """total + Jᵀu, and whether the engine made that array; total may be None (zero)."""
         term = self.pull(u)

@@ -105,10 +105,10 @@ def push(tape: Tape, tangents: Sequence[Any], outputs: Sequence[int | None]) -> 
     """Jv: tangents of the inputs (None for zero) to tangents of the outputs (None for zero)."""
     v: list[Any] = [*tangents, *itertools.repeat(None, len(tape.nodes) - len(tangents))]
     for j, node in enumerate(tape.nodes):
+        owned = False  # v[j] was made here as a sum, so it may be written into
         for i, block in zip(node.inputs, node.blocks, strict=True):
             if v[i] is not None:
-                term = block.push(v[i])
-                v[j] = term if v[j] is None else v[j] + term
+                v[j], owned = block.push_add(v[i], v[j], owned)
     return [None if k is None else v[k] for k in outputs]
 
 

@@ -220,9 +220,8 @@ class Traced(NDArrayOperatorsMixin):
         return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)  # type: ignore[call-overload]
 
     def transpose(self, *axes: Any) -> Any:
-        if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], tuple | list)):
-            axes = axes[0]
-        return np.transpose(self, axes or None)  # type: ignore[call-overload]
+        order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
+        return np.transpose(self, order or None)  # type: ignore[call-overload]
 
     @property
     def T(self) -> Any:
@@ -253,12 +252,12 @@ def _method(f: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
-METHODS = (
-    "all any argmax argmin argpartition argsort clip conj conjugate cumprod cumsum diagonal dot max mean min nonzero "
-    "prod ptp ravel repeat round searchsorted squeeze std sum swapaxes take trace var"
-).split()
+METHODS = """
+    all any argmax argmin argpartition argsort clip conj conjugate cumprod cumsum diagonal dot max mean min nonzero
+    prod ptp ravel repeat round searchsorted squeeze std sum swapaxes take trace var
+"""
 
-for _name in METHODS:
+for _name in METHODS.split():
     setattr(Traced, _name, _method(getattr(np, _name)))
 
 

@@ -16,14 +16,14 @@ def _on_diagonal(u, shape, offset, axis1, axis2):
     return total
 
 
-diagonal = linear(
-    np.diagonal,
-    lambda u, x, offset, axis1, axis2: on_diagonal(u, x.shape, offset, axis1, axis2),
-)
 on_diagonal = linear(
     _on_diagonal,
     lambda u, x, shape, offset, axis1, axis2: np.diagonal(u, offset, axis1, axis2),
     "on_diagonal",
+)
+diagonal = linear(
+    np.diagonal,
+    lambda u, x, offset, axis1, axis2: on_diagonal(u, x.shape, offset, axis1, axis2),
 )
 triu = linear(np.triu, lambda u, x, k=0: np.triu(u, k))
 tril = linear(np.tril, lambda u, x, k=0: np.tril(u, k))

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 from scipy.sparse import csc_array
 
-from rmad.primitives.arguments import refuse_out
+from rmad.primitives.arguments import cast, refuse_out
 from rmad.rules import Linear, LinearPrimitive, as_array, linear
 from rmad.tape import ArraySpec
 from rmad.traced import Traced, implements, register, stop
@@ -185,7 +185,7 @@ def insert(arr, obj, values, axis=None):
 def choose(a, choices, out=None, mode="raise"):
     """choices[a[i]][i], everything broadcast."""
     refuse_out(out)
-    a, n = np.asarray(stop(a)), len(choices)
+    a, n, dtype = np.asarray(stop(a)), len(choices), np.result_type(*choices)
     if mode != "raise":
         a = a % n if mode == "wrap" else np.clip(a, 0, n - 1)
     elif np.any((a < 0) | (a >= n)):
@@ -194,7 +194,7 @@ def choose(a, choices, out=None, mode="raise"):
     y = parts[1]
     for k in range(1, n):
         y = np.where(stop(parts[0]) == k, parts[1 + k], y)
-    return y
+    return cast(y, dtype)
 
 
 @implements(np.select)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rmad.primitives.arguments import conj
+from rmad.primitives.arguments import cast, conj
 from rmad.rules import as_array, bilinear
 from rmad.traced import implements
 
@@ -47,7 +47,7 @@ def correlate(a, v, mode="valid"):
         return y
     if mode == "valid":
         return y[short - 1 : long]
-    start = short // 2 if n >= m else (short - 1) // 2  # np.correlate swaps the two and reverses the result
+    start = (short - 1) // 2 if n >= m else short // 2  # np.correlate swaps the two and reverses the result
     return y[start : start + long]
 
 
@@ -71,7 +71,7 @@ def polyval(p, x):
 @implements(np.vander)
 def vander(x, N=None, increasing=False):
     """The powers x^0 … x^(N-1) as columns, the highest first unless `increasing`."""
-    x = as_array(x)
+    x = cast(x, np.promote_types(x.dtype, int))  # as NumPy has it
     if x.ndim != 1:
         raise ValueError(f"vander: x must have one axis, its shape is {x.shape}")
     powers = [np.ones_like(x)]

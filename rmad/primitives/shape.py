@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from rmad.primitives.arguments import axes_of, known
+from rmad.primitives.arguments import as_real, axes_of, cast, known
 from rmad.rules import as_array, constant, linear
 from rmad.traced import implements, register, stop
 
@@ -242,10 +242,10 @@ def full(shape, fill_value, dtype=None, order="C", **device):
 @implements(np.linspace)
 def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0, **device):
     """start (1 - t) + stop t, t from 0 to 1."""
-    start, stop = np.broadcast_arrays(as_array(start), as_array(stop))
+    common = np.result_type(start, stop, float(num))
+    start, stop = np.broadcast_arrays(cast(start, common), cast(stop, common))
     steps = num - 1 if endpoint else num
-    real = np.result_type(start.dtype, stop.dtype, np.float16)
-    t = np.reshape((np.arange(num) / (steps or 1)).astype(np.empty(0, real).real.dtype), (num, *[1] * start.ndim))
+    t = np.reshape((np.arange(num) / (steps or 1)).astype(as_real(common)), (num, *[1] * start.ndim))
     y = np.moveaxis((1 - t) * start + t * stop, 0, axis)
     y = y if dtype is None else y.astype(dtype)
     return (y, (stop - start) / steps if steps else np.full_like(start, math.nan)) if retstep else y

@@ -8,10 +8,11 @@ from rmad.primitives.arguments import cast, kept, moved, refuse_out
 from rmad.rules import as_array, constant
 from rmad.traced import Traced, implements, stop
 
-for _f in (np.argsort, np.argpartition, np.argmax, np.argmin, np.nanargmax, np.nanargmin, np.lexsort):
-    constant(_f)
-for _f in (np.searchsorted, np.digitize, np.nonzero, np.flatnonzero, np.argwhere, np.count_nonzero):
-    constant(_f)
+ORDERS = "argsort argpartition argmax argmin nanargmax nanargmin lexsort"
+PLACES = "searchsorted digitize nonzero flatnonzero argwhere count_nonzero"
+
+for _name in f"{ORDERS} {PLACES}".split():
+    constant(getattr(np, _name))
 
 
 @implements(np.sort)
