@@ -6,17 +6,8 @@ from rmad import config  # noqa: F401 (first: it chooses the BLAS kernel before 
 from rmad import primitives  # noqa: F401
 from rmad.config import show_config  # noqa: F401
 from rmad.check import check_grads
-from rmad.functions import (
-    cho_factor,
-    cho_solve,
-    expm,
-    log_softmax,
-    logsumexp,
-    multigammaln,
-    softmax,
-    solve_triangular,
-    sqrtm,
-)
+from rmad.functions import log_softmax, logsumexp, multigammaln, softmax
+from rmad.matrix_functions import cho_factor, cho_solve, expm, solve_triangular, sqrtm
 from rmad.rules import bilinear, constant, elementwise, linear, primitive
 from rmad.transforms import (
     checkpoint,

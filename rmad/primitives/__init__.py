@@ -4,7 +4,9 @@
 """
 
 from rmad.primitives import (
+    chains,
     decompositions,
+    determinants,
     diagonal,
     einsum,
     elementwise,
@@ -24,7 +26,9 @@ from rmad.primitives import (
 )
 
 __all__ = [
+    "chains",
     "decompositions",
+    "determinants",
     "diagonal",
     "einsum",
     "elementwise",

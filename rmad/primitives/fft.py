@@ -1,0 +1,158 @@
+"""numpy.fft: discrete Fourier transforms, linear in their input.
+
+The adjoint of a transform is the inverse transform with the other normalization, on the length of the output,
+cut or padded with zeros to the length of the input.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from rmad.rules import linear, primitive
+from rmad.traced import implements, stop
+
+SWAPPED: dict[str | None, Any] = {None: "forward", "backward": "forward", "ortho": "ortho", "forward": "backward"}
+"""The normalization of the inverse transform that makes it the adjoint."""
+
+
+def _resize(x, size, axis):
+    """x cut, or padded with zeros, to `size` along one axis: what `n=` does before a transform. Its own adjoint."""
+    axis %= x.ndim
+    before = (slice(None),) * axis
+    if x.shape[axis] > size:
+        return x[(*before, slice(size))]
+    if x.shape[axis] == size:
+        return x
+    shape = (*x.shape[:axis], size - x.shape[axis], *x.shape[axis + 1 :])
+    return np.concatenate([x, np.zeros_like(x, shape=shape)], axis=axis)
+
+
+def _complex_rule(f, inverse):
+    def rule(y, a, n=None, axis=-1, norm=None):
+        size = a.shape[axis]
+        return (
+            (
+                lambda v: f(v, n, axis, norm),
+                lambda u: _resize(inverse(u, None, axis, SWAPPED[norm]), size, axis),
+            ),
+        )
+
+    return rule
+
+
+fft = primitive(np.fft.fft, _complex_rule(np.fft.fft, np.fft.ifft))
+ifft = primitive(np.fft.ifft, _complex_rule(np.fft.ifft, np.fft.fft))
+
+
+def _scale_inner(x, n, axis, factor):
+    """Half of a spectrum of length n, times `factor` where an entry stands for two, k and n − k."""
+    k = np.arange(n // 2 + 1)
+    weights = np.where((k > 0) & (2 * k < n), factor, 1.0).reshape((-1,) + (1,) * (x.ndim - 1 - axis % x.ndim))
+    return x * np.asarray(weights, dtype=stop(x).real.dtype, like=stop(x))
+
+
+@primitive(np.fft.rfft)
+def rfft(y, a, n=None, axis=-1, norm=None):
+    """y_k = Σ_t a_t exp(−2πi k t / n), k ≤ n/2: the adjoint counts every k once, irfft the inner ones twice."""
+    size = a.shape[axis]
+    n = size if n is None else n
+    return (
+        (
+            lambda v: np.fft.rfft(v, n, axis, norm),
+            lambda u: _resize(np.fft.irfft(_scale_inner(u, n, axis, 0.5), n, axis, SWAPPED[norm]), size, axis),
+        ),
+    )
+
+
+@primitive(np.fft.irfft)
+def irfft(y, a, n=None, axis=-1, norm=None):
+    """a holds half of a Hermitian spectrum; the imaginary parts at 0 and n/2 are not read."""
+    size = a.shape[axis]
+    n = 2 * (size - 1) if n is None else n
+    return (
+        (
+            lambda v: np.fft.irfft(v, n, axis, norm),
+            lambda u: _resize(_scale_inner(np.fft.rfft(u, n, axis, SWAPPED[norm]), n, axis, 2.0), size, axis),
+        ),
+    )
+
+
+@implements(np.fft.hfft)
+def hfft(a, n=None, axis=-1, norm=None):
+    return np.fft.irfft(np.conj(a), 2 * (a.shape[axis] - 1) if n is None else n, axis, SWAPPED[norm])
+
+
+@implements(np.fft.ihfft)
+def ihfft(a, n=None, axis=-1, norm=None):
+    return np.conj(np.fft.rfft(a, a.shape[axis] if n is None else n, axis, SWAPPED[norm]))
+
+
+# -- several axes: one after the other, as NumPy does -----------------------------------------------------
+
+
+def _lengths(a, s, axes, real_output=False):
+    """(axis, length) pairs; an s of None or −1 keeps the length."""
+    if s is None:
+        axes = range(a.ndim) if axes is None else axes
+        s = [a.shape[k] for k in axes]
+        if real_output and s:
+            s[-1] = 2 * (s[-1] - 1)
+    axes = range(-len(s), 0) if axes is None else axes
+    if len(s) != len(axes):
+        raise ValueError(f"s={tuple(s)} and axes={tuple(axes)} have different lengths")
+    return [(k, a.shape[k] if n is None or n == -1 else n) for k, n in zip(axes, s, strict=True)]
+
+
+@implements(np.fft.fftn)
+def fftn(a, s=None, axes=None, norm=None):
+    for axis, n in reversed(_lengths(a, s, axes)):
+        a = np.fft.fft(a, n, axis, norm)
+    return a
+
+
+@implements(np.fft.ifftn)
+def ifftn(a, s=None, axes=None, norm=None):
+    for axis, n in reversed(_lengths(a, s, axes)):
+        a = np.fft.ifft(a, n, axis, norm)
+    return a
+
+
+@implements(np.fft.rfftn)
+def rfftn(a, s=None, axes=None, norm=None):
+    *rest, (axis, n) = _lengths(a, s, axes)
+    a = np.fft.rfft(a, n, axis, norm)
+    for axis, n in reversed(rest):
+        a = np.fft.fft(a, n, axis, norm)
+    return a
+
+
+@implements(np.fft.irfftn)
+def irfftn(a, s=None, axes=None, norm=None):
+    *rest, (axis, n) = _lengths(a, s, axes, real_output=True)
+    for other, length in rest:
+        a = np.fft.ifft(a, length, other, norm)
+    return np.fft.irfft(a, n, axis, norm)
+
+
+@implements(np.fft.fft2)
+def fft2(a, s=None, axes=(-2, -1), norm=None):
+    return fftn(a, s, axes, norm)
+
+
+@implements(np.fft.ifft2)
+def ifft2(a, s=None, axes=(-2, -1), norm=None):
+    return ifftn(a, s, axes, norm)
+
+
+@implements(np.fft.rfft2)
+def rfft2(a, s=None, axes=(-2, -1), norm=None):
+    return rfftn(a, s, axes, norm)
+
+
+@implements(np.fft.irfft2)
+def irfft2(a, s=None, axes=(-2, -1), norm=None):
+    return irfftn(a, s, axes, norm)
+
+
+fftshift = linear(np.fft.fftshift, lambda u, x, axes=None: np.fft.ifftshift(u, axes))
+ifftshift = linear(np.fft.ifftshift, lambda u, x, axes=None: np.fft.fftshift(u, axes))

@@ -1,0 +1,181 @@
+"""numpy.linalg: systems of equations, inverses, and the two triangles of a Hermitian matrix.
+
+A: (…, m, n) throughout. Inverses that only the sweeps need are computed at the first sweep and kept, so that
+every further product costs matrix products and no factorization.
+"""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from rmad.rules import constant, primitive, unbroadcast
+from rmad.traced import Traced, implements, stop
+
+
+def mT(x):
+    return np.swapaxes(x, -1, -2)
+
+
+def mH(x):
+    """xᴴ over the last two axes; a real x is not copied."""
+    return np.conj(np.swapaxes(x, -1, -2)) if x.dtype.kind == "c" else np.swapaxes(x, -1, -2)
+
+
+def eye(shape, like, dtype=bool):
+    """The identity of shape (…, n, m) without the stack, from `like`'s library; as booleans it promotes no dtype."""
+    return np.eye(*shape[-2:], dtype=dtype, like=stop(like))
+
+
+def all_of(x):
+    """A number per matrix as a stack of 1 × 1 matrices."""
+    return np.expand_dims(x, (-1, -2))
+
+
+def _columns(b):
+    """A vector as a matrix of one column."""
+    return np.expand_dims(b, -1)
+
+
+# -- systems of equations ------------------------------------------------------------------------------
+
+
+@primitive(lambda A, B: np.linalg.solve(A, B), name="solve")
+def _solve(X, A, B):
+    """A X = B: dX = A⁻¹ (dB − dA X)."""
+    inverse = cache(lambda: np.linalg.inv(A))
+    a, b = A.shape, B.shape
+    return (
+        (lambda v: -(inverse() @ (v @ X)), lambda u: unbroadcast(-(mH(inverse()) @ u) @ mH(X), a)),  # A
+        (lambda v: inverse() @ v, lambda u: unbroadcast(mH(inverse()) @ u, b)),  # B
+    )
+
+
+@implements(np.linalg.solve)
+def solve(a, b):
+    """A vector is what has one axis, as in NumPy 2; anything else is a stack of matrices."""
+    return _solve(a, _columns(b))[..., 0] if np.ndim(b) == 1 else _solve(a, b)
+
+
+@primitive(np.linalg.inv)
+def inv(Y, A):
+    """dA⁻¹ = −A⁻¹ dA A⁻¹."""
+    return ((lambda v: -(Y @ v @ Y), lambda u: -(mH(Y) @ u @ mH(Y))),)
+
+
+@primitive(lambda A, rtol: np.linalg.pinv(A, rtol=rtol), name="pinv")
+def _pinv(P, A, rtol):
+    """Golub & Pereyra (1973), eq. (4.12), for a rank that does not change:
+    dA⁺ = −A⁺ dA A⁺ + A⁺A⁺ᴴ dAᴴ (I − A A⁺) + (I − A⁺A) dAᴴ A⁺ᴴA⁺.
+    """
+
+    def push(v):
+        left, right = P @ (mH(P) @ mH(v)), (mH(v) @ mH(P)) @ P
+        return left - (left @ A) @ P + right - P @ (A @ right) - P @ v @ P
+
+    def pull(u):
+        left, right = mH(u) @ P @ mH(P), mH(P) @ P @ mH(u)
+        return left - A @ (P @ left) + right - (right @ P) @ A - mH(P) @ u @ mH(P)
+
+    return ((push, pull),)
+
+
+_NONE_GIVEN = object()
+
+
+@implements(np.linalg.pinv)
+def pinv(a, rcond=None, hermitian=False, *, rtol=_NONE_GIVEN):
+    """With `hermitian` only the lower triangle of a is read, as NumPy does, and only it has a derivative."""
+    if rcond is None:
+        rcond = 1e-15 if rtol is _NONE_GIVEN else rtol
+    if rcond is None:
+        rcond = max(a.shape[-2:]) * np.finfo(a.dtype).eps
+    return _pinv(from_triangle(a, True) if hermitian else a, stop(rcond))
+
+
+@primitive(lambda A, B, rcond: np.linalg.lstsq(A, B, rcond), name="lstsq")
+def _lstsq(y, A, B, rcond):
+    """X = A⁺B, so dX = A⁺ (dB − dA X) + A⁺A⁺ᴴ dAᴴ R + (I − A⁺A) dAᴴ A⁺ᴴX with R = B − A X."""
+    X = y[0]
+    P = cache(lambda: np.linalg.pinv(A, rcond))
+    R = cache(lambda: B - A @ X)
+
+    def push(v):
+        right = mH(v) @ (mH(P()) @ X)
+        return P() @ (mH(P()) @ (mH(v) @ R()) - v @ X) + right - P() @ (A @ right)
+
+    def pull(u):
+        w = mH(P()) @ u
+        rest = mH(P()) @ X @ mH(u)
+        return R() @ mH(P() @ w) - w @ mH(X) + rest - (rest @ P()) @ A
+
+    blocks = (
+        (push, pull),  # A
+        (lambda v: P() @ v, lambda u: mH(P()) @ u),  # B
+    )
+    return blocks, None, None, None  # what else NumPy returns has rules of its own
+
+
+@implements(np.linalg.lstsq)
+def lstsq(a, b, rcond=None):
+    """(x, residuals, rank, s) for a rank that does not change."""
+    if rcond is None:
+        rcond = np.finfo(np.result_type(a.dtype, b.dtype)).eps * max(a.shape)
+    B = _columns(b) if np.ndim(b) == 1 else b
+    X, residuals, rank, s = _lstsq(a, B, stop(rcond))
+    if residuals.size:
+        R = B - a @ X
+        residuals = np.sum(np.real(np.conj(R) * R), axis=0)
+    if isinstance(a, Traced):
+        s = np.linalg.svdvals(a)
+    return X[:, 0] if np.ndim(b) == 1 else X, residuals, rank, s
+
+
+@implements(np.linalg.tensorsolve)
+def tensorsolve(a, b, axes=None):
+    if axes is not None:
+        rest = [k for k in range(np.ndim(a)) if k not in axes]
+        a = np.transpose(a, (*rest, *axes))
+    shape = a.shape[np.ndim(b) :]
+    size = int(np.prod(shape))
+    if a.size != size**2 or np.size(b) != size:
+        raise ValueError(f"tensorsolve: a of shape {a.shape} is not square as a map onto b of shape {np.shape(b)}")
+    return np.reshape(np.linalg.solve(np.reshape(a, (size, size)), np.reshape(b, (size,))), shape)
+
+
+@implements(np.linalg.tensorinv)
+def tensorinv(a, ind=2):
+    if ind <= 0:
+        raise ValueError(f"tensorinv: ind must be positive, got {ind}")
+    size = int(np.prod(a.shape[ind:]))
+    return np.reshape(np.linalg.inv(np.reshape(a, (-1, size))), (*a.shape[ind:], *a.shape[:ind]))
+
+
+constant(np.linalg.matrix_rank)
+
+
+# -- Hermitian input -----------------------------------------------------------------------------------
+
+
+def _hermitian(a, lower):
+    """The Hermitian matrix of which one triangle is given: half + halfᴴ + Re diag."""
+    half = np.tril(a, -1) if lower else np.triu(a, 1)
+    return half + mH(half) + eye(a.shape, a) * np.real(a)
+
+
+def _fold(a, lower):
+    """The transpose of that: what lies across the diagonal is added to the triangle."""
+    both = a + mH(a)
+    return (np.tril(both, -1) if lower else np.triu(both, 1)) + eye(a.shape, a) * np.real(a)
+
+
+from_triangle: Any = primitive(
+    _hermitian,
+    lambda y, a, lower: ((lambda v: from_triangle(v, lower), lambda u: to_triangle(u, lower)),),
+    name="from_triangle",
+)
+to_triangle: Any = primitive(
+    _fold,
+    lambda y, a, lower: ((lambda v: to_triangle(v, lower), lambda u: from_triangle(u, lower)),),
+    name="to_triangle",
+)

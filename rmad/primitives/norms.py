@@ -1,0 +1,116 @@
+"""numpy.linalg: norms of vectors and of matrices.
+
+Where a norm has a kink the derivative is the subgradient zero: at a vector of zeros, and at single zeros of a
+p-norm. There is no warning and no NaN.
+"""
+
+import numpy as np
+
+from rmad.rules import primitive
+from rmad.traced import implements, stop
+
+
+def _expand(a, axis, keepdims):
+    """Puts the reduced axes back, with length one."""
+    return a if keepdims or axis is None else np.expand_dims(a, axis)
+
+
+def _along(z, axis, keepdims):
+    """(push, pull) of y(x) with dy = Σ Re(z̄ dx) over the axes."""
+    if z.dtype.kind == "c":
+        return (
+            lambda v: np.sum(np.real(np.conj(z) * v), axis=axis, keepdims=keepdims),
+            lambda u: z * _expand(u, axis, keepdims),
+        )
+    return lambda v: np.sum(z * v, axis=axis, keepdims=keepdims), lambda u: z * _expand(u, axis, keepdims)
+
+
+def _euclidean(x, axis, keepdims):
+    squares = np.real(np.conj(x) * x) if x.dtype.kind == "c" else x * x
+    return np.sqrt(np.sum(squares, axis=axis, keepdims=keepdims))
+
+
+@primitive(_euclidean, name="two_norm")
+def _two_norm(y, x, axis, keepdims):
+    """y = √Σ|x|²: dy = Σ Re(x̄ dx) / y."""
+    y = _expand(y, axis, keepdims)
+    return (_along(x / np.where(y == 0, np.ones_like(y), y), axis, keepdims),)
+
+
+@primitive(lambda x, p, axis, keepdims: np.sum(np.abs(x) ** p, axis=axis, keepdims=keepdims) ** (1 / p), name="p_norm")
+def _p_norm(y, x, p, axis, keepdims):
+    """y = (Σ|x|^p)^(1/p): dy = Σ (|x|/y)^(p−1) Re(x̄ dx) / |x|."""
+    y = _expand(y, axis, keepdims)
+    zero = stop(x) == 0
+    size = np.where(zero, np.ones_like(x, dtype=y.dtype), np.abs(x))
+    ratio = size / np.where(y == 0, np.ones_like(y), y)
+    z = x / size * ratio ** (p - 1)
+    return (_along(np.where(zero, np.zeros_like(z), z), axis, keepdims),)
+
+
+def _vector(x, ord, axis, keepdims):
+    if ord is None or ord == 2:
+        return _two_norm(x, axis, keepdims)
+    if ord == np.inf:
+        return np.max(np.abs(x), axis=axis, keepdims=keepdims)
+    if ord == -np.inf:
+        return np.min(np.abs(x), axis=axis, keepdims=keepdims)
+    if ord == 0:
+        return np.sum(stop(x) != 0, axis=axis, keepdims=keepdims).astype(stop(x).real.dtype)
+    if ord == 1:
+        return np.sum(np.abs(x), axis=axis, keepdims=keepdims)
+    if isinstance(ord, str):
+        raise ValueError(f"norm: order {ord!r} is not defined for vectors")
+    return _p_norm(x, float(ord), axis, keepdims)
+
+
+def _matrix(x, ord, keepdims):
+    """The norm of the matrices in the last two axes."""
+    if ord in (None, "fro", "f"):
+        return _two_norm(x, (-2, -1), keepdims)
+    if ord in ("nuc", 2, -2):
+        s = np.linalg.svdvals(x)
+        y = np.sum(s, axis=-1) if ord == "nuc" else s[..., 0] if ord == 2 else s[..., -1]
+    elif ord in (1, -1, np.inf, -np.inf):
+        sums = np.sum(np.abs(x), axis=-2 if abs(ord) == 1 else -1)
+        y = np.max(sums, axis=-1) if ord > 0 else np.min(sums, axis=-1)
+    else:
+        raise ValueError(f"norm: order {ord!r} is not defined for matrices")
+    return np.expand_dims(y, (-2, -1)) if keepdims else y
+
+
+@implements(np.linalg.norm)
+def norm(x, ord=None, axis=None, keepdims=False):
+    if axis is None:
+        if ord is None:
+            return _two_norm(x, tuple(range(x.ndim)), keepdims)
+        if x.ndim not in (1, 2):
+            raise ValueError(f"norm: x has {x.ndim} axes; say along which one or two with axis=")
+        axis = tuple(range(x.ndim))
+    axis = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
+    if len(axis) == 1:
+        return _vector(x, ord, axis, keepdims)
+    if len(axis) != 2 or axis[0] % x.ndim == axis[1] % x.ndim:
+        raise ValueError(f"norm: axis must be one axis or two different ones, got {axis}")
+    y = _matrix(np.moveaxis(x, axis, (-2, -1)), ord, False)
+    return np.expand_dims(y, tuple(k % x.ndim for k in axis)) if keepdims else y
+
+
+@implements(np.linalg.vector_norm)
+def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
+    if axis is None:
+        axis = tuple(range(x.ndim))
+    return _vector(x, ord, tuple(axis) if isinstance(axis, tuple | list) else (axis,), keepdims)
+
+
+@implements(np.linalg.matrix_norm)
+def matrix_norm(x, /, *, keepdims=False, ord="fro"):
+    return _matrix(x, ord, keepdims)
+
+
+@implements(np.linalg.cond)
+def cond(x, p=None):
+    if p is None or p in (2, -2):
+        s = np.linalg.svdvals(x)
+        return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
+    return _matrix(x, p, False) * _matrix(np.linalg.inv(x), p, False)
