@@ -4,8 +4,8 @@ from rmad import config  # noqa: F401 (first: it chooses the BLAS kernel before 
 
 # isort: split
 from rmad import primitives  # noqa: F401
-from rmad.config import show_config  # noqa: F401
 from rmad.check import check_grads
+from rmad.config import show_config
 from rmad.functions import log_softmax, logsumexp, multigammaln, softmax
 from rmad.matrix_functions import cho_factor, cho_solve, expm, solve_triangular, sqrtm
 from rmad.rules import bilinear, constant, elementwise, linear, primitive
@@ -20,6 +20,38 @@ from rmad.transforms import (
     vjp,
 )
 from rmad.tree import ravel
+
+__all__ = [
+    "GGNOperator",
+    "HessianOperator",
+    "JacobianOperator",
+    "bilinear",
+    "check_grads",
+    "checkpoint",
+    "cho_factor",
+    "cho_solve",
+    "constant",
+    "elementwise",
+    "expm",
+    "grad",
+    "hvp",
+    "jvp",
+    "linear",
+    "linearize",
+    "log_softmax",
+    "logsumexp",
+    "multigammaln",
+    "polygamma",
+    "primitive",
+    "ravel",
+    "show_config",
+    "softmax",
+    "solve_triangular",
+    "sqrtm",
+    "stop_gradient",
+    "value_and_grad",
+    "vjp",
+]
 
 
 def __getattr__(name: str) -> object:
