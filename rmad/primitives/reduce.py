@@ -139,7 +139,8 @@ prod = primitive(np.prod, _product_rule)
 @implements(np.prod)
 def _prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True):
     refuse_out(out)
-    y = prod(masked(cast(a, dtype), where, 1), axis=axis, keepdims=keepdims)
+    a = masked(cast(a, dtype), where, 1)
+    y = a if axis == () else prod(a, axis=axis, keepdims=keepdims)
     return y if initial is None else y * initial_of(initial, y)
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-FILES = ("elementwise", "special", "reduce", "products", "shape", "index", "linalg", "fft", "functions")
+FILES = ("elementwise", "special", "reduce", "statistics", "products", "shape", "index", "linalg", "fft", "functions")
 CHOSEN = tuple(os.environ.get("RMAD_CASES", ",".join(FILES)).split(","))  # RMAD_CASES=reduce,fft runs those files only
 
 
