@@ -9,6 +9,9 @@ any function of a tree: rmad.linearize(lambda m: m(x), model). This package impo
 the optimizers know models and losses by what they do, not by these classes.
 """
 
+import rmad  # noqa: F401 (before NumPy: it chooses the BLAS kernel)
+
+# isort: split
 from nn import data, functional, init, models
 from nn.activations import ELU, GELU, Identity, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from nn.containers import Sequential

@@ -4,6 +4,9 @@ A model is a tree of arrays that can be called; a loss is an object with value, 
 callable (z, t) → scalar. See `optim.Objective`.
 """
 
+import rmad  # noqa: F401 (before NumPy: it chooses the BLAS kernel)
+
+# isort: split
 from optim.adam import Adam
 from optim.base import NumericalWarning, StepInfo, TrainingDiverged
 from optim.function import Function

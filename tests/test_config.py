@@ -147,6 +147,12 @@ def test_importing_rmad_decides_before_numpy() -> None:
     assert run("import rmad.config as c; print(c.DONE)", RMAD_BLAS_KERNEL="off") == "left alone: RMAD_BLAS_KERNEL=off"
 
 
+@pytest.mark.parametrize("package", ["rmad", "nn", "optim"])
+def test_the_choice_comes_before_numpy_whichever_package_is_first(package: str) -> None:
+    out = run(f"import sys, {package}; n = list(sys.modules); print(n.index('rmad.config') < n.index('numpy'))")
+    assert out == "True"
+
+
 def test_importing_rmad_stays_light() -> None:
     assert run("import sys, rmad; print([m for m in ('matplotlib', 'tqdm', 'cupy') if m in sys.modules])") == "[]"
 
