@@ -137,7 +137,8 @@ def _frechet(A: Any, v: Any) -> Any:
     """Linear in v, which is scaled to the size of A so that it costs neither squarings nor digits."""
     n = A.shape[-1]
     size, wanted = (float(np.max(np.abs(stop(x)), initial=0)) or 1.0 for x in (v, A))
-    scale = 2.0 ** min(max(math.frexp(wanted)[1] - math.frexp(size)[1], -100), 100)
+    most = np.finfo(v.dtype).maxexp - 1
+    scale = 2.0 ** min(max(math.frexp(wanted)[1] - math.frexp(size)[1], -most), most)
     above = np.concatenate([A, v * scale], axis=-1)
     below = np.concatenate([np.zeros_like(v), A], axis=-1)
     return _expm(np.concatenate([above, below], axis=-2))[..., :n, n:] / scale

@@ -24,7 +24,7 @@ def _differences(w, what):
     scale = np.max(plain, axis=-1, keepdims=True, initial=0)[..., None]
     near = np.abs(stop(gap) - one) <= np.finfo(plain.dtype).eps * scale
     if np.any(near & ~one):
-        raise np.linalg.LinAlgError(f"{what} of a matrix with a repeated one have no derivative; the values have")
+        raise np.linalg.LinAlgError(f"a repeated {what}: its vectors have no derivative (the values have one)")
     return gap
 
 
@@ -73,7 +73,7 @@ def cholesky(a, /, *, upper=False):
 def _eigh(y, H, UPLO):
     """dw = diag(Qᴴ dH Q), dQ = Q (F∘QᴴdH Q), F_ij = 1/(w_j − w_i): qᵢᴴdqᵢ = 0."""
     w, Q = y
-    F = cache(lambda: _off_diagonal(Q) / _differences(w, "eigenvectors"))
+    F = cache(lambda: _off_diagonal(Q) / _differences(w, "eigenvalue"))
     return (
         ((lambda v: np.sum(np.real(np.conj(Q) * (v @ Q)), axis=-2), lambda u: (Q * _right(u)) @ mH(Q)),),  # w
         ((lambda v: Q @ (F() * (mH(Q) @ v @ Q)), lambda u: Q @ (F() * (mH(Q) @ u)) @ mH(Q)),),  # Q
@@ -106,7 +106,7 @@ def eig(y, A):
     """
     w, V = y
     inverse = cache(lambda: np.linalg.inv(V))
-    F = cache(lambda: _off_diagonal(V) / _differences(w, "eigenvectors"))
+    F = cache(lambda: _off_diagonal(V) / _differences(w, "eigenvalue"))
     is_complex = V.dtype.kind == "c"
     anchor: Any = _anchor(stop(V)) if is_complex else None
 
@@ -158,7 +158,7 @@ def _left_vectors(U, s, V):
     @cache
     def coefficients():
         sums = s[..., None, :] + s[..., :, None]
-        F = ~one / (_differences(s, "singular vectors") * (sums + (sums == 0)))
+        F = ~one / (_differences(s, "singular value") * (sums + (sums == 0)))
         if np.any(stop(s) == 0) and (is_complex or not wide):
             raise np.linalg.LinAlgError("singular vectors of a singular value zero have no derivative")
         return F, (None if wide and not is_complex else 1 / s)
