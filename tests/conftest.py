@@ -19,7 +19,7 @@ settings.register_profile(
     "thorough",
     parent=settings.get_profile("ci"),
     derandomize=False,
-    max_examples=100,
+    max_examples=30,
     phases=(Phase.explicit, Phase.generate, Phase.shrink),
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

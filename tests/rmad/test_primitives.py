@@ -195,6 +195,43 @@ def assert_specs(t, like, what):
             assert tree.dtype_of(a) == tree.dtype_of(b), path
 
 
+# -- the rows themselves: are they sharp enough? -------------------------------------------------------------
+
+
+class Slanted:
+    """A linearization whose Jacobian is wrong by 0.05 %, the same in both directions."""
+
+    def __init__(self, lin):
+        self.lin, self._record = lin, lin._record
+
+    def Jv(self, v):
+        return tree.map_leaves(lambda a: (1.0005 * a).astype(a.dtype), self.lin.Jv(v))
+
+    def JTu(self, u):
+        return tree.map_leaves(lambda a: (1.0005 * a).astype(a.dtype), self.lin.JTu(u))
+
+
+def test_every_row_notices_a_rule_that_is_wrong_by_a_twentieth_of_a_percent(monkeypatch):
+    """In shapes and domain of every row; but where the derivative is zero there is nothing to notice."""
+
+    def slanted(f, x):
+        y, lin = rmad.linearize(f, x)
+        return y, Slanted(lin)
+
+    monkeypatch.setattr(rmad.check, "linearize", slanted)
+    blind = []
+    for name, case in TABLE:
+        xs = case.arrays(10, fixed_shapes(case))
+        try:
+            rmad.check_grads(lambda xs, f=case.f: f(*xs), xs, order=1, modes=case.modes, rtol=case.rtol)
+        except AssertionError:
+            continue
+        _, Jv = rmad.jvp(lambda xs, f=case.f: f(*xs), xs, random_like(xs, np.random.default_rng(11)))
+        if any(np.any(a) for _, a in tree.leaves(Jv)):
+            blind.append(name)
+    assert not blind, "rows that would not notice a rule that is wrong by 0.05 %:\n" + "\n".join(blind)
+
+
 # -- completeness --------------------------------------------------------------------------------------
 
 
