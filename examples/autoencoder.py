@@ -121,7 +121,8 @@ def train(
     on_record sees every record as it is made; on_update sees after every update how much of the run is done.
     """
     samples = [images[:1000] for images in data]  # the records' errors are of these
-    run, infos, seconds, updates, logged = Run(optimizer.model, []), [], 0.0, 0, 0.0
+    run, seconds, updates, logged = Run(optimizer.model, []), 0.0, 0, 0.0
+    infos: list[optim.StepInfo] = []
 
     def record() -> None:
         errors = {name: error(run.model, x) for name, x in zip(("train_error", "test_error"), samples)}
@@ -177,15 +178,14 @@ def error(model: Any, images: Any) -> float:
     return sum(float(np.sum(np.square(reconstruct(model, x) - x), dtype=float)) for x in pieces) / len(images)
 
 
-def summary(infos: list[Any], span: float) -> Record:
+def summary(infos: list[optim.StepInfo], span: float) -> Record:
     """What the optimizer said of some updates that took `span` seconds: the last word, the mean loss, rates."""
     if not infos:
         return {}
     names = ("damping", "reduction_ratio", "step_size", "cg_iterations")
-    last = {name: getattr(infos[-1], name) for name in names}
     return {
         "loss": float(np.mean([info.loss for info in infos])),
-        **{name: value if math.isfinite(value) else None for name, value in last.items()},  # JSON has no NaN
+        **{name: getattr(infos[-1], name) for name in names},
         "products_per_second": sum(info.products for info in infos) / span,
         "updates_per_second": len(infos) / span,
         "rejected": sum(info.rejected for info in infos),
@@ -305,11 +305,17 @@ def parser() -> Parser:
     return p
 
 
+def as_json(record: Record, indent: int | None = None) -> str:
+    """JSON knows neither NaN nor infinity: null in their place."""
+    finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+    return json.dumps(finite, indent=indent)
+
+
 def save(run: Run, config: Config, data: tuple[Any, Any], out: Path) -> str:
     """Model, pictures and the errors on all images; returns the last words."""
     errors = {name: error(run.model, x) for name, x in zip(("train_error", "test_error"), data)}
     last = {"end": run.end, "seconds": run.records[-1]["seconds"], "update": run.records[-1]["update"], **errors}
-    (out / "summary.json").write_text(json.dumps(last | {"config": asdict(config)}, indent=2) + "\n")
+    (out / "summary.json").write_text(as_json(last | {"config": asdict(config)}, indent=2) + "\n")
     nn.save(run.model, out / "model.safetensors")
     draw_training(run.records, f"{config.data}, {config.optimizer}", out / "training.png")
     draw_reconstructions(run.model, data[1], out / "reconstructions.png")
@@ -343,7 +349,7 @@ def main() -> int:
         def show(record: Record) -> None:
             bar.set_postfix_str(numbers(record))
             with open(out / "metrics.jsonl", "a") as file:
-                print(json.dumps(record), file=file)
+                print(as_json(record), file=file)
 
         run = train(
             config,

@@ -223,6 +223,8 @@ def test_data_with_nan_end_the_run_and_keep_the_model(autoencoder: Any) -> None:
     assert run.failed
     assert "10 steps in a row were rejected" in run.end
     assert np.array_equal(run.model.parameters()[0], before)
+    assert np.isnan(run.records[-1]["loss"])
+    assert json.loads(autoencoder.as_json(run.records[-1]))["loss"] is None
 
 
 def test_ctrl_c_while_the_data_are_made(
