@@ -187,20 +187,25 @@ class Quadratic:
 
     def __init__(self, objective: Objective, parts: list[Part]) -> None:
         self.objective, self.parts = objective, parts
-        self.theta = objective.flat()
+        self._arrays = _tree.flatten(objective.model, "model")[0]  # θ of this moment: steps rebind, never overwrite
         self.products = 0
-        self._v = np.zeros_like(self.theta)
+        self._v = np.zeros_like(self._arrays[0], shape=(objective.size,))
         self.shards = objective.crew.run(lambda k: Shard(objective, parts[k], self._v), len(parts))
         self._hessian_shards: list[HessianShard] | None = None
-        self.value = sum(s.value for s in self.shards) + objective._penalty([self.theta])
+        self.value = sum(s.value for s in self.shards) + objective._penalty(self._arrays)
 
     @cached_property
     def gradient(self) -> Any:
         """∇f(θ), (p,)."""
         self.objective.crew.run(lambda k: self.shards[k].gradient(), len(self.shards))
-        out = np.empty_like(self.theta)
-        self._collect([s.plan.u for s in self.shards], self.theta, out)
+        out = np.empty_like(self._v)
+        self._collect([s.plan.u for s in self.shards], self.theta if self.objective.l2 else None, out)
         return out
+
+    @property
+    def theta(self) -> Any:
+        """θ of the moment when the model was made, (p,)."""
+        return np.concatenate([np.reshape(a, -1) for a in self._arrays])
 
     def ggn_product(self, v: Any, out: Any) -> None:
         """out ← G v = Σ over shards Jᵀ L″ J v, plus l2 v."""
@@ -232,7 +237,7 @@ class Quadratic:
     def squared_gradients(self) -> Any:
         """Mean over cases of the squared per-case gradients, (p,), without l2 (section 11.3)."""
         squared = self.objective.crew.run(lambda k: self.shards[k].squared_gradients(), len(self.shards))
-        out = np.empty_like(self.theta)
+        out = np.empty_like(self._v)
         _sum_into(out, squared)
         return out
 
@@ -363,8 +368,8 @@ def _operator(quadratic: Quadratic, product: Callable[[Any, Any], None]) -> Any:
     """product(v, out) as a symmetric LinearOperator of the parameters' dtype."""
 
     def apply(v: Any) -> Any:
-        out = np.empty_like(quadratic.theta)
+        out = np.empty_like(quadratic._v)
         product(v, out)
         return out
 
-    return symmetric_operator(quadratic.theta, apply)
+    return symmetric_operator(quadratic._v, apply)

@@ -12,7 +12,8 @@ What has no such form calls its block's own push or pull. A plan is not reentran
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -53,6 +54,15 @@ class Pool:
         array = raw[:nbytes].view(spec.dtype).reshape(spec.shape)
         self.lent[id(array)] = (raw, array)
         return array
+
+    @contextmanager
+    def with_scratch(self, array: Any) -> Iterator[None]:
+        """Lends the memory of an array that is not in use meanwhile."""
+        raw = None if array is None else array.view(np.uint8)
+        if raw is not None:
+            self.free.append(raw)
+        yield
+        self.free = [r for r in self.free if r is not raw]
 
     def give(self, array: Any) -> None:
         entry = self.lent.pop(id(array), None)
@@ -98,17 +108,23 @@ class Plan:
     def push(self) -> None:
         """z ← J v."""
         if self._push is None:
-            self._push = Push(self).calls
+            with self.pool.with_scratch(self._u()):  # u is written by the pull only, so a push may use its memory
+                self._push = Push(self).calls
         for call in self._push:
             call()
 
     def pull(self) -> None:
         """u ← Jᵀ z; z is lost."""
         if self._pull is None:
-            self.u, self.cotangents = self._vector([node.spec for node in self.nodes[: self.n_inputs]])
+            self._u()
             self._pull = Pull(self).calls
         for call in self._pull:
             call()
+
+    def _u(self) -> Any:
+        if not self.cotangents:
+            self.u, self.cotangents = self._vector([node.spec for node in self.nodes[: self.n_inputs]])
+        return self.u
 
     def Jv(self, tangents: Sequence[Any]) -> list[Any]:
         """Tangents of the inputs to new arrays, the tangents of the outputs (None for a constant output)."""
@@ -130,6 +146,8 @@ class Plan:
     def _stack_parameters(self, j: int) -> None:
         """x @ W + h @ U + b with neighbouring parameters: [x h 1] is laid out once, as one residual."""
         node = self.nodes[j]
+        if not any(_is_matmul(block, 0) for block in node.blocks):
+            return  # x @ W + b of given data: stacking would save one pass and cost a copy of x
         found = {}
         for i, block in zip(node.inputs, node.blocks, strict=True):
             if i < self.n_inputs and (_is_right_factor(block) or _is_bias(block)):

@@ -99,7 +99,7 @@ def _sigmoid(x):
     with np.errstate(over="ignore"):
         y = np.exp(y, out=out)
     y += 1
-    return np.reciprocal(y, out=out)
+    return np.divide(1, y, out=out)
 
 
 def _sigmoid_derivative(y, x):
