@@ -14,7 +14,7 @@ import numpy as np
 
 __all__ = ["blocks", "dot", "is_finite"]
 
-BLOCK = 1 << 16  # elements: few enough calls, and six float32 blocks stay near a second-level cache
+BLOCK = 1 << 17  # elements: no temporary is longer, and calls on a block cost no more than its arithmetic
 CHUNK = 512  # elements summed in float32 before float64 takes over: error below 512 · 2⁻²⁴ of Σ|aᵢbᵢ|, in practice 1e-9
 
 
