@@ -6,6 +6,7 @@ import numpy as np
 
 import rmad
 from cases import Case, any_shape, made, real, spd, well_conditioned
+from rmad.matrix_functions import _sylvester
 
 
 def no_real_below_zero(*shape):
@@ -78,6 +79,7 @@ CASES: list[Case] = [
     Case("expm third order", rmad.expm, args=[real(2, 2)], order=3, layouts=False),
     Case("expm stack", rmad.expm, args=[real(2, 2, 2, lo=-5, hi=5)]),
     Case("expm of zero", rmad.expm, args=[made(lambda rng: np.zeros((2, 2)))]),
+    Case("sylvester", _sylvester, args=[made(spd(3)), made(well_conditioned(2)), real(3, 2)], complex=True),
     Case("sqrtm", rmad.sqrtm, args=[made(spd(3))]),
     Case("sqrtm complex", rmad.sqrtm, args=[made(no_real_below_zero(2, 3))], order=3),
     Case("sqrtm real to complex", rmad.sqrtm, args=[made(lambda rng: well_conditioned(3)(rng) * [[-1], [1], [1]])]),

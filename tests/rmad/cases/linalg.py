@@ -7,6 +7,8 @@ from __future__ import annotations
 import numpy as np
 
 from cases import Case, made, real, spd, well_conditioned
+from rmad.primitives.determinants import _cofactors_by_svd
+from rmad.primitives.linalg import to_triangle
 
 la = np.linalg
 
@@ -136,12 +138,17 @@ DETERMINANTS = [
     ),
     Case("det of zero", lambda A: la.det(A) + np.sum(np.exp(A)), args=[made(lambda rng: np.zeros((2, 2)))]),
     Case("det, one singular", la.det, args=[made(lambda rng: np.array([[[1.0, 2], [2, 4]], [[1, 2], [3, 4]]]))]),
+    Case("cofactors", _cofactors_by_svd, args=[made(well_conditioned(3))]),
+    Case("cofactors complex", _cofactors_by_svd, args=[made(complex_matrix(2, 3))]),
+    Case("cofactors of rank n - 2", _cofactors_by_svd, args=[made(of_rank(1, 3, 3))], order=1),
     Case("slogdet", la.slogdet, args=[made(well_conditioned(3))], covers=[la.slogdet]),
     Case("slogdet negative", lambda A: la.slogdet(A).logabsdet, args=[made(lambda rng: -well_conditioned(3)(rng))]),
     Case("slogdet complex", la.slogdet, args=[made(lambda rng: (1 + 2j) * complex_matrix(2, 3)(rng))]),
 ]
 
 FACTORS = [
+    Case("to_triangle", lambda A: to_triangle(A, True), args=[real(2, 3, 3)], complex=True),
+    Case("to_triangle upper", lambda A: to_triangle(A, False), args=[real(2, 3, 3)], complex=True),
     Case("cholesky", la.cholesky, args=[made(spd(3))], covers=[la.cholesky], order=3),
     Case("cholesky upper", lambda A: la.cholesky(A, upper=True), args=[made(spd(2, 3))]),
     Case("cholesky complex", la.cholesky, args=[made(lambda rng: hermitian(2, 3)(rng) + 3 * np.eye(3))]),
