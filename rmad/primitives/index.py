@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
-from scipy.sparse import csc_array
 
 from rmad.primitives.arguments import cast, refuse_out
 from rmad.rules import Linear, LinearPrimitive, as_array, linear
@@ -58,6 +57,8 @@ def _scatter_add_numpy(total, key, u):
     row = key[0]
     by_rows = len(key) == 1 and total.ndim > 1 and row.ndim and total.dtype.char in "fdFD"  # as SciPy has them
     if by_rows and total.size <= 8 * u.size:
+        from scipy.sparse import csc_array  # importing it costs more than all of rmad
+
         width = total.size // total.shape[0] if total.shape[0] else 0
         rows = np.where(row < 0, row + total.shape[0], row).reshape(-1)
         n = rows.size
