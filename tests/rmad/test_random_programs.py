@@ -1,0 +1,150 @@
+"""Random programs: the compiled plan against the plain sweeps over the tape, which are the definition.
+
+A plan shares buffers, works in place, takes views and fuses products. Whatever it does, its Jv and Jᵀu must be
+those of `rmad.jvp` and `rmad.vjp`, twice in a row, whichever way round, with results used more than once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import rmad
+from rmad import tree
+
+SEEDS = 25
+
+
+def columns(a):
+    """a as a matrix (…, n) with n ≥ 1."""
+    return np.reshape(a, (1, 1)) if np.ndim(a) == 0 else np.reshape(a, (1, -1)) if np.ndim(a) == 1 else a
+
+
+class Program:
+    """A random straight-line program over the arrays of x: the same in every run, on plain and on traced arrays."""
+
+    def __init__(self, seed, dtype, steps):
+        self.seed, self.dtype, self.steps = seed, dtype, steps
+        rng = np.random.default_rng(seed)
+        n, i, o = rng.integers(1, 5, 3)
+        imaginary = 0.2j if dtype == np.complex128 else 0.0
+        draw = lambda *s: (0.5 * rng.standard_normal(s) + imaginary * rng.standard_normal(s)).astype(dtype)  # noqa: E731
+        self.x = {
+            "W": draw(i, o),
+            "U": draw(o, o),
+            "b": draw(o),
+            "V": draw(o, i),
+            "c": draw(i),
+            "s": draw(),
+            "a": draw(n, i),
+        }
+
+    def __call__(self, x):
+        rng = np.random.default_rng(self.seed + 1)
+        constant = lambda *shape: rng.standard_normal(shape).astype(self.dtype)  # noqa: E731
+        pool = [x["a"], np.tanh(x["a"] @ x["W"] + x["b"])]
+        for _ in range(self.steps):
+            h = columns(pool[rng.integers(len(pool))])
+            k = rng.integers(22)
+            if k < 4:  # an affine map in one of several forms, by parameters or by a constant
+                square = {x["W"].shape[0]: (x["W"], x["b"]), x["V"].shape[0]: (x["V"], x["c"])}
+                M, b = square.get(h.shape[-1], (constant(h.shape[-1], 2), constant(2)))
+                y = h @ M + b if k == 0 else b + h @ M if k == 1 else h @ M if k == 2 else np.tanh(h @ M - b)
+            elif k == 4 and h.shape[-1] == x["U"].shape[0]:  # two products and a bias in one sum
+                y = h @ x["U"] + np.sin(h) @ x["U"] + x["b"]
+            elif k == 5 and h.shape[-1] == x["W"].shape[0]:
+                y = h @ x["W"] + np.tanh(h @ x["W"] + x["b"]) @ x["U"] + x["b"]
+            elif k == 6:
+                y = h + h
+            elif k == 7:
+                y = h - 2.0 * h * x["s"]
+            elif k == 8:
+                y = -h
+            elif k == 9:
+                y = h * h[:1]
+            elif k == 10:
+                y = h[::-1]
+            elif k == 11:
+                y = h.T
+            elif k == 12:
+                y = np.reshape(h, (h.shape[-1], -1))
+            elif k == 13:
+                y = h[:, : max(1, h.shape[1] - 1)]
+            elif k == 14:
+                y = h[rng.integers(0, h.shape[0], 3)]
+            elif k == 15:
+                y = np.sum(h, axis=0, keepdims=True) + h
+            elif k == 16:
+                y = np.exp(-np.square(h))
+            elif k == 17:
+                y = np.concatenate([h, 0.5 * h, pool[0] if pool[0].shape[1:] == h.shape[1:] else h])
+            elif k == 18:
+                y = np.where(h > 0, h, x["s"])
+            elif k == 19:
+                y = h.reshape(1, *h.shape)[0] + 1
+            elif k == 20:
+                y = np.broadcast_to(h[:1], h.shape)
+            else:
+                y = np.sin(h) + x["s"] - h
+            pool.append(y if np.size(y) < 200 else np.sum(y, axis=0))
+        picked = [pool[j] for j in rng.integers(0, len(pool), 3)]
+        total = sum(np.sum(np.sin(p)) for p in pool[-4:])
+        return {"last": pool[-1], "picked": picked, "sum": total, "again": picked[0]}
+
+
+def random_like(t, rng):
+    def like(a):
+        b = np.asarray(rng.standard_normal(np.shape(a))).astype(a.dtype)
+        return b * (1 - 2j) if b.dtype.kind == "c" else b
+
+    return tree.map_leaves(like, t)
+
+
+def assert_close(a, b, what, rtol):
+    for (path, p), (_, q) in zip(tree.leaves(a, what), tree.leaves(b, what), strict=True):
+        assert np.shape(p) == np.shape(q), path
+        assert p.dtype == q.dtype, path
+        scale = float(np.max(np.abs(q), initial=0)) + 1e-3
+        np.testing.assert_allclose(p, q, rtol=rtol, atol=rtol * scale, err_msg=path)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.complex128])
+@pytest.mark.parametrize("steps", [2, 6, 15])
+def test_plans_of_random_programs(steps, dtype):
+    rtol = 2e-3 if dtype == np.float32 else 1e-9
+    for seed in range(SEEDS):
+        f = Program(seed, dtype, steps)
+        x = f.x
+        rng = np.random.default_rng(seed + 2)
+        with np.errstate(over="ignore", invalid="ignore"):
+            y, lin = rmad.linearize(f, x)
+        if not all(np.all(np.isfinite(a)) and np.all(np.abs(a) < 1e4) for _, a in tree.leaves(y)):
+            continue
+        v, u, w = random_like(x, rng), random_like(y, rng), random_like(y, rng)
+        Jv, JTu, JTw = rmad.jvp(f, x, v)[1], rmad.vjp(f, x)[1](u), rmad.vjp(f, x)[1](w)
+        kept = tree.map_leaves(np.copy, (x, v, u, w))
+        label = f"seed {seed}: "
+        first = lin.Jv(v)
+        assert_close(first, Jv, label + "Jv", rtol)
+        assert_close(lin.JTu(u), JTu, label + "JTu", rtol)
+        assert_close(lin.JTu(w), JTw, label + "JTu of another", rtol)
+        assert_close(lin.JTu(u), JTu, label + "JTu again", rtol)
+        assert_close(lin.Jv(v), Jv, label + "Jv again", rtol)
+        assert_close(first, Jv, label + "Jv kept", rtol)
+        assert_close((x, v, u, w), kept, label + "inputs", 0)
+
+
+def test_second_order_of_random_programs():
+    """Plans of gradients: H from the cached tape of the gradient, against jvp of grad; and H is symmetric."""
+    for seed in range(15):
+        program = Program(seed, np.float64, 5)
+        f = lambda x, p=program: p(x)["sum"]  # noqa: E731
+        rng = np.random.default_rng(seed)
+        v, w = random_like(program.x, rng), random_like(program.x, rng)
+        _, lin = rmad.linearize(rmad.grad(f), program.x)
+        Hv = rmad.hvp(f, program.x, v)
+        assert_close(lin.Jv(v), Hv, f"seed {seed}: Hv", 1e-9)
+        assert_close(lin.JTu(v), Hv, f"seed {seed}: Hᵀv", 1e-9)
+        left = rmad.ravel(w)[0] @ rmad.ravel(Hv)[0]
+        right = rmad.ravel(rmad.hvp(f, program.x, w))[0] @ rmad.ravel(v)[0]
+        assert left == pytest.approx(right, rel=1e-8, abs=1e-8)
