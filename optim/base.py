@@ -96,11 +96,11 @@ class Optimizer:
         if reason.startswith(("non-finite", "overflow")):
             self.rejected_in_a_row += 1
             warnings.warn(f"{type(self).__name__}: {reason}; the step is rejected", NumericalWarning, stacklevel)
-        if self.rejected_in_a_row >= self.most_rejected:
-            raise TrainingDiverged(
-                f"{type(self).__name__}: {self.rejected_in_a_row} steps in a row were rejected, the last because of: "
-                f"{reason}. The parameters are as they were before them"
-            )
+            if self.rejected_in_a_row >= self.most_rejected:
+                raise TrainingDiverged(
+                    f"{type(self).__name__}: {self.rejected_in_a_row} steps in a row were rejected, the last because "
+                    f"of: {reason}. The parameters are as they were before them"
+                )
         return StepInfo(**record, rejected=True, reason=reason)
 
     def _on_reject(self) -> None:

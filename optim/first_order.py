@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -13,19 +14,19 @@ from optim.vectors import dot, is_finite
 __all__ = ["FirstOrder"]
 
 
-class FirstOrder(Optimizer):
+class FirstOrder(Optimizer, ABC):
     """θ ← θ − lr · direction(∇f). Subclasses give the direction in `_update`."""
 
     def __init__(self, model: Any, loss: Any, *, lr: float, l2: float) -> None:
         super().__init__(model, loss, l2=l2)
         self.lr = above("lr", lr, 0.0)
 
+    @abstractmethod
     def _update(self, flat: Any, gradient: Any) -> None:
         """Moves the parameters, given as a fresh vector, in place, and the method's own state."""
-        raise NotImplementedError(f"{type(self).__name__} has no _update(flat, gradient)")
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # found and reported as a rejected step
-    def step(self, x: Any, t: Any) -> StepInfo:
+    def step(self, x: Any, t: Any = None) -> StepInfo:
         """One update on the batch (x, t). Skipped where the loss, the gradient or the result is not finite."""
         loss, gradient = self.objective.value_and_gradient(x, t)
         squared_norm = dot(gradient, gradient)

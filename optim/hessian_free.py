@@ -74,7 +74,7 @@ class HessianFree(Optimizer):
             raise ValueError(f"decay must be ≤ 1, got {decay!r}")
         if curvature not in ("ggn", "hessian"):
             raise ValueError(f'curvature must be "ggn" or "hessian", got {curvature!r}')
-        self.preconditioner, self.backtracking, self.curvature = preconditioner, backtracking, curvature
+        self.preconditioner, self.backtracking, self.curvature = bool(preconditioner), bool(backtracking), curvature
         self.delta = np.zeros_like(self.objective.flat())  # δ_{k−1}: the last iterate of CG, not the chosen one
 
     @property
@@ -88,7 +88,7 @@ class HessianFree(Optimizer):
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # found and reported as a rejected step
     def step(
-        self, x: Any, t: Any, *, curvature_batch: Batch | None = None, backtracking_batch: Batch | None = None
+        self, x: Any, t: Any = None, *, curvature_batch: Batch | None = None, backtracking_batch: Batch | None = None
     ) -> StepInfo:
         """One update. (x, t): the set S of the gradient and of the line search, section 12.
 

@@ -19,8 +19,11 @@ CHUNK = 512  # elements summed in float32 before float64 takes over: error below
 
 
 def dot(a: Any, b: Any) -> float:
-    """aᵀb as a Python float, for flat vectors; float32 is summed by chunks and the chunks in float64."""
-    if a.dtype.itemsize >= 8:
+    """aᵀb as a Python float, for flat vectors; float32 is summed by chunks and the chunks in float64.
+
+    On a device the library's own dot: it sums in a tree over many threads, and CuPy has no np.vecdot.
+    """
+    if a.dtype.itemsize >= 8 or not isinstance(a, np.ndarray):
         return float(np.dot(a, b))
     whole = a.size // CHUNK * CHUNK
     if whole < a.size:
