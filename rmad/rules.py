@@ -17,6 +17,7 @@ rule is the adjoint as written.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -187,6 +188,8 @@ class Primitive:
         return f"<{type(self).__name__.lower()} primitive {self.name}>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if kwargs and any(isinstance(a, Traced) for a in kwargs.values()):
+            args, kwargs = self._by_position(args, kwargs)
         tape: Tape | None = None
         for a in args:
             if isinstance(a, Traced) and (tape is None or a.tape.level > tape.level):
@@ -202,6 +205,16 @@ class Primitive:
         every = self.blocks(argnums, y, values, kwargs)
         outputs = [self._record(tape, inputs, blocks, y_k) for blocks, y_k in zip(every, y, strict=True)]
         return type(y)(*outputs) if hasattr(y, "_fields") else tuple(outputs)
+
+    def _by_position(self, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """The arguments with keywords moved to their positions, for only those are traced."""
+        try:
+            bound = inspect.signature(self.f).bind(*args, **kwargs)
+        except ValueError:  # a ufunc or a builtin without a signature
+            raise TypeError(f"{self.name}: pass traced arrays by position, not as {', '.join(kwargs)}=") from None
+        if any(isinstance(a, Traced) for a in bound.kwargs.values()):
+            raise TypeError(f"{self.name}: a keyword-only argument cannot be traced; rmad.stop_gradient makes it constant")
+        return bound.args, bound.kwargs
 
     def _record(self, tape: Tape, inputs: list[int], blocks: Sequence[Block | None], y: Any) -> Any:
         """y as a traced array on the tape; plain where no block is left (a constant function)."""
