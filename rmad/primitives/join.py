@@ -94,7 +94,7 @@ def _each(f, arrays):
     return [f(as_array(a)) for a in arrays]
 
 
-@implements(*known("vstack", "row_stack"))
+@implements(np.vstack)
 def vstack(tup, *, dtype=None, casting="same_kind"):
     return concatenate(_each(np.atleast_2d, tup), dtype=dtype)
 

@@ -251,14 +251,6 @@ def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis
     return (y, (stop - start) / steps if steps else np.full_like(start, math.nan)) if retstep else y
 
 
-@implements(np.copyto)
-def copyto(dst, src, casting="same_kind", where=True):
-    raise TypeError(
-        "a traced array cannot be copied into a plain one without losing its derivative; "
-        "build the result with np.where or np.stack, or np.full with np.full(shape, x, like=x)"
-    )
-
-
 @implements(np.copy)
 def copy(a, order="K", subok=False):
     return a

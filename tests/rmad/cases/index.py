@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from rmad.primitives.index import scatter
+
 from . import Case, made, real
 
 X = [real(3, 4)]
@@ -51,6 +53,7 @@ CASES = [
         "x[x > 0]", lambda x: (x[x > 0] ** 2, x[np.nonzero(x > 1)]), "getitem", args=[made(not_at_zero)], complex=False
     ),
     row("slices that overlap", lambda x: x[:, :-1] * x[:, 1:] + x[[0, 0, 1], :-1], "getitem"),
+    row("scatter", lambda u: (scatter(u, np.array([0, 0, 2]), (4, 4)), scatter(u, np.s_[1:, ::2], (4, 7))), args=X),
     row("iteration", lambda x: sum(r[0] * r for r in x)),
     row(
         "take",
