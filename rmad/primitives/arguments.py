@@ -11,7 +11,21 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from rmad.traced import Traced, stop
 
-__all__ = ["as_real", "axes_of", "cast", "conj", "count", "kept", "known", "masked", "moved", "refuse_out", "spread"]
+__all__ = [
+    "as_real",
+    "axes_of",
+    "cast",
+    "conj",
+    "count",
+    "initial_of",
+    "kept",
+    "known",
+    "like",
+    "masked",
+    "moved",
+    "refuse_out",
+    "spread",
+]
 
 
 def known(*names: str, module: Any = np) -> list[Any]:
@@ -64,6 +78,12 @@ def cast(x: Any, dtype: Any) -> Any:
     """x in the dtype that the caller asked for, if any."""
     x = x if hasattr(x, "dtype") else np.asarray(x)
     return x if dtype is None or x.dtype == dtype else x.astype(dtype)
+
+
+def like(a: Any, x: Any) -> Any:
+    """A plain array, made on the CPU, where x is."""
+    x = stop(x)
+    return a if isinstance(x, np.ndarray | np.generic) or isinstance(a, Traced) else np.asarray(a, like=x)
 
 
 def masked(x: Any, where: Any, fill: Any) -> Any:

@@ -134,7 +134,7 @@ def take(a, indices, axis=None, out=None, mode="raise"):
     refuse_out(out)
     if axis is None:
         a, axis = np.ravel(as_array(a)), 0
-    axis, indices = normalize_axis_index(axis, a.ndim), np.asarray(stop(indices))
+    axis, indices = normalize_axis_index(axis, a.ndim), as_array(stop(indices))
     n = a.shape[axis]
     if mode != "raise":
         indices = indices % n if mode == "wrap" else np.clip(indices, 0, n - 1)
@@ -186,7 +186,7 @@ def insert(arr, obj, values, axis=None):
 def choose(a, choices, out=None, mode="raise"):
     """choices[a[i]][i], everything broadcast."""
     refuse_out(out)
-    a, n, dtype = np.asarray(stop(a)), len(choices), np.result_type(*choices)
+    a, n, dtype = as_array(stop(a)), len(choices), np.result_type(*choices)
     if mode != "raise":
         a = a % n if mode == "wrap" else np.clip(a, 0, n - 1)
     elif np.any((a < 0) | (a >= n)):

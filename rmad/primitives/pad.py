@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rmad.primitives.arguments import axes_of
+from rmad.primitives.arguments import axes_of, like
 from rmad.rules import linear
 from rmad.traced import Traced, implements, stop
 
@@ -68,8 +68,8 @@ def _along(x, axis, width, mode, options):
     else:  # odd reflections: 2 edge - reflection, as often as the width needs
         matrix = np.pad(np.eye(n, dtype=x.dtype), (width, (0, 0)), mode, reflect_type="odd")
         offset = None
-    y = x @ np.asarray(matrix.T, like=stop(x))
-    return np.moveaxis(y if offset is None else y + np.asarray(offset, like=stop(x)), -1, axis)
+    y = x @ like(matrix.T, x)
+    return np.moveaxis(y if offset is None else y + like(offset, x), -1, axis)
 
 
 def _with_statistics(x, axis, width, statistic, stat_length):

@@ -18,10 +18,10 @@ def _in_full(u, n, m, mode):
 def _transpose(u, other, n, mode):
     """x̄_i = Σ_k u_k other_{k-i}, i < n."""
     full = _in_full(u, n, len(other), mode)
-    return convolve_same_kind(full, np.flip(other), "valid")
+    return convolution(full, np.flip(other), "valid")
 
 
-convolve_same_kind = bilinear(
+convolution = bilinear(
     lambda a, v, mode: np.convolve(a, v, mode),
     lambda u, a, v, mode: _transpose(u, v, a.size, mode),
     lambda u, a, v, mode: _transpose(u, a, v.size, mode),
@@ -33,14 +33,14 @@ convolve_same_kind = bilinear(
 def convolve(a, v, mode="full"):
     """y_k = Σ_i a_i v_{k-i}."""
     a, v = (np.atleast_1d(as_array(x)) for x in (a, v))
-    return convolve_same_kind(a, v, _mode(mode))
+    return convolution(a, v, _mode(mode))
 
 
 @implements(np.correlate)
 def correlate(a, v, mode="valid"):
     """y_k = Σ_i a_{k+i} conj(v_i)."""
     a, v, mode = as_array(a), as_array(v), _mode(mode)
-    y = convolve_same_kind(a, conj(np.flip(v)), "full")
+    y = convolution(a, conj(np.flip(v)), "full")
     n, m = a.size, v.size
     short, long = sorted((n, m))
     if mode == "full":

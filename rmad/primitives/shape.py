@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from rmad.primitives.arguments import as_real, axes_of, cast, known
+from rmad.primitives.arguments import as_real, axes_of, cast, known, like
 from rmad.rules import as_array, constant, linear
 from rmad.traced import implements, register, stop
 
@@ -246,6 +246,7 @@ def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis
     start, stop = np.broadcast_arrays(cast(start, common), cast(stop, common))
     steps = num - 1 if endpoint else num
     t = np.reshape((np.arange(num) / (steps or 1)).astype(as_real(common)), (num, *[1] * start.ndim))
+    t = like(t, start)
     y = np.moveaxis((1 - t) * start + t * stop, 0, axis)
     y = y if dtype is None else y.astype(dtype)
     return (y, (stop - start) / steps if steps else np.full_like(start, math.nan)) if retstep else y

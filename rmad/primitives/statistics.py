@@ -131,5 +131,3 @@ def nancumsum(a, axis=None, dtype=None, out=None):
 @implements(np.nancumprod)
 def nancumprod(a, axis=None, dtype=None, out=None):
     return np.cumprod(np.where(_present(a), a, 1), axis, dtype, out)
-
-
