@@ -63,7 +63,8 @@ class Objective:
         if not arrays:
             raise TypeError("model holds no float arrays to train")
         if len(set(treedef.dtypes)) > 1:
-            raise TypeError(f"model mixes dtypes {sorted({str(d) for d in treedef.dtypes})}; use one for all parameters")
+            found = sorted({str(d) for d in treedef.dtypes})
+            raise TypeError(f"model mixes dtypes {found}; use one for all parameters")
         self.dtype, self._shapes = treedef.dtypes[0], treedef.shapes
         self.size = sum(_tree.sizes(self._shapes))
 
@@ -260,7 +261,7 @@ class Shard:
         self.tape, self.outputs, self.n_inputs = record.tape, record.outputs, record.n_inputs
         self.value = part.weight * float(loss_value(self.loss)(self.z, part.t))
         self.plan = Plan(record.tape, record.outputs, record.n_inputs, v)
-        self._curvature: Callable[[], None] | None = None
+        self._curvature: Callable[[], Any] | None = None
 
     def gradient(self) -> None:
         """plan.u ← the part's share of ∇f."""
@@ -275,12 +276,12 @@ class Shard:
         self._curvature()
         self.plan.pull()
 
-    def _bind_curvature(self) -> Callable[[], None]:
+    def _bind_curvature(self) -> Callable[[], Any]:
         """z ← weight · L″ z on the plan's output buffers."""
         curvature, weight, z = loss_curvature(self.loss, self.z, self.part.t), self.part.weight, self.plan.z
         if hasattr(curvature, "diagonal") and len(z) == 1:
             d = np.asarray(curvature.diagonal * weight, self.z.dtype)
-            return lambda: np.multiply(z[0], d, z[0])
+            return partial(np.multiply, z[0], d, z[0])
 
         def general() -> None:
             self._set_z(curvature(self.out.unflatten(z)))

@@ -54,7 +54,7 @@ class _Operator(LinearOperator):
         """Becomes an operator of cupyx's where the vectors live on the GPU."""
         base = linear_operator(columns.example)
         if base is not LinearOperator:
-            self.__class__ = _on_gpu(type(self), base)
+            self.__class__ = _on_gpu(type(self), base)  # type: ignore[arg-type]
         base.__init__(self, np.result_type(rows.dtype, columns.dtype), (rows.size, columns.size))
         self._rows, self._columns = rows, columns
 

@@ -14,17 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from rmad import tree as _tree
-from rmad.primitives.index import Index, is_basic, scatter_add
-from rmad.primitives.join import Part
-from rmad.primitives.products import matmul
+from rmad.forms import address, is_bias, is_matmul, longest_run, prototype
 from rmad.rewrite import rewrite
-from rmad.rules import Block, Diagonal, Linear
+from rmad.rules import Diagonal, Linear
+from rmad.schedule import Pull, Push
 from rmad.tape import ArraySpec, Tape
 
 __all__ = ["Plan"]
@@ -82,7 +80,7 @@ class Plan:
         rewrite(tape, outputs)
         self.nodes, self.outputs, self.n_inputs = tape.nodes, outputs, n_inputs
         specs = [node.spec for node in tape.nodes[:n_inputs]]
-        self.pool = Pool(_prototype(tape))
+        self.pool = Pool(prototype(tape))
         self.flat = len({spec.dtype for spec in specs}) == 1
         self.v, self.tangents = self._vector(specs, v)
         self.u: Any = None
@@ -146,15 +144,15 @@ class Plan:
     def _stack_parameters(self, j: int) -> None:
         """x @ W + h @ U + b with neighbouring parameters: [x h 1] is laid out once, as one residual."""
         node = self.nodes[j]
-        if not any(_is_matmul(block, 0) for block in node.blocks):
+        if not any(is_matmul(block, 0) for block in node.blocks):
             return  # x @ W + b of given data: stacking would save one pass and cost a copy of x
         found = {}
         for i, block in zip(node.inputs, node.blocks, strict=True):
-            if i < self.n_inputs and (_is_right_factor(block) or _is_bias(block)):
+            if i < self.n_inputs and (is_matmul(block, 1) or is_bias(block)):
                 if i in found:  # the same parameter twice in one sum: leave both alone
                     return
                 found[i] = block
-        run = _longest_run(sorted(found)) if self.flat else []
+        run = longest_run(sorted(found)) if self.flat else []
         if len(run) < 2:
             return
         terms = [found[i] for i in run]
@@ -183,371 +181,6 @@ class Stack:
     def rows_of(self, buffers: Sequence[Any], flat: Any) -> Any:
         """[W; U; b] as a (k, o) view of the flat vector."""
         first, last = buffers[self.inputs[0]], buffers[self.inputs[-1]]
-        start = (_address(first) - _address(flat)) // flat.itemsize
-        stop = (_address(last) - _address(flat)) // flat.itemsize + last.size
+        start = (address(first) - address(flat)) // flat.itemsize
+        stop = (address(last) - address(flat)) // flat.itemsize + last.size
         return flat[start:stop].reshape(self.x.shape[1], -1)
-
-
-class Sweep:
-    """What planning a push and planning a pull have in common: emitting calls that write or add."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan, self.pool, self.nodes = plan, plan.pool, plan.nodes
-        self.calls: list[Call] = []
-
-    def emit(self, f: Callable[..., Any], *args: Any) -> None:
-        self.calls.append(partial(f, *args))
-
-    def product(self, A: Any, B: Any, out: Any, add: bool) -> None:
-        """out ← A B or out ← out + A B, for matrices."""
-        self.into(out, add, lambda target: self.calls.append(_gemm(A, B, target)))
-
-    def scaled(self, d: Any, a: Any, out: Any, add: bool) -> None:
-        """out ← d a or out ← out + d a; d = ±1 costs no multiplication."""
-        if d is _ONE and not add:
-            if a is not out:
-                self.emit(np.copyto, out, a)
-        elif d is _ONE:
-            self.emit(np.add, out, a, out)
-        elif d is _MINUS_ONE:
-            self.emit(np.subtract, out, a, out) if add else self.emit(np.negative, a, out)
-        else:
-            self.into(out, add, lambda target: self.emit(np.multiply, a, d, target))
-
-    def into(self, out: Any, add: bool, write: Callable[[Any], None]) -> None:
-        """Writes to `out`, or to a buffer that is then added to `out`."""
-        if not add:
-            write(out)
-            return
-        temporary = self.pool.take(ArraySpec.of(out))
-        write(temporary)
-        self.emit(np.add, out, temporary, out)
-        self.pool.give(temporary)
-
-    def computed(self, f: Callable[[Any], Any], a: Any, out: Any, add: bool) -> None:
-        """out ← f(a) or out ← out + f(a), for a block without a form of its own."""
-        self.calls.append((lambda: np.add(out, f(a), out)) if add else (lambda: np.copyto(out, f(a))))
-
-
-_ONE, _MINUS_ONE = 1, -1
-
-
-class Push(Sweep):
-    """Plans v_j ← Σ_i J_ji v_i, forwards."""
-
-    def __init__(self, plan: Plan) -> None:
-        super().__init__(plan)
-        self.v: list[Any] = [*plan.tangents, *[None] * (len(self.nodes) - plan.n_inputs)]
-        self.owner: list[int] = list(range(len(self.nodes)))  # whose storage a node's tangent lies in
-        self.reads = [0] * len(self.nodes)  # how often that storage is still to be read
-        for node in self.nodes:
-            for i in node.inputs:
-                self.reads[i] += 1
-        self.fixed = {k for k in plan.outputs if k is not None} | set(range(plan.n_inputs))
-        for k in self.fixed:
-            self.reads[k] += 1  # never given back
-        for j in range(plan.n_inputs, len(self.nodes)):
-            if self.nodes[j].inputs:
-                self.node(j)
-        for k, z in zip(plan.outputs, plan.z, strict=True):
-            if k is not None and self.v[k] is not z:
-                self.emit(np.copyto, z, self.v[k])
-
-    def node(self, j: int) -> None:
-        node = self.nodes[j]
-        if len(node.blocks) == 1 and j not in self.fixed and self.alias(j):
-            return
-        terms = list(zip(node.inputs, node.blocks, strict=True))
-        stack = self.plan.stacks.get(j)
-        if stack:
-            terms = [(i, b) for i, b in terms if i not in stack.inputs]
-        terms.sort(key=lambda term: _rank(term[1]))  # products first, they write; then what is added
-        out, add = self.target(j, terms if not stack else []), False
-        if stack and not any(isinstance(b, Linear) for _, b in terms):
-            self.stack(stack, out, False)
-            stack, add = None, True
-        if len(terms) >= 2 and not add and all(_is_copy(b) for _, b in terms[:2]) and not stack:
-            (i, _), (k, _) = terms[:2]
-            self.emit(np.add, self.v[i], self.v[k], out)
-            terms, add = terms[2:], True
-        for i, block in terms:
-            self.term(block, self.v[i], out, add)
-            if stack:
-                self.stack(stack, out, True)
-                stack = None
-            add = True
-        self.v[j] = out
-        for i in node.inputs:
-            self.release(i, keep=out)
-
-    def stack(self, stack: Stack, out: Any, add: bool) -> None:
-        parameters = stack.rows_of(self.plan.tangents, self.plan.v)
-        self.product(stack.x, parameters, out.reshape(-1, out.shape[-1]), add)
-
-    def target(self, j: int, terms: Sequence[tuple[int, Block]]) -> Any:
-        """Where v_j goes: an output's own buffer, a dying input's that a diagonal scales in place, or a new one."""
-        if j in self.fixed:
-            return self.plan.z[self.plan.outputs.index(j)]
-        if terms:
-            i, block = terms[0]
-            dying = self.reads[self.owner[i]] == 1 and self.owner[i] == i
-            if dying and isinstance(block, Diagonal) and _simple(block) and _same(block.x, block.y):
-                return self.v[i]
-        return self.pool.take(self.nodes[j].spec)
-
-    def alias(self, j: int) -> bool:
-        """A reshape, transpose or slice of a buffer is a view, taken once; so is y = x."""
-        (i,), (block,) = self.nodes[j].inputs, self.nodes[j].blocks
-        view = _view(block, self.v[i])
-        if view is None:
-            return False
-        self.v[j], self.owner[j] = view, self.owner[i]
-        self.reads[self.owner[i]] += self.reads[j] - 1
-        return True
-
-    def release(self, i: int, keep: Any) -> None:
-        k = self.owner[i]
-        self.reads[k] -= 1
-        if self.reads[k] == 0 and self.v[k] is not keep:
-            self.pool.give(self.v[k])
-
-    def term(self, block: Block, v: Any, out: Any, add: bool) -> None:
-        """out ← J v or out ← out + J v for one block."""
-        if isinstance(block, Diagonal) and _simple(block):
-            self.scaled(block.d, v, out, add)
-        elif _is_matmul(block, 0):
-            B = block.args[1]
-            self.product(v.reshape(-1, B.shape[0]), B, out.reshape(-1, B.shape[1]), add)
-        elif _is_matmul(block, 1):
-            A = block.args[0]
-            self.product(A.reshape(-1, A.shape[-1]), v, out.reshape(-1, v.shape[1]), add)
-        elif isinstance(block, Part):  # T parts of one array cost T parts, not T arrays
-            if not add:
-                self.emit(out.fill, 0)
-            self.emit(np.add, out[block.key], v, out[block.key])
-        else:
-            self.computed(block.push, v, out, add)
-
-
-class Pull(Sweep):
-    """Plans u_i ← Σ_j J_jiᵀ u_j, backwards."""
-
-    def __init__(self, plan: Plan) -> None:
-        super().__init__(plan)
-        n = len(self.nodes)
-        self.u: list[Any] = [None] * n
-        self.whole = [False] * n  # u[j] is a buffer of its own, not a view of another node's
-        self.uses = [0] * n
-        self.probes: dict[int, Any] = {}  # views are probed on the layout that they will meet, a view of a view too
-        self.views = [self.view_source(j) for j in range(n)]
-        self.probes.clear()
-        for node in self.nodes:
-            for i in node.inputs:
-                self.uses[i] += 1
-        for k, z in zip(plan.outputs, plan.z, strict=True):
-            if k is not None:
-                self.uses[k] += 1
-                self.start(k, z)
-        for j in range(n - 1, plan.n_inputs - 1, -1):
-            if self.u[j] is not None and self.nodes[j].inputs and self.views[j] is None:
-                self.node(j)
-        for i, u in enumerate(plan.cotangents):
-            if self.u[i] is None:
-                self.emit(u.fill, 0)
-
-    def start(self, k: int, z: Any) -> None:
-        if self.u[k] is None and self.views[k] is None and k >= self.plan.n_inputs:
-            self.u[k], self.whole[k] = z, True
-        else:
-            out, add = self.target(k)
-            self.scaled(_ONE, z, out, add)
-
-    def view_source(self, j: int) -> Callable[[Any], Any] | None:
-        """For a node that only rearranges its input: the same rearrangement, as a view of a buffer."""
-        node = self.nodes[j]
-        if len(node.blocks) != 1 or not isinstance(node.blocks[0], Linear):
-            return None
-        block, source = node.blocks[0], self.probes.get(node.inputs[0])
-        probe = _view(block, self.pool.new(block.x.shape, block.x.dtype) if source is None else source)
-        if probe is None or probe.size > block.x.size:
-            return None
-        self.probes[j] = probe
-        return partial(_view, block)
-
-    def target(self, i: int) -> tuple[Any, bool]:
-        """The buffer of u_i, and whether something is in it already."""
-        if self.u[i] is not None:
-            return self.u[i], True
-        view = self.views[i]
-        if view is None:
-            is_input = i < self.plan.n_inputs
-            self.u[i] = self.plan.cotangents[i] if is_input else self.pool.take(self.nodes[i].spec)
-            self.whole[i] = not is_input
-            return self.u[i], False
-        source = self.nodes[i].inputs[0]
-        buffer, add = self.target(source)
-        if not add and (self.uses[source] > 1 or self.nodes[i].spec.size < self.nodes[source].spec.size):
-            self.emit(buffer.fill, 0)
-            add = True
-        self.u[i] = view(buffer)
-        return self.u[i], add
-
-    def node(self, j: int) -> None:
-        node, u = self.nodes[j], self.u[j]
-        terms = list(zip(node.inputs, node.blocks, strict=True))
-        stack = self.plan.stacks.get(j)
-        if stack:
-            self.stack(stack, u)
-            terms = [(i, b) for i, b in terms if i not in stack.inputs]
-        terms.sort(key=lambda term: _rank(term[1]))  # diagonals last: they may take u's buffer over
-        for k, (i, block) in enumerate(terms):
-            last = k == len(terms) - 1
-            if last and self.whole[j] and self.takes_over(i, block):
-                self.u[i], self.whole[i] = u, True
-                self.scaled(block.d, u, u, False)  # type: ignore[attr-defined]
-                self.whole[j] = False
-            else:
-                self.term(i, block, u)
-        if self.whole[j]:
-            self.pool.give(u)
-
-    def takes_over(self, i: int, block: Block) -> bool:
-        """Whether u_i may be computed in the buffer of u_j, which nobody reads after this."""
-        free = self.u[i] is None and self.views[i] is None and i >= self.plan.n_inputs
-        return free and isinstance(block, Diagonal) and _simple(block) and _same(block.x, block.y)
-
-    def stack(self, stack: Stack, u: Any) -> None:
-        """[W̄; Ū; b̄] ← [x h 1]ᵀ u in one product."""
-        plan = self.plan
-        started = [self.u[i] is not None for i in stack.inputs]
-        if any(started):
-            for i, done in zip(stack.inputs, started, strict=True):
-                if not done:
-                    self.emit(plan.cotangents[i].fill, 0)
-        for i in stack.inputs:
-            self.u[i] = plan.cotangents[i]
-        out = stack.rows_of(plan.cotangents, plan.u)
-        self.product(stack.x.T, u.reshape(-1, u.shape[-1]), out, any(started))
-
-    def term(self, i: int, block: Block, u: Any) -> None:
-        """u_i ← Jᵀ u or u_i ← u_i + Jᵀ u for one block."""
-        out, add = self.target(i)
-        if isinstance(block, Diagonal) and _simple(block) and _same(block.x, block.y):
-            self.scaled(block.d, u, out, add)
-        elif _is_bias(block):
-            rows = u.reshape(-1, u.shape[-1])
-            self.into(
-                out, add, lambda target: self.emit(np.add.reduce, rows, 0, None, target.reshape(rows.shape[1]))
-            )
-        elif _is_matmul(block, 0):
-            B = block.args[1]
-            self.product(u.reshape(-1, B.shape[1]), B.T, out.reshape(-1, B.shape[0]), add)
-        elif _is_matmul(block, 1):
-            A = block.args[0]
-            self.product(A.reshape(-1, A.shape[-1]).T, u.reshape(-1, out.shape[1]), out, add)
-        elif isinstance(block, Index) and not is_basic(block.args[1]):
-            if not add:
-                self.emit(out.fill, 0)
-            self.emit(scatter_add, out, block.args[1], u)
-        elif isinstance(block, Part) and block.x.dtype == block.y.dtype:
-            self.scaled(_ONE, u[block.key], out, add)
-        else:
-            self.computed(block.pull, u, out, add)
-
-
-# -- what a block is, as far as a plan can use it -------------------------------------------------------
-
-
-def _prototype(tape: Tape) -> Any:
-    """Any array that a block of the tape holds: it tells NumPy from CuPy."""
-    for node in tape.nodes:
-        for block in node.blocks:
-            held = [getattr(block, "d", None), *getattr(block, "args", ())]
-            for a in held:
-                if hasattr(a, "__array_function__") and not np.isscalar(a):
-                    return a
-    return np.empty(0)
-
-
-def _same(x: ArraySpec, y: ArraySpec) -> bool:
-    return x.shape == y.shape and x.dtype == y.dtype
-
-
-def _simple(block: Diagonal) -> bool:
-    """Real, and no change of dtype: a NumPy ufunc with `out` is the whole story."""
-    return block.x.dtype == block.y.dtype and block.y.dtype.kind == "f"
-
-
-def _is_copy(block: Block) -> bool:
-    return isinstance(block, Diagonal) and block.d is _ONE and _simple(block) and _same(block.x, block.y)
-
-
-def _is_bias(block: Block) -> bool:
-    """b in y = … + b: of shape (o,) or (1, …, o), added along the last axis."""
-    if not (isinstance(block, Diagonal) and block.d is _ONE and _simple(block) and block.y.size):
-        return False
-    return block.y.ndim >= 2 and block.x.size == block.x.shape[-1:][0] == block.y.shape[-1] if block.x.ndim else False
-
-
-def _is_matmul(block: Block, argnum: int) -> bool:
-    """(…, i) @ (i, o), all of one real dtype, with a matrix on the right."""
-    if not (isinstance(block, Linear) and block.primitive is matmul and block.argnum == argnum):
-        return False
-    A, B = block.args
-    real = block.y.dtype.kind == "f" and A.dtype == B.dtype == block.y.dtype
-    flat = argnum == 0 or A.ndim == 2 or A.flags.c_contiguous
-    return real and B.ndim == 2 and A.ndim >= 2 and flat and A.size and B.size
-
-
-def _is_right_factor(block: Block) -> bool:
-    return _is_matmul(block, 1)
-
-
-def _rank(block: Block) -> int:
-    return 0 if isinstance(block, Linear) else 2 if isinstance(block, Diagonal) else 1
-
-
-def _longest_run(numbers: Sequence[int]) -> list[int]:
-    """The longest run of consecutive numbers."""
-    best: list[int] = []
-    run: list[int] = []
-    for n in numbers:
-        run = [*run, n] if run and n == run[-1] + 1 else [n]
-        best = run if len(run) > len(best) else best
-    return best
-
-
-def _view(block: Block, buffer: Any) -> Any:
-    """block.push(buffer) where that is a writable view of the buffer, else None."""
-    if isinstance(block, Diagonal):
-        return buffer if _is_copy(block) else None
-    if not isinstance(block, Linear) or block.x.dtype != block.y.dtype or _is_product(block):
-        return None
-    y = block.push(buffer)
-    is_view = getattr(y, "base", None) is not None and _shares(y, buffer) and getattr(y.flags, "writeable", True)
-    return y if is_view and y.size else None
-
-
-def _is_product(block: Linear) -> bool:
-    """Of the bilinear family: never a view, and too dear to try."""
-    return len(getattr(block.primitive, "transposes", ())) > 1
-
-
-def _shares(y: Any, buffer: Any) -> bool:
-    if not isinstance(y, np.ndarray):
-        start, stop = _address(buffer), _address(buffer) + buffer.nbytes
-        return start <= _address(y) < stop
-    return np.may_share_memory(y, buffer)
-
-
-def _address(array: Any) -> int:
-    return array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr
-
-
-def _gemm(A: Any, B: Any, out: Any) -> Call:
-    """out ← A B as one BLAS call; np.dot is the quicker entry, but wants `out` in C order."""
-    if out.flags.c_contiguous:
-        return partial(np.dot, A, B, out)
-    if out.flags.f_contiguous:
-        return partial(np.dot, B.T, A.T, out.T)
-    return partial(np.matmul, A, B, out)

@@ -52,9 +52,9 @@ def _absorb(tape: Tape, uses: list[int], i: int, block: Block) -> list[tuple[int
     if block.d is _ONE and uses[i] == 1 and _same(block.x, block.y):
         return list(zip(inner.inputs, inner.blocks, strict=True))
     first = inner.blocks[0]
-    if len(inner.blocks) == 1 and isinstance(first, Diagonal) and _plain(first):
-        if uses[i] == 1 or not isinstance(block.d, int):
-            return [(inner.inputs[0], _diagonal(block, first, _times(block.d, first.d)))]
+    worth_it = len(inner.blocks) == 1 and (uses[i] == 1 or not isinstance(block.d, int))
+    if worth_it and isinstance(first, Diagonal) and _plain(first):
+        return [(inner.inputs[0], _diagonal(block, first, _times(block.d, first.d)))]
     return [(i, block)]
 
 

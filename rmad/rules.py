@@ -213,7 +213,7 @@ class Primitive:
         except ValueError:  # a ufunc or a builtin without a signature
             raise TypeError(f"{self.name}: pass traced arrays by position, not as {', '.join(kwargs)}=") from None
         if any(isinstance(a, Traced) for a in bound.kwargs.values()):
-            raise TypeError(f"{self.name}: a keyword-only argument cannot be traced; rmad.stop_gradient makes it constant")
+            raise TypeError(f"{self.name}: keyword-only arguments cannot be traced; rmad.stop_gradient fixes them")
         return bound.args, bound.kwargs
 
     def _record(self, tape: Tape, inputs: list[int], blocks: Sequence[Block | None], y: Any) -> Any:

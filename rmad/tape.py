@@ -81,8 +81,14 @@ class Tape:
         self.nodes: list[Node] = []
         self.nested = False  # True where an outer tape traces the arrays of this one
         self.level = next(_levels)
+        self.closed = False  # True when the function has returned
 
     def append(self, node: Node) -> int:
+        if self.closed:
+            raise RuntimeError(
+                "a traced array is used after the function that it was traced in has returned; "
+                "return it from the function, or keep rmad.stop_gradient(x)"
+            )
         self.nodes.append(node)
         return len(self.nodes) - 1
 

@@ -88,10 +88,9 @@ class Traced(NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         out = kwargs.pop("out", None)
-        if out is not None and out[0] is not None:
-            if not (isinstance(out[0], Traced) and out[0] is inputs[0] and method == "__call__"):
-                raise TypeError(f"{ufunc.__name__}: a traced array cannot be written to `out`; use the return value")
-            # x += y on a traced array is x = x + y
+        in_place = method == "__call__" and out is not None and out[0] is inputs[0]  # x += y is x = x + y
+        if out is not None and out[0] is not None and not (in_place and isinstance(out[0], Traced)):
+            raise TypeError(f"{ufunc.__name__}: a traced array cannot be written to `out`; use the return value")
         if method == "__call__":
             dtype = kwargs.pop("dtype", None)
             if "where" in kwargs:
@@ -142,6 +141,9 @@ class Traced(NDArrayOperatorsMixin):
     def tolist(self) -> Any:
         raise self._not_a_number("ndarray.tolist")
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError("a traced array cannot be pickled without losing its derivative; see rmad.stop_gradient")
+
     def __setitem__(self, key: Any, value: Any) -> None:
         raise TypeError(
             "x[i] = … on a traced array: arrays on the tape are never written into; "
@@ -189,6 +191,9 @@ class Traced(NDArrayOperatorsMixin):
 
     def __hash__(self) -> int:
         return id(self)
+
+    def __format__(self, spec: str) -> str:
+        return format(stop(self), spec) if spec else repr(self)
 
     def __repr__(self) -> str:
         return f"Traced({self.dtype}{list(self.shape)}, node {self.index})"

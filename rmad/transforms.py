@@ -48,6 +48,7 @@ class Record:
             self.tape.nested |= isinstance(value, Traced)
             traced.append(Traced(value, self.tape, self.tape.append(Node(None, (), (), ArraySpec.of(value)))))
         out = f(self.x.unflatten(traced), *args)
+        self.tape.closed = True
         self.x.forget_values()
 
         outputs, self.out = _output_leaves(out)

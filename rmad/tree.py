@@ -158,7 +158,7 @@ class TreeDef:
         Raises ValueError that names the first leaf that does not fit, TypeError where its dtype
         cannot be a tangent of the leaf's (complex for a real leaf).
         """
-        found = [leaf for _, leaf in _walk(_like(tree, self.tree, what, self.name), what)] if not self._bare else [tree]
+        found = [leaf for _, leaf in _walk(_like(tree, self.tree, what, self.name), what)]
         if len(found) != len(self._where):
             raise ValueError(f"{what} has {len(found)} leaves, {self.name} has {len(self._where)}")
         kept = [leaf for leaf, k in zip(found, self._where, strict=True) if k is not None]
@@ -187,6 +187,8 @@ def _like(tree: Any, model: Any, what: str, name: str) -> Any:
         return [_like(t, m, f"{what}[{k}]", f"{name}[{k}]") for k, (t, m) in enumerate(zip(tree, model, strict=True))]
     if hasattr(type(model), "__tree_items__") and type(tree) is not type(model):
         raise ValueError(f"{what} must be a {type(model).__name__} like {name}, not {type(tree).__name__}")
+    if isinstance(tree, tuple | list | dict) and _items(model) is None:
+        raise TypeError(f"{what} is of type {type(tree).__name__}, not an array like {name}")
     return tree
 
 

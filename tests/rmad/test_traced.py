@@ -173,9 +173,11 @@ def test_attributes():
     assert isinstance(x, Traced)
     assert (x.shape, x.ndim, x.size, x.dtype, x.itemsize, x.nbytes) == ((3, 4), 2, 12, np.float32, 4, 48)
     assert len(x) == 3
-    assert len(list(x)) == 3
+    assert np.array_equal(rmad.jvp(lambda x: np.stack(list(x)), X, X)[0], X)
     assert "float32[3, 4]" in repr(x)
     assert isinstance(hash(x), int)
+    assert f"{x}" == repr(x)
+    assert f"{traced(2.0):.3f}" == "2.000"
     assert np.shape(x) == (3, 4)
     assert np.ndim(x) == 2
     assert np.size(x) == 12

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import pickle
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -260,6 +261,7 @@ ERRORS = {
     "how to add one": (scipy.special.wrightomega, NotImplementedError, r"Add one with rmad\.elementwise"),
     "unknown function": (lambda x: np.histogram(x), NotImplementedError, r"histogram has no derivative rule"),
     "unknown ufunc method": (lambda x: np.hypot.accumulate(x), NotImplementedError, r"numpy\.hypot\.accumulate"),
+    "pickle": (lambda x: pickle.dumps(x), TypeError, "pickled without losing its derivative"),
     "returns no tree": (lambda x: NotATree(), TypeError, "f must return a tree of arrays.*NotATree"),
     "returns a string": (lambda x: {"a": "no"}, TypeError, r"f\(x\)\['a'\]"),
     "len of 0-d": (lambda x: len(x[0]), TypeError, "0-d"),
@@ -299,6 +301,23 @@ def test_wrong_arguments_name_the_leaf():
     for again in (rmad.jvp, rmad.hvp):
         with pytest.raises(ValueError, match=r"v\['w'\] has shape"):
             again(lambda x: np.sum(x["w"]), x, {"w": np.ones(2), "b": [np.ones(3)]})
+
+
+def test_a_traced_array_that_outlives_its_function_is_an_error():
+    leaked = []
+    rmad.grad(lambda x: (leaked.append(np.sin(x)), np.sum(x))[1])(B)
+    with pytest.raises(RuntimeError, match="after the function that it was traced in has returned"):
+        np.sin(leaked[0])
+    with pytest.raises(RuntimeError, match="has returned"):
+        rmad.grad(lambda x: np.sum(leaked[0]) * x)(1.0)
+    np.testing.assert_array_equal(rmad.stop_gradient(leaked[0]), np.sin(B))
+
+
+def test_a_list_is_no_tangent():
+    with pytest.raises(TypeError, match=r"v\[0\] is of type list, not an array like x\[0\]"):
+        rmad.jvp(lambda x: x[0] * 2, [B], [list(B)])
+    with pytest.raises(TypeError, match="v is of type list, not an array like x"):
+        rmad.jvp(lambda x: x * 2, B, list(B))
 
 
 def test_nothing_to_differentiate():

@@ -1,0 +1,122 @@
+"""What a block is, as far as a plan can use it: which NumPy call with `out` is its whole push or pull."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeGuard
+
+import numpy as np
+
+from rmad.primitives.matmul import matmul
+from rmad.rules import Block, Diagonal, Linear
+from rmad.tape import ArraySpec, Tape
+
+__all__ = [
+    "MINUS_ONE",
+    "ONE",
+    "address",
+    "gemm",
+    "is_bias",
+    "is_copy",
+    "is_matmul",
+    "longest_run",
+    "prototype",
+    "rank",
+    "same",
+    "simple",
+    "view_of",
+]
+
+ONE, MINUS_ONE = 1, -1  # CPython keeps small ints, so `is` tells a factor of one from an array
+
+
+def prototype(tape: Tape) -> Any:
+    """Any array that a block of the tape holds: it tells NumPy from CuPy."""
+    for node in tape.nodes:
+        for block in node.blocks:
+            held = [getattr(block, "d", None), *getattr(block, "args", ())]
+            for a in held:
+                if hasattr(a, "__array_function__") and not np.isscalar(a):
+                    return a
+    return np.empty(0)
+
+
+def same(x: ArraySpec, y: ArraySpec) -> bool:
+    return x.shape == y.shape and x.dtype == y.dtype
+
+
+def simple(block: Diagonal) -> bool:
+    """Real, and no change of dtype: a NumPy ufunc with `out` is the whole story."""
+    return block.x.dtype == block.y.dtype and block.y.dtype.kind == "f"
+
+
+def is_copy(block: Block) -> bool:
+    return isinstance(block, Diagonal) and block.d is ONE and simple(block) and same(block.x, block.y)
+
+
+def is_bias(block: Block) -> bool:
+    """b in y = … + b: of shape (o,) or (1, …, o), added along the last axis."""
+    if not (isinstance(block, Diagonal) and block.d is ONE and simple(block) and block.y.size):
+        return False
+    return block.y.ndim >= 2 and block.x.size == block.x.shape[-1:][0] == block.y.shape[-1] if block.x.ndim else False
+
+
+def is_matmul(block: Block, argnum: int) -> TypeGuard[Linear]:
+    """(…, i) @ (i, o), all of one real dtype, with a matrix on the right."""
+    if not (isinstance(block, Linear) and block.primitive is matmul and block.argnum == argnum):
+        return False
+    A, B = block.args
+    real = block.y.dtype.kind == "f" and A.dtype == B.dtype == block.y.dtype
+    flat = argnum == 0 or A.ndim == 2 or A.flags.c_contiguous
+    return real and B.ndim == 2 and A.ndim >= 2 and flat and A.size and B.size
+
+
+def rank(block: Block) -> int:
+    return 0 if isinstance(block, Linear) else 2 if isinstance(block, Diagonal) else 1
+
+
+def longest_run(numbers: Sequence[int]) -> list[int]:
+    """The longest run of consecutive numbers."""
+    best: list[int] = []
+    run: list[int] = []
+    for n in numbers:
+        run = [*run, n] if run and n == run[-1] + 1 else [n]
+        best = run if len(run) > len(best) else best
+    return best
+
+
+def view_of(block: Block, buffer: Any) -> Any:
+    """block.push(buffer) where that is a writable view of the buffer, else None."""
+    if isinstance(block, Diagonal):
+        return buffer if is_copy(block) else None
+    if not isinstance(block, Linear) or block.x.dtype != block.y.dtype or _is_product(block):
+        return None
+    y = block.push(buffer)
+    is_view = getattr(y, "base", None) is not None and shares(y, buffer) and getattr(y.flags, "writeable", True)
+    return y if is_view and y.size else None
+
+
+def _is_product(block: Linear) -> bool:
+    """Of the bilinear family: never a view, and too dear to try."""
+    return len(getattr(block.primitive, "transposes", ())) > 1
+
+
+def shares(y: Any, buffer: Any) -> bool:
+    if not isinstance(y, np.ndarray):
+        start, stop = address(buffer), address(buffer) + buffer.nbytes
+        return start <= address(y) < stop
+    return np.may_share_memory(y, buffer)
+
+
+def address(array: Any) -> int:
+    return array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr
+
+
+def gemm(A: Any, B: Any, out: Any) -> Callable[[], Any]:
+    """out ← A B as one BLAS call; np.dot is the quicker entry, but wants `out` in C order."""
+    if out.flags.c_contiguous:
+        return partial(np.dot, A, B, out)
+    if out.flags.f_contiguous:
+        return partial(np.dot, B.T, A.T, out.T)
+    return partial(np.matmul, A, B, out)
