@@ -47,7 +47,7 @@ METHODS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
 }
 HYPER: dict[str, tuple[type, str]] = {
     "batch": (int, "cases of a gradient"),
-    "curvature_batch": (int, "cases of a curvature product: the first of the gradient's"),
+    "curvature_batch": (int, "cases of a curvature product and of CG backtracking: the first of the gradient's"),
     "lr": (float, "learning rate"),
     "momentum": (float, "μ"),
     "damping": (float, "λ at the start"),
@@ -115,8 +115,9 @@ def train(
     on_record: Callable[[Record], None] = lambda record: None,
     on_update: Callable[[float], None] = lambda fraction: None,
     should_stop: Callable[[], str] = lambda: "",
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Run:
-    """Updates until the time or the updates are used up, or should_stop() gives a reason.
+    """Updates until the time or the updates are used up, or should_stop() gives a reason. `clock` tells seconds.
 
     on_record sees every record as it is made; on_update sees after every update how much of the run is done.
     """
@@ -134,15 +135,15 @@ def train(
         run.end = should_stop() or finished(config, seconds, updates)
         if run.end:
             break
-        started = time.perf_counter()
+        started = clock()
         some = x[: config.hyper.get("curvature_batch")]
-        curvature = {"curvature_batch": (some, some)} if len(some) < len(x) else {}
+        roles = {"curvature_batch": (some, some), "backtracking_batch": (some, some)} if len(some) < len(x) else {}
         try:
-            infos.append(optimizer.step(x, x, **curvature))
+            infos.append(optimizer.step(x, x, **roles))
         except optim.TrainingDiverged as failure:
             run.end, run.failed = str(failure), True
             break
-        seconds, updates = seconds + time.perf_counter() - started, updates + 1
+        seconds, updates = seconds + clock() - started, updates + 1
         on_update(max(seconds / config.time_budget, updates / (config.updates or math.inf)))
         if seconds >= logged + config.log_interval:
             record()

@@ -1,0 +1,99 @@
+"""CURVES: squared error per image against seconds, Hessian-free beside Adam at several learning rates.
+
+    python benchmarks/autoencoder_race.py --budget 1200 --out docs/benchmarks/race     run everything, in turn
+    python benchmarks/autoencoder_race.py --only hf --budget 1200 --out …              one contender
+    python benchmarks/autoencoder_race.py --draw --out …                               figure and table from the files
+
+Every contender runs in a process of its own on one thread, and its seconds are CPU seconds of that process: so
+the figures hold on a busy machine, and contenders may run beside each other. Evaluation is not counted.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is loaded
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+
+import autoencoder
+
+MARKS = (30, 60, 120, 300, 600, 900, 1200)
+
+
+def contenders(budget: float) -> dict[str, tuple[str, dict[str, Any], float]]:
+    """name -> optimizer, hyper-parameters, seconds: the learning rates that lose early are cut short."""
+    found: dict[str, tuple[str, dict[str, Any], float]] = {"hf": ("hf", {}, budget)}
+    for lr, share in ((1e-4, 0.1), (3e-4, 0.2), (1e-3, 1.0), (3e-3, 0.2), (1e-2, 0.1), (3e-2, 0.05), (1e-1, 0.05)):
+        found[f"adam-{lr:g}"] = ("adam", {"lr": lr}, share * budget)
+    return found
+
+
+def run(name: str, budget: float, out: Path) -> None:
+    optimizer, hyper, seconds = contenders(budget)[name]
+    config = autoencoder.Config(optimizer=optimizer, hyper=hyper, time_budget=seconds, log_interval=5)
+    method = autoencoder.build(config)
+    method.objective.threads = 1
+    with open(out / f"{name}.jsonl", "w") as file:
+
+        def write(record: dict[str, Any]) -> None:
+            print(autoencoder.as_json(record), file=file, flush=True)
+
+        autoencoder.train(config, method, autoencoder.load(config), on_record=write, clock=time.process_time)
+
+
+def read(out: Path) -> dict[str, list[dict[str, Any]]]:
+    return {path.stem: [json.loads(line) for line in path.open()] for path in sorted(out.glob("*.jsonl"))}
+
+
+def draw(out: Path) -> None:
+    """race.png, and the table of docs/benchmarks.md on standard output."""
+    from matplotlib.figure import Figure
+
+    records = read(out)
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    print("| contender | " + " | ".join(f"{m} s" for m in MARKS) + " | updates |")
+    print("|---" * (len(MARKS) + 2) + "|")
+    for name, rows in records.items():
+        style = {"color": "C3", "lw": 2} if name == "hf" else {"lw": 1}
+        axes.loglog([r["seconds"] for r in rows[1:]], [r["train_error"] for r in rows[1:]], label=name, **style)
+        cells = []
+        for mark in MARKS:
+            reached = [r["train_error"] for r in rows if r["seconds"] <= mark + 5]
+            cells.append(f"{reached[-1]:.2f}" if rows[-1]["seconds"] >= mark - 10 else "–")
+        print(f"| {name} | " + " | ".join(cells) + f" | {rows[-1]['update']} |")
+    axes.set(xlabel="CPU seconds of one core", ylabel="squared error per image", title="CURVES, training error")
+    axes.grid(True, which="both", alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.savefig(out / "race.png", dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--budget", type=float, default=1200.0, help="CPU seconds of the two finalists")
+    parser.add_argument("--out", type=Path, default=Path("runs/race"))
+    parser.add_argument("--only", nargs="*", help="names of contenders to run")
+    parser.add_argument("--draw", action="store_true", help="only draw what is there")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    names = [] if args.draw else args.only or list(contenders(args.budget))
+    if len(names) == 1:
+        run(names[0], args.budget, args.out)
+        return
+    for name in names:
+        command = [sys.executable, __file__, "--only", name, "--budget", str(args.budget), "--out", str(args.out)]
+        subprocess.run(command, check=True)
+    draw(args.out)
+
+
+if __name__ == "__main__":
+    main()
