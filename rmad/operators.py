@@ -113,7 +113,7 @@ class JacobianOperator(_Operator):
 class _Symmetric(_Operator):
     def matvec(self, v: Any) -> Any:
         """The product, without the checks that cost LinearOperator more than a small product does."""
-        if v.shape == (self.shape[1],):
+        if getattr(v, "shape", None) == (self.shape[1],):  # a list goes the long way
             return self._matvec(v)
         return linear_operator(self._rows.example).matvec(self, v)
 
