@@ -63,6 +63,7 @@ class _Check:
         rng: np.random.Generator,
     ) -> None:
         self.modes, self.rtol, self.steps, self.rng = modes, rtol, steps, rng
+        self.left_domain: Exception | None = None  # what f raised at a displaced x, if it did
         self.on_device: Any = None  # a CuPy leaf of x, where there is one: u and v are made beside it
 
     def run(self, f: Callable[[Any], Any], x: Any, order: int, where: str) -> None:
@@ -119,7 +120,7 @@ class _Check:
                 Jv = _varying(lin.Jv(tangent), ydef)
                 for name, leaf, given in zip(names, Jv, ys, strict=True):
                     _same_spec(f"{name}: Jv", leaf, ArraySpec.of(given))
-            estimates = self.differences(f, xs, xdef, i, v)
+            estimates = self.differences(f, xs, xdef, i, v, ydef.shapes)
             if Jv is None:  # reverse alone is held against ⟨u, (f(x + hv) − f(x − hv)) / 2h⟩
                 got = [np.asarray(_inner([(JTu[i], v)])) for JTu in pulled]
                 wanted = ([np.asarray(_inner([(a, b)])) for a, b in zip(u, e, strict=True)] for e in estimates)
@@ -137,14 +138,24 @@ class _Check:
                 raise AssertionError(f"{adjoint_error}; Jv agrees with central differences, so Jᵀu is wrong")
 
     def differences(
-        self, f: Callable[[Any], Any], xs: list[Any], xdef: _tree.TreeDef, i: int, v: Any
+        self, f: Callable[[Any], Any], xs: list[Any], xdef: _tree.TreeDef, i: int, v: Any, shapes: list[Any]
     ) -> Iterator[list[Any]]:
-        """(4 D(h/2) − D(h)) / 3 with D(h) = (f(x + hv) − f(x − hv)) / 2h, per output leaf, for each step h."""
+        """(4 D(h/2) − D(h)) / 3 with D(h) = (f(x + hv) − f(x − hv)) / 2h, per output leaf, for each step h.
+
+        A step that leaves the domain of f, by an error or by another shape of f(x), gives nan.
+        """
 
         def moved(h: float) -> list[Any]:
             step = xs[i] + (h * v).astype(v.dtype)
-            y = f(xdef.unflatten([step if j == i else leaf for j, leaf in enumerate(xs)]))
-            return [_host(leaf).astype(_wide(leaf)) for leaf in _tree.flatten(y, "f(x)")[0]]
+            try:
+                y = f(xdef.unflatten([step if j == i else leaf for j, leaf in enumerate(xs)]))
+            except (ValueError, ArithmeticError) as error:  # NumPy's LinAlgError among them
+                self.left_domain = error
+                return [np.full(shape, np.nan) for shape in shapes]
+            found = [_host(leaf).astype(_wide(leaf)) for leaf in _tree.flatten(y, "f(x)")[0]]
+            if [leaf.shape for leaf in found] != shapes:
+                return [np.full(shape, np.nan) for shape in shapes]
+            return found
 
         def central(h: float) -> list[Any]:
             return [(p - m) / (2 * h) for p, m in zip(moved(h), moved(-h), strict=True)]
@@ -174,7 +185,7 @@ class _Check:
                 raise AssertionError(
                     f"{name}: {what}{list(map(int, at))} = {J[at]}, but central differences give {D[at]} "
                     f"({int((e > 1).sum())} of {e.size} elements differ, rtol = {rtol:g})"
-                )
+                ) from self.left_domain
 
     # -- random trees ----------------------------------------------------------------------------------
 
