@@ -9,10 +9,11 @@ taken in the order of the shards, so results are the same from run to run.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, nullcontext
-from contextvars import copy_context
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar, copy_context
 from functools import cache
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -42,11 +43,26 @@ def _executor(process: int, threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="rmad-shard")
 
 
+_turns: dict[int, Any] = {}
+
+
+@contextmanager
+def _one_thread_of_blas() -> Iterator[None]:
+    """The setting is the process's, and only the thread that made it can undo it: crews take turns."""
+    with _turns.setdefault(os.getpid(), threading.RLock()), _controller().limit(limits=1, user_api="blas"):
+        yield
+
+
+# Whether this code runs as a task of some crew, on a thread that is not the caller's.
+_on_a_crew: ContextVar[bool] = ContextVar("_on_a_crew", default=False)
+
+
 class Crew:
     """A fixed number of threads that work through a list of tasks, the caller's thread among them.
 
     Task k goes to thread k mod n, always. While they work, BLAS uses one thread. An exception in any task, or
-    Ctrl-C, waits until no thread is at work any more, and is raised then; the first task's exception wins.
+    Ctrl-C, waits until no thread is at work any more, and is raised then; Ctrl-C wins, then the first task's
+    exception. A task that has a crew of its own works alone: waiting for its own thread would never end.
     """
 
     def __init__(self, threads: int) -> None:
@@ -55,29 +71,43 @@ class Crew:
     def run(self, task: Callable[[int], R], n: int) -> list[R]:
         """[task(0), …, task(n-1)], each task on its thread."""
         threads = min(self.threads, n)
-        if threads <= 1:
+        if threads <= 1 or _on_a_crew.get():
             return [task(k) for k in range(n)]
+        failures: list[tuple[int, Exception]] = []
 
         def lane(first: int) -> list[R]:
-            return [task(k) for k in range(first, n, threads)]
+            done: list[R] = []
+            for k in range(first, n, threads):
+                try:
+                    done.append(task(k))
+                except Exception as error:
+                    failures.append((k, error))
+                    break
+            return done
+
+        def other_lane(first: int) -> list[R]:
+            _on_a_crew.set(True)
+            return lane(first)
 
         with self.single_threaded_blas():
             executor = _executor(os.getpid(), threads - 1)
-            # NumPy's errstate is a context variable: the caller's holds on every thread.
-            others: list[Future[list[R]]] = [
-                executor.submit(copy_context().run, lane, first) for first in range(1, threads)
-            ]
+            others: list[Future[list[R]]] = []
             try:
+                for first in range(1, threads):  # NumPy's errstate is a context variable: the caller's holds everywhere
+                    others.append(executor.submit(copy_context().run, other_lane, first))
                 lanes = [lane(0)]
-            except BaseException:
+            finally:
                 _wait_for_all(others)
-                raise
-            _wait_for_all(others)
             lanes += [future.result() for future in others]
+        if failures:
+            try:
+                raise min(failures, key=lambda failure: failure[0])[1]
+            finally:
+                failures.clear()  # no cycle through the traceback: it would keep the arrays of every frame
         return [lanes[k % threads][k // threads] for k in range(n)]
 
     def single_threaded_blas(self) -> AbstractContextManager[Any]:
-        return _controller().limit(limits=1, user_api="blas") if self.threads > 1 else nullcontext()
+        return _one_thread_of_blas() if self.threads > 1 else nullcontext()
 
 
 def _wait_for_all(futures: Sequence[Future[Any]]) -> None:
@@ -94,7 +124,7 @@ def _wait_for_all(futures: Sequence[Future[Any]]) -> None:
 
 def cases(*batch: Any) -> int | None:
     """The number of cases: the common length of all arrays of the batch; None where it has none or they differ."""
-    lengths = {len(a) if np.ndim(a) else 0 for a in _arrays(batch)}
+    lengths = {len(a) if np.ndim(a) else None for a in _arrays(batch)}
     return lengths.pop() if len(lengths) == 1 else None
 
 
