@@ -26,13 +26,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
 import autoencoder
 
-MARKS = (30, 60, 120, 300, 600, 900, 1200)
+MARKS = (30, 60, 120, 240, 480, 720, 900, 1200)
 
 
 def contenders(budget: float) -> dict[str, tuple[str, dict[str, Any], float]]:
     """name -> optimizer, hyper-parameters, seconds: the learning rates that lose early are cut short."""
     found: dict[str, tuple[str, dict[str, Any], float]] = {"hf": ("hf", {}, budget)}
-    for lr, share in ((1e-4, 0.1), (3e-4, 0.2), (1e-3, 1.0), (3e-3, 0.2), (1e-2, 0.1), (3e-2, 0.05), (1e-1, 0.05)):
+    for lr, share in ((1e-4, 0.1), (3e-4, 0.2), (1e-3, 0.2), (3e-3, 1.0), (1e-2, 0.1), (3e-2, 0.05), (1e-1, 0.05)):
         found[f"adam-{lr:g}"] = ("adam", {"lr": lr}, share * budget)
     return found
 

@@ -17,7 +17,6 @@ rule is the adjoint as written.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -208,6 +207,8 @@ class Primitive:
 
     def _by_position(self, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """The arguments with keywords moved to their positions, for only those are traced."""
+        import inspect  # takes longer to load than all rules together, and is hardly ever needed
+
         try:
             bound = inspect.signature(self.f).bind(*args, **kwargs)
         except ValueError:  # a ufunc or a builtin without a signature
