@@ -52,9 +52,11 @@ class Objective:
             raise TypeError(f"model must be callable, model(x) -> z; got {type(model).__name__}")
         if not (callable(loss) or hasattr(loss, "value")):
             raise TypeError(f"loss must be a loss object or a callable (z, t) -> scalar; got {type(loss).__name__}")
-        for name, number in (("l2", l2), ("shards", shards or 1), ("threads", threads or 1)):
-            if not (number >= 0 and np.isfinite(number)):
-                raise ValueError(f"{name} must be a finite number ≥ 0, got {number}")
+        if not (l2 >= 0 and np.isfinite(l2)):
+            raise ValueError(f"l2 must be a finite number ≥ 0, got {l2}")
+        for name, number in (("shards", shards), ("threads", threads)):
+            if number is not None and not (isinstance(number, int | np.integer) and number >= 1):
+                raise ValueError(f"{name} must be a whole number ≥ 1, got {number}")
         keep_freed_memory()
         self.model, self.loss, self.l2, self.shards = model, loss, float(l2), shards
         self.threads = cores() if threads is None else threads
@@ -280,7 +282,7 @@ class Shard:
         """z ← weight · L″ z on the plan's output buffers."""
         curvature, weight, z = loss_curvature(self.loss, self.z, self.part.t), self.part.weight, self.plan.z
         if hasattr(curvature, "diagonal") and len(z) == 1:
-            d = np.asarray(curvature.diagonal * weight, self.z.dtype)
+            d = np.asarray(curvature.diagonal * weight, z[0].dtype)
             return partial(np.multiply, z[0], d, z[0])
 
         def general() -> None:
@@ -297,12 +299,16 @@ class Shard:
         """Σ over the part's cases of the squared per-case gradients, over all cases of the batch."""
         n = cases(self.part.x, self.part.t) or 1
         u = self.out.match(loss_value_and_gradient(self.loss)(self.z, self.part.t)[1], "loss gradient")
-        found = squares(self.tape, [c * n for c in u], self.outputs, self.n_inputs)  # gradient of a sum, not a mean
+        u = [c * n for c in u]  # the gradient of a sum, not of a mean
+        found = squares(self.tape, u, self.outputs, self.n_inputs, n)
+        if found is None and n == 1:  # one case, or no batch at all: the gradient itself
+            self.gradient()
+            return np.square(self.plan.u) / self.plan.u.dtype.type(self.part.weight)
         if found is None:
             raise NotImplementedError(
                 "per-case squared gradients need parameters that are used as x @ W or + b with one row per case"
             )
-        return np.concatenate([np.reshape(a, -1) for a in found]) * self.z.dtype.type(self.part.weight / n)
+        return np.concatenate([np.reshape(a, -1) for a in found]) * found[0].dtype.type(self.part.weight / n)
 
 
 class HessianShard:

@@ -178,4 +178,4 @@ def loss_curvature(loss: Any, z: Any, *target: Any) -> Callable[[Any], Any]:
         return loss.curvature(z, *target)
     if hasattr(loss, "hessian_product"):
         return lambda v: loss.hessian_product(z, *target, v)
-    return linearize(grad(loss), z, *target)[1].Jv
+    return linearize(grad(getattr(loss, "value", loss)), z, *target)[1].Jv

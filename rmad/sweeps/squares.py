@@ -22,8 +22,10 @@ from rmad.tape import Tape
 __all__ = ["squares"]
 
 
-def squares(tape: Tape, cotangents: Sequence[Any], outputs: Sequence[int | None], n_inputs: int) -> list[Any] | None:
-    """Per input: Σ_n (∂⟨u_n, z_n⟩/∂θ)², for cotangents u whose first axis counts the cases.
+def squares(
+    tape: Tape, cotangents: Sequence[Any], outputs: Sequence[int | None], n_inputs: int, n: int
+) -> list[Any] | None:
+    """Per input: Σ_n (∂⟨u_n, z_n⟩/∂θ)², for cotangents u whose first axis counts the n cases.
 
     None where some parameter is met in another way than a @ W or … + b with one row per case: then
     the caller has to pull case by case.
@@ -31,6 +33,8 @@ def squares(tape: Tape, cotangents: Sequence[Any], outputs: Sequence[int | None]
     u: list[Any] = [None] * len(tape.nodes)
     met: list[list[tuple[Block, Any]]] = [[] for _ in range(n_inputs)]
     for k, cotangent in zip(outputs, cotangents, strict=True):
+        if k is not None and k < n_inputs:
+            return None  # a parameter that is an output itself
         if k is not None:
             u[k] = cotangent if u[k] is None else u[k] + cotangent
     for j in range(len(tape.nodes) - 1, n_inputs - 1, -1):
@@ -41,7 +45,7 @@ def squares(tape: Tape, cotangents: Sequence[Any], outputs: Sequence[int | None]
             if i >= n_inputs:
                 term = block.pull(u[j])
                 u[i] = term if u[i] is None else u[i] + term
-            elif _is_weight(block) or _is_bias(block):
+            elif block.y.shape[:1] == (n,) and (_is_weight(block) or _is_bias(block)):
                 met[i].append((block, u[j]))
             else:
                 return None
@@ -55,7 +59,7 @@ def _is_weight(block: Block) -> bool:
 
 
 def _is_bias(block: Block) -> bool:
-    row = block.x.ndim and block.x.size == block.x.shape[-1] and block.y.ndim == 2
+    row = block.y.ndim == 2 and block.x.size == block.x.shape[-1] == block.y.shape[1] if block.x.ndim else False
     return isinstance(block, Diagonal) and isinstance(block.d, int) and bool(row)
 
 
