@@ -281,12 +281,15 @@ class Shard:
     def _bind_curvature(self) -> Callable[[], Any]:
         """z ← weight · L″ z on the plan's output buffers."""
         curvature, weight, z = loss_curvature(self.loss, self.z, self.part.t), self.part.weight, self.plan.z
-        if hasattr(curvature, "diagonal") and len(z) == 1:
+        if hasattr(curvature, "diagonal") and len(z) == 1 and z[0] is not None:
             d = np.asarray(curvature.diagonal * weight, z[0].dtype)
             return partial(np.multiply, z[0], d, z[0])
 
+        specs = zip(z, self.out.shapes, self.out.dtypes, strict=True)
+        v = [np.zeros(shape, dtype) if buffer is None else buffer for buffer, shape, dtype in specs]
+
         def general() -> None:
-            self._set_z(curvature(self.out.unflatten(z)))
+            self._set_z(curvature(self.out.unflatten(v)))
 
         return general
 

@@ -39,7 +39,7 @@ class Pool:
         self.lent: dict[int, Any] = {}
 
     def new(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        return np.zeros_like(self.prototype, shape=shape, dtype=dtype, subok=False)
+        return np.zeros_like(self.prototype, order="C", shape=shape, dtype=dtype, subok=False)
 
     def take(self, spec: ArraySpec) -> Any:
         nbytes = spec.size * spec.dtype.itemsize
@@ -148,9 +148,8 @@ class Plan:
             return  # x @ W + b of given data: stacking would save one pass and cost a copy of x
         found = {}
         for i, block in zip(node.inputs, node.blocks, strict=True):
-            if i < self.n_inputs and (is_matmul(block, 1) or is_bias(block)):
-                if i in found:  # the same parameter twice in one sum: leave both alone
-                    return
+            alone = node.inputs.count(i) == 1  # a parameter twice in one sum, as x @ W + W @ x, is left alone
+            if i < self.n_inputs and alone and (is_matmul(block, 1) or is_bias(block)):
                 found[i] = block
         run = longest_run(sorted(found)) if self.flat else []
         if len(run) < 2:

@@ -363,6 +363,14 @@ def test_parameters_that_do_not_matter():
     assert not np.any(optim.Objective(model, nn.SquaredError()).quadratic(x, t).squared_gradients()[-2:])
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_an_output_that_depends_on_no_parameter(name):
+    (x, t), (loss, target) = batch(), LOSSES[name]
+    objective = optim.Objective(optim.Function(lambda p, x: x[:, :3], {"W": np.ones(2)}), loss, shards=2)
+    for key, found in everything(objective, x, target(t)).items():
+        assert key.startswith("value") or not np.any(found), key
+
+
 # -- squared gradients ---------------------------------------------------------------------------------------
 
 

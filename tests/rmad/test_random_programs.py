@@ -148,3 +148,54 @@ def test_second_order_of_random_programs():
         left = rmad.ravel(w)[0] @ rmad.ravel(Hv)[0]
         right = rmad.ravel(rmad.hvp(f, program.x, w))[0] @ rmad.ravel(v)[0]
         assert left == pytest.approx(right, rel=1e-8, abs=1e-8)
+
+
+def assert_plan_is_right(f, x, seed=0):
+    """The plan of f at x against the plain sweeps, in a random order of Jv and Jᵀu, with results overwritten."""
+    rng = np.random.default_rng(seed)
+    y, lin = rmad.linearize(f, x)
+    vs, us = [random_like(x, rng) for _ in range(2)], [random_like(y, rng) for _ in range(2)]
+    pushed, pulled = [rmad.jvp(f, x, v)[1] for v in vs], [rmad.vjp(f, x)[1](u) for u in us]
+    for _ in range(8):
+        k, push = rng.integers(2), rng.integers(2)
+        found = lin.Jv(vs[k]) if push else lin.JTu(us[k])
+        assert_close(found, pushed[k] if push else pulled[k], f"seed {seed}: {'Jv' if push else 'Jᵀu'}", 1e-9)
+        for _, a in tree.leaves(found):
+            if isinstance(a, np.ndarray) and rng.integers(2):
+                a[...] = np.nan  # results are the caller's
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x["W"] @ x["W"] + x["W"] @ x["V"] + x["b"],
+        lambda x: x["V"] @ x["W"] + np.tanh(x["a"]) @ x["V"] + x["b"],
+        lambda x: x["W"] @ x["V"] + x["b"] + x["V"] + x["c"],
+        lambda x: x["b"] + x["W"].T @ x["V"] + x["b"] + np.sin(x["W"]) @ x["W"],
+    ],
+)
+def test_a_parameter_in_two_roles_in_one_sum(f):
+    """W as the left and as the right factor of one sum of products: a stack must not take one for the other."""
+    rng = np.random.default_rng(10)
+    x = {name: rng.standard_normal((3, 3)) for name in "aWV"} | {
+        "b": rng.standard_normal(3),
+        "c": rng.standard_normal(3),
+    }
+    for seed in range(6):
+        assert_plan_is_right(f, x, seed)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_views_of_views_of_residuals_of_any_layout(order):
+    """Buffers are in C order whatever the layout of the arrays on the tape: views are probed on that."""
+    rng = np.random.default_rng(11)
+    A = np.asarray(rng.standard_normal((2, 2)), order=order)
+
+    def f(x):
+        y = A @ np.sin(x) @ A.T
+        z = np.swapaxes(y, 0, 1)
+        return [z.reshape(-1)[:2], z.T, z, y, z.T.reshape(-1), np.sin(x.T.reshape(-1)), x.T.reshape(-1)[1:3]]
+
+    for x in (rng.standard_normal((2, 2)), np.asfortranarray(rng.standard_normal((2, 2)))):
+        for seed in range(6):
+            assert_plan_is_right(f, x, seed)
