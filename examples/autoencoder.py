@@ -47,7 +47,7 @@ METHODS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
 }
 HYPER: dict[str, tuple[type, str]] = {
     "batch": (int, "cases of a gradient"),
-    "curvature_batch": (int, "cases of a curvature product and of CG backtracking: the first of the gradient's"),
+    "curvature_batch": (int, "cases of a curvature product: the first of the gradient's"),
     "lr": (float, "learning rate"),
     "momentum": (float, "μ"),
     "damping": (float, "λ at the start"),
@@ -137,9 +137,9 @@ def train(
             break
         started = clock()
         some = x[: config.hyper.get("curvature_batch")]
-        roles = {"curvature_batch": (some, some), "backtracking_batch": (some, some)} if len(some) < len(x) else {}
+        curvature = {"curvature_batch": (some, some)} if len(some) < len(x) else {}
         try:
-            infos.append(optimizer.step(x, x, **roles))
+            infos.append(optimizer.step(x, x, **curvature))
         except optim.TrainingDiverged as failure:
             run.end, run.failed = str(failure), True
             break
@@ -287,6 +287,13 @@ def positive(kind: type) -> Callable[[str], Any]:
     return number
 
 
+def natural(text: str) -> int:
+    """An argparse type: a whole number ≥ 0."""
+    if int(text) < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below zero")
+    return int(text)
+
+
 def parser() -> Parser:
     p = Parser(prog="autoencoder.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--data", choices=SIZES, help="curves (made on the spot, the default) or mnist")
@@ -298,7 +305,7 @@ def parser() -> Parser:
         defaults = ", ".join(f"{m} {hyper[name]:g}" for m, (_, hyper) in METHODS.items() if name in hyper)
         number = positive(int) if kind is int else float  # the optimizer itself says what it takes
         p.add_argument(option(name), type=number, metavar="N" if kind is int else "X", help=f"{text} ({defaults})")
-    p.add_argument("--seed", type=int, metavar="N", help="of the weights and of the order of the images (0)")
+    p.add_argument("--seed", type=natural, metavar="N", help="of the weights and of the order of the images (0)")
     p.add_argument("--time-budget", type=positive(float), metavar="SECONDS", help="of training (210)")
     p.add_argument("--updates", type=positive(int), metavar="N", help="end after so many")
     p.add_argument("--log-interval", type=positive(float), metavar="SECONDS", help="between records (1)")

@@ -9,12 +9,10 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from rmad.primitives.matmul import matmul
-from rmad.rules import Block, Diagonal, Linear
-from rmad.tape import ArraySpec, Tape
+from rmad.rules import ONE, Block, Diagonal, Linear
+from rmad.tape import Tape
 
 __all__ = [
-    "MINUS_ONE",
-    "ONE",
     "address",
     "gemm",
     "is_bias",
@@ -23,13 +21,9 @@ __all__ = [
     "longest_run",
     "prototype",
     "rank",
-    "same",
     "simple",
     "view_of",
 ]
-
-ONE, MINUS_ONE = 1, -1  # CPython keeps small ints, so `is` tells a factor of one from an array
-
 
 def prototype(tape: Tape) -> Any:
     """Any array that a block of the tape holds: it tells NumPy from CuPy."""
@@ -42,17 +36,13 @@ def prototype(tape: Tape) -> Any:
     return np.empty(0)
 
 
-def same(x: ArraySpec, y: ArraySpec) -> bool:
-    return x.shape == y.shape and x.dtype == y.dtype
-
-
 def simple(block: Diagonal) -> bool:
     """Real, and no change of dtype: a NumPy ufunc with `out` is the whole story."""
     return block.x.dtype == block.y.dtype and block.y.dtype.kind == "f"
 
 
 def is_copy(block: Block) -> bool:
-    return isinstance(block, Diagonal) and block.d is ONE and simple(block) and same(block.x, block.y)
+    return isinstance(block, Diagonal) and block.d is ONE and simple(block) and block.x == block.y
 
 
 def is_bias(block: Block) -> bool:

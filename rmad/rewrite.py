@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rmad.rules import Block, Diagonal
+from rmad.rules import MINUS_ONE, ONE, Block, Diagonal
 from rmad.tape import Tape
 
 __all__ = ["rewrite"]
@@ -49,7 +49,7 @@ def _absorb(tape: Tape, uses: list[int], i: int, block: Block) -> list[tuple[int
     inner = tape.nodes[i]
     if not (isinstance(block, Diagonal) and inner.inputs and _plain(block)):
         return [(i, block)]
-    if block.d is _ONE and uses[i] == 1 and _same(block.x, block.y):
+    if block.d is ONE and uses[i] == 1 and block.x == block.y:
         return list(zip(inner.inputs, inner.blocks, strict=True))
     first = inner.blocks[0]
     worth_it = len(inner.blocks) == 1 and (uses[i] == 1 or not isinstance(block.d, int))
@@ -69,19 +69,16 @@ def _add_term(inputs: list[int], blocks: list[Block], i: int, block: Block) -> N
     blocks.append(block)
 
 
-_ONE, _MINUS_ONE = 1, -1
-
-
 def _times(d2: Any, d1: Any) -> Any:
-    if d2 is _ONE:
+    if d2 is ONE:
         return d1
-    if d1 is _ONE:
+    if d1 is ONE:
         return d2
     return d2 * d1
 
 
 def _diagonal(outer: Block, inner: Block, d: Any) -> Diagonal:
-    if isinstance(d, int) and d not in (_ONE, _MINUS_ONE):
+    if isinstance(d, int) and d not in (ONE, MINUS_ONE):
         d = outer.y.dtype.type(d)  # a sum of ones is a number like any other
     return Diagonal(outer.primitive, outer.argnum, inner.x, outer.y, d)
 
@@ -89,7 +86,3 @@ def _diagonal(outer: Block, inner: Block, d: Any) -> Diagonal:
 def _plain(block: Diagonal) -> bool:
     """No change of dtype on the way, so that coefficients may be multiplied in any order."""
     return block.x.dtype == block.y.dtype and (isinstance(block.d, int) or block.d.dtype == block.y.dtype)
-
-
-def _same(x: Any, y: Any) -> bool:
-    return x.shape == y.shape and x.dtype == y.dtype

@@ -27,6 +27,8 @@ from rmad.traced import Traced, register
 
 __all__ = ["PRIMITIVES", "Block", "Primitive", "bilinear", "constant", "elementwise", "linear", "primitive"]
 
+ONE, MINUS_ONE = 1, -1  # CPython keeps small ints, so `is` tells a factor of one from an array
+
 PRIMITIVES: list[Primitive] = []
 """Every primitive ever made, in the order of definition."""
 
@@ -101,21 +103,18 @@ class Diagonal(Block):
 
     def push(self, v: Any) -> Any:
         d = self.d
-        y = v if d is _ONE else -v if d is _MINUS_ONE else d * v
+        y = v if d is ONE else -v if d is MINUS_ONE else d * v
         if y.shape != self.y.shape:
             y = np.broadcast_to(y, self.y.shape)
         return y if y.dtype == self.y.dtype else y.astype(self.y.dtype)
 
     def pull(self, u: Any) -> Any:
         d = self.d
-        if d is _MINUS_ONE:
+        if d is MINUS_ONE:
             u = -u
-        elif d is not _ONE:
+        elif d is not ONE:
             u = (np.conj(d) if d.dtype.kind == "c" else d) * u
         return _as_input(unbroadcast(u, self.x.shape), self.x)
-
-
-_ONE, _MINUS_ONE = 1, -1  # CPython keeps small ints, so `is` tells a factor of one from an array
 
 
 class Linear(Block):
@@ -293,6 +292,8 @@ class ExplicitPrimitive(Primitive):
             if pairs is not None and k >= len(pairs):
                 raise self._missing(k)
             pair = None if pairs is None else pairs[k]
+            if pair is not None and not (isinstance(pair, tuple | list) and len(pair) == 2):
+                raise TypeError(f"{self.name}: the rule must give a pair (push, pull) or None for argument {k}")
             blocks.append(None if pair is None else Explicit(self, k, x, ArraySpec.of(y), pair))
         return blocks
 
@@ -307,6 +308,9 @@ def elementwise(
 
     >>> cube = elementwise(lambda x: x**3, lambda y, x: 3 * x**2, name="cube")
     """
+    for k, d in enumerate(derivatives):
+        if not (callable(d) or d is None or d is ONE or d is MINUS_ONE):
+            raise TypeError(f"elementwise: derivative {k} must be a function of (y, x…), 1, -1 or None, not {d!r}")
     return register(f, Elementwise(f, derivatives, name))
 
 

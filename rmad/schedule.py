@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rmad.forms import MINUS_ONE, ONE, gemm, is_bias, is_copy, is_matmul, rank, same, simple, view_of
+from rmad.forms import gemm, is_bias, is_copy, is_matmul, rank, simple, view_of
 from rmad.primitives.index import Index, is_basic, scatter_add
 from rmad.primitives.join import Part
-from rmad.rules import Block, Diagonal, Linear
+from rmad.rules import MINUS_ONE, ONE, Block, Diagonal, Linear
 from rmad.tape import ArraySpec
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Push(Sweep):
         if terms:
             i, block = terms[0]
             dying = self.reads[self.owner[i]] == 1 and self.owner[i] == i
-            if dying and isinstance(block, Diagonal) and simple(block) and same(block.x, block.y):
+            if dying and isinstance(block, Diagonal) and simple(block) and block.x == block.y:
                 return self.v[i]
         return self.pool.take(self.nodes[j].spec)
 
@@ -245,7 +245,7 @@ class Pull(Sweep):
     def takes_over(self, i: int, block: Block) -> bool:
         """Whether u_i may be computed in the buffer of u_j, which nobody reads after this."""
         free = self.u[i] is None and self.views[i] is None and i >= self.plan.n_inputs
-        return free and isinstance(block, Diagonal) and simple(block) and same(block.x, block.y)
+        return free and isinstance(block, Diagonal) and simple(block) and block.x == block.y
 
     def stack(self, stack: Stack, u: Any) -> None:
         """[W̄; Ū; b̄] ← [x h 1]ᵀ u in one product."""
@@ -263,7 +263,7 @@ class Pull(Sweep):
     def term(self, i: int, block: Block, u: Any) -> None:
         """u_i ← Jᵀ u or u_i ← u_i + Jᵀ u for one block."""
         out, add = self.target(i)
-        if isinstance(block, Diagonal) and simple(block) and same(block.x, block.y):
+        if isinstance(block, Diagonal) and simple(block) and block.x == block.y:
             self.scaled(block.d, u, out, add)
         elif is_bias(block):
             rows = u.reshape(-1, u.shape[-1])

@@ -46,6 +46,12 @@ class ArraySpec:
     def size(self) -> int:
         return int(np.prod(self.shape))
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ArraySpec) and self.shape == other.shape and self.dtype == other.dtype
+
+    def __hash__(self) -> int:
+        return hash((self.shape, self.dtype))
+
     def __repr__(self) -> str:
         return f"{self.dtype}{list(self.shape)}"
 

@@ -90,7 +90,9 @@ class Traced(NDArrayOperatorsMixin):
         out = kwargs.pop("out", None)
         in_place = method == "__call__" and out is not None and out[0] is inputs[0]  # x += y is x = x + y
         if out is not None and out[0] is not None and not (in_place and isinstance(out[0], Traced)):
-            raise TypeError(f"{ufunc.__name__}: a traced array cannot be written to `out`; use the return value")
+            raise TypeError(
+                f"{ufunc.__name__}: a traced array cannot be written into a plain one (`out=`, y += x); use y = y + x"
+            )
         if method == "__call__":
             dtype = kwargs.pop("dtype", None)
             if "where" in kwargs:
@@ -113,14 +115,15 @@ class Traced(NDArrayOperatorsMixin):
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(
-            "a traced array cannot become a plain NumPy array without losing its derivative; "
-            "use NumPy functions on it as it is, or rmad.stop_gradient(x) for its value"
+            "a traced array cannot become a plain NumPy array without losing its derivative: use NumPy functions on it "
+            "as it is; np.stack for a list of traced numbers; rmad.expm, rmad.logsumexp, … for those of SciPy; "
+            "or rmad.stop_gradient(x) for its value"
         )
 
     def _not_a_number(self, kind: str) -> TypeError:
         return TypeError(
-            f"{kind}(x) of a traced array would lose its derivative; "
-            f"keep x as an array, or write {kind}(rmad.stop_gradient(x))"
+            f"{kind}(x) of a traced array would lose its derivative (y[i] = x on a plain array y does the same); "
+            f"keep x as an array, collect with np.stack, or write {kind}(rmad.stop_gradient(x))"
         )
 
     def __float__(self) -> float:

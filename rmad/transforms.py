@@ -44,6 +44,8 @@ class Record:
         self.tape = Tape()
         traced = []
         for leaf in arrays:
+            if isinstance(leaf, np.ma.MaskedArray | np.matrix):
+                raise TypeError(f"x holds a {type(leaf).__name__}, whose arithmetic is not an ndarray's")
             value = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)[()]
             self.tape.nested |= isinstance(value, Traced)
             traced.append(Traced(value, self.tape, self.tape.append(Node(None, (), (), ArraySpec.of(value)))))

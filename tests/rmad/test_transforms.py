@@ -466,3 +466,17 @@ def test_cupy_operators():
     plain = rmad.ravel(P)[0]
     np.testing.assert_allclose((G @ flat).get(), rmad.GGNOperator(net, loss, P, X) @ plain, rtol=1e-10)
     np.testing.assert_allclose((H @ flat).get(), rmad.HessianOperator(lambda p: loss(net(p, X)), P) @ plain, rtol=1e-10)
+
+
+@pytest.mark.parametrize("x", [np.ma.array([1.0, 2.0], mask=[0, 1])])
+def test_arrays_with_an_arithmetic_of_their_own_are_refused(x):
+    with pytest.raises(TypeError, match="x holds a MaskedArray"):
+        rmad.grad(np.sum)(x)
+
+
+def test_a_rule_that_is_no_rule_names_its_primitive():
+    with pytest.raises(TypeError, match=r"derivative 0 must be a function of \(y, x…\), 1, -1 or None, not 2"):
+        rmad.elementwise(lambda x: 2 * x, 2)
+    half = rmad.primitive(lambda x: x / 2, lambda y, x: (lambda v: v / 2, lambda u: u / 2), name="half")
+    with pytest.raises(TypeError, match="half: the rule must give a pair"):
+        rmad.grad(half)(1.0)
