@@ -6,6 +6,8 @@ those of `rmad.jvp` and `rmad.vjp`, twice in a row, whichever way round, with re
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -199,3 +201,45 @@ def test_views_of_views_of_residuals_of_any_layout(order):
     for x in (rng.standard_normal((2, 2)), np.asfortranarray(rng.standard_normal((2, 2)))):
         for seed in range(6):
             assert_plan_is_right(f, x, seed)
+
+
+def views_and_roles(seed, i=2, n=3):
+    """A random program over one flat vector: views of views, overlapping slices, weights in several roles, 3-d sums."""
+
+    def f(flat):
+        rng = np.random.default_rng(seed)
+        ends = np.cumsum([0, i * i, i * i, i, i, n * i])
+        W, V, b, c, a = (flat[p:q] for p, q in pairwise(ends))
+        W, V, a = W.reshape(i, i), V.reshape(i, i), a.reshape(n, i)
+        pool = [a, W, V.T, W.T @ V]
+        for _ in range(rng.integers(2, 9)):
+            h = pool[rng.integers(len(pool))]
+            affine = [
+                lambda h=h: h @ W + h @ V + b,
+                lambda h=h: np.tanh(h @ W + np.sin(h) @ V + b + c),
+                lambda h=h: np.concatenate([h[:1] @ W + b, h @ V + c, h[-1:] * b]),
+                lambda h=h: np.stack([h, h[::-1]])[1] @ W + b.reshape(1, i) - b,
+                lambda h=h: -(h @ W) + 2.0 * (h @ V) - b,
+            ]
+            plain = [
+                lambda h=h: h.T,
+                lambda h=h: np.swapaxes(h, 0, 1).T.reshape(-1)[: h.size].reshape(h.shape),
+                lambda h=h: h[::-1][1:] + h[:-1] if len(h) > 1 else h - h,
+                lambda h=h: h[:, ::-1].T.reshape(h.shape),
+                lambda h=h: h[np.array([0, 0, -1])],
+                lambda h=h: h[..., None][..., 0] * np.cos(h),
+            ]
+            choices = affine + plain if h.shape[1] == i else plain
+            pool.append(choices[rng.integers(len(choices))]())
+        picked = [pool[k] for k in rng.integers(0, len(pool), 3)]
+        return [*picked, picked[0].T, picked[1].reshape(-1)[:2], picked[0], b, np.sum(pool[-1]), flat[1:4]][
+            :: rng.choice([1, -1])
+        ]
+
+    return f, np.random.default_rng(seed).standard_normal(2 * i * i + 2 * i + n * i) * 0.5
+
+
+def test_views_and_roles_of_one_flat_vector():
+    for seed in range(60):
+        f, x = views_and_roles(seed)
+        assert_plan_is_right(f, x, seed)
