@@ -36,9 +36,9 @@ class Objective:
     """f(θ) = mean over cases of loss(model(x), t), plus ½ l2 ‖θ‖².
 
     model: a tree of float arrays of one dtype that can be called, model(x) → z. loss: an object with
-    value, gradient, hessian_product (design of the losses in `nn`), or any callable (z, t) → scalar that is a mean over
-    cases. x, t: whatever they take (also None); the first axis of every array in them counts the cases. Flat
-    vectors have the order of rmad.ravel(model).
+    value, gradient and hessian_product (`nn.losses.base` tells what more it may offer), or any callable
+    (z, t) → scalar that is a mean over cases. x, t: whatever they take (also None); the first axis of every array
+    in them counts the cases. Flat vectors have the order of rmad.ravel(model).
 
     shards, threads: how the batch is divided; by default decided from the cores and the work. A model
     with `couples_cases = True` (train-mode batch normalisation) and a loss with
@@ -143,15 +143,15 @@ class Objective:
     def crew(self) -> Crew:
         return Crew(self.threads)
 
-    def divide(self, x: Any, t: Any) -> list[Part]:
+    def divide(self, x: Any, t: Any) -> list[Share]:
         """The batch as a list of parts, whose weights sum to one."""
         n = cases(x, t)
         if n == 0:
             raise ValueError("the batch is empty: x and t have no cases")
         parts = self._number_of_parts(n, x, t)
         if n is None or parts == 1:
-            return [Part(x, t, 1.0)]
-        return [Part(take(x, s), take(t, s), (s.stop - s.start) / n) for s in slices(n, parts)]
+            return [Share(x, t, 1.0)]
+        return [Share(take(x, s), take(t, s), (s.stop - s.start) / n) for s in slices(n, parts)]
 
     def _number_of_parts(self, n: int | None, x: Any, t: Any) -> int:
         coupled = getattr(self.model, "couples_cases", False) or not getattr(self.loss, "mean_over_cases", True)
@@ -173,8 +173,8 @@ class Objective:
         return self._work[key]
 
 
-class Part:
-    """A slice of the batch, and its share of the cases."""
+class Share:
+    """A slice of the batch; `weight` is its share of the cases."""
 
     def __init__(self, x: Any, t: Any, weight: float) -> None:
         self.x, self.t, self.weight = x, t, weight
@@ -188,7 +188,7 @@ class Quadratic:
     them.
     """
 
-    def __init__(self, objective: Objective, parts: list[Part]) -> None:
+    def __init__(self, objective: Objective, parts: list[Share]) -> None:
         self.objective, self.parts = objective, parts
         self._arrays = _tree.flatten(objective.model, "model")[0]  # θ of this moment: steps rebind, never overwrite
         self.products = 0
@@ -256,7 +256,7 @@ class Quadratic:
 class Shard:
     """One part's tape with its plan and L″: value, gradient and GGN product of that part, times its weight."""
 
-    def __init__(self, objective: Objective, part: Part, v: Any) -> None:
+    def __init__(self, objective: Objective, part: Share, v: Any) -> None:
         self.part, self.loss = part, objective.loss
         record = Record(_call, objective.model, (part.x,))
         self.z, self.out = record.y, record.out
@@ -282,7 +282,8 @@ class Shard:
         """z ← weight · L″ z on the plan's output buffers."""
         curvature, weight, z = loss_curvature(self.loss, self.z, self.part.t), self.part.weight, self.plan.z
         if hasattr(curvature, "diagonal") and len(z) == 1 and z[0] is not None:
-            d = np.asarray(curvature.diagonal * weight, z[0].dtype)
+            d = curvature.diagonal * weight
+            d = d.astype(z[0].dtype, copy=False) if hasattr(d, "astype") else z[0].dtype.type(d)
             return partial(np.multiply, z[0], d, z[0])
 
         specs = zip(z, self.out.shapes, self.out.dtypes, strict=True)
@@ -317,7 +318,7 @@ class Shard:
 class HessianShard:
     """One part's gradient on a tape: its push is the Hessian product, times the part's weight."""
 
-    def __init__(self, objective: Objective, model: Any, v: Any, part: Part) -> None:
+    def __init__(self, objective: Objective, model: Any, v: Any, part: Share) -> None:
         value = loss_value(objective.loss)
 
         def share(model: Any) -> Any:

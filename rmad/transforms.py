@@ -143,6 +143,7 @@ def linearize(f: Callable[..., Any], x: Any, *args: Any) -> tuple[Any, Lineariza
     """y, lin: f(x, *args) and its Jacobian at x, from one run of f.
 
     x: a tree of float arrays; y: whatever tree f returns. lin.Jv(v) and lin.JTu(u) never run f again.
+    y may share memory with the tape (y of exp is its own derivative): copy it before you write into it.
     Raises TypeError where x holds nothing to differentiate.
 
     >>> y, lin = linearize(np.tanh, np.zeros(3))
