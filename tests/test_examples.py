@@ -130,7 +130,7 @@ def test_mnist_from_a_folder(run: Any, tmp_path: pathlib.Path, data_dir: pathlib
         (["--batch", "2.5"], "invalid whole number value: '2.5'"),
         (["--updates", "-3"], "-3 is not a finite"),
         (["--time-budget", "inf"], "inf is not a finite"),
-        (["--seed", "-1"], "non-negative"),
+        (["--seed", "-1"], "argument --seed: -1 is below zero"),
         (["--n-train", "0"], "0 is not a finite"),
         (["--data", "mnist", "--data-dir", "nowhere"], "nowhere"),
         (["--out", "file"], "file"),
