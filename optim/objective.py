@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from optim.shards import Crew, cases, cores, slices, take
+from optim.vectors import dot
 from rmad import tree as _tree
 from rmad.backend import is_cupy
 from rmad.memory import keep_freed_memory
@@ -74,8 +75,7 @@ class Objective:
 
     def flat(self) -> Any:
         """θ, (p,), a new array."""
-        arrays, _ = _tree.flatten(self.model, "model")
-        return np.concatenate([np.reshape(a, -1) for a in arrays])
+        return _tree.ravel(self.model)[0]
 
     def assign(self, flat: Any) -> None:
         """Rebinds the model's arrays to views of a new copy of `flat`; the old arrays stay as they were."""
@@ -110,7 +110,7 @@ class Objective:
     def _penalty(self, arrays: list[Any]) -> float:
         if not self.l2:
             return 0.0
-        return 0.5 * self.l2 * sum(float(np.vdot(a, a).real) for a in arrays)
+        return 0.5 * self.l2 * sum(dot(flat, flat) for flat in (np.reshape(a, -1) for a in arrays))
 
     def value_and_gradient(self, x: Any, t: Any = None) -> tuple[float, Any]:
         """f(θ) and ∇f(θ), (p,): one forward and one backward sweep, nothing kept."""
@@ -208,7 +208,7 @@ class Quadratic:
     @property
     def theta(self) -> Any:
         """θ of the moment when the model was made, (p,)."""
-        return np.concatenate([np.reshape(a, -1) for a in self._arrays])
+        return _tree.ravel(self._arrays)[0]
 
     def ggn_product(self, v: Any, out: Any) -> None:
         """out ← G v = Σ over shards Jᵀ L″ J v, plus l2 v."""
@@ -312,7 +312,7 @@ class Shard:
             raise NotImplementedError(
                 "per-case squared gradients need parameters that are used as x @ W or + b with one row per case"
             )
-        return np.concatenate([np.reshape(a, -1) for a in found]) * found[0].dtype.type(self.part.weight / n)
+        return _tree.ravel(found)[0] * found[0].dtype.type(self.part.weight / n)
 
 
 class HessianShard:

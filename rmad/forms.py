@@ -59,7 +59,7 @@ def is_matmul(block: Block, argnum: int) -> TypeGuard[Linear]:
     A, B = block.args
     real = block.y.dtype.kind == "f" and A.dtype == B.dtype == block.y.dtype
     flat = argnum == 0 or A.ndim == 2 or A.flags.c_contiguous
-    return real and B.ndim == 2 and A.ndim >= 2 and flat and A.size and B.size
+    return real and B.ndim == 2 and A.ndim >= 2 and flat and bool(A.size and B.size)
 
 
 def rank(block: Block) -> int:
