@@ -1,6 +1,8 @@
-"""Rows of rmad/primitives/statistics.py, sorting.py and grid.py."""
+"""Rows of rmad/primitives/statistics.py, normalize.py, sorting.py and grid.py."""
 
 import numpy as np
+
+from rmad.primitives.normalize import moments, standardize
 
 from . import Case, made, real
 from .reduce import MASK, over
@@ -10,6 +12,7 @@ METHODS = (
     "median_unbiased normal_unbiased lower higher midpoint nearest"
 )
 KNOTS = np.array([-1.0, 0.1, 0.5, 1.3], np.float32)
+MANY = np.sin(np.arange(1100, dtype=np.float32))[:, None]
 POINTS = np.array([0, 0.7, 1.3, 2.4, 3.6])
 
 
@@ -218,4 +221,12 @@ CASES = [
         ],
     ),
     Case("interp, one knot", lambda x, y: np.interp(x, [0.0], y), args=[real(3), real(1)], distinct=True),
+]
+CASES += [
+    Case(f"standardize over {axes}", lambda x, axes=axes: standardize(x, axes, 0.1), args=[real(3, 2, 4)])
+    for axes in (-1, (1, 2), (0, 1), 0, 1, (0, 2), (0, 1, 2))
+]
+CASES += [
+    Case("moments", lambda x: moments(x, (0, 1), 0.1), args=[real(5, 3, 2)]),
+    Case("moments over many rows", lambda x: moments(MANY * x, 0, 0.1), args=[real(1, 2)]),
 ]
