@@ -14,7 +14,9 @@ import rmad  # noqa: F401 (before NumPy: it chooses the BLAS kernel)
 # isort: split
 from nn import data, functional, init, models
 from nn.activations import ELU, GELU, Identity, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
+from nn.batch_norm import BatchNorm
 from nn.containers import Sequential
+from nn.dropout import Dropout
 from nn.io import load, save
 from nn.linear import Linear
 from nn.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
@@ -23,6 +25,8 @@ from nn.module import Module
 __all__ = [
     "ELU",
     "GELU",
+    "BatchNorm",
+    "Dropout",
     "Identity",
     "LeakyReLU",
     "Linear",

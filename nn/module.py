@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -22,7 +22,11 @@ class Module:
     functions, an rng) is static: copies share it. Float arrays are parameters; integer arrays are
     constants that are saved with them. An array that stands in two places counts as two.
 
-    Arrays are rebound, never written into. Any function of a module can be differentiated:
+    Arrays are rebound, never written into. What a layer keeps beside its parameters (running statistics) are the
+    attributes it names in `buffers`: saved in the state, but no part of the tree, so nothing is differentiated by them
+    and copies share them.
+
+    Any function of a module can be differentiated:
 
     >>> import nn, rmad
     >>> layer = nn.Linear(3, 2, rng=np.random.default_rng(0))
@@ -30,6 +34,12 @@ class Module:
     >>> lin.JTu(y).weight.shape
     (3, 2)
     """
+
+    buffers: tuple[str, ...] = ()
+    """Names of the arrays that are saved with the module and are not parameters."""
+
+    training: bool = True
+    """Whether layers that differ in training and use (Dropout, BatchNorm) are in training; see train and eval."""
 
     _tree_names: frozenset[str] = frozenset()
     """Attributes that belong to the tree whatever they hold: a copy made by __tree_replace__ keeps its structure."""
@@ -43,8 +53,12 @@ class Module:
     # -- the protocol of rmad.tree ----------------------------------------------------------------------
 
     def __tree_items__(self) -> dict[str, Any]:
-        kept = self._tree_names
-        return {name: value for name, value in vars(self).items() if name in kept or _holds_arrays(value)}
+        kept, buffers = self._tree_names, self.buffers
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name in kept or (name not in buffers and _holds_arrays(value))
+        }
 
     def __tree_replace__(self, items: Mapping[str, Any]) -> Self:
         new = object.__new__(type(self))
@@ -56,11 +70,57 @@ class Module:
     def __tree_assign__(self, name: str, value: Any) -> None:
         setattr(self, name, _as_leaf(value))
 
+    # -- training and use -------------------------------------------------------------------------------
+
+    def modules(self) -> Iterator[Module]:
+        """The module itself and every module below it, in the order of the tree."""
+        yield self
+        for _, child in _children(self):
+            yield from _modules(child)
+
+    def train(self, training: bool = True) -> Self:
+        """Sets `training` here and in every module below; returns the module."""
+        for module in self.modules():
+            module.training = training
+        return self
+
+    def eval(self) -> Self:
+        """train(False)"""
+        return self.train(False)
+
+    @property
+    def couples_cases(self) -> bool:
+        """Whether the output of one case depends on the others of its batch, as under batch statistics."""
+        return any(module.on_couples_cases() for module in self.modules())
+
+    def begin_step(self) -> None:
+        """Says that an update begins: until the next one the module is one fixed function. Optimizers call it.
+
+        Layers draw their random masks now, and batch statistics seen first from now on are those of the update.
+        """
+        for module in self.modules():
+            module.on_begin_step()
+
+    def end_step(self) -> None:
+        """Says that an update was accepted: running statistics take in what was seen. Optimizers call it."""
+        for module in self.modules():
+            module.on_end_step()
+
+    def on_begin_step(self) -> None:
+        """What this layer, not the ones below it, does when an update begins."""
+
+    def on_end_step(self) -> None:
+        """What this layer, not the ones below it, does when an update was accepted."""
+
+    def on_couples_cases(self) -> bool:
+        """Whether this layer, as it stands, mixes the cases of a batch."""
+        return False
+
     # -- names and states -------------------------------------------------------------------------------
 
     def named_parameters(self) -> Iterator[tuple[str, Any]]:
         """(name, array) pairs of the float arrays in the order of the tree, names as "0.weight"."""
-        return ((name, array) for name, array, *_ in _places(self) if tree.is_differentiable(array))
+        return ((name, array) for name, array, *_ in _places(self, _children) if tree.is_differentiable(array))
 
     def parameters(self) -> list[Any]:
         return [array for _, array in self.named_parameters()]
@@ -71,8 +131,8 @@ class Module:
         return sum(int(array.size) for _, array in self.named_parameters())
 
     def state_dict(self) -> dict[str, Any]:
-        """{name: array} of all arrays in the order of the tree. The arrays are the module's own, not copies."""
-        return {name: array for name, array, *_ in _places(self)}
+        """{name: array} of all arrays in the order of the tree, buffers included: the module's own, not copies."""
+        return {name: array for name, array, *_ in _places(self, _with_buffers)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Rebinds every array to a copy of the one of its name, in the dtype that the module has.
@@ -80,7 +140,7 @@ class Module:
         Raises ValueError that names what does not fit: a name that is missing or unknown, a shape, a
         kind of number (float for float). The module is then as it was.
         """
-        places = list(_places(self))
+        places = list(_places(self, _with_buffers))
         known = {name for name, *_ in places}
         kind = type(self).__name__
         for name in state:
@@ -145,13 +205,29 @@ def _children(node: Any) -> list[tuple[str, Any]]:
     return [(str(k), value) for k, value in enumerate(node)]
 
 
-def _places(node: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any, str]]:
+def _with_buffers(node: Any) -> list[tuple[str, Any]]:
+    """_children, and after them the buffers of a module."""
+    buffers = [(name, getattr(node, name)) for name in node.buffers] if isinstance(node, Module) else []
+    return _children(node) + [(name, value) for name, value in buffers if value is not None]
+
+
+def _modules(node: Any) -> Iterator[Module]:
+    if isinstance(node, Module):
+        yield from node.modules()
+    elif isinstance(node, list | tuple | dict):
+        for _, child in _children(node):
+            yield from _modules(child)
+
+
+def _places(
+    node: Any, children: Callable[[Any], list[tuple[str, Any]]], prefix: str = ""
+) -> Iterator[tuple[str, Any, Any, str]]:
     """(name, array, owner, key) for every array below node, in the order of rmad.tree."""
-    for key, value in _children(node):
+    for key, value in children(node):
         if _is_array(value):
             yield prefix + key, value, node, key
         elif hasattr(type(value), "__tree_items__") or isinstance(value, list | tuple | dict):
-            yield from _places(value, f"{prefix}{key}.")
+            yield from _places(value, children, f"{prefix}{key}.")
 
 
 def _assign(owner: Any, key: str, array: Any) -> None:

@@ -84,6 +84,7 @@ class Optimizer:
 
     def _accept(self, flat: Any) -> None:
         self.objective.assign(flat)
+        self.objective.end_step()
         self.rejected_in_a_row = 0
 
     def _reject(self, reason: str, record: Mapping[str, Any], stacklevel: int = 4) -> StepInfo:

@@ -28,6 +28,7 @@ class FirstOrder(Optimizer, ABC):
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # found and reported as a rejected step
     def step(self, x: Any, t: Any = None) -> StepInfo:
         """One update on the batch (x, t). Skipped where the loss, the gradient or the result is not finite."""
+        self.objective.begin_step()
         loss, gradient = self.objective.value_and_gradient(x, t)
         squared_norm = dot(gradient, gradient)
         norm = math.sqrt(squared_norm) if squared_norm >= 0 else math.nan

@@ -96,6 +96,7 @@ class HessianFree(Optimizer):
         backtracking_batch: where the iterates of CG are compared, section 8.7; S if not given.
         f on S never rises. A step that finds anything NaN or infinite is rejected, and λ raised.
         """
+        self.objective.begin_step()
         S = (x, t)
         batches = Batches(S, S if curvature_batch is None else curvature_batch, backtracking_batch or S)
         q = self.objective.quadratic(*batches.curvature)

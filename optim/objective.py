@@ -18,6 +18,7 @@ from optim.shards import Crew, cases, cores, slices, take
 from optim.vectors import dot
 from rmad import tree as _tree
 from rmad.backend import is_cupy
+from rmad.batch import cases_from
 from rmad.memory import keep_freed_memory
 from rmad.operators import loss_curvature, symmetric_operator
 from rmad.plan import Plan
@@ -91,6 +92,18 @@ class Objective:
         _, treedef = _tree.flatten(self.model, "model")
         return treedef.unflatten(self._split(flat.astype(self.dtype, copy=False)))
 
+    # -- updates --------------------------------------------------------------------------------------------------
+
+    def begin_step(self) -> None:
+        """Tells the model that an update begins: from now on it is one fixed function (masks are drawn now)."""
+        if hasattr(self.model, "begin_step"):
+            self.model.begin_step()
+
+    def end_step(self) -> None:
+        """Tells the model that the update was accepted (running statistics take in the batch)."""
+        if hasattr(self.model, "end_step"):
+            self.model.end_step()
+
     # -- values and gradients ---------------------------------------------------------------------------------
 
     def value(self, x: Any, t: Any = None) -> float:
@@ -104,7 +117,7 @@ class Objective:
     def _value(self, model: Any, x: Any, t: Any) -> float:
         parts = self.divide(x, t)
         value = loss_value(self.loss)
-        values = self.crew.run(lambda k: parts[k].weight * float(value(model(parts[k].x), parts[k].t)), len(parts))
+        values = self.crew.run(lambda k: parts[k].weight * float(value(parts[k].run(model), parts[k].t)), len(parts))
         return sum(values) + self._penalty(_tree.flatten(model, "model")[0])
 
     def _penalty(self, arrays: list[Any]) -> float:
@@ -119,7 +132,7 @@ class Objective:
 
         def one(k: int) -> tuple[float, list[Any]]:
             part = parts[k]
-            record = Record(_call, self.model, (part.x,))
+            record = Record(part.run, self.model, ())
             value, u = both(record.y, part.t)
             cotangents = [_scaled(c, part.weight) for c in record.out.match(u, "loss gradient")]
             return part.weight * float(value), pull(record.tape, cotangents, record.outputs, record.n_inputs)
@@ -150,8 +163,8 @@ class Objective:
             raise ValueError("the batch is empty: x and t have no cases")
         parts = self._number_of_parts(n, x, t)
         if n is None or parts == 1:
-            return [Share(x, t, 1.0)]
-        return [Share(take(x, s), take(t, s), (s.stop - s.start) / n) for s in slices(n, parts)]
+            return [Share(x, t, 1.0, 0)]
+        return [Share(take(x, s), take(t, s), (s.stop - s.start) / n, s.start) for s in slices(n, parts)]
 
     def _number_of_parts(self, n: int | None, x: Any, t: Any) -> int:
         coupled = getattr(self.model, "couples_cases", False) or not getattr(self.loss, "mean_over_cases", True)
@@ -169,15 +182,20 @@ class Objective:
         one = take(x, slice(0, 1))
         key = tuple(np.shape(a) for _, a in _tree.leaves(one))
         if key not in self._work:
-            self._work[key] = _work(Record(_call, self.model, (one,)))
+            self._work[key] = _work(Record(Share(one, None, 1.0, 0).run, self.model, ()))
         return self._work[key]
 
 
 class Share:
-    """A slice of the batch; `weight` is its share of the cases."""
+    """A slice of the batch; `weight` is its share of the cases, `first` the number of its first one."""
 
-    def __init__(self, x: Any, t: Any, weight: float) -> None:
-        self.x, self.t, self.weight = x, t, weight
+    def __init__(self, x: Any, t: Any, weight: float, first: int) -> None:
+        self.x, self.t, self.weight, self.first = x, t, weight, first
+
+    def run(self, model: Any) -> Any:
+        """model(x), where layers that draw random numbers know which cases these are."""
+        with cases_from(self.first):
+            return model(self.x)
 
 
 class Quadratic:
@@ -258,7 +276,7 @@ class Shard:
 
     def __init__(self, objective: Objective, part: Share, v: Any) -> None:
         self.part, self.loss = part, objective.loss
-        record = Record(_call, objective.model, (part.x,))
+        record = Record(part.run, objective.model, ())
         self.z, self.out = record.y, record.out
         self.tape, self.outputs, self.n_inputs = record.tape, record.outputs, record.n_inputs
         self.value = part.weight * float(loss_value(self.loss)(self.z, part.t))
@@ -322,14 +340,10 @@ class HessianShard:
         value = loss_value(objective.loss)
 
         def share(model: Any) -> Any:
-            return value(model(part.x), part.t) * part.weight
+            return value(part.run(model), part.t) * part.weight
 
         record = Record(grad(share), model, ())
         self.plan = Plan(record.tape, record.outputs, record.n_inputs, v)
-
-
-def _call(model: Any, x: Any) -> Any:
-    return model(x)
 
 
 def loss_value(loss: Any) -> Callable[[Any, Any], Any]:

@@ -1,0 +1,61 @@
+"""Dropout: units that are left out at random, the same ones for the whole of an update."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import rmad
+from nn.module import Module
+from rmad.batch import first_case
+
+__all__ = ["Dropout"]
+
+LEVELS = 1 << 16  # a mask compares 16 random bits with a threshold
+DRAWS = 16  # such numbers per step of Philox's counter
+
+
+class Dropout(Module):
+    """y = m ⊙ x / (1 − p) in training, m ∈ {0, 1} with P(m = 0) = p; y = x otherwise (`eval`).
+
+    x: (n, …). The mask belongs to the update, not to the call: it is a function of the layer's seed, the number of
+    updates begun, the case's place in the batch and the unit. So all products of CG and all trials of a line search
+    see one function, parts of a batch see the masks of the whole, and a saved run continues with the same masks.
+    A layer that is used several times in a model has one mask for all its uses of the same shape.
+    `model.begin_step()`, which the optimizers call, draws anew. p is rounded to a multiple of 2⁻¹⁶.
+
+    Raises ValueError for p outside of [0, 1). Source: Srivastava et al. (2014), scaled in training.
+    """
+
+    def __init__(self, p: float = 0.5, *, rng: np.random.Generator) -> None:
+        if not 0 <= p < 1:
+            raise ValueError(f"Dropout: p must be in [0, 1), got {p!r}")
+        self.p = float(p)
+        self.seed = rng.integers(0, 1 << 63, size=1)
+        self.updates = np.zeros(1, np.int64)  # begun so far
+
+    def forward(self, x: Any) -> Any:
+        if not self.training or self.p == 0:
+            return x
+        kept = round((1 - self.p) * LEVELS)
+        mask = self._bits(np.shape(x)) < kept
+        factor = np.multiply(mask, LEVELS / kept, dtype=x.dtype)
+        return x * np.asarray(factor, like=rmad.stop_gradient(x))
+
+    def on_begin_step(self) -> None:
+        self.updates = self.updates + 1
+
+    def _bits(self, shape: tuple[int, ...]) -> Any:
+        """Random uint16. Each case has its own stretch of the counter, so any part can be drawn alone."""
+        if not shape:
+            raise ValueError(f"Dropout({self.describe()}): x has no axis of cases")
+        n, units = shape[0], int(np.prod(shape[1:]))
+        steps = -(-units // DRAWS)
+        key = int(self.seed[0]) + (int(self.updates[0]) << 64)
+        bits = np.random.Philox(key=key).advance(first_case() * steps)
+        raw = bits.random_raw(n * steps * 4) if n * steps else np.zeros(0, np.uint64)
+        return raw.view(np.uint16).reshape(n, steps * DRAWS)[:, :units].reshape(shape)
+
+    def describe(self) -> str:
+        return f"{self.p:g}"
