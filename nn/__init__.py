@@ -15,9 +15,11 @@ import rmad  # noqa: F401 (before NumPy: it chooses the BLAS kernel)
 from nn import data, functional, init, models
 from nn.activations import ELU, GELU, Identity, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from nn.batch_norm import BatchNorm
-from nn.containers import Sequential
+from nn.containers import Residual, Sequential
 from nn.dropout import Dropout
+from nn.embedding import Embedding
 from nn.io import load, save
+from nn.layer_norm import LayerNorm
 from nn.linear import Linear
 from nn.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from nn.module import Module
@@ -27,12 +29,15 @@ __all__ = [
     "GELU",
     "BatchNorm",
     "Dropout",
+    "Embedding",
     "Identity",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "Loss",
     "Module",
     "ReLU",
+    "Residual",
     "Sequential",
     "SiLU",
     "Sigmoid",

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self, overload
 
+import numpy as np
+
 from nn.module import Module
 
-__all__ = ["Sequential"]
+__all__ = ["Residual", "Sequential"]
 
 
 class Sequential(Module):
@@ -65,3 +67,29 @@ class Sequential(Module):
         lines = [f"{k}: {layer!r}".replace("\n", "\n  ") for k, layer in enumerate(self._layers)]
         body = "".join(f"\n  {line}" for line in lines)
         return f"{type(self).__name__}({body}\n)  # {self.n_parameters:,} parameters"
+
+
+class Residual(Module):
+    """y = f(x) + x, or f(x) + shortcut(x)
+
+    layers: f, one module or several in a row, as for Sequential. shortcut: a module that brings x to the shape of
+    f(x), where the two differ. Raises ValueError where they still do.
+
+    Source: He, Zhang, Ren & Sun (2016), eqs. (1) and (2).
+    """
+
+    def __init__(self, *layers: Callable[[Any], Any], shortcut: Callable[[Any], Any] | None = None) -> None:
+        if not layers:
+            raise ValueError("Residual: give at least one layer")
+        if shortcut is not None and not callable(shortcut):
+            raise TypeError(f"Residual: the shortcut is of type {type(shortcut).__name__}, which cannot be called")
+        self.body = layers[0] if len(layers) == 1 and isinstance(layers[0], Module) else Sequential(*layers)
+        self.shortcut = shortcut
+
+    def forward(self, x: Any) -> Any:
+        y = self.body(x)
+        x = x if self.shortcut is None else self.shortcut(x)
+        if np.shape(y) != np.shape(x):
+            what = "x" if self.shortcut is None else "shortcut(x)"
+            raise ValueError(f"Residual: f(x) has shape {np.shape(y)}, but {what} has shape {np.shape(x)}")
+        return y + x

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["glorot_normal", "glorot_uniform", "he_normal", "sparse", "sparse_with"]
+__all__ = ["glorot_normal", "glorot_uniform", "he_normal", "normal", "sparse", "sparse_with"]
 
 Shape = tuple[int, int]
 
@@ -27,6 +27,11 @@ def glorot_normal(rng: np.random.Generator, shape: Shape, dtype: Any = np.float3
 def he_normal(rng: np.random.Generator, shape: Shape, dtype: Any = np.float32) -> Any:
     """W ~ N(0, 2 / i). Source: He, Zhang, Ren & Sun (2015), eq. (10)."""
     return (math.sqrt(2 / shape[0]) * rng.standard_normal(shape)).astype(dtype)
+
+
+def normal(rng: np.random.Generator, shape: Shape, dtype: Any = np.float32, *, std: float = 1.0) -> Any:
+    """W ~ N(0, std²)"""
+    return (std * rng.standard_normal(shape)).astype(dtype)
 
 
 def sparse(

@@ -1,0 +1,56 @@
+"""Layer normalisation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nn.module import Module
+from rmad.primitives.normalize import standardize
+
+__all__ = ["LayerNorm"]
+
+
+class LayerNorm(Module):
+    """y = γ (x − μ) / √(σ² + ε) + β, with γ = weight, β = bias, and the mean μ and variance σ² of each case alone.
+
+    x, y: (…, features), weight, bias: (features,), or None without bias. `features` may be several sizes, (h, w, c):
+    mean and variance are then over that many last axes. The same in training and in use.
+
+    Raises ValueError where the last axes of x are others, TypeError where x holds no floats.
+    Source: Ba, Kiros & Hinton (2016), eqs. (3) and (4); default ε as PyTorch's.
+    """
+
+    def __init__(
+        self, features: int | Sequence[int], *, eps: float = 1e-5, bias: bool = True, dtype: Any = np.float32
+    ) -> None:
+        self.shape = (features,) if isinstance(features, int | np.integer) else tuple(features)
+        self.eps = float(eps)
+        if not self.shape or min(self.shape) < 1:
+            raise ValueError(f"LayerNorm({self.describe()}): the numbers of features must be positive")
+        if not 0 <= eps < math.inf:
+            raise ValueError(f"LayerNorm({self.describe()}): eps must be finite and not negative, got {eps!r}")
+        if np.dtype(dtype).kind != "f":
+            raise TypeError(f"LayerNorm({self.describe()}): dtype must be a real float type, not {np.dtype(dtype)}")
+        self.weight = np.ones(self.shape, dtype)
+        self.bias = np.zeros(self.shape, dtype) if bias else None
+
+    def forward(self, x: Any) -> Any:
+        shape, n = np.shape(x), len(self.shape)
+        if shape[len(shape) - n :] != self.shape:
+            raise ValueError(f"LayerNorm({self.describe()}): x has shape {shape}, expected (…, {self._sizes()})")
+        if not hasattr(x, "dtype") or x.dtype.kind != "f":
+            kind = getattr(x, "dtype", type(x).__name__)
+            raise TypeError(f"LayerNorm({self.describe()}): x must hold real floats, not {kind}")
+        y = standardize(x, tuple(range(-n, 0)), self.eps) * self.weight
+        return y if self.bias is None else y + self.bias
+
+    def _sizes(self) -> str:
+        return ", ".join(map(str, self.shape))
+
+    def describe(self) -> str:
+        sizes = self._sizes()
+        return sizes if len(self.shape) == 1 else f"({sizes})"
