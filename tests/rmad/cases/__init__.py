@@ -22,7 +22,10 @@ from typing import Any
 
 import numpy as np
 
-FILES = ("elementwise", "special", "reduce", "statistics", "products", "shape", "index", "linalg", "fft", "functions")
+FILES = (
+    *("elementwise", "special", "reduce", "statistics", "products", "shape", "index", "linalg", "fft", "functions"),
+    *("pool",),  # what layers use
+)
 CHOSEN = tuple(os.environ.get("RMAD_CASES", ",".join(FILES)).split(","))  # RMAD_CASES=reduce,fft runs those files only
 
 
