@@ -21,6 +21,7 @@ __all__ = [
     "longest_run",
     "prototype",
     "rank",
+    "shares",
     "simple",
     "view_of",
 ]

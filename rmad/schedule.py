@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rmad.forms import gemm, is_bias, is_copy, is_matmul, rank, simple, view_of
+from rmad.forms import gemm, is_bias, is_copy, is_matmul, rank, shares, simple, view_of
 from rmad.primitives.index import Index, is_basic, scatter_add
 from rmad.primitives.join import Part
 from rmad.rules import MINUS_ONE, ONE, Block, Diagonal, Linear
@@ -35,6 +36,30 @@ class Sweep:
     def product(self, A: Any, B: Any, out: Any, add: bool) -> None:
         """out ← A B or out ← out + A B, for matrices."""
         self.into(out, add, lambda target: self.calls.append(gemm(A, B, target)))
+
+    @contextmanager
+    def rows(self, a: Any) -> Iterator[Any]:
+        """a as a matrix with its last axis; gathered anew in every sweep where the layout of a has no such view."""
+        rows = a.reshape(-1, a.shape[-1])
+        if shares(rows, a):
+            yield rows
+            return
+        copy = self.pool.take(ArraySpec.of(a))
+        self.emit(np.copyto, copy, a)
+        yield copy.reshape(rows.shape)
+        self.pool.give(copy)
+
+    def row_product(self, a: Any, B: Any, out: Any, add: bool) -> None:
+        """out ← a B or out ← out + a B, over the last axis of a (…, i) and out (…, o)."""
+        with self.rows(a) as A:
+            target = out.reshape(-1, out.shape[-1])
+            if shares(target, out):
+                self.product(A, B, target, add)
+                return
+            temporary = self.pool.take(ArraySpec.of(out))
+            self.product(A, B, temporary.reshape(target.shape), False)
+            self.scaled(ONE, temporary, out, add)
+            self.pool.give(temporary)
 
     def scaled(self, d: Any, a: Any, out: Any, add: bool) -> None:
         """out ← d a or out ← out + d a; d = ±1 costs no multiplication."""
@@ -147,8 +172,7 @@ class Push(Sweep):
         if isinstance(block, Diagonal) and simple(block):
             self.scaled(block.d, v, out, add)
         elif is_matmul(block, 0):
-            B = block.args[1]
-            self.product(v.reshape(-1, B.shape[0]), B, out.reshape(-1, B.shape[1]), add)
+            self.row_product(v, block.args[1], out, add)
         elif is_matmul(block, 1):
             A = block.args[0]
             self.product(A.reshape(-1, A.shape[-1]), v, out.reshape(-1, v.shape[1]), add)
@@ -258,7 +282,8 @@ class Pull(Sweep):
         for i in stack.inputs:
             self.u[i] = plan.cotangents[i]
         out = stack.rows_of(plan.cotangents, plan.u)
-        self.product(stack.x.T, u.reshape(-1, u.shape[-1]), out, any(started))
+        with self.rows(u) as rows:
+            self.product(stack.x.T, rows, out, any(started))
 
     def term(self, i: int, block: Block, u: Any) -> None:
         """u_i ← Jᵀ u or u_i ← u_i + Jᵀ u for one block."""
@@ -266,16 +291,14 @@ class Pull(Sweep):
         if isinstance(block, Diagonal) and simple(block) and block.x == block.y:
             self.scaled(block.d, u, out, add)
         elif is_bias(block):
-            rows = u.reshape(-1, u.shape[-1])
-            self.into(
-                out, add, lambda target: self.emit(np.add.reduce, rows, 0, None, target.reshape(rows.shape[1]))
-            )
+            axes = tuple(range(u.ndim - 1))
+            self.into(out, add, lambda target: self.emit(np.add.reduce, u, axes, None, target.reshape(u.shape[-1])))
         elif is_matmul(block, 0):
-            B = block.args[1]
-            self.product(u.reshape(-1, B.shape[1]), B.T, out.reshape(-1, B.shape[0]), add)
+            self.row_product(u, block.args[1].T, out, add)
         elif is_matmul(block, 1):
             A = block.args[0]
-            self.product(A.reshape(-1, A.shape[-1]).T, u.reshape(-1, out.shape[1]), out, add)
+            with self.rows(u) as rows:
+                self.product(A.reshape(-1, A.shape[-1]).T, rows, out, add)
         elif isinstance(block, Index) and not is_basic(block.args[1]):
             if not add:
                 self.emit(out.fill, 0)

@@ -329,3 +329,22 @@ def test_a_step_does_not_disturb_a_live_jacobian():
     before = lin.JTu(y)["W"].copy()
     rmad.tree.rebind(model, [p + 1 for p in (model["W"], model["b"])])
     np.testing.assert_array_equal(lin.JTu(y)["W"], before)
+
+
+def test_products_of_a_view_that_has_no_rows():
+    """A transposed buffer cannot be seen as a matrix of rows: it is gathered in every sweep, not once."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((4, 3, 5))
+    p = {"W": rng.standard_normal((5, 6)), "V": rng.standard_normal((6, 2)), "b": rng.standard_normal(2)}
+
+    def f(p):
+        y = np.swapaxes(np.tanh(x @ p["W"]), 0, 1) @ p["V"]
+        return np.swapaxes(y + p["b"], 0, 1) @ p["V"].T
+
+    y, lin = rmad.linearize(f, p)
+    for _ in range(2):
+        v, u = {k: rng.standard_normal(a.shape) for k, a in p.items()}, rng.standard_normal(y.shape)
+        np.testing.assert_allclose(lin.Jv(v), rmad.jvp(f, p, v)[1], rtol=1e-12)
+        wanted = rmad.vjp(f, p)[1](u)
+        for name, JTu in lin.JTu(u).items():
+            np.testing.assert_allclose(JTu, wanted[name], rtol=1e-11)
