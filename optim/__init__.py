@@ -11,7 +11,8 @@ from optim.adam import Adam
 from optim.base import NumericalWarning, StepInfo, TrainingDiverged
 from optim.function import Function
 from optim.hessian_free import HessianFree
-from optim.objective import Objective, Quadratic
+from optim.objective import Objective
+from optim.quadratic import Quadratic
 from optim.sgd import SGD
 
 __all__ = [

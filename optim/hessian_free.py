@@ -15,8 +15,8 @@ from optim.base import Optimizer, StepInfo, at_least, not_finite
 from optim.cg import CGResult, pcg, relative_progress
 from optim.damping import Tikhonov, reduction_ratio
 from optim.linesearch import cg_backtracking, line_search
-from optim.objective import Quadratic
 from optim.preconditioner import diagonal_inverse
+from optim.quadratic import Quadratic
 from optim.vectors import dot, is_finite
 
 __all__ = ["HessianFree"]

@@ -21,7 +21,9 @@ from typing import Any, TypeVar
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["Crew", "cases", "cores", "slices", "take"]
+from rmad.batch import cases_from
+
+__all__ = ["Crew", "Share", "cases", "cores", "slices", "take"]
 
 R = TypeVar("R")
 
@@ -120,6 +122,18 @@ def _wait_for_all(futures: Sequence[Future[Any]]) -> None:
             interrupted = error
     if interrupted is not None:
         raise interrupted
+
+
+class Share:
+    """A slice of the batch; `weight` is its share of the cases, `first` the number of its first one."""
+
+    def __init__(self, x: Any, t: Any, weight: float, first: int) -> None:
+        self.x, self.t, self.weight, self.first = x, t, weight, first
+
+    def run(self, model: Any) -> Any:
+        """model(x), where layers that draw random numbers know which cases these are."""
+        with cases_from(self.first):
+            return model(self.x)
 
 
 def cases(*batch: Any) -> int | None:

@@ -74,18 +74,27 @@ class Plan:
     v, u: flat input tangents and cotangents, (p,), where all inputs share one dtype (else None);
     `tangents` and `cotangents` are the inputs' views of them. `z` are the outputs' buffers: push writes
     them, pull reads and may destroy them, so that J, then L″ in place, then Jᵀ needs no copy in between.
+    beside: a plan with inputs of the same shapes that is never at work at the same time; `u`, `z` where they fit, and
+    all buffers are shared with it.
     """
 
-    def __init__(self, tape: Tape, outputs: Sequence[int | None], n_inputs: int, v: Any = None) -> None:
+    def __init__(
+        self, tape: Tape, outputs: Sequence[int | None], n_inputs: int, v: Any = None, beside: Plan | None = None
+    ) -> None:
         rewrite(tape, outputs)
         self.nodes, self.outputs, self.n_inputs = tape.nodes, outputs, n_inputs
         specs = [node.spec for node in tape.nodes[:n_inputs]]
-        self.pool = Pool(prototype(tape))
+        self._beside = beside
+        self.pool: Pool = Pool(prototype(tape)) if beside is None else beside.pool
         self.flat = len({spec.dtype for spec in specs}) == 1
+        self.v: Any
+        self.tangents: list[Any]
         self.v, self.tangents = self._vector(specs, v)
         self.u: Any = None
         self.cotangents: list[Any] = []
-        self.z = [None if k is None else self._output(tape.nodes[k].spec) for k in outputs]
+        self.z: list[Any] = [
+            None if k is None else self._output(j, tape.nodes[k].spec) for j, k in enumerate(outputs)
+        ]
         self.stacks: dict[int, Stack] = {}
         for j in range(n_inputs, len(self.nodes)):
             self._stack_parameters(j)
@@ -100,8 +109,10 @@ class Plan:
             flat = self.pool.new((sum(spec.size for spec in specs),), specs[0].dtype)
         return flat, _tree.split(flat, [spec.shape for spec in specs])
 
-    def _output(self, spec: ArraySpec) -> Any:
-        return self.pool.new(spec.shape, spec.dtype)
+    def _output(self, j: int, spec: ArraySpec) -> Any:
+        shared = None if self._beside is None else self._beside.z[j]
+        fits = shared is not None and ArraySpec.of(shared) == spec
+        return shared if fits else self.pool.new(spec.shape, spec.dtype)
 
     def push(self) -> None:
         """z ← J v."""
@@ -121,7 +132,11 @@ class Plan:
 
     def _u(self) -> Any:
         if not self.cotangents:
-            self.u, self.cotangents = self._vector([node.spec for node in self.nodes[: self.n_inputs]])
+            if self._beside is not None:
+                self._beside._u()
+                self.u, self.cotangents = self._beside.u, self._beside.cotangents
+            else:
+                self.u, self.cotangents = self._vector([node.spec for node in self.nodes[: self.n_inputs]])
         return self.u
 
     def Jv(self, tangents: Sequence[Any]) -> list[Any]:

@@ -8,7 +8,7 @@ import pytest
 
 import optim
 import optim.hessian_free
-from optim.objective import Quadratic
+from optim.quadratic import Quadratic
 
 EXACT = {"preconditioner": False, "cg_iterations": 200, "cg_tolerance": 0.0, "decay": 0.0}
 
