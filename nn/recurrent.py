@@ -1,0 +1,234 @@
+"""Layers that run through time: RNN, LSTM, GRU.
+
+    x: (n, t, i) → all hidden states (n, t, h); with last=True the one after the last step, (n, h)
+
+Each is a loop of plain NumPy steps. With checkpoint=True the tape keeps the states between ⌈√t⌉ segments of the loop,
+and every sweep computes the segment that it is in anew (Martens & Sutskever 2012, section 7.1): twice the
+work of a forward pass for about 2/√t of the memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import rmad
+from nn import init as _init
+from nn.functional import relu, sigmoid
+from nn.module import Module
+
+__all__ = ["GRU", "LSTM", "RNN"]
+
+State = tuple[Any, ...]
+Step = Callable[[Sequence[Any], Any, State | None], State]  # (parameters, x_t, state) -> state; h comes first in it
+
+
+class Recurrent(Module):
+    """What the recurrent layers have in common: parameters side by side in one array, the loop, its checkpoints.
+
+    The order weight, recurrent_weight, bias makes them neighbours in the flat vector, so that the engine takes
+    x W + h U + b as one product [x h 1] [W; U; b].
+    """
+
+    gates = 1
+    has_cell = False  # the state is (h, c), not h alone
+
+    def __init__(
+        self,
+        i: int,
+        h: int,
+        *,
+        bias: bool | float = True,
+        rng: np.random.Generator,
+        init: Callable[..., Any] = _init.glorot_uniform,
+        recurrent_init: Callable[..., Any] = _init.orthogonal,
+        dtype: Any = np.float32,
+        last: bool = False,
+        checkpoint: bool = False,
+    ) -> None:
+        name = f"{type(self).__name__}({i}, {h})"
+        if i < 1 or h < 1:
+            raise ValueError(f"{name}: the numbers of features and of units must be positive")
+        if np.dtype(dtype).kind not in "fc":
+            raise TypeError(f"{name}: dtype must be a float type, not {np.dtype(dtype)}")
+        self.weight = self._initial(init, rng, (i, h), dtype, f"{name}: init")
+        self.recurrent_weight = self._initial(recurrent_init, rng, (h, h), dtype, f"{name}: recurrent_init")
+        # a bool is no number here: True is a bias of 0
+        self.bias = None if bias is False else np.full(self.gates * h, 0.0 if bias is True else bias, dtype)
+        self.last, self.checkpoint = last, checkpoint
+
+    def _initial(self, init: Any, rng: np.random.Generator, shape: tuple[int, int], dtype: Any, what: str) -> Any:
+        """The matrices of all gates, side by side; each is drawn on its own."""
+        parts = [init(rng, shape, dtype) for _ in range(self.gates)]
+        for part in parts:
+            if np.shape(part) != shape:
+                raise ValueError(f"{what} made a weight of shape {np.shape(part)}, expected {shape}")
+        return parts[0] if self.gates == 1 else np.concatenate(parts, axis=1)
+
+    @property
+    def in_features(self) -> int:
+        return self.weight.shape[0]
+
+    @property
+    def hidden_size(self) -> int:
+        return self.recurrent_weight.shape[0]
+
+    def _parameters(self) -> list[Any]:
+        return [self.weight, self.recurrent_weight, self.bias]
+
+    def _step(self) -> Step:
+        raise NotImplementedError(f"{type(self).__name__}: one step in time")
+
+    def forward(self, x: Any, state: Any = None) -> Any:
+        """x: (n, t, i), state: (n, h) before the first step (LSTM: a pair of them), zeros where None."""
+        start = self._start(state, self._check(x))
+        parameters, steps = self._parameters(), x.shape[1]
+        run: Callable[..., tuple[Any, State]] = partial(_run, self._step(), self.last)
+        if not self.checkpoint:
+            states, final = run(parameters, x, start)
+            return final[0] if self.last else states
+        run, size, pieces = rmad.checkpoint(run), math.ceil(math.sqrt(steps)), []
+        for first in range(0, steps, size):
+            states, rest = run(parameters, x[:, first : first + size], start)
+            start = rest if self.last else (states[:, -1], *rest)
+            pieces.append(states)
+        if self.last:
+            return rest[0]
+        return np.concatenate(pieces, axis=1) if len(pieces) > 1 else pieces[0]
+
+    def _check(self, x: Any) -> int:
+        """The number of cases; ValueError or TypeError where x is not (n, t, i) of floats."""
+        shape, name = np.shape(x), f"{type(self).__name__}({self.describe()})"
+        if len(shape) != 3 or shape[2] != self.in_features:
+            raise ValueError(f"{name}: x has shape {shape}, expected (n, t, {self.in_features})")
+        if shape[1] == 0:
+            raise ValueError(f"{name}: x has shape {shape}, at least one step in time is needed")
+        if x.dtype.kind not in "fc":
+            raise TypeError(f"{name}: x is {x.dtype}, expected floats")
+        return shape[0]
+
+    def _start(self, state: Any, n: int) -> State | None:
+        if state is None:
+            return None
+        arrays = tuple(state) if self.has_cell else (state,)
+        expected = (n, self.hidden_size)
+        if len(arrays) != 1 + self.has_cell or any(np.shape(a) != expected for a in arrays):
+            kind = "a pair (h, c) of arrays" if self.has_cell else "one array"
+            found = ", ".join(str(np.shape(a)) for a in arrays)
+            name = f"{type(self).__name__}({self.describe()})"
+            raise ValueError(f"{name}: state has shape {found}, expected {kind} of shape {expected}")
+        return arrays
+
+    def describe(self) -> str:
+        flags = [f", {name}=True" for name in ("last", "checkpoint") if getattr(self, name)]
+        return f"{self.in_features}, {self.hidden_size}{', bias=False' if self.bias is None else ''}{''.join(flags)}"
+
+
+def _run(step: Step, last: bool, parameters: Sequence[Any], x: Any, state: State | None) -> tuple[Any, State]:
+    """The steps of x: (states (n, t, h), the state after them but for h), or with `last` (None, all of that state)."""
+    states = []
+    for t in range(x.shape[1]):
+        state = step(parameters, x[:, t], state)
+        if not last:
+            states.append(state[0])
+    assert state is not None
+    return (None, state) if last else (np.stack(states, axis=1), state[1:])
+
+
+def _affine(parameters: Sequence[Any], x: Any, h: Any) -> Any:
+    """x W + h U + b"""
+    W, U, b = parameters
+    y = x @ W if h is None else x @ W + h @ U
+    return y if b is None else y + b
+
+
+class RNN(Recurrent):
+    """h_t = tanh(x_t W + h_{t−1} U + b), or with activation="relu" max(·, 0)
+
+    x: (n, t, i) → (n, t, h); last=True: (n, h). W = weight: (i, h), U = recurrent_weight: (h, h), b = bias: (h,) or
+    None. `init` and `recurrent_init` make W and U: functions (rng, shape, dtype) of nn.init. checkpoint: see above.
+    Raises ValueError where x or the state has another shape. Source: Elman (1990).
+    """
+
+    def __init__(self, i: int, h: int, *, activation: str = "tanh", **options: Any) -> None:
+        if activation not in ("tanh", "relu"):
+            raise ValueError(f"RNN({i}, {h}): activation must be 'tanh' or 'relu', not {activation!r}")
+        super().__init__(i, h, **options)
+        self.activation = activation
+
+    def _step(self) -> Step:
+        return partial(_rnn_step, np.tanh if self.activation == "tanh" else relu)
+
+    def describe(self) -> str:
+        return super().describe() + (", activation='relu'" if self.activation == "relu" else "")
+
+
+def _rnn_step(activation: Callable[[Any], Any], parameters: Sequence[Any], x: Any, state: State | None) -> State:
+    return (activation(_affine(parameters, x, None if state is None else state[0])),)
+
+
+class LSTM(Recurrent):
+    """c_t = σ(f) c_{t−1} + σ(i) tanh(g),  h_t = σ(o) tanh(c_t),  [i f g o] = x_t W + h_{t−1} U + b
+
+    x: (n, t, i) → (n, t, h); last=True: (n, h). weight: (i, 4h), recurrent_weight: (h, 4h), bias: (4h,) or None (the
+    sum of torch's two), gates in the order of torch. The state is the pair (h, c). The options are those of RNN.
+    Source: Hochreiter & Schmidhuber (1997) with the forget gate of Gers, Schmidhuber & Cummins (2000).
+    """
+
+    gates = 4
+    has_cell = True
+
+    def _step(self) -> Step:
+        return _lstm_step
+
+
+def _lstm_step(parameters: Sequence[Any], x: Any, state: State | None) -> State:
+    h, c = (None, None) if state is None else state
+    a = _affine(parameters, x, h)
+    m = a.shape[1] // 4
+    i, f, g, o = (a[:, k * m : (k + 1) * m] for k in range(4))
+    new = sigmoid(i) * np.tanh(g)
+    if c is not None:
+        new = sigmoid(f) * c + new
+    return sigmoid(o) * np.tanh(new), new
+
+
+class GRU(Recurrent):
+    """h_t = (1 − z) n + z h_{t−1},  r = σ(·), z = σ(·),  n = tanh(x_t W_n + b_n + r (h_{t−1} U_n + c))
+
+    x: (n, t, i) → (n, t, h); last=True: (n, h). weight: (i, 3h), recurrent_weight: (h, 3h), bias: (3h,), gates in
+    the order r, z, n of torch. The reset gate acts after the product with U, as in torch and cuDNN, so that n has a
+    second bias c = recurrent_bias: (h,). The options are those of RNN. Source: Cho et al. (2014), in the variant of cuDNN.
+    """
+
+    gates = 3
+
+    def __init__(self, i: int, h: int, *, bias: bool | float = True, dtype: Any = np.float32, **options: Any) -> None:
+        super().__init__(i, h, bias=bias, dtype=dtype, **options)
+        self.recurrent_bias = None if bias is False else np.zeros(h, dtype)
+
+    def _parameters(self) -> list[Any]:
+        return [*super()._parameters(), self.recurrent_bias]
+
+    def _step(self) -> Step:
+        return _gru_step
+
+
+def _gru_step(parameters: Sequence[Any], x: Any, state: State | None) -> State:
+    W, U, b, c = parameters
+    a = x @ W if b is None else x @ W + b
+    m = U.shape[0]
+    if state is None:  # h = 0: what is left of h U + c is c
+        r, z, n = (a[:, k * m : (k + 1) * m] for k in range(3))
+        n = np.tanh(n if c is None else n + sigmoid(r) * c)
+        return ((1 - sigmoid(z)) * n,)
+    (h,) = state
+    s = h @ U
+    r, z = (sigmoid(a[:, k * m : (k + 1) * m] + s[:, k * m : (k + 1) * m]) for k in range(2))
+    inner = s[:, 2 * m :] if c is None else s[:, 2 * m :] + c
+    n = np.tanh(a[:, 2 * m :] + r * inner)
+    return (n + z * (h - n),)
