@@ -16,6 +16,7 @@ __all__ = [
     "leaky_relu",
     "log_softmax",
     "relu",
+    "scaled_dot_product_attention",
     "sigmoid",
     "silu",
     "softmax",
@@ -60,18 +61,48 @@ def softplus(x: Any) -> Any:
 
 
 def softmax(x: Any, axis: int = -1) -> Any:
-    """y = eˣ / Σ eˣ over the axis. No finite x overflows."""
-    e = np.exp(_below_zero(x, axis))
-    e /= np.sum(e, axis=axis, keepdims=True)
-    return e
+    """y = eˣ / Σ eˣ over the axis. No finite x overflows; −inf has the weight 0."""
+    return rmad.softmax(x, axis)
 
 
 def log_softmax(x: Any, axis: int = -1) -> Any:
     """y = x − log Σ eˣ over the axis. No finite x overflows."""
-    x = _below_zero(x, axis)
-    return x - np.log(np.sum(np.exp(x), axis=axis, keepdims=True))
+    return rmad.log_softmax(x, axis)
 
 
-def _below_zero(x: Any, axis: int) -> Any:
-    """x − max x. Both functions are the same for x + c, so the maximum counts as a constant."""
-    return x - np.max(rmad.stop_gradient(x), axis=axis, keepdims=True)
+def scaled_dot_product_attention(query: Any, key: Any, value: Any, mask: Any = None, *, causal: bool = False) -> Any:
+    """y = softmax(q kᵀ/√d + mask) v over the keys
+
+    query: (…, t, d), key: (…, s, d), value: (…, s, o), y: (…, t, o). mask: (…, t, s), booleans that tell which keys a
+    query may see, or numbers to add, −inf for a key that it may not. causal: query j sees the keys up to j + s − t.
+
+    Raises ValueError where a query may see no key, or the shapes do not fit.
+    Source: Vaswani et al. (2017), eq. (1).
+    """
+    shapes = [np.shape(a) for a in (query, key, value)]
+    q, k, v = shapes
+    if min(map(len, shapes)) < 2 or q[-1] != k[-1] or k[-2] != v[-2]:
+        raise ValueError(
+            f"attention: query, key and value have shapes {q}, {k} and {v}, expected (…, t, d), (…, s, d) and (…, s, o)"
+        )
+    scores = (query * (1 / math.sqrt(q[-1]))) @ np.swapaxes(key, -1, -2)
+    added = _added_mask(rmad.stop_gradient(mask), q[-2], k[-2], scores, causal)
+    return softmax(scores if added is None else scores + added) @ value
+
+
+def _added_mask(mask: Any, t: int, s: int, scores: Any, causal: bool) -> Any:
+    """What is added to the scores: a constant, so that it costs nothing in a sweep, for softmax knows e^−∞ = 0."""
+    if mask is not None and np.shape(mask)[-2:] != (t, s):
+        raise ValueError(f"attention: mask has shape {np.shape(mask)}, expected (…, {t}, {s})")
+    if mask is not None and mask.dtype.kind != "b":
+        added = mask.astype(scores.dtype)
+        return added + _added_mask(None, t, s, scores, True) if causal else added
+    seen = np.tri(t, s, s - t, dtype=bool) if causal else None
+    if mask is not None:
+        seen = mask if seen is None else mask & np.asarray(seen, like=mask)
+    if seen is None:
+        return None
+    if not np.all(np.any(seen, axis=-1)):
+        raise ValueError(f"attention: under the mask of shape {np.shape(seen)} some query sees no key")
+    added = np.where(seen, 0, -math.inf).astype(scores.dtype)
+    return np.asarray(added, like=rmad.stop_gradient(scores))

@@ -44,11 +44,11 @@ class Module:
     _tree_names: frozenset[str] = frozenset()
     """Attributes that belong to the tree whatever they hold: a copy made by __tree_replace__ keeps its structure."""
 
-    def forward(self, *args: Any) -> Any:
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} does not say what it computes: define forward(self, x)")
 
-    def __call__(self, *args: Any) -> Any:
-        return self.forward(*args)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.forward(*args, **kwargs)
 
     # -- the protocol of rmad.tree ----------------------------------------------------------------------
 

@@ -132,9 +132,17 @@ def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, 
 
 
 def _softmax_of(x: Any, axis: Axis) -> Any:
-    y = np.exp(x - np.max(x, axis=axis, keepdims=True))
+    y = x - np.max(x, axis=axis, keepdims=True)
+    y = np.exp(y, out=y) if y.ndim else np.exp(y)
     y /= np.sum(y, axis=axis, keepdims=True)
     return y
+
+
+def _inner(a: Any, b: Any, axis: Axis) -> Any:
+    """Σ a b along the axes, kept as ones."""
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.ndim and axis in (-1, a.ndim - 1):
+        return np.vecdot(a, b)[..., None]  # no array of products
+    return np.sum(a * b, axis=axis, keepdims=True)
 
 
 @primitive(_softmax_of, name="softmax")
@@ -142,7 +150,9 @@ def _softmax(y: Any, x: Any, axis: Axis) -> Any:
     """dy = y∘(dx − Σ y dx), which is symmetric."""
 
     def product(v: Any) -> Any:
-        return y * (v - np.sum(y * v, axis=axis, keepdims=True))
+        z = v - _inner(y, v, axis)
+        z *= y
+        return z
 
     return ((product, product),)
 
@@ -161,11 +171,12 @@ def _log_softmax_of(x: Any, axis: Axis) -> Any:
 
 @primitive(_log_softmax_of, name="log_softmax")
 def _log_softmax(y: Any, x: Any, axis: Axis) -> Any:
-    """dy = dx − Σ softmax(x) dx."""
+    """dy = dx − Σ p dx, p = softmax(x)."""
+    p = np.exp(y)
     return (
         (
-            lambda v: v - np.sum(np.exp(y) * v, axis=axis, keepdims=True),
-            lambda u: u - np.exp(y) * np.sum(u, axis=axis, keepdims=True),
+            lambda v: v - _inner(p, v, axis),
+            lambda u: u - p * np.sum(u, axis=axis, keepdims=True),
         ),
     )
 

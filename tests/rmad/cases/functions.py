@@ -51,6 +51,7 @@ CASES: list[Case] = [
     ),
     Case("softmax", rmad.softmax, args=[real(3, 4)]),
     Case("softmax axis", lambda x: rmad.softmax(x, axis=0), args=[real(3, 4)]),
+    Case("softmax of rows", lambda x: rmad.softmax(x, axis=-1), args=[real(2, 3, 4)]),
     Case("softmax axes", lambda x: rmad.softmax(x, axis=(0, 2)), args=[real(2, 3, 2)]),
     Case("log_softmax", rmad.log_softmax, args=[real(3, 4)]),
     Case("log_softmax axis", lambda x: rmad.log_softmax(x, axis=-1), args=[real(3, 4)]),

@@ -1,0 +1,139 @@
+"""Attention, and the block of a transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nn import functional as F
+from nn import init as _init
+from nn.activations import GELU
+from nn.containers import Sequential
+from nn.dropout import Dropout
+from nn.layer_norm import LayerNorm
+from nn.linear import Linear
+from nn.module import Module
+
+__all__ = ["MultiHeadAttention", "TransformerBlock"]
+
+
+class MultiHeadAttention(Module):
+    """y = [head₁ … head_h] Wₒ + bₒ, head = softmax(Q Kᵀ/√d + mask) V,  [Q K V] = x W + b
+
+    x: (n, t, features), y: the same. `projection` is the Linear layer of W, (features, 3 features): queries, keys and
+    values side by side, the heads of each side by side in it; `out` is that of Wₒ. With `context`, (n, s, features),
+    keys and values are made of that. causal: position j sees the positions up to j. mask: (t, s), (n, t, s) or
+    (n, heads, t, s), as in nn.functional.scaled_dot_product_attention.
+
+    Raises ValueError where the shapes do not fit, or a query may see no key.
+    Source: Vaswani et al. (2017), section 3.2; projections as PyTorch's in_proj.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        heads: int,
+        *,
+        causal: bool = False,
+        bias: bool = True,
+        rng: np.random.Generator,
+        init: Callable[..., Any] = _init.glorot_uniform,
+        dtype: Any = np.float32,
+    ) -> None:
+        if features < 1 or heads < 1 or features % heads:
+            raise ValueError(f"MultiHeadAttention({features}, {heads}): heads must divide the number of features")
+        self.heads, self.causal = heads, bool(causal)
+        self.projection = Linear(features, 3 * features, bias=bias, rng=rng, init=init, dtype=dtype)
+        self.out = Linear(features, features, bias=bias, rng=rng, init=init, dtype=dtype)
+
+    @property
+    def features(self) -> int:
+        return self.out.in_features
+
+    def forward(self, x: Any, context: Any = None, mask: Any = None) -> Any:
+        n, t = self._checked("x", x)
+        if context is None:
+            parts = np.reshape(self.projection(x), (n, t, 3, self.heads, self.features // self.heads))
+            query, key, value = (np.swapaxes(parts[:, :, k], 1, 2) for k in range(3))
+        else:
+            if self._checked("context", context)[0] != n:
+                raise ValueError(f"{self._name}: x has {n} cases, but context has shape {np.shape(context)}")
+            query, key, value = (self._heads(a, k) for k, a in enumerate((x, context, context)))
+        if np.ndim(mask) == 3:
+            mask = mask[:, None]
+        y = F.scaled_dot_product_attention(query, key, value, mask, causal=self.causal)
+        return self.out(np.reshape(np.swapaxes(y, 1, 2), (n, t, self.features)))
+
+    def _heads(self, a: Any, k: int) -> Any:
+        """Part k of the projection of a alone: (n, heads, t, d)."""
+        own = slice(k * self.features, (k + 1) * self.features)
+        y = a @ self.projection.weight[:, own]
+        if self.projection.bias is not None:
+            y = y + self.projection.bias[own]
+        return np.swapaxes(np.reshape(y, (*np.shape(a)[:2], self.heads, self.features // self.heads)), 1, 2)
+
+    def _checked(self, name: str, a: Any) -> tuple[int, int]:
+        shape = np.shape(a)
+        if len(shape) != 3 or shape[-1] != self.features or not shape[1]:
+            raise ValueError(f"{self._name}: {name} has shape {shape}, expected (n, t, {self.features})")
+        return shape[0], shape[1]
+
+    @property
+    def _name(self) -> str:
+        return f"MultiHeadAttention({self.describe()})"
+
+    def describe(self) -> str:
+        bias = "" if self.projection.bias is not None else ", bias=False"
+        return f"{self.features}, {self.heads}" + (", causal=True" if self.causal else "") + bias
+
+
+class TransformerBlock(Module):
+    """x ← x + Attention(LayerNorm(x)),  y = x + MLP(LayerNorm(x)),  MLP(x) = φ(x W₁ + b₁) W₂ + b₂
+
+    x, y: (n, t, features); hidden: the width of the MLP, 4 features unless given; φ: `activation` makes it. With
+    norm_first=False each normalisation follows its sum, as in the paper. dropout: of what either part adds to x,
+    drawn once per update. mask: as for MultiHeadAttention.
+
+    Source: Vaswani et al. (2017), section 3.1; norm first: Xiong et al. (2020).
+    """
+
+    def __init__(
+        self,
+        features: int,
+        heads: int,
+        *,
+        hidden: int | None = None,
+        dropout: float = 0.0,
+        causal: bool = False,
+        norm_first: bool = True,
+        activation: Callable[[], Module] = GELU,
+        bias: bool = True,
+        eps: float = 1e-5,
+        rng: np.random.Generator,
+        init: Callable[..., Any] = _init.glorot_uniform,
+        dtype: Any = np.float32,
+    ) -> None:
+        hidden = 4 * features if hidden is None else hidden
+        linear = {"bias": bias, "rng": rng, "init": init, "dtype": dtype}
+        self.norm_first = bool(norm_first)
+        self.norm1 = LayerNorm(features, eps=eps, bias=bias, dtype=dtype)
+        self.attention = MultiHeadAttention(features, heads, causal=causal, **linear)
+        self.norm2 = LayerNorm(features, eps=eps, bias=bias, dtype=dtype)
+        self.mlp = Sequential(Linear(features, hidden, **linear), activation(), Linear(hidden, features, **linear))
+        self.dropout1, self.dropout2 = (Dropout(dropout, rng=rng) if dropout else None for _ in range(2))
+
+    def forward(self, x: Any, mask: Any = None) -> Any:
+        if self.norm_first:
+            x = x + self._dropped(self.dropout1, self.attention(self.norm1(x), mask=mask))
+            return x + self._dropped(self.dropout2, self.mlp(self.norm2(x)))
+        x = self.norm1(x + self._dropped(self.dropout1, self.attention(x, mask=mask)))
+        return self.norm2(x + self._dropped(self.dropout2, self.mlp(x)))
+
+    @staticmethod
+    def _dropped(dropout: Dropout | None, x: Any) -> Any:
+        return x if dropout is None else dropout(x)
+
+    def describe(self) -> str:
+        return "" if self.norm_first else "norm_first=False"

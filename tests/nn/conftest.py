@@ -1,0 +1,25 @@
+"""What tests of layers share."""
+
+import numpy as np
+import pytest
+
+import optim
+import rmad
+
+
+def _check_ggn(model, loss, x, t, shards=(1, 3)):
+    flat, unravel = rmad.ravel(model)
+    z = model(x)
+    J = np.stack([rmad.jvp(lambda p: unravel(p)(x), flat, e)[1].ravel() for e in np.eye(flat.size)], axis=1)
+    L = np.stack([loss.hessian_product(z, t, e.reshape(z.shape)).ravel() for e in np.eye(z.size)], axis=1)
+    for number in shards:
+        quadratic = optim.Objective(model, loss, shards=number, threads=1).quadratic(x, t)
+        G = np.stack([quadratic.ggn @ e for e in np.eye(flat.size)], axis=1)
+        np.testing.assert_allclose(G, J.T @ L @ J, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(quadratic.gradient, J.T @ loss.gradient(z, t).ravel(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.fixture
+def check_ggn():
+    """check_ggn(model, loss, x, t): products of optim.Objective on 1 and 3 shards against the dense JᵀL″J, float64."""
+    return _check_ggn
