@@ -14,8 +14,10 @@ import rmad  # noqa: F401 (before NumPy: it chooses the BLAS kernel)
 # isort: split
 from nn import data, functional, init, models
 from nn.activations import ELU, GELU, Identity, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
+from nn.attention import MultiHeadAttention, TransformerBlock
 from nn.batch_norm import BatchNorm
 from nn.containers import Residual, Sequential
+from nn.conv import Conv2d, ConvTranspose2d
 from nn.dropout import Dropout
 from nn.embedding import Embedding
 from nn.io import load, save
@@ -23,19 +25,32 @@ from nn.layer_norm import LayerNorm
 from nn.linear import Linear
 from nn.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from nn.module import Module
+from nn.pooling import AvgPool2d, Flatten, GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d
+from nn.recurrent import GRU, LSTM, RNN
 
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
+    "AvgPool2d",
     "BatchNorm",
+    "Conv2d",
+    "ConvTranspose2d",
     "Dropout",
     "Embedding",
+    "Flatten",
+    "GlobalAvgPool2d",
+    "GlobalMaxPool2d",
     "Identity",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
     "Loss",
+    "MaxPool2d",
     "Module",
+    "MultiHeadAttention",
     "ReLU",
     "Residual",
     "Sequential",
@@ -47,6 +62,7 @@ __all__ = [
     "Softplus",
     "SquaredError",
     "Tanh",
+    "TransformerBlock",
     "data",
     "functional",
     "init",

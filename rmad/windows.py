@@ -12,10 +12,28 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Pair", "Windows"]
+__all__ = ["Pair", "Windows", "paddings", "pair"]
 
 Pair = tuple[int, int]
 Slices = tuple[slice, ...]
+
+
+def pair(value: Any, name: str, least: int = 1) -> Pair:
+    """A whole number, or two of them (vertical, horizontal), as a pair. Raises ValueError that begins with `name`."""
+    numbers = (value, value) if isinstance(value, int | np.integer) else value
+    whole = isinstance(numbers, tuple | list) and all(isinstance(k, int | np.integer) and k >= least for k in numbers)
+    if not whole or len(numbers) != 2:
+        raise ValueError(f"{name} must be a whole number ≥ {least} or a pair of them, not {value!r}")
+    return int(numbers[0]), int(numbers[1])
+
+
+def paddings(value: Any, name: str) -> tuple[Pair, Pair]:
+    """A number, a pair (vertical, horizontal) or ((top, bottom), (left, right)) as the last of these."""
+    if isinstance(value, tuple | list) and len(value) == 2:
+        vertical, horizontal = value
+    else:
+        vertical, horizontal = pair(value, name, 0)
+    return pair(vertical, name, 0), pair(horizontal, name, 0)
 
 
 class Windows:

@@ -16,33 +16,32 @@ from rmad.primitives.arguments import like
 from rmad.rules import Linear, Primitive, linear
 from rmad.tape import ArraySpec
 from rmad.traced import register, stop
-from rmad.windows import Pair, Windows
+from rmad.windows import Pair, Windows, paddings, pair
 
 __all__ = ["avg_pool2d", "max_pool2d"]
-
-NO_PADDING = ((0, 0), (0, 0))
 
 
 def max_pool2d(
     x: Any,
-    kernel: Pair,
-    stride: Pair | None = None,
-    padding: tuple[Pair, Pair] = NO_PADDING,
-    dilation: Pair = (1, 1),
+    kernel: int | Pair,
+    stride: int | Pair | None = None,
+    padding: int | Pair | tuple[Pair, Pair] = 0,
+    dilation: int | Pair = 1,
 ) -> Any:
     """y[n, p, q, c] = max over a, b of x[n, p s + a d − top, q s' + b d' − left, c]
 
-    x: (n, h, w, c), y: (n, p, q, c). Padding never wins. Among equal elements the first one, row by row, has the
-    derivative; a window with NaN gives NaN. Raises ValueError where no window fits, TypeError unless x is real.
+    x: (n, h, w, c), y: (n, p, q, c). Numbers or pairs (vertical, horizontal); padding also ((top, bottom), (left,
+    right)); stride None: that of the kernel. Padding never wins. Among equal elements the first one, row by row, has
+    the derivative; a window with NaN gives NaN. Raises ValueError where no window fits, TypeError unless x is real.
     """
     return _maximum(x, _windows("max_pool2d", x, kernel, stride, padding, dilation))
 
 
 def avg_pool2d(
     x: Any,
-    kernel: Pair,
-    stride: Pair | None = None,
-    padding: tuple[Pair, Pair] = NO_PADDING,
+    kernel: int | Pair,
+    stride: int | Pair | None = None,
+    padding: int | Pair | tuple[Pair, Pair] = 0,
     count_include_pad: bool = True,
 ) -> Any:
     """y[n, p, q, c] = mean over a, b < k of x[n, p s + a − top, q s' + b − left, c]
@@ -54,13 +53,16 @@ def avg_pool2d(
     return _mean(x, windows, count_include_pad or not windows.padded)
 
 
-def _windows(name: str, x: Any, kernel: Pair, stride: Pair | None, padding: tuple[Pair, Pair], dilation: Pair) -> Any:
+def _windows(name: str, x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Windows:
     if np.ndim(x) != 4:
         raise ValueError(f"{name}: x has shape {np.shape(x)}, expected (n, h, w, c)")
     if x.dtype.kind != "f":
         raise TypeError(f"{name}: x must be real floats, not {x.dtype}")
+    kernel = pair(kernel, f"{name}: kernel")
+    stride = kernel if stride is None else pair(stride, f"{name}: stride")
+    padding, dilation = paddings(padding, f"{name}: padding"), pair(dilation, f"{name}: dilation")
     try:
-        return Windows(x.shape[1:3], kernel, kernel if stride is None else stride, padding, dilation)
+        return Windows(x.shape[1:3], kernel, stride, padding, dilation)
     except ValueError as error:
         raise ValueError(f"{name}: x has shape {x.shape}, but {error}") from None
 
