@@ -1,8 +1,32 @@
-"""Data sets: `curves` made on the spot, `mnist` and `fashion_mnist` from files."""
+"""Data sets: from files `mnist`, `fashion_mnist`, `cifar10`, `boston`, `olivetti`, `faces` and `tiny_shakespeare`, made
+on the spot `curves` and `sine`; and `batches` of them.
 
+Each loader of files looks into the folder it is given, else into $RMAD_DATA, the cache, and at last the net.
+"""
+
+from nn.data.cifar import cifar10
 from nn.data.dataset import Dataset
+from nn.data.housing import boston
 from nn.data.idx import read_idx
-from nn.data.store import fashion_mnist, mnist
+from nn.data.images import fashion_mnist, mnist
+from nn.data.minibatches import batches
+from nn.data.portraits import faces, olivetti
 from nn.data.strokes import curves
+from nn.data.text import Text, tiny_shakespeare
+from nn.data.waves import sine
 
-__all__ = ["Dataset", "curves", "fashion_mnist", "mnist", "read_idx"]
+__all__ = [
+    "Dataset",
+    "Text",
+    "batches",
+    "boston",
+    "cifar10",
+    "curves",
+    "faces",
+    "fashion_mnist",
+    "mnist",
+    "olivetti",
+    "read_idx",
+    "sine",
+    "tiny_shakespeare",
+]

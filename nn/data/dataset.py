@@ -13,7 +13,8 @@ __all__ = ["Dataset", "cache_dir"]
 class Dataset(NamedTuple):
     """Cases for training and for test.
 
-    x: (n, 784) float32 in [0, 1], one image a row; t: labels (n,) int64, or of CURVES the points (n, 6) float32.
+    x: float32, along the first axis the cases: (n, 784) in [0, 1] for grey images, one a row, (n, h, w, c) for
+    coloured ones, (n, i) for numbers. t: labels (n,) int64, or float32 (n, o) where there is something to regress on.
     """
 
     x_train: Any

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import os
 import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from nn.data.store import read_unpacked
 
 __all__ = ["read_idx"]
 
@@ -25,9 +25,7 @@ def read_idx(path: str | os.PathLike[str], ndim: int | None = None) -> Any:
 
     Source: Y. LeCun, C. Cortes & C. Burges, "The MNIST database", file formats.
     """
-    content = Path(path).read_bytes()
-    if str(path).endswith(".gz"):
-        content = _unpacked(content, path)
+    content = read_unpacked(Path(path))
     if len(content) < 4:
         raise ValueError(f"{path}: {len(content)} bytes are too few for an IDX file")
     zeros, code, axes = struct.unpack(">HBB", content[:4])
@@ -46,14 +44,3 @@ def read_idx(path: str | os.PathLike[str], ndim: int | None = None) -> Any:
     if actual != expected:
         raise ValueError(f"{path}: holds {actual} bytes of data, but its header {shape} says {expected}")
     return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
-
-
-def _unpacked(content: bytes, path: Any) -> bytes:
-    if content[:2] != b"\x1f\x8b":
-        raise ValueError(f"{path}: starts with {content[:4].hex(' ') or 'nothing'}, which is no gzip file")
-    try:
-        return gzip.decompress(content)
-    except EOFError:
-        raise ValueError(f"{path}: the gzip file is cut short, after {len(content)} bytes") from None
-    except (gzip.BadGzipFile, zlib.error, struct.error) as error:
-        raise ValueError(f"{path}: the gzip file is damaged: {error}") from None

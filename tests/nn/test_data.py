@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import nn
-from nn.data import store
 from nn.data.dataset import cache_dir
+from nn.data.sources import IDX, SOURCES, File
 
 # -- CURVES ---------------------------------------------------------------------------------------------
 
@@ -183,7 +183,7 @@ def test_damaged_idx_files(tmp_path, content, message):
 def write_set(folder, **other):
     """A small set of four files; `other` replaces the content of some, by the start of their names."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in store.FILES:
+    for name in IDX:
         content = idx(IMAGES if "images" in name else LABELS)
         for key, replacement in other.items():
             if name.startswith(key.replace("_", "-")):
@@ -224,8 +224,8 @@ def test_files_that_do_not_go_together(tmp_path, other, message):
 
 def test_missing_files(tmp_path):
     write_set(tmp_path)
-    (tmp_path / store.FILES[3]).unlink()
-    with pytest.raises(FileNotFoundError, match=r"mnist: no t10k-labels-idx1-ubyte.gz at .*mnist.* or "):
+    (tmp_path / IDX[3]).unlink()
+    with pytest.raises(FileNotFoundError, match=r"mnist: no t10k-labels-idx1-ubyte.gz in .*mnist.* or "):
         nn.data.mnist(tmp_path)
 
 
@@ -237,11 +237,11 @@ def test_the_real_sets(data_dir):
 
 
 def test_files_of_the_other_set_are_refused(data_dir, tmp_path):
-    for name in store.FILES[:2]:
+    for name in IDX[:2]:
         shutil.copy(data_dir / "mnist" / name, tmp_path)
     with pytest.raises(ValueError, match=r"this is train-images-idx3-ubyte.gz of mnist, expected .* of fashion-mnist"):
         nn.data.fashion_mnist(tmp_path)
-    shutil.copy(data_dir / "mnist" / store.FILES[3], tmp_path / store.FILES[1])
+    shutil.copy(data_dir / "mnist" / IDX[3], tmp_path / IDX[1])
     with pytest.raises(ValueError, match=r"this is t10k-labels.* of mnist, expected train-labels.* of mnist"):
         nn.data.mnist(tmp_path)
 
@@ -273,9 +273,14 @@ def mirrored(server, tmp_path, monkeypatch):
     folder, address = server
     write_set(folder / "good")
     (folder / "bad").mkdir()
-    hashes = tuple(hashlib.sha256((folder / "good" / name).read_bytes()).hexdigest() for name in store.FILES)
-    monkeypatch.setitem(store.SHA256, "mnist", hashes)
-    monkeypatch.setitem(store.MIRRORS, "mnist", (address + "bad/", address + "good/"))
+    known = {
+        name: File(
+            hashlib.sha256((folder / "good" / name).read_bytes()).hexdigest(),
+            (f"{address}bad/{name}", f"{address}good/{name}"),
+        )
+        for name in IDX
+    }
+    monkeypatch.setitem(SOURCES, "mnist", known)
     monkeypatch.setenv("RMAD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("RMAD_DATA", raising=False)
@@ -283,16 +288,17 @@ def mirrored(server, tmp_path, monkeypatch):
 
 
 def test_download_tries_the_mirrors_and_fills_the_cache(mirrored, tmp_path, monkeypatch):
-    (mirrored / "bad" / store.FILES[0]).write_bytes(b"an error page")  # and no other file at all
+    (mirrored / "bad" / IDX[0]).write_bytes(b"an error page")  # and no other file at all
     assert nn.data.mnist().x_train.shape == (5, 784)
-    assert sorted(p.name for p in (tmp_path / "cache" / "mnist").iterdir()) == sorted(store.FILES)
-    monkeypatch.setitem(store.MIRRORS, "mnist", ())  # from the cache now
+    assert sorted(p.name for p in (tmp_path / "cache" / "mnist").iterdir()) == sorted(IDX)
+    for name, file in SOURCES["mnist"].items():  # from the cache now
+        monkeypatch.setitem(SOURCES["mnist"], name, file._replace(urls=()))
     np.testing.assert_array_equal(nn.data.mnist().t_test, LABELS)
 
 
 def test_a_damaged_file_in_the_cache_is_fetched_again(mirrored, tmp_path):
     nn.data.mnist()
-    (tmp_path / "cache" / "mnist" / store.FILES[2]).write_bytes(b"damaged")
+    (tmp_path / "cache" / "mnist" / IDX[2]).write_bytes(b"damaged")
     assert nn.data.mnist().x_test.shape == (5, 784)
 
 
@@ -320,7 +326,7 @@ def test_download_without_pooch(mirrored, monkeypatch):
 def test_nn_imports_light():
     import subprocess
 
-    heavy = ["scipy.special", "pooch", "safetensors", "matplotlib", "cupy"]
+    heavy = ["scipy.special", "scipy.io", "pooch", "safetensors", "matplotlib", "cupy"]
     code = f"import sys, nn; print([m for m in {heavy} if m in sys.modules])"
     out = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(nn.__file__).parents[1]

@@ -1,0 +1,101 @@
+"""Text as numbers, one a character."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nn.data.store import Folder, find, refuse_other_content
+
+__all__ = ["Text", "tiny_shakespeare"]
+
+LENGTH = 1_115_394
+SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"  # with \n at the ends of lines
+
+
+class Text:
+    """A text as tokens, one a character, split into a first part for training and the rest for validation.
+
+    vocabulary: the distinct characters in order, as a string; train, validation: (t,) int64, the tokens, each
+    the place of its character in the vocabulary. validation: the share of the text, in [0, 1).
+
+    >>> import nn
+    >>> text = nn.data.Text("to be or not to be", validation=0.0)
+    >>> text.vocabulary, text.decode(text.train[:5])
+    (' benort', 'to be')
+    """
+
+    def __init__(self, text: str, *, validation: float = 0.1) -> None:
+        if not text:
+            raise ValueError("Text: the text is empty")
+        if not 0 <= validation < 1:
+            raise ValueError(f"Text: validation must be in [0, 1), not {validation}")
+        self.vocabulary = "".join(sorted(set(text)))
+        self._token = {c: k for k, c in enumerate(self.vocabulary)}
+        tokens = self.encode(text)
+        end = len(tokens) - round(validation * len(tokens))
+        self.train, self.validation = tokens[:end], tokens[end:]
+
+    def encode(self, text: str) -> Any:
+        """(t,) int64. Raises ValueError for a character that the vocabulary has not."""
+        try:
+            return np.fromiter((self._token[c] for c in text), np.int64, len(text))
+        except KeyError as error:
+            c = error.args[0]
+            raise ValueError(
+                f"Text: {c!r} at {text.index(c)} is not in the vocabulary of {len(self.vocabulary)}"
+            ) from None
+
+    def decode(self, tokens: Any) -> str:
+        """The characters of a sequence of tokens."""
+        tokens = np.asarray(tokens)
+        if tokens.size and (tokens.dtype.kind not in "iu" or tokens.min() < 0 or tokens.max() >= len(self.vocabulary)):
+            raise ValueError(f"Text: tokens are integers from 0 to {len(self.vocabulary) - 1}")
+        return "".join(self.vocabulary[k] for k in tokens.ravel())
+
+    def sample(self, n: int, length: int, rng: np.random.Generator, *, part: str = "train") -> tuple[Any, Any]:
+        """x, t: (n, length) int64 each, n pieces from random places of a part; t is one character on from x."""
+        tokens = self._part(part, length)
+        starts = rng.integers(len(tokens) - length, size=n)
+        return _pieces(tokens, starts, length)
+
+    def sequences(self, length: int, *, part: str = "validation") -> tuple[Any, Any]:
+        """x, t: (n, length) int64 each, the part in consecutive pieces, without a short rest; t is one on from x."""
+        tokens = self._part(part, length)
+        return _pieces(tokens, np.arange(0, len(tokens) - length, length), length)
+
+    def _part(self, part: str, length: int) -> Any:
+        if part not in ("train", "validation"):
+            raise ValueError(f"Text: part must be 'train' or 'validation', not {part!r}")
+        tokens = self.train if part == "train" else self.validation
+        if not 1 <= length < len(tokens):
+            raise ValueError(f"Text: length must be from 1 to {len(tokens) - 1} in the part {part!r}, not {length}")
+        return tokens
+
+    def __repr__(self) -> str:
+        sizes = f"{len(self.train):,} + {len(self.validation):,} tokens"
+        return f"Text({sizes}, {len(self.vocabulary)} characters)"
+
+
+def tiny_shakespeare(data_dir: Folder = None, *, validation: float = 0.1) -> Text:
+    """Tiny Shakespeare: 1,115,394 characters of his plays, 65 distinct ones, as tokens.
+
+    The first nine tenths are for training; validation is the share of the rest. The file input.txt is found like
+    `mnist` (folder `tinyshakespeare`). Raises ValueError that names the file and what is wrong with it;
+    FileNotFoundError.
+
+    Source: A. Karpathy, char-rnn (2015).
+    """
+    path = find("tinyshakespeare", "input.txt", data_dir=data_dir)
+    content = path.read_bytes().replace(b"\r\n", b"\n")
+    if len(content) != LENGTH:
+        raise ValueError(f"{path}: holds {len(content):,} characters, expected {LENGTH:,}")
+    refuse_other_content(path, content, SHA256, "Tiny Shakespeare")
+    return Text(content.decode("ascii"), validation=validation)
+
+
+def _pieces(tokens: Any, starts: Sequence[int] | Any, length: int) -> tuple[Any, Any]:
+    pieces = tokens[np.asarray(starts)[:, None] + np.arange(length + 1)]
+    return pieces[:, :-1].copy(), pieces[:, 1:].copy()
