@@ -1,22 +1,29 @@
-"""Patches: the windows of images that a convolution multiplies, gathered by copies and folded back by sums.
+"""Patches: the windows of images that a convolution multiplies, and the three products with them.
 
-A `Geometry` is what stays when the arrays are taken away. With padded images (n, h + …, w + …, groups·i),
+With padded images (n, h + …, w + …, groups·i), group q, tap (k, l), stride s and dilation d,
 
     patches[q, (n, y, x), (k, l, c)] = padded[n, y·s + k·d, x·s + l·d, q·i + c]
 
-for group q, tap (k, l), stride s and dilation d. `fold` is the transpose of `gather`. Both take slices and nothing
-else, so they run on every kind of array.
+is a view of the padded images with more strides than axes. A BLAS wants it copied. That copy is kh·kw times as large
+as x, so it is made for a few images at a time, in a scratch that stays in the cache until the product has read it, and
+never kept: the residual of a convolution is x. In this layout whole runs of kw·c numbers are contiguous in x.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Geometry", "fold", "gather", "pad"]
+from rmad.backend import array_module
+
+__all__ = ["Folded", "Forward", "Geometry", "Weights"]
 
 Pair = tuple[int, int]
+
+CHUNK = 1 << 18  # bytes of patches at a time: half of a small L2 cache
+CHUNK_ON_GPU = 1 << 28
 
 
 class Geometry(NamedTuple):
@@ -53,9 +60,9 @@ class Geometry(NamedTuple):
         return (*self.kernel, self.i // self.groups, self.o)
 
     def transposed(self) -> Geometry | None:
-        """The convolution that is the transpose of this one in x, for stride 1: see `flipped`.
+        """The convolution that is the transpose of this one in x, with the kernel that `turned` makes.
 
-        None where there is none: stride above 1 would spread u out, and padding by more than the kernel
+        None where there is none: a stride above 1 would spread u out, and padding by more than the kernel
         reaches would crop it.
         """
         reach = [(k - 1) * d for k, d in zip(self.kernel, self.dilation, strict=True)]
@@ -64,45 +71,166 @@ class Geometry(NamedTuple):
             return None
         return self._replace(size=self.out, out=self.size, padding=padding, i=self.o, o=self.i)  # type: ignore[arg-type]
 
+    def turned(self, w: Any) -> Any:
+        """The kernel of the transposed convolution: w[kh − 1 − k, kw − 1 − l, c, q·o + p] at [k, l, p, q·i + c]."""
+        kh, kw, i, o = self.weight_shape
+        w = np.reshape(w[::-1, ::-1], (kh, kw, i, self.groups, o // self.groups))
+        return np.reshape(np.transpose(w, (0, 1, 4, 3, 2)), (kh, kw, o // self.groups, self.i))
 
-def pad(x: Any, geometry: Geometry) -> Any:
-    """x with its border of zeros; x itself where there is none."""
-    (top, bottom), (left, right) = geometry.padding
-    if not (top or bottom or left or right):
-        return x
-    padded = np.zeros_like(x, order="C", shape=(len(x), *geometry.padded, x.shape[-1]))
-    padded[:, top : top + x.shape[1], left : left + x.shape[2]] = x
-    return padded
+    def matrix(self, w: Any) -> Any:
+        """w as one matrix (kh·kw·i, o) per group."""
+        return self.by_group(np.reshape(w, (self.width, self.o)))
 
-
-def _taps(geometry: Geometry) -> list[tuple[int, int, tuple[slice, ...]]]:
-    """(k, l, the pixels of a padded image that tap (k, l) meets)."""
-
-    def along(axis: int, tap: int) -> slice:
-        start, step = tap * geometry.dilation[axis], geometry.stride[axis]
-        return slice(start, start + (geometry.out[axis] - 1) * step + 1, step)
-
-    kh, kw = geometry.kernel
-    return [(k, m, (slice(None), along(0, k), along(1, m))) for k in range(kh) for m in range(kw)]
+    def by_group(self, rows: Any) -> Any:
+        """(rows, groups·o) as (groups, rows, o)."""
+        shape = (len(rows), self.groups, rows.shape[1] // self.groups)
+        return np.swapaxes(np.reshape(rows, shape), 0, 1)
 
 
-def _by_tap(patches: Any, n: int, geometry: Geometry) -> Any:
-    """The patches as (n, y, x, group, k, l, c)."""
-    c = geometry.i // geometry.groups
-    return np.moveaxis(patches.reshape(geometry.groups, n, *geometry.out, *geometry.kernel, c), 0, 3)
+class Patches:
+    """The patches of n images, a chunk at a time in one scratch.
+
+    new: makes the scratch, (shape, dtype) → array; its content need not survive from call to call. Groups are
+    matrices of a stack, so with one group a chunk is one BLAS call. The subclasses are the three products; with `add`
+    they add to their last argument in place of writing it. chunk: bytes of patches at a time.
+    """
+
+    def __init__(
+        self, geometry: Geometry, n: int, dtype: Any, new: Callable[..., Any], add: bool = False, chunk: int = CHUNK
+    ) -> None:
+        self.geometry, self.n, self.add = geometry, n, add
+        g = geometry
+        line = g.out[1] * g.width * g.groups  # numbers in the patches of one line of y
+        lines = max(1, chunk // max(1, line * dtype.itemsize))
+        self.lines = min(lines, g.out[0])  # of one image at a time where an image does not fit
+        self.images = max(1, min(lines // g.out[0], n))
+        self.scratch = new((self.images * self.lines * line,), dtype)
+        self.prepare(dtype, new)
+
+    def prepare(self, dtype: Any, new: Callable[..., Any]) -> None:
+        """Makes what else a product needs."""
+
+    def chunks(self) -> Iterator[tuple[slice, slice, slice]]:
+        """(images, lines of y, rows of the patches): some images with all their lines, or some lines of one image."""
+        height, width = self.geometry.out
+        for a in range(0, self.n, self.images):
+            b = min(a + self.images, self.n)
+            for first in range(0, height, self.lines):
+                last = min(first + self.lines, height)
+                start = (a * height + first) * width
+                yield slice(a, b), slice(first, last), slice(start, start + (b - a) * (last - first) * width)
+
+    def rows_of(self, y: Any) -> Any:
+        """Images (n, h′, w′, groups·o) as (groups, rows, o)."""
+        return self.geometry.by_group(np.reshape(y, (self.n * self.geometry.pixels, self.geometry.o)))
+
+    def room(self, images: slice, lines: slice) -> Any:
+        """The part of the scratch for a chunk, (groups, rows, width)."""
+        g = self.geometry
+        rows = (images.stop - images.start) * (lines.stop - lines.start) * g.out[1]
+        return self.scratch[: g.groups * rows * g.width].reshape(g.groups, rows, g.width)
 
 
-def gather(padded: Any, geometry: Geometry, out: Any) -> None:
-    """out (groups, n·pixels, width) ← the patches of padded images."""
-    n, groups = len(padded), geometry.groups
-    patches = _by_tap(out, n, geometry)
-    for k, m, pixels in _taps(geometry):
-        patches[:, :, :, :, k, m] = padded[pixels].reshape(n, *geometry.out, groups, geometry.i // groups)
+class Gathered(Patches):
+    """Chunks of patches(x), copied from a view of the padded images."""
+
+    def prepare(self, dtype: Any, new: Callable[..., Any]) -> None:
+        g = self.geometry
+        self.border = new((self.images, *g.padded, g.i), dtype) if any(map(any, g.padding)) else None
+
+    def patches(self, x: Any) -> Iterator[tuple[slice, Any]]:
+        """The rows of every chunk, and their patches."""
+        if self.border is not None:
+            self.border.fill(0)
+        for images, lines, rows in self.chunks():
+            if lines.start == 0:
+                padded = self.padded(x[images])
+            patches = self.room(images, lines)
+            windows = self.windows(padded, lines)
+            np.copyto(patches.reshape(windows.shape), windows)
+            yield rows, patches
+
+    def padded(self, x: Any) -> Any:
+        if self.border is None:
+            return x
+        (top, _), (left, _) = self.geometry.padding
+        self.border[: len(x), top : top + x.shape[1], left : left + x.shape[2]] = x
+        return self.border[: len(x)]
+
+    def windows(self, padded: Any, lines: slice) -> Any:
+        """The patches of some lines as a view: (group, n, y, x, k, l, c)."""
+        g = self.geometry
+        c, (image, row, column, one) = g.i // g.groups, padded.strides
+        shape = (g.groups, len(padded), lines.stop - lines.start, g.out[1], *g.kernel, c)
+        steps = (g.stride[0] * row, g.stride[1] * column, g.dilation[0] * row, g.dilation[1] * column)
+        padded = padded[:, lines.start * g.stride[0] :]
+        return array_module(padded).lib.stride_tricks.as_strided(padded, shape, (c * one, image, *steps, one))
 
 
-def fold(patches: Any, geometry: Geometry, out: Any) -> None:
-    """out ← out + the transpose of `gather`: every number of a patch is added where it came from."""
-    n = len(out)
-    by_tap = _by_tap(patches, n, geometry)
-    for k, m, pixels in _taps(geometry):
-        out[pixels] += by_tap[:, :, :, :, k, m].reshape(n, *geometry.out, geometry.i)
+class Forward(Gathered):
+    """y = patches(x) w."""
+
+    def prepare(self, dtype: Any, new: Callable[..., Any]) -> None:
+        super().prepare(dtype, new)
+        self.product = new((self.images * self.lines * self.geometry.out[1] * self.geometry.o,), dtype)
+
+    def __call__(self, x: Any, w: Any, out: Any) -> None:
+        w, y = self.geometry.matrix(w), self.rows_of(out)
+        for rows, patches in self.patches(x):
+            if self.add:
+                product = self.product[: y[:, rows].size].reshape(y[:, rows].shape)
+                np.add(y[:, rows], np.matmul(patches, w, out=product), out=y[:, rows])
+            else:
+                np.matmul(patches, w, out=y[:, rows])
+
+
+class Weights(Gathered):
+    """w̄ = patches(x)ᵀ u."""
+
+    def prepare(self, dtype: Any, new: Callable[..., Any]) -> None:
+        super().prepare(dtype, new)
+        g = self.geometry
+        self.product = new((g.groups, g.width, g.o // g.groups), dtype)
+
+    def __call__(self, u: Any, x: Any, out: Any) -> None:
+        if not self.add:
+            out.fill(0)
+        w, u = self.geometry.matrix(out), self.rows_of(u)
+        for rows, patches in self.patches(x):
+            np.matmul(np.swapaxes(patches, 1, 2), u[:, rows], out=self.product)
+            np.add(w, self.product, out=w)
+
+
+class Folded(Patches):
+    """x̄ = patchesᵀ(u wᵀ): every number of a patch is added where it came from."""
+
+    def __call__(self, u: Any, w: Any, out: Any) -> None:
+        if not self.add:
+            out.fill(0)
+        w, u = np.swapaxes(self.geometry.matrix(w), 1, 2), self.rows_of(u)
+        for images, lines, rows in self.chunks():
+            patches = self.room(images, lines)
+            np.matmul(u[:, rows], w, out=patches)
+            self.fold(patches, images, lines, out[images])
+
+    def fold(self, patches: Any, images: slice, lines: slice, x: Any) -> None:
+        """x += the transpose of the copy: one strided sum per tap, since one tap meets no pixel twice."""
+        g = self.geometry
+        c = g.i // g.groups
+        by_tap = patches.reshape(g.groups, len(x), lines.stop - lines.start, g.out[1], *g.kernel, c)
+        x = x.reshape(len(x), *g.size, g.groups, c)
+        for k in range(g.kernel[0]):
+            ys, rows = _meeting(g, 0, k, lines)
+            for m in range(g.kernel[1]):
+                xs, columns = _meeting(g, 1, m, slice(0, g.out[1]))
+                part = by_tap[:, :, slice(ys.start - lines.start, ys.stop - lines.start), xs, k, m]
+                x[:, rows, columns] += np.moveaxis(part, 0, 3)
+
+
+def _meeting(g: Geometry, axis: int, tap: int, lines: slice) -> tuple[slice, slice]:
+    """Where y s + tap d − before lies inside the image: those y among the lines, and the pixels of x they meet."""
+    s, offset = g.stride[axis], tap * g.dilation[axis] - g.padding[axis][0]
+    first = max(lines.start, -(offset // s))
+    last = max(first, min(lines.stop, (g.size[axis] - 1 - offset) // s + 1))
+    start = max(0, first * s + offset)
+    return slice(first, last), slice(start, start + max(0, (last - first - 1) * s + 1), s)

@@ -83,6 +83,28 @@ class Sweep:
         self.emit(np.add, out, temporary, out)
         self.pool.give(temporary)
 
+    def kernel(self, block: Block, direction: str, a: Any, out: Any, add: bool) -> bool:
+        """out ← J a or out ← out + J a (or Jᵀ) by a call that the block's primitive offers; False if it has none.
+
+        A primitive may have `kernels`: their `push` and `pull`, (block, new, add), bind a call f(a, out), with
+        scratch from new(shape, dtype) that is its own while it runs only, or return None.
+        """
+        kernels = getattr(block.primitive, "kernels", None)
+        if kernels is None or not (isinstance(out, np.ndarray) and out.flags.c_contiguous):
+            return False
+        scratch: list[Any] = []
+
+        def new(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+            scratch.append(self.pool.take(ArraySpec(shape, dtype)))
+            return scratch[-1]
+
+        call = getattr(kernels, direction)(block, new, add)
+        if call is not None:
+            self.emit(call, a, out)
+        for buffer in scratch:
+            self.pool.give(buffer)
+        return call is not None
+
     def computed(self, f: Callable[[Any], Any], a: Any, out: Any, add: bool) -> None:
         """out ← f(a) or out ← out + f(a), for a block without a form of its own."""
         self.calls.append((lambda: np.add(out, f(a), out)) if add else (lambda: np.copyto(out, f(a))))
@@ -180,7 +202,7 @@ class Push(Sweep):
             if not add:
                 self.emit(out.fill, 0)
             self.emit(np.add, out[block.key], v, out[block.key])
-        else:
+        elif not self.kernel(block, "push", v, out, add):
             self.computed(block.push, v, out, add)
 
 
@@ -305,5 +327,5 @@ class Pull(Sweep):
             self.emit(scatter_add, out, block.args[1], u)
         elif isinstance(block, Part) and block.x.dtype == block.y.dtype:
             self.scaled(ONE, u[block.key], out, add)
-        else:
+        elif not self.kernel(block, "pull", u, out, add):
             self.computed(block.pull, u, out, add)

@@ -13,80 +13,43 @@ from typing import Any
 
 import numpy as np
 
-from rmad.patches import Geometry, fold, gather, pad
-from rmad.rules import as_array, bilinear
+from rmad.backend import is_cupy
+from rmad.patches import Folded, Forward, Geometry, Weights
+from rmad.rules import Linear, as_array, bilinear
 
 __all__ = ["conv2d", "conv2d_input", "conv2d_weight"]
 
-CHUNK = 1 << 19  # bytes of patches at a time: they are written and read again, so they should stay in the L2 cache
-
+ON_GPU = {"chunk": 1 << 28}  # bytes of patches at a time on a GPU, where a small product is a waste
 
 # -- the three sides, for plain arrays -----------------------------------------------------------------------
 
 
-def _chunks(n: int, geometry: Geometry, itemsize: int) -> list[slice]:
-    """The images in slices whose patches fill the scratch."""
-    one = geometry.pixels * geometry.width * geometry.groups * itemsize
-    size = max(1, CHUNK // max(1, one))
-    return [slice(k, min(k + size, n)) for k in range(0, n, size)]
+def _run(product: Any, geometry: Geometry, n: int, a: Any, b: Any, shape: Any) -> Any:
+    """A product of the patches of n images, into a new array."""
+    dtype = np.result_type(a.dtype, b.dtype)
 
+    def new(shape: Any, dtype: Any) -> Any:
+        return np.empty_like(a, order="C", shape=shape, dtype=dtype)
 
-def _patches(x: Any, geometry: Geometry, dtype: Any) -> Any:
-    out = np.zeros_like(x, order="C", shape=(geometry.groups, len(x) * geometry.pixels, geometry.width), dtype=dtype)
-    gather(pad(x, geometry), geometry, out)
+    out = new(shape, dtype)
+    product(geometry, n, dtype, new, **(ON_GPU if is_cupy(a) else {}))(a, b, out)
     return out
 
 
-def _by_group(a: Any, geometry: Geometry) -> Any:
-    """(…, groups·o) as (groups, rows, o)."""
-    o = a.shape[-1] // geometry.groups
-    return np.moveaxis(np.reshape(a, (a.size // a.shape[-1], geometry.groups, o)), 1, 0)
-
-
-def _matrix(w: Any, geometry: Geometry) -> Any:
-    """w as one matrix (kh·kw·i, o) per group."""
-    return _by_group(w, geometry)
-
-
 def _forward(x: Any, w: Any, geometry: Geometry) -> Any:
-    """y = patches(x) w."""
-    dtype = np.result_type(x.dtype, w.dtype)
-    y = np.zeros_like(x, order="C", shape=(len(x), *geometry.out, geometry.o), dtype=dtype)
-    for part in _chunks(len(x), geometry, dtype.itemsize):
-        product = _patches(x[part], geometry, dtype) @ _matrix(w, geometry)
-        y[part] = np.moveaxis(product, 0, 1).reshape(y[part].shape)
-    return y
+    return _run(Forward, geometry, len(x), x, w, (len(x), *geometry.out, geometry.o))
 
 
 def _input(u: Any, w: Any, geometry: Geometry) -> Any:
-    """x̄ = foldᵀ(u wᵀ); for stride 1 that is the convolution of u with the kernel turned by 180° and transposed."""
+    """For stride 1 the convolution of u with the kernel turned by 180° and transposed, else a sum over taps."""
     turned = geometry.transposed()
     if turned is not None:
-        return _forward(u, _turn(w, geometry), turned)
-    dtype = np.result_type(u.dtype, w.dtype)
-    (top, _), (left, _) = geometry.padding
-    x = np.zeros_like(u, order="C", shape=(len(u), *geometry.padded, geometry.i), dtype=dtype)
-    transposed = np.swapaxes(_matrix(w, geometry), 1, 2)
-    for part in _chunks(len(u), geometry, dtype.itemsize):
-        fold(_by_group(u[part], geometry) @ transposed, geometry, x[part])
-    return x[:, top : top + geometry.size[0], left : left + geometry.size[1]]
-
-
-def _turn(w: Any, geometry: Geometry) -> Any:
-    """The kernel of the transposed convolution: w[kh − 1 − k, kw − 1 − l, i, q·o + o′] at [k, l, o′, q·i + i′]."""
-    kh, kw, i, o = geometry.weight_shape
-    w = np.reshape(w[::-1, ::-1], (kh, kw, i, geometry.groups, o // geometry.groups))
-    return np.reshape(np.transpose(w, (0, 1, 4, 3, 2)), (kh, kw, o // geometry.groups, geometry.i))
+        return _forward(u, geometry.turned(w), turned)
+    return _run(Folded, geometry, len(u), u, w, (len(u), *geometry.size, geometry.i))
 
 
 def _weight(u: Any, x: Any, geometry: Geometry) -> Any:
-    """w̄ = patches(x)ᵀ u."""
-    dtype = np.result_type(u.dtype, x.dtype)
-    shape = (geometry.groups, geometry.width, geometry.o // geometry.groups)
-    w = np.zeros_like(u, order="C", shape=shape, dtype=dtype)
-    for part in _chunks(len(x), geometry, dtype.itemsize):
-        w += np.swapaxes(_patches(x[part], geometry, dtype), 1, 2) @ _by_group(u[part], geometry)
-    return np.moveaxis(w, 0, 1).reshape(geometry.weight_shape)
+    return _run(Weights, geometry, len(x), u, x, geometry.weight_shape)
 
 
 forward: Any = bilinear(
@@ -107,6 +70,61 @@ weight: Any = bilinear(
     lambda v, u, x, geometry: backward(u, v, geometry),
     name="conv2d_weight",
 )
+
+
+# -- in a plan -------------------------------------------------------------------------------------------------
+
+
+class Kernels:
+    """Pushes and pulls of the blocks that write into buffers of a plan, for real or complex arrays of one dtype.
+
+    roles: what the primitive's two arguments and its result are in the form above.
+    """
+
+    def __init__(self, *roles: str) -> None:
+        self.roles = roles
+
+    def work(self, block: Linear) -> float:
+        """Multiply-adds of a product."""
+        geometry, n = block.args[2], self._images(block)
+        return float(n * geometry.pixels * geometry.width * geometry.o)
+
+    def push(self, block: Linear, new: Any, add: bool) -> Any:
+        """f(v, out) with out ← J v, or out ← out + J v; new(shape, dtype) makes scratch. None where it cannot."""
+        return self._bind(block, self.roles[block.argnum], self.roles[2], new, add)
+
+    def pull(self, block: Linear, new: Any, add: bool) -> Any:
+        """f(u, out) with out ← Jᵀ u, or out ← out + Jᵀ u."""
+        return self._bind(block, self.roles[2], self.roles[block.argnum], new, add)
+
+    def _images(self, block: Linear) -> int:
+        """Every primitive has the images, or their number, in one of x and u."""
+        return (block.args[0] if self.roles[0] != "w" else block.y).shape[0]
+
+    def _bind(self, block: Linear, given: str, wanted: str, new: Any, add: bool) -> Any:
+        """The product that makes the wanted one of x, w, u of the given and of the block's own."""
+        kept, geometry = block.args[1 - block.argnum], block.args[2]
+        dtype = block.y.dtype
+        if not (isinstance(kept, np.ndarray) and kept.dtype == block.x.dtype == dtype):
+            return None
+        kind: Any = {"u": Forward, "x": Folded, "w": Weights}[wanted]
+        first = {"u": "x", "x": "u", "w": "u"}[wanted]
+        turned = geometry.transposed() if wanted == "x" else None
+        if turned is None:
+            product = kind(geometry, self._images(block), dtype, new, add)
+        elif given == "w":  # the kernel is new in every sweep
+            forward = Forward(turned, self._images(block), dtype, new, add)
+            return lambda w, out: forward(kept, geometry.turned(w), out)
+        else:
+            product, kept = Forward(turned, self._images(block), dtype, new, add), geometry.turned(kept)
+        if given == first:
+            return lambda a, out: product(a, kept, out)
+        return lambda b, out: product(kept, b, out)
+
+
+forward.kernels = Kernels("x", "w", "u")
+backward.kernels = Kernels("u", "w", "x")
+weight.kernels = Kernels("u", "x", "w")
 
 # -- what a user calls -----------------------------------------------------------------------------------------
 
