@@ -217,4 +217,6 @@ def _work(record: Record) -> float:
                 work += block.args[0].size * block.args[1].shape[-1]
             elif isinstance(block, Diagonal):
                 work += 10 * node.spec.size
+            elif hasattr(block.primitive, "kernels"):
+                work += block.primitive.kernels.work(block)
     return work
