@@ -19,36 +19,51 @@ class SoftmaxCrossEntropy(Loss):
     z: (n, k) or (n, …, k) with the classes last; t: integer labels (n, …) in 0 … k − 1, or
     probabilities (one-hot among them) of the shape of z, which sum to one over the classes.
     With p = softmax(z): ∂L/∂z = (p − t)/n,  L″ = (diag p − p pᵀ)/n.
+
+    The terms of the middle axes (positions in a text, pixels) are summed; per_position=True averages over them too: n
+    is then the number of labels in all, and L their mean cross-entropy.
     """
+
+    def __init__(self, *, per_position: bool = False) -> None:
+        self.per_position = bool(per_position)
+
+    def __repr__(self) -> str:
+        return f"SoftmaxCrossEntropy({'per_position=True' if self.per_position else ''})"
+
+    def _n(self, z: Any) -> int:
+        """What the sum over all labels is divided by."""
+        return int(np.prod(z.shape[:-1])) if self.per_position else z.shape[0]
 
     def value(self, z: Any, t: Any) -> Any:
         z, t = self._both(z, t)
         if is_traced(z, t):
-            return -_chosen(log_softmax(z), t) / z.shape[0]
-        return self._shifted(z, t)[0] / z.shape[0]
+            return -_chosen(log_softmax(z), t) / self._n(z)
+        return self._shifted(z, t)[0] / self._n(z)
 
     def gradient(self, z: Any, t: Any) -> Any:
         z, t = self._both(z, t)
-        return _minus_targets(softmax(z), t)
+        return _minus_targets(softmax(z), t, self._n(z))
 
     def value_and_gradient(self, z: Any, t: Any) -> tuple[Any, Any]:
         z, t = self._both(z, t)
         total, e, s = self._shifted(z, t)
         e /= s
-        return total / z.shape[0], _minus_targets(e, t)
+        return total / self._n(z), _minus_targets(e, t, self._n(z))
 
     def curvature(self, z: Any, t: Any = None) -> SoftmaxCurvature:
-        return SoftmaxCurvature(softmax(self._checked(z)))
+        z = self._checked(z)
+        return SoftmaxCurvature(softmax(z), self._n(z))
 
     def sqrt_hessian(self, z: Any, t: Any = None) -> Any:
         """S_c = √p_c (e_c − p)/√n: Σ_c S_c S_cᵀ = (diag p − p pᵀ)/n. S: (m, n, …, k), m outputs to a case."""
-        p = softmax(self._checked(z))
+        z = self._checked(z)
+        p, over_n = softmax(z), 1 / self._n(z)
         n, k = p.shape[0], p.shape[-1]
         p = np.reshape(p, (n, -1, k))  # the middle axes do not mix: each has columns of its own
         middle = p.shape[1]
         S = np.zeros_like(p, shape=(middle, k, n, middle, k))
         for b in range(middle):
-            root = np.sqrt(p[:, b] * (1 / n)).T[:, :, None]  # (class, case, 1)
+            root = np.sqrt(p[:, b] * over_n).T[:, :, None]  # (class, case, 1)
             S[b, :, :, b, :] = (np.eye(k, dtype=p.dtype, like=p)[:, None, :] - p[:, b]) * root
         return np.reshape(S, (middle * k, *z.shape))
 
@@ -103,11 +118,11 @@ class SoftmaxCrossEntropy(Loss):
 
 
 class SoftmaxCurvature:
-    """L″ v = p (v − pᵀv)/n, case by case. `probabilities` is p: (n, …, k)."""
+    """L″ v = p (v − pᵀv)/n, case by case. `probabilities` is p: (…, k); n counts the cases, or all labels."""
 
-    def __init__(self, probabilities: Any) -> None:
+    def __init__(self, probabilities: Any, n: int) -> None:
         self.probabilities = probabilities
-        self._p_over_n = probabilities * (1 / probabilities.shape[0])
+        self._p_over_n = probabilities * (1 / n)
 
     def __call__(self, v: Any) -> Any:
         y = v - self._mean(v)
@@ -134,12 +149,12 @@ def _chosen(x: Any, t: Any) -> Any:
     return np.sum(np.reshape(x, (t.size, x.shape[-1]))[np.arange(t.size), t], dtype=np.float64)
 
 
-def _minus_targets(p: Any, t: Any) -> Any:
+def _minus_targets(p: Any, t: Any, n: int) -> Any:
     """(p − t)/n, written over p."""
     if _is_labels(t, p):
         flat = np.reshape(t, -1)
         np.reshape(p, (flat.size, p.shape[-1]))[np.arange(flat.size), flat] -= 1
     else:
         p -= t
-    p *= 1 / p.shape[0]
+    p *= 1 / n
     return p

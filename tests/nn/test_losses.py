@@ -37,6 +37,8 @@ CASES = [
     ("softmax shares", nn.SoftmaxCrossEntropy(), RNG.standard_normal((4, 3)), _shares((4, 3))),
     ("softmax one-hot", nn.SoftmaxCrossEntropy(), RNG.standard_normal((3, 3)), np.eye(3, dtype=int)),
     ("softmax shares 3-d", nn.SoftmaxCrossEntropy(), RNG.standard_normal((2, 3, 4)), _shares((2, 3, 4))),
+    ("softmax mean", nn.SoftmaxCrossEntropy(per_position=True), RNG.standard_normal((2, 3, 4)), _labels((2, 3), 4)),
+    ("softmax mean 2-d", nn.SoftmaxCrossEntropy(per_position=True), RNG.standard_normal((2, 4)), _shares((2, 4))),
 ]
 every = pytest.mark.parametrize(("loss", "z", "t"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
 
@@ -268,3 +270,11 @@ def test_errors_of_products():
 def test_lists_are_taken_as_arrays():
     assert SQUARES.value([[1.0, 2.0]], [[0.0, 0.0]]) == 2.5
     assert repr(SQUARES) == "SquaredError()"
+
+
+def test_mean_over_positions():
+    z, t = RNG.standard_normal((2, 5, 4)), _labels((2, 5), 4)
+    mean = nn.SoftmaxCrossEntropy(per_position=True)
+    assert mean.value(z, t) == pytest.approx(nn.SoftmaxCrossEntropy().value(z.reshape(10, 4), t.reshape(10)), rel=1e-14)
+    assert repr(mean) == "SoftmaxCrossEntropy(per_position=True)"
+    assert repr(nn.SoftmaxCrossEntropy()) == "SoftmaxCrossEntropy()"
