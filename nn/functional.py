@@ -1,4 +1,4 @@
-"""Activations as functions of arrays, in plain NumPy, so that rmad differentiates them."""
+"""The maths of layers as functions of arrays, in plain NumPy or in primitives of rmad: both are differentiated."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from typing import Any
 import numpy as np
 
 import rmad
+from rmad.primitives.conv import conv2d
 from rmad.primitives.elementwise import sigmoid
+from rmad.primitives.pool import avg_pool2d, max_pool2d
 
 __all__ = [
+    "avg_pool2d",
+    "conv2d",
     "elu",
     "gelu",
     "leaky_relu",
     "log_softmax",
+    "max_pool2d",
     "relu",
     "scaled_dot_product_attention",
     "sigmoid",
