@@ -20,7 +20,7 @@ from rmad.backend import is_cupy
 from rmad.memory import keep_freed_memory
 from rmad.primitives.products import matmul
 from rmad.rules import Diagonal, Linear
-from rmad.tape import pull
+from rmad.tape import Tape, pull
 from rmad.transforms import Record
 
 __all__ = ["Objective"]
@@ -184,7 +184,7 @@ class Objective:
         one = take(x, slice(0, 1))
         key = tuple(np.shape(a) for _, a in _tree.leaves(one))
         if key not in self._work:
-            self._work[key] = _work(Record(Share(one, None, 1.0, 0).run, self.model, ()))
+            self._work[key] = _work(Record(Share(one, None, 1.0, 0).run, self.model, ()).tape)
         return self._work[key]
 
 
@@ -208,10 +208,13 @@ def _sum_into(out: Any, terms: list[Any]) -> None:
             np.add(out, term, out)
 
 
-def _work(record: Record) -> float:
+def _work(tape: Tape) -> float:
     """Multiply-adds of one forward pass, as far as the tape tells; an elementwise node counts ten per entry."""
     work = 0.0
-    for node in record.tape.nodes:
+    for node in tape.nodes:
+        if node.joint is not None:
+            work += _work(node.joint.tape)
+            continue
         for block in node.blocks:
             if isinstance(block, Linear) and block.primitive is matmul:
                 work += block.args[0].size * block.args[1].shape[-1]

@@ -5,20 +5,12 @@ from rmad import config  # noqa: F401 (first: it chooses the BLAS kernel before 
 # isort: split
 from rmad import primitives  # noqa: F401
 from rmad.check import check_grads
+from rmad.checkpointing import checkpoint
 from rmad.config import show_config
 from rmad.functions import log_softmax, logsumexp, multigammaln, softmax
 from rmad.matrix_functions import cho_factor, cho_solve, expm, solve_triangular, sqrtm
 from rmad.rules import bilinear, constant, elementwise, linear, primitive
-from rmad.transforms import (
-    checkpoint,
-    grad,
-    hvp,
-    jvp,
-    linearize,
-    stop_gradient,
-    value_and_grad,
-    vjp,
-)
+from rmad.transforms import grad, hvp, jvp, linearize, stop_gradient, value_and_grad, vjp
 from rmad.tree import ravel
 
 __all__ = [

@@ -47,7 +47,7 @@ def _count_uses(tape: Tape, outputs: Sequence[int | None]) -> list[int]:
 def _absorb(tape: Tape, uses: list[int], i: int, block: Block) -> list[tuple[int, Block]]:
     """The terms that replace `block` of node i: those of node i itself where the two compose for free."""
     inner = tape.nodes[i]
-    if not (isinstance(block, Diagonal) and inner.inputs and _plain(block)):
+    if not (isinstance(block, Diagonal) and inner.inputs and _plain(block)) or inner.joint is not None:
         return [(i, block)]
     if block.d is ONE and uses[i] == 1 and block.x == block.y:
         return list(zip(inner.inputs, inner.blocks, strict=True))

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from rmad.tape import ArraySpec, Node, Tape
+from rmad.tape import ArraySpec, Joint, Node, Tape
 from rmad.traced import Traced, register
 
 __all__ = ["PRIMITIVES", "Block", "Primitive", "bilinear", "constant", "elementwise", "linear", "primitive"]
@@ -70,6 +70,8 @@ class Block:
 
     __slots__ = ("argnum", "primitive", "x", "y")
 
+    joint: Joint | None = None  # what sweeps all blocks of its node together, where that is cheaper than one by one
+
     def __init__(self, primitive: Primitive, argnum: int, x: ArraySpec, y: ArraySpec) -> None:
         self.primitive, self.argnum, self.x, self.y = primitive, argnum, x, y
 
@@ -84,12 +86,22 @@ class Block:
     def push_add(self, v: Any, total: Any, owned: bool) -> tuple[Any, bool]:
         """total + J v, and whether the engine made that array; total may be None (zero)."""
         term = self.push(v)
-        return (term, False) if total is None else (total + term, True)
+        if total is None:
+            return term, False
+        if not owned or isinstance(term, Traced):
+            return total + term, True
+        total += term
+        return total, True
 
     def pull_add(self, u: Any, total: Any, owned: bool) -> tuple[Any, bool]:
         """total + Jᵀu, and whether the engine made that array; total may be None (zero)."""
         term = self.pull(u)
-        return (term, False) if total is None else (total + term, True)
+        if total is None:
+            return term, False
+        if not owned or isinstance(term, Traced):
+            return total + term, True
+        total += term
+        return total, True
 
 
 class Diagonal(Block):

@@ -13,7 +13,7 @@ from rmad.forms import gemm, is_bias, is_copy, is_matmul, rank, shares, simple, 
 from rmad.primitives.index import Index, is_basic, scatter_add
 from rmad.primitives.join import Part
 from rmad.rules import MINUS_ONE, ONE, Block, Diagonal, Linear
-from rmad.tape import ArraySpec
+from rmad.tape import ArraySpec, Joint
 
 if TYPE_CHECKING:
     from rmad.plan import Plan, Stack
@@ -133,6 +133,9 @@ class Push(Sweep):
 
     def node(self, j: int) -> None:
         node = self.nodes[j]
+        if node.joint is not None:
+            self.joint(j, node.joint)
+            return
         if len(node.blocks) == 1 and j not in self.fixed and self.alias(j):
             return
         terms = list(zip(node.inputs, node.blocks, strict=True))
@@ -154,6 +157,13 @@ class Push(Sweep):
                 self.stack(stack, out, True)
                 stack = None
             add = True
+        self.v[j] = out
+        for i in node.inputs:
+            self.release(i, keep=out)
+
+    def joint(self, j: int, joint: Joint) -> None:
+        node, out = self.nodes[j], self.target(j, [])
+        self.emit(_joint_push, joint, [self.v[i] for i in node.inputs], out)
         self.v[j] = out
         for i in node.inputs:
             self.release(i, keep=out)
@@ -271,6 +281,12 @@ class Pull(Sweep):
 
     def node(self, j: int) -> None:
         node, u = self.nodes[j], self.u[j]
+        if node.joint is not None:
+            targets = [self.target(i) for i in node.inputs]
+            self.emit(_joint_pull, node.joint, u, [out for out, _ in targets], [add for _, add in targets])
+            if self.whole[j]:
+                self.pool.give(u)
+            return
         terms = list(zip(node.inputs, node.blocks, strict=True))
         stack = self.plan.stacks.get(j)
         if stack:
@@ -329,3 +345,18 @@ class Pull(Sweep):
             self.scaled(ONE, u[block.key], out, add)
         elif not self.kernel(block, "pull", u, out, add):
             self.computed(block.pull, u, out, add)
+
+
+def _joint_push(joint: Joint, tangents: Sequence[Any], out: Any) -> None:
+    y = joint.push(tangents)
+    out.fill(0) if y is None else np.copyto(out, y)
+
+
+def _joint_pull(joint: Joint, u: Any, outs: Sequence[Any], adds: Sequence[bool]) -> None:
+    """outs ← Jᵀu, or outs ← outs + Jᵀu where something is in them already."""
+    totals, _ = joint.pull(u, [out if add else None for out, add in zip(outs, adds, strict=True)], adds)
+    for out, total in zip(outs, totals, strict=True):
+        if total is None:
+            out.fill(0)
+        elif total is not out:
+            np.copyto(out, total)

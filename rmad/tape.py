@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -56,6 +56,19 @@ class ArraySpec:
         return f"{self.dtype}{list(self.shape)}"
 
 
+class Joint(Protocol):
+    """All blocks of one node, swept together at the cost of one. `tape`: what f leaves on a tape of its own."""
+
+    @property
+    def tape(self) -> Tape: ...
+
+    def push(self, tangents: Sequence[Any]) -> Any:
+        """Σ_i J_i v_i; None is zero, given and returned. May alias."""
+
+    def pull(self, u: Any, totals: Sequence[Any], owned: Sequence[bool]) -> tuple[list[Any], list[bool]]:
+        """total_i + J_iᵀ u for every input, and which of these arrays the engine made; None is zero."""
+
+
 class Node:
     """One array on the tape: which primitive made it, from which earlier nodes, by which blocks."""
 
@@ -68,6 +81,11 @@ class Node:
         self.inputs = inputs  # positions on the tape of the arguments that carry a tangent
         self.blocks = blocks  # the Jacobian block for each of them
         self.spec = spec
+
+    @property
+    def joint(self) -> Joint | None:
+        """What sweeps the blocks together, where they are swept together."""
+        return self.blocks[0].joint if self.blocks else None
 
     def __repr__(self) -> str:
         return f"{self.primitive.name if self.primitive else 'input'}{list(self.inputs)} -> {self.spec}"
@@ -117,6 +135,11 @@ def push(tape: Tape, tangents: Sequence[Any], outputs: Sequence[int | None]) -> 
     """Jv: tangents of the inputs (None for zero) to tangents of the outputs (None for zero)."""
     v: list[Any] = [*tangents, *itertools.repeat(None, len(tape.nodes) - len(tangents))]
     for j, node in enumerate(tape.nodes):
+        if node.joint is not None:
+            given = [v[i] for i in node.inputs]
+            if any(a is not None for a in given):
+                v[j] = node.joint.push(given)
+            continue
         owned = False  # v[j] was made here as a sum, so it may be written into
         for i, block in zip(node.inputs, node.blocks, strict=True):
             if v[i] is not None:
@@ -124,17 +147,40 @@ def push(tape: Tape, tangents: Sequence[Any], outputs: Sequence[int | None]) -> 
     return [None if k is None else v[k] for k in outputs]
 
 
-def pull(tape: Tape, cotangents: Sequence[Any], outputs: Sequence[int | None], n_inputs: int) -> list[Any]:
-    """Jᵀu: cotangents of the outputs (None for zero) to cotangents of the inputs (None for zero)."""
+def pull(
+    tape: Tape,
+    cotangents: Sequence[Any],
+    outputs: Sequence[int | None],
+    n_inputs: int,
+    totals: Sequence[Any] | None = None,
+    ours: list[bool] | None = None,
+) -> list[Any]:
+    """Jᵀu: cotangents of the outputs (None for zero) to cotangents of the inputs (None for zero).
+
+    With `totals` the result is totals + Jᵀu; `ours` says which of them may be written into, and afterwards which of
+    the results were made here.
+    """
     u: list[Any] = [None] * len(tape.nodes)
     owned = [False] * len(tape.nodes)  # u[i] was made here as a sum, so it may be written into
+    if totals is not None:
+        u[:n_inputs] = totals
+    if ours is not None:
+        owned[:n_inputs] = ours
     for k, cotangent in zip(outputs, cotangents, strict=True):
         if k is not None and cotangent is not None:
-            u[k] = cotangent if u[k] is None else u[k] + cotangent
+            u[k], owned[k] = (cotangent, False) if u[k] is None else (u[k] + cotangent, True)
     for j in range(len(tape.nodes) - 1, n_inputs - 1, -1):
         node = tape.nodes[j]
-        if u[j] is not None:
+        if u[j] is None:
+            continue
+        if node.joint is not None:
+            sums, made = node.joint.pull(u[j], [u[i] for i in node.inputs], [owned[i] for i in node.inputs])
+            for i, total, own in zip(node.inputs, sums, made, strict=True):
+                u[i], owned[i] = total, own
+        else:
             for i, block in zip(node.inputs, node.blocks, strict=True):
                 u[i], owned[i] = block.pull_add(u[j], u[i], owned[i])
-            u[j] = None
+        u[j] = None
+    if ours is not None:
+        ours[:] = owned[:n_inputs]
     return u[:n_inputs]

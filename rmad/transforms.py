@@ -1,4 +1,4 @@
-"""What a user calls: linearize, jvp, vjp, grad, value_and_grad, hvp, checkpoint, stop_gradient.
+"""What a user calls: linearize, jvp, vjp, grad, value_and_grad, hvp, stop_gradient.
 
 The first argument of a differentiated function is what is differentiated: a tree of float arrays.
 Further positional arguments pass through.
@@ -14,13 +14,11 @@ import numpy as np
 
 from rmad import tree as _tree
 from rmad.plan import Plan
-from rmad.rules import primitive
 from rmad.tape import ArraySpec, Node, Tape, pull, push
 from rmad.traced import Traced, stop
 
 __all__ = [
     "Linearization",
-    "checkpoint",
     "grad",
     "hvp",
     "jvp",
@@ -208,52 +206,3 @@ def hvp(f: Callable[..., Any], x: Any, v: Any, *args: Any) -> Any:
 def stop_gradient(x: Any) -> Any:
     """x as a constant: its value with a derivative of zero. x: an array or any tree."""
     return stop(x) if isinstance(x, Traced) else _tree.map_leaves(stop, x)
-
-
-def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
-    """f, stored on the tape as its inputs only: every sweep runs f again to get its residuals.
-
-    Memory for time: no residual of f outlives a sweep (Martens & Sutskever 2012, section 7.1). The arguments
-    and the result are trees of float arrays (other leaves are constants). f must take every
-    traced array as an argument; one that it closes over raises an error.
-    """
-
-    def checkpointed(*args: Any) -> Any:
-        leaves = [leaf for _, leaf in _tree.leaves(args)]
-        if not any(isinstance(leaf, Traced) for leaf in leaves):
-            return f(*args)
-        traced = [isinstance(leaf, Traced) for leaf in leaves]
-        structure: list[Any] = []
-
-        def rebuilt(arrays: Any) -> Any:
-            some = iter(arrays)
-            full = iter([next(some) if t else leaf for t, leaf in zip(traced, constants, strict=True)])
-            return f(*_tree.replace_leaves(args_like, full))
-
-        constants = [None if t else leaf for t, leaf in zip(traced, leaves, strict=True)]
-        args_like = _tree.replace_leaves(args, iter([0] * len(leaves)))
-        flat, unravel = _tree.ravel([leaf for leaf, t in zip(leaves, traced, strict=True) if t])
-
-        def flat_f(vector: Any) -> Any:
-            out, back = _tree.ravel(rebuilt(unravel(vector)))
-            structure[:] = [back]
-            return out
-
-        y = _recomputed(flat_f, flat)
-        return structure[0](y)
-
-    return checkpointed
-
-
-def _run(f: Callable[[Any], Any], x: Any) -> Any:
-    return f(x)
-
-
-@primitive(_run, name="checkpoint")
-def _recomputed(y: Any, f: Callable[[Any], Any], x: Any) -> Any:
-    if isinstance(y, Traced) and not isinstance(x, Traced):
-        raise ValueError("checkpoint(f): f closes over a traced array; pass it to f as an argument")
-    return (
-        None,
-        (lambda v: jvp(f, x, v)[1], lambda u: vjp(f, x)[1](u)),  # x
-    )
