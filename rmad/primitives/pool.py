@@ -73,10 +73,11 @@ def _windows(name: str, x: Any, kernel: Any, stride: Any, padding: Any, dilation
 class Selection:
     """One element of every window: code (n, p, q, c) is its tap, row by row."""
 
-    __slots__ = ("code", "windows")
+    __slots__ = ("code", "planned", "windows")
 
     def __init__(self, code: Any, windows: Windows) -> None:
         self.code, self.windows = code, windows
+        self.planned: Any = None  # the index, once a plan has asked for it: worth its bytes for many sweeps
 
     def index(self) -> Any:
         """Where these elements lie in the images as one vector, (n, p, q, c)."""
@@ -91,6 +92,11 @@ class Selection:
         index += like(corner, self.code)
         index += like(np.arange(n)[:, None, None, None] * (h * w * c), self.code)
         return index
+
+    def keep_index(self) -> Any:
+        if self.planned is None:
+            self.planned = self.index()
+        return self.planned
 
     def shape(self) -> tuple[int, ...]:
         """The shape of the images."""
@@ -142,15 +148,17 @@ def _select(x: Any, chosen: Selection) -> Any:
 
 def _put(u: Any, chosen: Selection) -> Any:
     x = np.zeros_like(u, order="C", shape=chosen.shape())
-    put(x, u, chosen.index(), chosen.windows)
+    put(x, u, chosen.index(), chosen.windows, False)
     return x
 
 
-def put(x: Any, u: Any, index: Any, windows: Windows) -> None:
-    """x[index] += u in place, x zero wherever windows do not overlap."""
+def put(x: Any, u: Any, index: Any, windows: Windows, add: bool) -> None:
+    """x[index] += u in place; with add=False x is zero before."""
     flat = x.reshape(-1)
     if windows.overlap:
         np.add.at(flat, index.reshape(-1), u.reshape(-1))
+    elif add:
+        flat[index] += u
     else:
         flat[index] = u
 
@@ -164,6 +172,35 @@ place: Any = linear(_put, lambda u, x, chosen: select(u, chosen), "max_pool2d.pl
 _maximum = register(_largest, MaxPool(_largest, "max_pool2d"))
 
 
+class SelectKernels:
+    """Pushes and pulls of a selection that write into buffers of a plan. See rmad.schedule."""
+
+    def push(self, block: Linear, new: Any, add: bool) -> Any:
+        index = block.args[1].keep_index()
+        if not add:
+            return lambda v, out: np.take(v.reshape(-1), index, None, out, "clip")  # "raise" would copy `out`
+        part = new(index.shape, block.y.dtype)
+        return lambda v, out: np.add(out, np.take(v.reshape(-1), index, None, part, "clip"), out)
+
+    def pull(self, block: Linear, new: Any, add: bool) -> Any:
+        chosen = block.args[1]
+        index, windows = chosen.keep_index(), chosen.windows
+
+        def scatter(u: Any, out: Any) -> None:
+            if not add:
+                out.fill(0)
+            put(out, u, index, windows, add)
+
+        return scatter
+
+    def work(self, block: Linear) -> float:
+        """In multiply-adds of a GEMM, roughly."""
+        return 10.0 * block.y.size
+
+
+select.kernels = SelectKernels()
+
+
 # -- the mean -----------------------------------------------------------------------------------------------
 
 
@@ -175,29 +212,73 @@ def _weights(like_this: Any, windows: Windows, whole: bool) -> Any:
 
 
 def _means(x: Any, windows: Windows, whole: bool) -> Any:
+    y = np.empty_like(x, order="C", shape=windows.shape_of(x))
+    mean_into(x, windows, _weights(x, windows, whole), y)
+    return y
+
+
+def mean_into(x: Any, windows: Windows, weights: Any, y: Any) -> None:
+    """y ← weights · Σ over the window of x."""
     (_, to, at), *others = windows.parts
     if windows.padded:
-        y = np.zeros_like(x, order="C", shape=windows.shape_of(x))
-        y[to] = x[at]
-    else:
-        y = np.array(x[at], order="C", copy=True)
+        y.fill(0)
+    np.copyto(y[to], x[at])
     for _, to, at in others:
-        y[to] += x[at]
-    y *= _weights(x, windows, whole)
-    return y
+        np.add(y[to], x[at], y[to])
+    np.multiply(y, weights, y)
 
 
 def _shared(u: Any, windows: Windows, whole: bool) -> Any:
     """Every window's u in equal shares to its pixels."""
-    u = u * _weights(u, windows, whole)
     x = np.zeros_like(u, order="C", shape=(u.shape[0], *windows.size, u.shape[3]))
-    for _, to, at in windows.parts:
-        if windows.overlap:
-            x[at] += u[to]
-        else:
-            x[at] = u[to]
+    share_into(u * _weights(u, windows, whole), windows, x, windows.overlap)
     return x
+
+
+def share_into(u: Any, windows: Windows, x: Any, add: bool) -> None:
+    """x[at] ← u, or x[at] ← x[at] + u, at every tap."""
+    for _, to, at in windows.parts:
+        if add:
+            np.add(x[at], u[to], x[at])
+        else:
+            np.copyto(x[at], u[to])
 
 
 _mean: Any = linear(_means, lambda u, x, windows, whole: _share(u, windows, whole), "avg_pool2d")
 _share: Any = linear(_shared, lambda u, y, windows, whole: _mean(u, windows, whole), "avg_pool2d.share")
+
+
+class MeanKernels:
+    """Pushes and pulls of a mean over windows that write into buffers of a plan."""
+
+    def push(self, block: Linear, new: Any, add: bool) -> Any:
+        _, windows, whole = block.args
+        weights = _weights(np.empty(0, block.y.dtype), windows, whole)
+        if not add:
+            return lambda v, out: mean_into(v, windows, weights, out)
+        part = new(block.y.shape, block.y.dtype)
+
+        def push(v: Any, out: Any) -> None:
+            mean_into(v, windows, weights, part)
+            np.add(out, part, out)
+
+        return push
+
+    def pull(self, block: Linear, new: Any, add: bool) -> Any:
+        _, windows, whole = block.args
+        weights = _weights(np.empty(0, block.y.dtype), windows, whole)
+        scaled = new(block.y.shape, block.y.dtype)
+
+        def pull(u: Any, out: Any) -> None:
+            np.multiply(u, weights, scaled)
+            if not add:
+                out.fill(0)
+            share_into(scaled, windows, out, add or windows.overlap)
+
+        return pull
+
+    def work(self, block: Linear) -> float:
+        return 10.0 * block.x.size
+
+
+_mean.kernels = MeanKernels()

@@ -26,5 +26,13 @@ CASES = [
     row("avg_pool2d, overlap", lambda x: avg_pool2d(x, (3, 2), (2, 1)), 2, 5, 4, 2),
     row("avg_pool2d, padding", lambda x: avg_pool2d(x, (3, 2), (2, 2), EDGE), 2, 6, 3, 2),
     row("avg_pool2d, padding left out", lambda x: avg_pool2d(x, (3, 2), (2, 2), EDGE, False), 2, 6, 3, 2),
+    row(
+        "poolings that meet in a sum",
+        lambda x: (
+            np.sum(x) + max_pool2d(x, 2) + avg_pool2d(x, 2) + max_pool2d(x, 2, 2, 0) * np.sin(avg_pool2d(x, 3, 2, 1)),
+            x + max_pool2d(x, 3, 1, 1) + avg_pool2d(x, 3, 1, 1, False),
+        ),
+        *(2, 4, 6, 3),
+    ),
     row("avg_pool2d, no images", lambda x: avg_pool2d(x, (2, 2)), 0, 4, 4, 3),
 ]
