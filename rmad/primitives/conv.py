@@ -16,6 +16,7 @@ import numpy as np
 from rmad.backend import is_cupy
 from rmad.patches import Folded, Forward, Geometry, Weights
 from rmad.rules import Linear, as_array, bilinear
+from rmad.windows import paddings, pair
 
 __all__ = ["conv2d", "conv2d_input", "conv2d_weight"]
 
@@ -76,7 +77,7 @@ weight: Any = bilinear(
 
 
 class Kernels:
-    """Pushes and pulls of the blocks that write into buffers of a plan, for real or complex arrays of one dtype.
+    """Pushes and pulls of the blocks that write into buffers of a plan, for arrays of one real dtype.
 
     roles: what the primitive's two arguments and its result are in the form above.
     """
@@ -105,7 +106,7 @@ class Kernels:
         """The product that makes the wanted one of x, w, u of the given and of the block's own."""
         kept, geometry = block.args[1 - block.argnum], block.args[2]
         dtype = block.y.dtype
-        if not (isinstance(kept, np.ndarray) and kept.dtype == block.x.dtype == dtype):
+        if not (isinstance(kept, np.ndarray) and kept.dtype == block.x.dtype == dtype and dtype.kind == "f"):
             return None
         kind: Any = {"u": Forward, "x": Folded, "w": Weights}[wanted]
         first = {"u": "x", "x": "u", "w": "u"}[wanted]
@@ -195,7 +196,8 @@ def _geometry(name: str, x: Any, w: Any, stride: Any, padding: Any, dilation: An
         raise ValueError(f"{name}: x has shape {x}, expected (n, h, w, i)")
     if len(w) != 4 or min(w) < 1:
         raise ValueError(f"{name}: w has shape {w}, expected (kh, kw, i / groups, o), none of them zero")
-    s, d, p = _pair(name, "stride", stride, 1), _pair(name, "dilation", dilation, 1), _padding(name, padding)
+    s, d = pair(stride, f"{name}: stride"), pair(dilation, f"{name}: dilation")
+    p = paddings(padding, f"{name}: padding")
     if groups < 1 or x[3] != groups * w[2] or w[3] % groups:
         raise ValueError(f"{name}: x of shape {x} and w of shape {w} do not fit with groups={groups}")
     size, kernel = (x[1], x[2]), (w[0], w[1])
@@ -205,17 +207,3 @@ def _geometry(name: str, x: Any, w: Any, stride: Any, padding: Any, dilation: An
             f"{name}: the kernel of w, shape {w}, with dilation {d} is larger than x, shape {x}, with padding {p}"
         )
     return Geometry(size, kernel, (rest[0] // s[0] + 1, rest[1] // s[1] + 1), s, p, d, int(groups), x[3], w[3])
-
-
-def _pair(name: str, what: str, value: Any, least: int) -> tuple[int, int]:
-    pair = (value, value) if np.ndim(value) == 0 else tuple(value)
-    if len(pair) != 2 or any(int(k) != k or k < least for k in pair):
-        raise ValueError(f"{name}: {what} must be a whole number ≥ {least} or a pair of them, got {value!r}")
-    return int(pair[0]), int(pair[1])
-
-
-def _padding(name: str, value: Any) -> tuple[tuple[int, int], tuple[int, int]]:
-    pair = (value, value) if np.ndim(value) == 0 else tuple(value)
-    if len(pair) != 2:
-        raise ValueError(f"{name}: padding must be a number, a pair or ((top, bottom), (left, right)), got {value!r}")
-    return _pair(name, "padding", pair[0], 0), _pair(name, "padding", pair[1], 0)
