@@ -27,6 +27,8 @@ from nn.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredErr
 from nn.module import Module
 from nn.pooling import AvgPool2d, Flatten, GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d
 from nn.recurrent import GRU, LSTM, RNN
+from nn.summary import Summary, summary
+from nn.torch_weights import load_torch_state_dict
 
 __all__ = [
     "ELU",
@@ -61,12 +63,15 @@ __all__ = [
     "SoftmaxCrossEntropy",
     "Softplus",
     "SquaredError",
+    "Summary",
     "Tanh",
     "TransformerBlock",
     "data",
     "functional",
     "init",
     "load",
+    "load_torch_state_dict",
     "models",
     "save",
+    "summary",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,16 +14,29 @@ from nn.module import Module
 
 __all__ = ["load", "save", "write_whole"]
 
+DTYPES = {
+    **{f"F{8 * size}": np.dtype(f"f{size}") for size in (2, 4, 8)},
+    **{f"I{8 * size}": np.dtype(f"i{size}") for size in (1, 2, 4, 8)},
+    **{f"U{8 * size}": np.dtype(f"u{size}") for size in (1, 2, 4, 8)},
+    "BOOL": np.dtype(bool),
+    "C64": np.dtype(np.complex64),
+}
+"""The types of safetensors files that NumPy has too."""
+
 
 def save(model: Module, path: str | os.PathLike[str]) -> None:
     """Writes the arrays of the model to a safetensors file, by the names of its state_dict.
 
-    A crash leaves the file that was there before, or none. Raises ImportError without safetensors.
+    Buffers, as running statistics, are among them. A crash leaves the file that was there before, or none.
+    Raises TypeError that names a parameter of a dtype that the format lacks, ImportError without safetensors.
     """
     st = _safetensors()
     # the format stores the bytes as they lie and says nothing of strides: views must become contiguous
     arrays = {name: np.asarray(_on_host(a), order="C") for name, a in model.state_dict().items()}
-    content = st.save(arrays)
+    for name, array in arrays.items():
+        if array.dtype.newbyteorder("=") not in DTYPES.values():
+            raise TypeError(f"save: {name!r} is {array.dtype}, for which safetensors files have no type")
+    content = st.numpy.save(arrays)
     write_whole(path, lambda file: file.write(content))
 
 
@@ -36,10 +49,11 @@ def load(model: Module, path: str | os.PathLike[str]) -> None:
     st = _safetensors()
     content = Path(path).read_bytes()
     try:
-        state = st.load(content)
-    except Exception as error:  # the package raises an exception of its own and KeyError for an unknown dtype
+        entries = st.deserialize(content)
+    except Exception as error:  # the package raises an exception of its own
         raise ValueError(f"{path} is no safetensors file, or a damaged one: {error}") from error
     try:
+        state = {name: _array(name, entry["dtype"], entry["shape"], entry["data"]) for name, entry in entries}
         model.load_state_dict(state)
     except ValueError as error:
         raise ValueError(f"{path} does not fit the model. {error}") from None
@@ -60,13 +74,23 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], Any]) 
         raise
 
 
+def _array(name: str, dtype: str, shape: Sequence[int], data: bytes) -> Any:
+    """The array of one entry. NumPy has no bfloat16; its bits are the upper half of a float32's."""
+    if dtype == "BF16":
+        return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32).reshape(shape)
+    if dtype not in DTYPES:
+        raise ValueError(f"{name!r} holds {dtype}, a type that NumPy lacks")
+    return np.frombuffer(data, DTYPES[dtype].newbyteorder("<")).reshape(shape)
+
+
 def _on_host(array: Any) -> Any:
     return array.get() if hasattr(array, "get") else array  # CuPy's arrays have `get`
 
 
 def _safetensors() -> Any:
     try:
+        import safetensors
         import safetensors.numpy
     except ImportError:
         raise ImportError("saving and loading models needs safetensors: pip install rmad[examples]") from None
-    return safetensors.numpy
+    return safetensors

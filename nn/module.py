@@ -147,9 +147,11 @@ class Module:
             if name not in known:
                 raise ValueError(f"{kind}: the state has {name!r} of shape {np.shape(state[name])}, the module has not")
         new = []
-        for name, array, _, _ in places:
+        for name, array, owner, _ in places:
             if name not in state:
                 raise ValueError(f"{kind}: the state lacks {name!r} of shape {array.shape}")
+            if isinstance(owner, tuple):
+                raise TypeError(f"{kind}: {name!r} sits in a tuple and cannot be rebound; use a list or a dict")
             given = state[name]
             if np.shape(given) != array.shape:
                 raise ValueError(f"{kind}: {name!r} has shape {array.shape}, the state has {np.shape(given)}")

@@ -1,6 +1,7 @@
 """Models in files."""
 
 import builtins
+import json
 import os
 
 import numpy as np
@@ -110,3 +111,71 @@ def test_without_safetensors(model, tmp_path, monkeypatch):
     for f in (nn.save, nn.load):
         with pytest.raises(ImportError, match=r"pip install rmad\[examples\]"):
             f(model, tmp_path / "m")
+
+
+def test_buffers_are_saved(tmp_path):
+    model = nn.Sequential(nn.BatchNorm(3), nn.Linear(3, 2, rng=np.random.default_rng(0)))
+    model[0].running_mean = np.arange(3, dtype=np.float32)
+    nn.save(model, tmp_path / "m")
+    other = nn.Sequential(nn.BatchNorm(3), nn.Linear(3, 2, rng=np.random.default_rng(1)))
+    nn.load(other, tmp_path / "m")
+    np.testing.assert_array_equal(other[0].running_mean, [0, 1, 2])
+    np.testing.assert_array_equal(other.eval()(np.ones((2, 3), np.float32)), model.eval()(np.ones((2, 3), np.float32)))
+
+
+def test_every_dtype_and_shape(tmp_path):
+    dtypes = ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?", "c8", ">f4", ">i8"]
+    shapes = [(), (0,), (2, 0, 3), (1, 3)]
+    module = nn.Module()
+    module.arrays = {f"{d}{s}": np.full(s, 1, d) for d in dtypes for s in shapes}
+    before = dict(module.arrays)
+    nn.save(module, tmp_path / "m")
+    module.arrays = {name: np.zeros_like(a) for name, a in before.items()}
+    nn.load(module, tmp_path / "m")
+    for name, array in before.items():
+        np.testing.assert_array_equal(module.arrays[name], array, err_msg=name, strict=True)
+
+
+def test_a_dtype_that_the_format_lacks(model, tmp_path):
+    model[2].bias = np.zeros(1, np.complex128)
+    with pytest.raises(TypeError, match=r"save: '2.bias' is complex128, for which safetensors files have no type"):
+        nn.save(model, tmp_path / "m")
+    assert not os.listdir(tmp_path)
+
+
+def write(path, dtype, shape, data):
+    """A file with one array `weight`: the length of the header, the header, the numbers."""
+    header = json.dumps({"weight": {"dtype": dtype, "shape": shape, "data_offsets": [0, len(data)]}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + data)
+
+
+def test_bfloat16(tmp_path):
+    layer = nn.Linear(2, 2, bias=False, rng=np.random.default_rng(0))
+    values = np.array([[1.0, -2.5], [3.140625, np.inf]], np.float32)  # bfloat16 has them all
+    write(tmp_path / "m", "BF16", [2, 2], (values.view(np.uint32) >> 16).astype("<u2").tobytes())
+    nn.load(layer, tmp_path / "m")
+    np.testing.assert_array_equal(layer.weight, values, strict=True)
+
+
+def test_a_type_that_numpy_lacks(tmp_path):
+    layer = nn.Linear(2, 2, bias=False, rng=np.random.default_rng(0))
+    write(tmp_path / "m", "F8_E4M3", [2, 2], bytes(4))
+    with pytest.raises(ValueError, match=r"m does not fit the model. 'weight' holds F8_E4M3, a type that NumPy lacks"):
+        nn.load(layer, tmp_path / "m")
+
+
+def test_a_kind_of_number_that_does_not_fit(tmp_path):
+    layer = nn.Linear(2, 2, bias=False, rng=np.random.default_rng(0))
+    write(tmp_path / "m", "I32", [2, 2], bytes(16))
+    with pytest.raises(ValueError, match=r"does not fit the model. Linear: 'weight' is float32, the state has int32"):
+        nn.load(layer, tmp_path / "m")
+
+
+def test_an_array_in_a_tuple(tmp_path):
+    module = nn.Module()
+    module.first, module.pair = np.ones(2), (np.ones(2), np.ones(2))
+    nn.save(module, tmp_path / "m")
+    first = module.first
+    with pytest.raises(TypeError, match=r"'pair.0' sits in a tuple"):
+        nn.load(module, tmp_path / "m")
+    assert module.first is first

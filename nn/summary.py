@@ -1,0 +1,217 @@
+"""What a model is made of: layers, shapes, parameters."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nn.module import Module
+from rmad import tree
+
+__all__ = ["Summary", "SummaryRow", "summary"]
+
+
+@dataclass
+class SummaryRow:
+    """One module: its name in the tree ("" is the model), its shapes, and the numbers in arrays of its own."""
+
+    name: str
+    layer: str
+    n_parameters: int
+    output: Any = None
+    """The shape of what its first call gave, a tuple of shapes where that was a tuple; None if it was never called."""
+    calls: int = 0
+
+
+@dataclass
+class Summary:
+    """The table as text (`str`, `print`) and as numbers.
+
+    n_parameters: numbers in float arrays; n_buffers: in buffers; parameter_bytes: of both. activation_bytes: of what
+    the modules gave for this input, arrays that several of them hand on or look into counted once.
+    """
+
+    rows: list[SummaryRow]
+    inputs: tuple[tuple[int, ...], ...]
+    dtype: np.dtype[Any]
+    n_parameters: int
+    n_buffers: int
+    parameter_bytes: int
+    activation_bytes: int
+
+    def __str__(self) -> str:
+        table = [("name", "layer", "output", "parameters")]
+        for row in self.rows:
+            output = "not called" if not row.calls else f"{row.output}" + (f" ×{row.calls}" if row.calls > 1 else "")
+            table.append((row.name or "(model)", row.layer, output, f"{row.n_parameters:,}"))
+        name, layer, out, parameters = (max(map(len, column)) for column in zip(*table))
+        lines = [f"{a:{name}}  {b:{layer}}  {c:{out}}  {d:>{parameters}}" for a, b, c, d in table]
+        rule = "─" * max(map(len, lines))
+        buffers = f", {self.n_buffers:,} numbers in buffers" if self.n_buffers else ""
+        inputs = ", ".join(map(str, self.inputs))
+        last = (
+            f"{self.n_parameters:,} parameters{buffers}, {_bytes(self.parameter_bytes)}",
+            f"activations {_bytes(self.activation_bytes)} for an input {inputs} {self.dtype}",
+        )
+        return "\n".join([lines[0], rule, *lines[1:], rule, *last])
+
+    __repr__ = __str__
+
+
+def summary(model: Module, input_shape: Any, *, dtype: Any = None) -> Summary:
+    """A table of the model's layers: names as in the tree, shapes of outputs, numbers of parameters.
+
+    input_shape: with the axis of cases, (n, 28, 28, 1), or without, (28, 28, 1): where the model does not take the
+    shape as it stands, and for a shape of one axis, n = 1 is put in front. A tuple of shapes stands for several
+    inputs. dtype: of the input, that of the model's first parameter unless given; int for tokens.
+
+    A copy of the model runs once on zeros, in use (`eval`): the model itself stays as it is, whatever happens, and
+    its random numbers too. A module counts as called when it is called as a function; nothing is printed.
+
+    Raises ValueError with the model's own error if it does not take such an input.
+    """
+    shapes = _shapes(input_shape)
+    first = next((array for _, array in model.named_parameters()), np.empty(0, np.float32))
+    dtype = first.dtype if dtype is None else np.dtype(dtype)
+    with_case = tuple((1, *shape) for shape in shapes)
+    attempts = [with_case] if all(len(shape) < 2 for shape in shapes) else [shapes, with_case]
+    failures: list[str] = []
+    for inputs in attempts:
+        watch = _Watch(model)
+        try:
+            with np.errstate(all="ignore"):  # what zeros lead to says nothing
+                watch.model(*(np.zeros(shape, dtype, like=first) for shape in inputs))
+        except Exception as error:  # a model may raise anything
+            failures.append(f"{' and '.join(map(str, inputs))}: {type(error).__name__}: {error}")
+            cause = error
+        else:
+            return watch.summary(inputs, dtype)
+    raise ValueError(
+        f"summary: the model does not take zeros of {dtype} of shape " + "; nor ".join(failures)
+    ) from cause
+
+
+def _shapes(input_shape: Any) -> tuple[tuple[int, ...], ...]:
+    try:
+        several = any(isinstance(part, tuple | list) for part in input_shape)
+        shapes = tuple(tuple(int(m) for m in shape) for shape in (input_shape if several else [input_shape]))
+    except TypeError:
+        raise TypeError(f"summary: input_shape must be a shape or a tuple of shapes, not {input_shape!r}") from None
+    if any(m < 0 for shape in shapes for m in shape):
+        raise ValueError(f"summary: input_shape {input_shape} has a negative length")
+    return shapes
+
+
+@dataclass
+class _Watch:
+    """A copy of a model whose modules say what they gave when they were called."""
+
+    original: Module
+    rows: list[SummaryRow] = field(default_factory=list)
+    row_of: dict[int, SummaryRow] = field(default_factory=dict)  # by the id of the module in the copy
+    held: dict[int, Any] = field(default_factory=dict)  # arrays that own memory, by id: held, so that ids stay unique
+    given: dict[int, int] = field(default_factory=dict)  # bytes of those that came out of a module
+
+    def __post_init__(self) -> None:
+        self.model = self._copied(self.original, "")
+
+    def _copied(self, node: Any, name: str) -> Any:
+        """A copy of the tree; arrays are shared, and so are the states of layers, which `eval` leaves alone."""
+        below = f"{name}." if name else ""
+        if isinstance(node, Module):
+            row = SummaryRow(name, f"{type(node).__name__}({node.describe()})", sum(a.size for a in _own(node)))
+            self.rows.append(row)
+            new = node.__tree_replace__({k: self._copied(v, below + k) for k, v in node.__tree_items__().items()})
+            vars(new)["training"] = False
+            for key, value in vars(new).items():
+                if isinstance(value, np.random.Generator):
+                    vars(new)[key] = copy.deepcopy(value)
+            new.__class__ = self._watched(type(node))
+            self.row_of[id(new)] = row
+            return new
+        if isinstance(node, list | tuple):
+            subs = [self._copied(sub, f"{below}{k}") for k, sub in enumerate(node)]
+            return type(node)(*subs) if hasattr(node, "_fields") else type(node)(subs)
+        if isinstance(node, dict):
+            return {key: self._copied(sub, f"{below}{key}") for key, sub in node.items()}
+        return node
+
+    def _watched(self, kind: type[Module]) -> type[Module]:
+        def call(module: Module, *args: Any, **kwargs: Any) -> Any:
+            for array in _arrays((args, list(kwargs.values()))):
+                self.held.setdefault(id(_owner(array)), _owner(array))
+            y = kind.__call__(module, *args, **kwargs)
+            row = self.row_of[id(module)]
+            row.calls += 1
+            if row.calls == 1:
+                row.output = _shape(y)
+            for array in _arrays(y):
+                owner = _owner(array)
+                if id(owner) not in self.held:  # a view of the input, or what a module below gave, is nothing new
+                    self.held[id(owner)] = owner
+                    self.given[id(owner)] = array.nbytes
+            return y
+
+        return type(kind.__name__, (kind,), {"__call__": call, "__module__": kind.__module__, "__doc__": kind.__doc__})
+
+    def summary(self, inputs: tuple[tuple[int, ...], ...], dtype: np.dtype[Any]) -> Summary:
+        state = self.original.state_dict()
+        parameters = dict(self.original.named_parameters())
+        buffers = [getattr(m, b) for m in self.original.modules() for b in m.buffers if getattr(m, b) is not None]
+        return Summary(
+            rows=self.rows,
+            inputs=inputs,
+            dtype=dtype,
+            n_parameters=sum(int(a.size) for a in parameters.values()),
+            n_buffers=sum(int(a.size) for a in buffers),
+            parameter_bytes=sum(int(a.nbytes) for a in state.values()),
+            activation_bytes=sum(self.given.values()),
+        )
+
+
+def _own(module: Module) -> Iterator[Any]:
+    """The float arrays that belong to the module and to no module below it."""
+
+    def walk(node: Any) -> Iterator[Any]:
+        if isinstance(node, Module):
+            return
+        if isinstance(node, list | tuple):
+            for sub in node:
+                yield from walk(sub)
+        elif isinstance(node, dict):
+            yield from walk(list(node.values()))
+        elif hasattr(node, "dtype") and tree.is_differentiable(node):
+            yield node
+
+    return walk(list(module.__tree_items__().values()))
+
+
+def _arrays(y: Any) -> list[Any]:
+    return [leaf for _, leaf in tree.leaves(y) if hasattr(leaf, "nbytes")]
+
+
+def _owner(array: Any) -> Any:
+    """The array whose memory this one looks into."""
+    while getattr(array, "base", None) is not None and hasattr(array.base, "nbytes"):
+        array = array.base
+    return array
+
+
+def _shape(y: Any) -> Any:
+    if isinstance(y, list | tuple):
+        return tuple(_shape(part) for part in y)
+    if isinstance(y, dict):
+        return {key: _shape(part) for key, part in y.items()}
+    return tuple(np.shape(y))
+
+
+def _bytes(n: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if n < 999.5:
+            return f"{n:.3g} {unit}"
+        n /= 1000
+    return f"{n:.3g} GB"

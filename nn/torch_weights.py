@@ -1,0 +1,228 @@
+"""Weights from PyTorch: other layouts of the same arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nn.attention import MultiHeadAttention, TransformerBlock
+from nn.conv import Conv2d, ConvTranspose2d
+from nn.layer_norm import LayerNorm
+from nn.linear import Linear
+from nn.module import Module, _children, _places, _with_buffers
+from nn.recurrent import GRU, LSTM, RNN
+
+__all__ = ["load_torch_state_dict"]
+
+Rename = Mapping[str, str | None] | Callable[[str], str | None]
+
+# where a module of ours has others inside, torch's names for those
+INSIDE = {
+    TransformerBlock: {"attention": "self_attn", "mlp.0": "linear1", "mlp.2": "linear2"},
+    MultiHeadAttention: {"projection.weight": "in_proj_weight", "projection.bias": "in_proj_bias", "out": "out_proj"},
+}
+
+
+class _Source(NamedTuple):
+    """How one array of ours is made: out of which of torch's, of which shapes, by which function of them."""
+
+    ours: str
+    layer: str
+    shape: tuple[int, ...]
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    made: Callable[..., Any]
+
+
+def load_torch_state_dict(
+    model: Module,
+    state: Mapping[str, Any],
+    *,
+    rename: Rename | None = None,
+    flattened: Mapping[str, tuple[int, int, int]] | None = None,
+) -> None:
+    """Rebinds the arrays of the model to those of a PyTorch state dict, with the layouts changed.
+
+    state: {name: array}, `torch_model.state_dict()` itself or NumPy arrays, for example from a safetensors file.
+
+    =====================  ====================================================  =========================
+    layer                  torch                                                 here
+    =====================  ====================================================  =========================
+    Linear                 weight (o, i)                                         (i, o)
+    Conv2d                 weight (o, i / groups, kh, kw)                        (kh, kw, i / groups, o)
+    ConvTranspose2d        weight (i, o / groups, kh, kw)                        (kh, kw, o / groups, i)
+    BatchNorm              weight, bias, running_mean, running_var               the same
+    LayerNorm, Embedding   weight, bias                                          the same
+    LayerNorm of images    weight, bias (c, h, w)                                (h, w, c)
+    RNN, LSTM, GRU         weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0    weight, recurrent_weight, bias
+    MultiHeadAttention     those of torch's MultiheadAttention                   projection, out
+    TransformerBlock       those of torch's TransformerEncoderLayer              attention, mlp, norm1, norm2
+    =====================  ====================================================  =========================
+
+    num_batches_tracked is left out; arrays of other modules are taken as they are. Names must be those of the model's
+    tree, as they are for a Sequential that is numbered like torch's, with the names in the middle of the table. Else
+    `rename` leads from the names in the state to these: a mapping of names or of their beginnings ("features.0" → "0"),
+    or a function; None leaves an array out.
+
+    flattened: a Linear that follows a Flatten of images sees their pixels in the order (h, w, c), torch's in the
+    order (c, h, w). So {"4.weight": (c, h, w)}, with the shape of the images there, permutes the input axis as well.
+
+    Raises ValueError that names the parameter and both shapes where something does not fit; the model is then as
+    it was. Dtypes become those of the model.
+
+    >>> import nn, numpy as np
+    >>> model = nn.Sequential(nn.Linear(3, 2, rng=np.random.default_rng(0)))
+    >>> nn.load_torch_state_dict(model, {"0.weight": np.ones((2, 3)), "0.bias": np.zeros(2)})
+    """
+    given = _renamed(state, rename)
+    sources = list(_sources(model, flattened or {}))
+    known = {source.ours for source in sources}
+    for name in flattened or {}:
+        if name not in known:
+            raise ValueError(f"load_torch_state_dict: flattened names {name!r}, which the model has not")
+    wanted = {name for source in sources for name in source.names}
+    for name, array in given.items():
+        if name not in wanted:
+            raise ValueError(f"load_torch_state_dict: the state has {name!r} {np.shape(array)}, the model has not")
+    model.load_state_dict({source.ours: _converted(source, given) for source in sources})
+
+
+def _converted(source: _Source, given: Mapping[str, Any]) -> Any:
+    arrays = []
+    for name, shape in zip(source.names, source.shapes):
+        what = f"{source.ours!r} of {source.layer}, here {source.shape},"
+        if name not in given:
+            raise ValueError(f"load_torch_state_dict: {what} needs {name!r} {shape}, which the state lacks")
+        array = given[name]
+        if array.shape != shape:
+            raise ValueError(f"load_torch_state_dict: {what} needs {name!r} {shape}, the state has {array.shape}")
+        arrays.append(array)
+    return source.made(*arrays)
+
+
+# -- the state ------------------------------------------------------------------------------------------
+
+
+def _renamed(state: Mapping[str, Any], rename: Rename | None) -> dict[str, Any]:
+    """{name: NumPy array} under the new names."""
+    given: dict[str, Any] = {}
+    for name, value in state.items():
+        new = _new_name(name, rename)
+        if new is None or new.rpartition(".")[2] == "num_batches_tracked":
+            continue
+        if new in given:
+            raise ValueError(f"load_torch_state_dict: two arrays of the state are renamed to {new!r}, {name!r} is one")
+        given[new] = _as_numpy(name, value)
+    return given
+
+
+def _new_name(name: str, rename: Rename | None) -> str | None:
+    if rename is None:
+        return name
+    if callable(rename):
+        return rename(name)
+    parts = name.split(".")
+    for k in range(len(parts), 0, -1):  # the longest beginning that has a new name
+        beginning = ".".join(parts[:k])
+        if beginning in rename:
+            new = rename[beginning]
+            return None if new is None else ".".join(filter(None, [new, *parts[k:]]))
+    return name
+
+
+def _as_numpy(name: str, value: Any) -> Any:
+    if hasattr(value, "detach"):  # a tensor of torch, which need not be imported for this
+        value = value.detach().cpu()
+        if str(value.dtype) == "torch.bfloat16":  # NumPy has no such type, and float32 holds every number of it
+            value = value.float()
+        value = value.numpy()
+    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
+        raise TypeError(
+            f"load_torch_state_dict: {name!r} is a {type(value).__name__}, not an array; of a checkpoint that holds "
+            "more than the weights, pass the state dict in it"
+        )
+    return value
+
+
+# -- layouts --------------------------------------------------------------------------------------------
+
+
+def _sources(model: Module, flattened: Mapping[str, tuple[int, int, int]]) -> Iterator[_Source]:
+    """One for every array of the model."""
+    renamed = [
+        (prefix + ours, prefix + theirs)
+        for prefix, module in _named_modules(model, "")
+        for kind, names in INSIDE.items()
+        if isinstance(module, kind)
+        for ours, theirs in names.items()
+    ]
+    for name, array, owner, key in _places(model, _with_buffers):
+        layer = f"{type(owner).__name__}({owner.describe()})" if isinstance(owner, Module) else type(owner).__name__
+        theirs = name
+        for ours, new in reversed(renamed):  # from the inside out
+            if theirs == ours or theirs.startswith(ours + "."):
+                theirs = new + theirs[len(ours) :]
+        if isinstance(owner, RNN | LSTM | GRU):
+            names, shapes, made = _recurrent(owner, key)
+            beginning = theirs.removesuffix(key)
+            yield _Source(name, layer, array.shape, tuple(beginning + n for n in names), shapes, made)
+        else:
+            shape, made = _layout(owner, key, array.shape, name, flattened)
+            yield _Source(name, layer, array.shape, (theirs,), (shape,), made)
+
+
+def _named_modules(node: Any, prefix: str) -> Iterator[tuple[str, Module]]:
+    """(name and a dot, module) of every module, those inside after the one around them."""
+    if isinstance(node, Module):
+        yield prefix, node
+    if isinstance(node, Module | list | tuple | dict):
+        for key, child in _children(node):
+            yield from _named_modules(child, f"{prefix}{key}.")
+
+
+def _layout(
+    owner: Any, key: str, shape: tuple[int, ...], name: str, flattened: Mapping[str, tuple[int, int, int]]
+) -> tuple[tuple[int, ...], Callable[..., Any]]:
+    """torch's shape for an array of ours, and ours out of torch's."""
+    if name in flattened:
+        c, h, w = flattened[name]
+        if not isinstance(owner, Linear) or key != "weight" or c * h * w != shape[0]:
+            raise ValueError(
+                f"load_torch_state_dict: flattened gives {name!r} {(c, h, w)}, which is for the weight of a Linear "
+                f"with {c * h * w} features; {name!r} belongs to a {type(owner).__name__} and is {shape}"
+            )
+        o = shape[1]
+        return (o, c * h * w), lambda W: W.reshape(o, c, h, w).transpose(2, 3, 1, 0).reshape(h * w * c, o)
+    if isinstance(owner, Linear) and key == "weight":
+        return shape[::-1], np.transpose
+    if isinstance(owner, Conv2d | ConvTranspose2d) and key == "weight":
+        kh, kw, i, o = shape
+        return (o, i, kh, kw), lambda W: W.transpose(2, 3, 1, 0)
+    if isinstance(owner, LayerNorm) and len(shape) == 3:
+        h, w, c = shape
+        return (c, h, w), lambda a: a.transpose(1, 2, 0)
+    return shape, lambda a: a
+
+
+def _recurrent(
+    layer: RNN | LSTM | GRU, key: str
+) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...], Callable[..., Any]]:
+    """Names and shapes of torch's arrays for one of ours, and ours out of them. torch has a bias for either product."""
+    i, h = layer.in_features, layer.hidden_size
+    rows = layer.gates * h
+    if key == "weight":
+        return ("weight_ih_l0",), ((rows, i),), np.transpose
+    if key == "recurrent_weight":
+        return ("weight_hh_l0",), ((rows, h),), np.transpose
+    if key == "recurrent_bias":  # of GRU's candidate, where the reset gate acts on the product and its bias
+        return ("bias_hh_l0",), ((rows,),), lambda b: b[2 * h :]
+    alone = slice(2 * h, None) if isinstance(layer, GRU) else slice(0, 0)  # what recurrent_bias has
+
+    def summed(b_ih: Any, b_hh: Any) -> Any:
+        b_hh = b_hh.copy()
+        b_hh[alone] = 0
+        return b_ih + b_hh
+
+    return ("bias_ih_l0", "bias_hh_l0"), ((rows,), (rows,)), summed
