@@ -26,13 +26,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
 import autoencoder
 
-MARKS = (30, 60, 120, 240, 360, 500, 700, 900)
+MARKS = (30, 60, 120, 240, 360, 500, 700, 900, 1200)
 
 
 def contenders(budget: float) -> dict[str, tuple[str, dict[str, Any], float]]:
-    """name -> optimizer, hyper-parameters, seconds: the learning rates that lose early are cut short."""
+    """name -> optimizer, hyper-parameters, seconds: the learning rates that are out of the race early are cut short."""
     found: dict[str, tuple[str, dict[str, Any], float]] = {"hf": ("hf", {}, budget)}
-    for lr, share in ((1e-4, 0.1), (3e-4, 0.2), (1e-3, 0.2), (3e-3, 1.0), (1e-2, 0.1), (3e-2, 0.05), (1e-1, 0.05)):
+    for lr, share in ((1e-4, 0.1), (3e-4, 0.6), (1e-3, 0.6), (3e-3, 1.0), (1e-2, 0.1), (3e-2, 0.05), (1e-1, 0.05)):
         found[f"adam-{lr:g}"] = ("adam", {"lr": lr}, share * budget)
     return found
 
@@ -86,7 +86,7 @@ def draw(out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--budget", type=float, default=900.0, help="CPU seconds of the two finalists")
+    parser.add_argument("--budget", type=float, default=1200.0, help="CPU seconds of the finalists")
     parser.add_argument("--out", type=Path, default=Path("runs/race"))
     parser.add_argument("--only", nargs="*", help="names of contenders to run")
     parser.add_argument("--draw", action="store_true", help="only draw what is there")
