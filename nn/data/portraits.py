@@ -104,7 +104,7 @@ def _pictures(data_dir: Folder) -> Any:
 def _read_npy(path: Path) -> Any:
     try:
         array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # a damaged header is parsed as Python: ValueError, EOFError, TokenError, MemoryError
         raise ValueError(f"{path}: is no .npy file of numbers, or a damaged one: {error}") from None
     return _expected(path, array, SHAPE)
 

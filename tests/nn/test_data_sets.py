@@ -262,6 +262,7 @@ def mat(**variables):
             npy(np.zeros((400, 64, 64), np.uint8)),
             "has the form of the Olivetti faces but not its content",
         ),
+        ("olivetti_faces.npy", npy(np.zeros(3)).replace(b"}", b"("), "is no .npy file of numbers, or a damaged one"),
         ("olivettifaces.mat", b"", "is no MATLAB 5 file, or a damaged one"),
         ("olivettifaces.mat", b"x" * 3000, "is no MATLAB 5 file, or a damaged one"),
         ("olivettifaces.mat", mat(faces=np.arange(999.0))[:-9], "is no MATLAB 5 file, or a damaged one"),
