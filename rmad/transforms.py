@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -165,14 +166,14 @@ def vjp(f: Callable[..., Any], x: Any, *args: Any) -> tuple[Any, Callable[[Any],
 
 
 def value_and_grad(f: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
-    """g with g(x, *args) = (f(x, *args), ∇f), for a real scalar f; ∇f is a tree like x.
+    """g with g(x, *args, **kwargs) = (f(x, *args, **kwargs), ∇f), for a real scalar f; ∇f is a tree like x.
 
     Of a complex x it is the gradient under ⟨u, v⟩ = Re uᴴv: ∂f/∂Re x + i ∂f/∂Im x.
     Raises TypeError where f returns no real scalar.
     """
 
-    def evaluate(x: Any, *args: Any) -> tuple[Any, Any]:
-        record = Record(f, x, args)
+    def evaluate(x: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        record = Record(partial(f, **kwargs) if kwargs else f, x, args)
         y, specs = record.y, record.out
         if getattr(y, "shape", ()) != () or isinstance(y, tuple | list | dict) or y is None:
             kind = f"shape {y.shape}" if hasattr(y, "shape") else type(y).__name__
@@ -186,13 +187,13 @@ def value_and_grad(f: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
 
 
 def grad(f: Callable[..., Any]) -> Callable[..., Any]:
-    """∇f as a function of (x, *args), for a real scalar f. See value_and_grad.
+    """∇f as a function of (x, *args, **kwargs), for a real scalar f. See value_and_grad.
 
     >>> grad(lambda x: x**3)(2.0)
     np.float64(12.0)
     """
     evaluate = value_and_grad(f)
-    return lambda x, *args: evaluate(x, *args)[1]
+    return lambda x, *args, **kwargs: evaluate(x, *args, **kwargs)[1]
 
 
 def hvp(f: Callable[..., Any], x: Any, v: Any, *args: Any) -> Any:

@@ -480,3 +480,12 @@ def test_a_rule_that_is_no_rule_names_its_primitive():
     half = rmad.primitive(lambda x: x / 2, lambda y, x: (lambda v: v / 2, lambda u: u / 2), name="half")
     with pytest.raises(TypeError, match="half: the rule must give a pair"):
         rmad.grad(half)(1.0)
+
+
+def test_keyword_arguments_pass_through():
+    def f(x, power, scale=1.0):
+        return scale * x**power
+
+    assert rmad.grad(f)(2.0, 3, scale=2.0) == 24
+    assert rmad.grad(f)(2.0, power=3) == 12
+    assert rmad.value_and_grad(f)(2.0, 3, scale=2.0) == (16, 24)
