@@ -18,6 +18,8 @@ __all__ = [
     "is_bias",
     "is_copy",
     "is_matmul",
+    "is_scale",
+    "is_stacked_matmul",
     "longest_run",
     "prototype",
     "rank",
@@ -61,6 +63,22 @@ def is_matmul(block: Block, argnum: int) -> TypeGuard[Linear]:
     real = block.y.dtype.kind == "f" and A.dtype == B.dtype == block.y.dtype
     flat = argnum == 0 or A.ndim == 2 or A.flags.c_contiguous
     return real and B.ndim == 2 and A.ndim >= 2 and flat and bool(A.size and B.size)
+
+
+def is_stacked_matmul(block: Block) -> TypeGuard[Linear]:
+    """(…, i, j) @ (…, j, k) with the same leading axes, all of one real dtype: one product each."""
+    if not (isinstance(block, Linear) and block.primitive is matmul):
+        return False
+    A, B = block.args
+    real = block.y.dtype.kind == "f" and A.dtype == B.dtype == block.y.dtype
+    return real and A.ndim >= 3 and A.shape[:-2] == B.shape[:-2] and bool(A.size and B.size)
+
+
+def is_scale(block: Block) -> TypeGuard[Diagonal]:
+    """s in y = a · s: of shape (o,), multiplied along the last axis of a."""
+    if not (isinstance(block, Diagonal) and simple(block) and getattr(block.d, "shape", None) == block.y.shape):
+        return False
+    return block.y.ndim >= 2 and block.x.shape == block.y.shape[-1:] and bool(block.y.size)
 
 
 def rank(block: Block) -> int:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rmad.forms import gemm, is_bias, is_copy, is_matmul, rank, shares, simple, view_of
+from rmad.forms import gemm, is_bias, is_copy, is_matmul, is_scale, is_stacked_matmul, rank, shares, simple, view_of
 from rmad.primitives.index import Index, is_basic, scatter_add
 from rmad.primitives.join import Part
+from rmad.primitives.matmul import mT
 from rmad.rules import MINUS_ONE, ONE, Block, Diagonal, Linear
 from rmad.tape import ArraySpec, Joint
 
@@ -208,6 +209,9 @@ class Push(Sweep):
         elif is_matmul(block, 1):
             A = block.args[0]
             self.product(A.reshape(-1, A.shape[-1]), v, out.reshape(-1, v.shape[1]), add)
+        elif is_stacked_matmul(block):
+            A, B = (v, block.args[1]) if block.argnum == 0 else (block.args[0], v)
+            self.into(out, add, lambda target: self.emit(np.matmul, A, B, target))
         elif isinstance(block, Part):  # T parts of one array cost T parts, not T arrays
             if not add:
                 self.emit(out.fill, 0)
@@ -337,6 +341,11 @@ class Pull(Sweep):
             A = block.args[0]
             with self.rows(u) as rows:
                 self.product(A.reshape(-1, A.shape[-1]).T, rows, out, add)
+        elif is_stacked_matmul(block):
+            A, B = (u, mT(block.args[1])) if block.argnum == 0 else (mT(block.args[0]), u)
+            self.into(out, add, lambda target: self.emit(np.matmul, A, B, target))
+        elif is_scale(block):
+            self.into(out, add, lambda target: self.emit(column_dots, block.d, u, target))
         elif isinstance(block, Index) and not is_basic(block.args[1]):
             if not add:
                 self.emit(out.fill, 0)
@@ -345,6 +354,14 @@ class Pull(Sweep):
             self.scaled(ONE, u[block.key], out, add)
         elif not self.kernel(block, "pull", u, out, add):
             self.computed(block.pull, u, out, add)
+
+
+def column_dots(a: Any, b: Any, out: Any) -> None:
+    """out_i ← Σ a_…i b_…i, without an array of products where NumPy's einsum does it."""
+    if not isinstance(out, np.ndarray):
+        np.sum(a * b, axis=tuple(range(a.ndim - 1)), out=out)
+        return
+    np.einsum("ri,ri->i", a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1]), out=out)
 
 
 def _joint_push(joint: Joint, tangents: Sequence[Any], out: Any) -> None:
