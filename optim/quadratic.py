@@ -17,6 +17,7 @@ import numpy as np
 
 from optim.losses import loss_value, loss_value_and_gradient
 from optim.shards import Share, cases
+from optim.vectors import dot
 from rmad import tree as _tree
 from rmad.operators import loss_curvature, symmetric_operator
 from rmad.plan import Plan
@@ -81,6 +82,37 @@ class Quadratic:
         self.products += 1
         self._sum(Lane.ggn, self.lanes, self._v, out)
 
+    def residual(self, v: Any, out: Any) -> tuple[float, float]:
+        """out ← G v + ∇f, by one push and one pull: Jᵀ(L″ J v + ∂L). Returns vᵀG v and ∇fᵀv.
+
+        Source: Henriques et al. (2018), eq. (18). What `residual_along` needs of v stays with the shards.
+        """
+        np.copyto(self._v, v)
+        self.products += 1
+        self._sum(Lane.residual, self.lanes, None, out)
+        vGv, slope = self._inner_products()
+        if l2 := self.objective.l2:
+            theta = self.theta
+            vGv, slope = vGv + l2 * dot(v, v), slope + l2 * dot(theta, v)
+            np.add(theta, v, out=theta)
+            out += self.objective.dtype.type(l2) * theta
+        return vGv, slope
+
+    def residual_along(self, w: Any, v: Any) -> tuple[float, float, float]:
+        """wᵀG w, vᵀG w and ∇fᵀw by one push, after `residual(v, …)`."""
+        np.copyto(self._v, w)
+        self.products += 1
+        self.objective.crew.run(lambda j: self.lanes[j].residual_along(), len(self.lanes))
+        wGw, vGw, slope = self._inner_products()
+        if l2 := self.objective.l2:
+            wGw, vGw, slope = wGw + l2 * dot(w, w), vGw + l2 * dot(v, w), slope + l2 * dot(self.theta, w)
+        return wGw, vGw, slope
+
+    def _inner_products(self) -> tuple[float, ...]:
+        """The sums over all shards of what their last sweep left."""
+        shards = [shard for lane in self.lanes for shard in lane.shards]
+        return tuple(map(sum, zip(*(shard.inner for shard in shards), strict=True)))
+
     def hessian_product(self, v: Any, out: Any) -> None:
         """out ← H v = Σ over shards of the directional derivative of the gradient, plus l2 v."""
         if self._hessian_lanes is None:
@@ -119,6 +151,13 @@ class Lane:
     def ggn(self) -> Any:
         return self._sum(Shard.ggn)
 
+    def residual(self) -> Any:
+        return self._sum(Shard.residual)
+
+    def residual_along(self) -> None:
+        for shard in self.shards:
+            shard.residual_along()
+
     def squared_gradients(self) -> Any:
         return self._sum(Shard.squared_gradients)
 
@@ -140,6 +179,8 @@ class Shard:
         self.value = part.weight * float(loss_value(self.loss)(self.z, part.t))
         self.plan = Plan(record.tape, record.outputs, record.n_inputs, v, beside)
         self._curvature: Callable[[], Any] | None = None
+        self.inner: tuple[float, ...] = ()
+        self._set_aside: list[Any] = []
 
     def gradient(self) -> Any:
         """The part's share of ∇f, in a buffer."""
@@ -149,12 +190,49 @@ class Shard:
 
     def ggn(self) -> Any:
         """Jᵀ L″ J v in a buffer, v in the buffer that all plans of the batch share."""
-        if self._curvature is None:
-            self._curvature = self._bind_curvature()
         self.plan.push()
-        self._curvature()
+        self._apply_curvature()
         self.plan.pull()
         return self.plan.u
+
+    def residual(self) -> Any:
+        """Jᵀ(L″ J v + ∂L) in a buffer; L″ J v and ∂L are kept, and vᵀG v, ∇fᵀv in `inner`."""
+        self.plan.push()
+        z, Jv = self.plan.z, self._outputs()
+        self._apply_curvature()
+        curved, self._set_aside = self._outputs(), []
+        slopes = self.out.match(loss_value_and_gradient(self.loss)(self.z, self.part.t)[1], "loss gradient")
+        for buffer, LJv, c in zip(z, curved, slopes, strict=True):
+            if buffer is None:
+                self._set_aside.append(None)
+                continue
+            u = c if self.part.weight == 1 else c * self.part.weight
+            np.add(buffer, u, buffer)
+            self._set_aside.append((LJv, u))
+        self.plan.pull()
+        self.inner = self._inner(Jv)
+        return self.plan.u
+
+    def residual_along(self) -> None:
+        """wᵀG w, vᵀG w and ∇fᵀw in `inner`, w in the shared buffer and v that of `residual`; one push."""
+        self.plan.push()
+        Jw = self._outputs()
+        self._apply_curvature()
+        wGw = sum(_inner_product(a, z) for a, z in zip(Jw, self.plan.z, strict=True) if z is not None)
+        self.inner = (wGw, *self._inner(Jw))
+
+    def _outputs(self) -> list[Any]:
+        return [None if z is None else z.copy() for z in self.plan.z]
+
+    def _inner(self, Jw: list[Any]) -> tuple[float, float]:
+        """⟨J w, L″ J v⟩ and ⟨J w, ∂L⟩."""
+        kept = [(a, *pair) for a, pair in zip(Jw, self._set_aside, strict=True) if pair is not None]
+        return sum(_inner_product(a, LJv) for a, LJv, _ in kept), sum(_inner_product(a, u) for a, _, u in kept)
+
+    def _apply_curvature(self) -> None:
+        if self._curvature is None:
+            self._curvature = self._bind_curvature()
+        self._curvature()
 
     def _bind_curvature(self) -> Callable[[], Any]:
         """z ← weight · L″ z on the plan's output buffers."""
@@ -230,6 +308,13 @@ def _accumulated(terms: Any, total: Any) -> Any:
             return term
         np.add(total, term, total) if k else np.copyto(total, term)
     return total
+
+
+def _inner_product(a: Any, b: Any) -> float:
+    """Re⟨a, b⟩ of arrays of one shape, in float64."""
+    if a.dtype.kind == "c":
+        return float(np.vdot(a, b).real)
+    return dot(np.reshape(a, -1), np.reshape(b, -1))
 
 
 def _operator(quadratic: Quadratic, product: Callable[[Any, Any], None]) -> Any:
