@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad.primitives.symmetric import SymmetricKernels
 from rmad.rules import primitive, unbroadcast
 from rmad.traced import stop
 
@@ -145,16 +146,30 @@ def _inner(a: Any, b: Any, axis: Axis) -> Any:
     return np.sum(a * b, axis=axis, keepdims=True)
 
 
+class _SoftmaxProduct:
+    """v → y∘(v − Σ y v)"""
+
+    def __init__(self, y: Any, axis: Axis) -> None:
+        self.y, self.axis = y, axis
+
+    def __call__(self, v: Any) -> Any:
+        z = v - _inner(self.y, v, self.axis)
+        z *= self.y
+        return z
+
+    def into(self, v: Any, out: Any) -> None:
+        np.subtract(v, _inner(self.y, v, self.axis), out)
+        np.multiply(out, self.y, out)
+
+
 @primitive(_softmax_of, name="softmax")
 def _softmax(y: Any, x: Any, axis: Axis) -> Any:
     """dy = y∘(dx − Σ y dx), which is symmetric."""
-
-    def product(v: Any) -> Any:
-        z = v - _inner(y, v, axis)
-        z *= y
-        return z
-
+    product = _SoftmaxProduct(y, axis)
     return ((product, product),)
+
+
+_softmax.kernels = SymmetricKernels()
 
 
 def softmax(x: Any, axis: Axis = None) -> Any:

@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from rmad.primitives.arguments import axes_of, kept
+from rmad.primitives.symmetric import SymmetricKernels, row_chunks
 from rmad.rules import primitive
 
 __all__ = ["Means", "moments", "standardize"]
@@ -71,27 +72,57 @@ def _standardize(x, axes, eps):
     return y, mu, variance
 
 
+class _Product:
+    """v → r (v − (mean v + x̂ mean x̂ v)), for x̂ = y."""
+
+    def __init__(self, y, r, mean):
+        self.y, self.r, self.mean = y, r, mean
+
+    def __call__(self, v):
+        part = self.y * self.mean.of_product(self.y, v)
+        part += self.mean(v)
+        part = v - part
+        part *= self.r
+        return part
+
+    def into(self, v, out):
+        mean, y = self.mean, self.y
+        a, b, r = mean(v), mean.of_product(y, v), self.r
+        if not (y.size and (mean.last or mean.first)):
+            _steps(y, a, b, r, v, out)
+            return
+        n, width = (-1, mean.m) if mean.last else (mean.m, -1)
+        y, v, out = (array.reshape(n, width) for array in (y, v, out))
+        a, b, r = (array.reshape((-1, 1) if mean.last else (1, -1)) for array in (a, b, r))
+        for rows in row_chunks(*y.shape):
+            own = rows if mean.last else slice(None)
+            _steps(y[rows], a[own], b[own], r[own], v[rows], out[rows])
+
+
+def _steps(y, a, b, r, v, out):
+    """out ← r (v − (a + y b))"""
+    np.multiply(y, b, out)
+    np.add(out, a, out)
+    np.subtract(v, out, out)
+    np.multiply(out, r, out)
+
+
 @primitive(_standardize, name="standardize")
 def _moments(out, x, axes, eps):
     y, _, variance = out
     mean, shape = Means(x.shape, axes), x.shape
     m = float(mean.m)
     r = 1 / np.sqrt(variance + eps)
-
-    def product(v):
-        """r (v − (mean v + x̂ mean x̂ v))"""
-        part = y * mean.of_product(y, v)
-        part += mean(v)
-        part = v - part
-        part *= r
-        return part
-
+    product = _Product(y, r, mean)
     return (
         ((product, product),),
         ((mean, lambda u: np.broadcast_to(u / m, shape)),),
         # σ² = mean (x − μ)²: dσ² = 2 mean (x − μ) dx, and x − μ = x̂ / r
         ((lambda v: 2 / r * mean.of_product(y, v), lambda u: y * (u * (2 / (r * m)))),),
     )
+
+
+_moments.kernels = SymmetricKernels()
 
 
 def moments(x, axes, eps=0.0):
