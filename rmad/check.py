@@ -184,7 +184,8 @@ class _Check:
                 at = np.unravel_index(np.argmax(e), e.shape)
                 raise AssertionError(
                     f"{name}: {what}{list(map(int, at))} = {J[at]}, but central differences give {D[at]} "
-                    f"({int((e > 1).sum())} of {e.size} elements differ, rtol = {rtol:g})"
+                    f"({int((e > 1).sum())} of {e.size} elements differ, rtol = {rtol:g}); differences are no "
+                    "measure where f has a kink within a step of x"
                 ) from self.left_domain
 
     # -- random trees ----------------------------------------------------------------------------------

@@ -114,6 +114,11 @@ class Linearization:
         self._plan: Plan | None = None
         self._lock = threading.Lock()
 
+    def __repr__(self) -> str:
+        x, y, nodes = self._record.x, self._record.out, self._record.tape.nodes
+        p, q = (sum(_tree.sizes(tree.shapes)) for tree in (x, y))
+        return f"<Linearization: {p:,} numbers to {q:,}, {len(nodes) - self._record.n_inputs} nodes>"
+
     def Jv(self, v: Any) -> Any:
         record = self._record
         tangents = record.x.match(v, "v")

@@ -489,3 +489,8 @@ def test_keyword_arguments_pass_through():
     assert rmad.grad(f)(2.0, 3, scale=2.0) == 24
     assert rmad.grad(f)(2.0, power=3) == 12
     assert rmad.value_and_grad(f)(2.0, 3, scale=2.0) == (16, 24)
+
+
+def test_a_linearization_says_what_it_maps():
+    _, lin = rmad.linearize(lambda x: np.tanh(x["A"] @ x["b"]), {"A": np.ones((2, 3)), "b": np.ones(3)})
+    assert repr(lin).startswith("<Linearization: 9 numbers to 2, ")
