@@ -10,6 +10,7 @@ import numpy as np
 import rmad
 from rmad.primitives.conv import conv2d
 from rmad.primitives.elementwise import sigmoid
+from rmad.primitives.normal import normal_cdf
 from rmad.primitives.pool import avg_pool2d, max_pool2d
 
 __all__ = [
@@ -49,10 +50,8 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
 
 
 def gelu(x: Any) -> Any:
-    """y = x Φ(x) = x/2 (1 + erf(x/√2)), exact. Source: Hendrycks & Gimpel (2016)."""
-    from scipy.special import erf  # here, because importing SciPy takes longer than importing nn
-
-    return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
+    """y = x Φ(x), exact. Source: Hendrycks & Gimpel (2016)."""
+    return x * normal_cdf(x)
 
 
 def silu(x: Any) -> Any:

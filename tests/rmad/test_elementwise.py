@@ -7,6 +7,7 @@ import pytest
 from scipy import special as sc
 
 import rmad
+from rmad.primitives.normal import normal_cdf
 
 HUGE = np.array([-1e200, -800.0, -40.0, 0.0, 40.0, 800.0, 1e200])
 
@@ -26,6 +27,7 @@ def slopes(f, x):
     "f",
     [
         *(np.tanh, np.arctan, np.arcsinh, np.sinc, np.abs, sc.expit, sc.log_expit, sc.erf, sc.erfc, sc.ndtr),
+        normal_cdf,
         *(sc.log_ndtr, sc.dawsn, lambda x: np.logaddexp(x, 0), lambda x: np.logaddexp2(0, x)),
         *(lambda x: np.hypot(x, 0.0), lambda x: np.arctan2(x, 1.0), lambda x: sc.pseudo_huber(1.0, x)),
         *(lambda x: sc.huber(1.0, x), lambda x: np.clip(x, -1, 1), lambda x: np.maximum(x, 0)),
@@ -150,3 +152,13 @@ def test_keywords_of_ufuncs():
     assert y.dtype == Jv.dtype == np.float32
     with pytest.raises(TypeError, match="add of a traced array takes no where="):
         rmad.jvp(lambda x: np.add(x, 1, where=x > 0), np.ones(2), np.ones(2))
+
+
+def test_normal_cdf_in_single_precision():
+    x = np.linspace(-12, 12, 100_003, dtype=np.float32)[::-1]
+    y = normal_cdf(x)
+    assert y.dtype == np.float32
+    np.testing.assert_allclose(y, sc.ndtr(x.astype(float)), rtol=0, atol=2.5e-7)  # the spacing below 1 is 0.6e-7
+    edges = np.array([[-np.inf, -1e30, -5.5, 0.0], [5.5, 1e30, np.inf, np.nan]], np.float32)
+    np.testing.assert_array_equal(normal_cdf(edges), np.array([[0, 0, 0, 0.5], [1, 1, 1, np.nan]], np.float32))
+    assert normal_cdf(np.zeros((0, 3), np.float32)).shape == (0, 3)

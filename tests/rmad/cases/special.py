@@ -7,6 +7,7 @@ from scipy import special as sc
 
 import rmad.primitives.special as rmad_special
 from cases import Arg, Case, any_shape, made, real
+from rmad.primitives.normal import normal_cdf
 
 POSITIVE = any_shape(0.3, 3)
 UNIT = any_shape(0.1, 0.9)
@@ -39,6 +40,7 @@ def whole_line(rng: np.random.Generator) -> np.ndarray:
 
 CASES: list[Case] = [
     # the error function and the normal distribution
+    Case("normal_cdf", normal_cdf, args=[any_shape()]),
     *(special(name, complex=True) for name in ("erf", "erfc", "erfi", "erfcx", "dawsn")),
     Case("wofz", sc.wofz, args=[made(lambda rng: rng.uniform(-2, 2, 4) + 1j * rng.uniform(0, 1, 4))], covers=[sc.wofz]),
     special("erfinv", any_shape(-0.9, 0.9)),
