@@ -9,6 +9,7 @@ import rmad  # noqa: F401 (before NumPy: it chooses the BLAS kernel)
 # isort: split
 from optim.adam import Adam
 from optim.base import NumericalWarning, StepInfo, TrainingDiverged
+from optim.curveball import CurveBall
 from optim.function import Function
 from optim.hessian_free import HessianFree
 from optim.objective import Objective
@@ -18,6 +19,7 @@ from optim.sgd import SGD
 __all__ = [
     "SGD",
     "Adam",
+    "CurveBall",
     "Function",
     "HessianFree",
     "NumericalWarning",

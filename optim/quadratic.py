@@ -184,7 +184,8 @@ class Shard:
 
     def gradient(self) -> Any:
         """The part's share of ∇f, in a buffer."""
-        self._set_z(loss_value_and_gradient(self.loss)(self.z, self.part.t)[1])
+        u = self.out.match(loss_value_and_gradient(self.loss)(self.z, self.part.t)[1], "loss gradient")
+        _set_outputs(self.plan.z, u, self.part.weight)
         self.plan.pull()
         return self.plan.u
 
@@ -242,18 +243,10 @@ class Shard:
             d = d.astype(z[0].dtype, copy=False) if hasattr(d, "astype") else z[0].dtype.type(d)
             return partial(np.multiply, z[0], d, z[0])
 
-        specs = zip(z, self.out.shapes, self.out.dtypes, strict=True)
+        out = self.out  # not self: a cycle would keep the buffers until the collector comes
+        specs = zip(z, out.shapes, out.dtypes, strict=True)
         v = [np.zeros(shape, dtype) if buffer is None else buffer for buffer, shape, dtype in specs]
-
-        def general() -> None:
-            self._set_z(curvature(self.out.unflatten(v)))
-
-        return general
-
-    def _set_z(self, u: Any) -> None:
-        for buffer, c in zip(self.plan.z, self.out.match(u, "L″ J v"), strict=True):
-            if buffer is not None:
-                np.multiply(c, self.part.weight, buffer) if self.part.weight != 1 else np.copyto(buffer, c)
+        return lambda: _set_outputs(z, out.match(curvature(out.unflatten(v)), "L″ J v"), weight)
 
     def squared_gradients(self) -> Any:
         """Σ over the part's cases of the squared per-case gradients, over all cases of the batch."""
@@ -308,6 +301,13 @@ def _accumulated(terms: Any, total: Any) -> Any:
             return term
         np.add(total, term, total) if k else np.copyto(total, term)
     return total
+
+
+def _set_outputs(z: list[Any], u: list[Any], weight: float) -> None:
+    """z ← weight · u, on the buffers of the outputs that depend on θ."""
+    for buffer, c in zip(z, u, strict=True):
+        if buffer is not None:
+            np.multiply(c, weight, buffer) if weight != 1 else np.copyto(buffer, c)
 
 
 def _inner_product(a: Any, b: Any) -> float:
