@@ -1,12 +1,13 @@
 """One Gauss-Newton product with the linearization cached, side by side: rmad, bare GEMMs, PyTorch, JAX.
 
-    python benchmarks/ggn_product.py                    both problems, every contender that is installed
+    python benchmarks/ggn_product.py                    every problem, every contender that is installed
     python benchmarks/ggn_product.py --problem rnn --rounds 5 --json results.json
 
 Each contender runs in a process of its own (the spinning threads of one BLAS slow the others down), the processes take
 turns, and the figures are medians over rounds of medians; in rmad's process the calls take turns again. `gemms` are
 the matrix products that cannot be avoided, called back to back in rmad's process on NumPy's BLAS with all cores;
-ratios are to them, round by round.
+ratios are to them, round by round. cifar is SGN's convolutional net on 250 images, cifar-1000 on 1000; PyTorch has its
+images there as (n, c, h, w) and as channels_last.
 """
 
 from __future__ import annotations
@@ -24,6 +25,13 @@ from typing import Any
 
 SIZES = (784, 400, 200, 100, 50, 25, 6)
 N, T, HIDDEN, INPUTS, OUTPUTS = 1000, 100, 100, 2, 2
+PROBLEMS = ("mlp", "rnn", "cifar", "cifar-1000")
+CONVOLUTIONS = ((32, 3, 32), (16, 32, 64), (8, 64, 64))  # of SGN's net: size of the images, channels in and out
+CLASSES, SLICE = 10, 25  # images at a time in the bare products
+
+
+def images(problem: str) -> int:
+    return 1000 if problem == "cifar-1000" else 250
 
 
 def layer_sizes() -> list[tuple[int, int]]:
@@ -32,8 +40,12 @@ def layer_sizes() -> list[tuple[int, int]]:
 
 
 def median_ms(call: Callable[[], Any], repeats: int = 15) -> float:
-    for _ in range(3):
-        call()
+    start = time.perf_counter()
+    call()
+    if time.perf_counter() - start > 0.1:  # s
+        repeats = (repeats + 2) // 3
+    else:
+        call(), call()
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -59,6 +71,15 @@ def rmad_problem(problem: str) -> tuple[Any, Any, Any, Any]:
         model: Any = nn.models.autoencoder(SIZES, rng=rng)
         x = rng.random((N, SIZES[0]), dtype=np.float32)
         return model, nn.SigmoidCrossEntropy(), x, x
+    if problem.startswith("cifar"):
+        n = images(problem)
+        layers: list[Any] = []
+        for size, i, o in CONVOLUTIONS:
+            layers += [nn.Conv2d(i, o, 3, padding="same", rng=rng), nn.ReLU()]
+            layers += [nn.MaxPool2d(2)] if size > 8 else []
+        layers += [nn.Flatten(), nn.Linear(4096, 64, rng=rng), nn.ReLU(), nn.Linear(64, CLASSES, rng=rng)]
+        x = rng.random((n, 32, 32, 3), dtype=np.float32)
+        return nn.Sequential(*layers), nn.SoftmaxCrossEntropy(), x, rng.integers(0, CLASSES, n)
 
     def forward(p: Any, x: Any) -> Any:
         h = np.zeros((len(x), HIDDEN), np.float32)
@@ -90,6 +111,14 @@ def gemms(problem: str, gradient: bool) -> Callable[[], None]:
             calls += [*forward, product(i, N, o, left=True)]
             if layer:
                 calls.append(product(N, o, i, right=True))
+    elif problem.startswith("cifar"):
+        for size, i, o in (*CONVOLUTIONS, (0, 4096, 64), (0, 64, CLASSES)):
+            rows, taps, first = SLICE * (size**2 or 1), 9 if size else 1, i == 3
+            calls += [product(rows, taps * i, o)] * (1 if gradient or first else 2)
+            calls.append(product(taps * i, rows, o, left=True))
+            if not first:
+                calls.append(product(rows, taps * o, i))
+        calls *= images(problem) // SLICE
     else:
         k = HIDDEN + INPUTS
         forward = [product(N, k, HIDDEN)] if gradient else [product(N, k, HIDDEN), product(N, HIDDEN, HIDDEN)]
@@ -115,7 +144,8 @@ def run_rmad(problem: str) -> dict[str, float]:
         v = np.random.default_rng(1).standard_normal(objective.size, dtype=np.float32)
         calls[name] = partial(quadratic.ggn_product, v, np.empty_like(v))
         calls[f"{name}, gradient"] = partial(objective.value_and_gradient, x, t)
-    turns = [{name: median_ms(call, 7) for name, call in calls.items()} for _ in range(5)]
+        calls[f"{name}, value"] = partial(objective.value, x, t)
+    turns = [{name: median_ms(call, 7) for name, call in calls.items()} for _ in range(3)]
     return {name: statistics.median(turn[name] for turn in turns) for name in calls}
 
 
@@ -179,10 +209,14 @@ def run_memory(problem: str) -> dict[str, float]:
 # -- the peers ----------------------------------------------------------------------------------------------------
 
 
-def run_torch(problem: str) -> dict[str, float]:
+def run_torch(problem: str, channels_last: bool = False) -> dict[str, float]:
+    import warnings
+
     import torch
     from torch import nn as tnn
     from torch.func import functional_call, grad, linearize, vjp
+
+    warnings.filterwarnings("ignore", "Attempted to insert a get_attr Node")  # of linearize, on every use
 
     torch.manual_seed(0)
     if problem == "mlp":
@@ -191,6 +225,14 @@ def run_torch(problem: str) -> dict[str, float]:
             layers += [tnn.Linear(i, o), tnn.Sigmoid()] if k not in (5, 11) else [tnn.Linear(i, o)]
         model: Any = tnn.Sequential(*layers)
         x = torch.rand(N, SIZES[0])
+    elif problem.startswith("cifar"):
+        layers = []
+        for size, i, o in CONVOLUTIONS:
+            layers += [tnn.Conv2d(i, o, 3, padding=1), tnn.ReLU(), *([tnn.MaxPool2d(2)] if size > 8 else [])]
+        model = tnn.Sequential(*layers, tnn.Flatten(), tnn.Linear(4096, 64), tnn.ReLU(), tnn.Linear(64, CLASSES))
+        x = torch.rand(images(problem), 3, 32, 32)
+        if channels_last:
+            model, x = model.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
     else:
 
         class Net(tnn.Module):
@@ -210,7 +252,9 @@ def run_torch(problem: str) -> dict[str, float]:
 
         model, x = Net(), torch.rand(N, T, INPUTS)
     params = {k: p.detach() for k, p in model.named_parameters()}
+    n = len(x)
     target = x if problem == "mlp" else torch.rand(N, OUTPUTS)
+    labels = torch.randint(0, CLASSES, (n,))
 
     def forward(p: Any) -> Any:
         return functional_call(model, p, (x,))
@@ -219,18 +263,33 @@ def run_torch(problem: str) -> dict[str, float]:
         z = forward(p)
         if problem == "mlp":
             return tnn.functional.binary_cross_entropy_with_logits(z, target, reduction="sum") / N
+        if problem.startswith("cifar"):
+            return tnn.functional.cross_entropy(z, labels)
         return 0.5 * ((z - target) ** 2).sum() / N
 
     z, jvp = linearize(forward, params)
     pull = vjp(forward, params)[1]
-    s = torch.sigmoid(z)
-    curvature = s * (1 - s) / N if problem == "mlp" else torch.tensor(1 / N)
+    s = torch.sigmoid(z) if problem == "mlp" else torch.softmax(z, 1)
+
+    def curvature(v: Any) -> Any:
+        if problem == "mlp":
+            return s * (1 - s) / n * v
+        return s / n * (v - (s * v).sum(1, keepdim=True)) if problem.startswith("cifar") else v / n
+
     v = {k: torch.randn_like(p) for k, p in params.items()}
     gradient = grad(value)
+    name = "torch, channels last" if channels_last else "torch"
+    with torch.no_grad():
+        forward_ms = median_ms(lambda: forward(params))
     return {
-        "torch": median_ms(lambda: pull(curvature * jvp(v))),
-        "torch, gradient": median_ms(lambda: gradient(params)),
+        name: median_ms(lambda: pull(curvature(jvp(v)))),
+        f"{name}, gradient": median_ms(lambda: gradient(params)),
+        f"{name}, value": forward_ms,
     }
+
+
+def run_channels_last(problem: str) -> dict[str, float]:
+    return run_torch(problem, True)
 
 
 def run_jax(problem: str) -> dict[str, float]:
@@ -249,6 +308,23 @@ def run_jax(problem: str) -> dict[str, float]:
                 if k not in (5, 11):
                     y = jax.nn.sigmoid(y)
             return y
+    elif problem.startswith("cifar"):
+        shapes = {f"W{k}": (3, 3, i, o) for k, (_, i, o) in enumerate(CONVOLUTIONS)}
+        shapes |= {f"b{k}": (o,) for k, (_, _, o) in enumerate(CONVOLUTIONS)}
+        shapes |= {"V": (4096, 64), "c": (64,), "U": (64, CLASSES), "d": (CLASSES,)}
+        params = {k: 0.05 * jax.random.normal(key, shape) for k, shape in shapes.items()}
+        x = jax.random.uniform(key, (images(problem), 32, 32, 3))
+
+        def forward(p: Any) -> Any:
+            y = x
+            for k, (size, _, _) in enumerate(CONVOLUTIONS):
+                axes = ("NHWC", "HWIO", "NHWC")
+                y = jax.nn.relu(
+                    jax.lax.conv_general_dilated(y, p[f"W{k}"], (1, 1), "SAME", dimension_numbers=axes) + p[f"b{k}"]
+                )
+                if size > 8:
+                    y = jnp.max(jnp.reshape(y, (len(y), size // 2, 2, size // 2, 2, -1)), (2, 4))
+            return jax.nn.relu(y.reshape(len(y), -1) @ p["V"] + p["c"]) @ p["U"] + p["d"]
     else:
         shapes = {"U": (INPUTS, HIDDEN), "W": (HIDDEN, HIDDEN), "b": (HIDDEN,), "V": (HIDDEN, OUTPUTS), "c": (OUTPUTS,)}
         params = {k: 0.1 * jax.random.normal(key, shape) for k, shape in shapes.items()}
@@ -261,29 +337,40 @@ def run_jax(problem: str) -> dict[str, float]:
             h, _ = jax.lax.scan(cell, jnp.zeros((N, HIDDEN)), x)
             return h @ p["V"] + p["c"]
 
+    n = len(x) if problem != "rnn" else N
     target = x if problem == "mlp" else jax.random.normal(key, (N, OUTPUTS))
+    labels = jax.random.randint(key, (n,), 0, CLASSES)
 
     def value(p: Any) -> Any:
         z = forward(p)
         if problem == "mlp":
             return jnp.sum(jax.nn.softplus(z) - z * target) / N
+        if problem.startswith("cifar"):
+            return -jnp.sum(jax.nn.log_softmax(z)[jnp.arange(n), labels]) / n
         return 0.5 * jnp.sum((z - target) ** 2) / N
 
     z, jvp = jax.linearize(forward, params)
     pull = jax.linear_transpose(jvp, params)
-    s = jax.nn.sigmoid(z)
-    curvature = s * (1 - s) / N if problem == "mlp" else 1 / N
-    product = jax.jit(lambda v: pull(curvature * jvp(v))[0])
-    gradient = jax.jit(jax.grad(value))
+    s = jax.nn.sigmoid(z) if problem == "mlp" else jax.nn.softmax(z)
+
+    def curvature(v: Any) -> Any:
+        if problem == "mlp":
+            return s * (1 - s) / n * v
+        return s / n * (v - jnp.sum(s * v, 1, keepdims=True)) if problem.startswith("cifar") else v / n
+
+    product = jax.jit(lambda v: pull(curvature(jvp(v)))[0])
+    gradient, run = jax.jit(jax.grad(value)), jax.jit(forward)
     return {
         "jax": median_ms(lambda: jax.block_until_ready(product(params))),
         "jax, gradient": median_ms(lambda: jax.block_until_ready(gradient(params))),
+        "jax, value": median_ms(lambda: jax.block_until_ready(run(params))),
     }
 
 
 # -- taking turns -----------------------------------------------------------------------------------------------
 
 WORKERS = {"rmad": run_rmad, "torch": run_torch, "jax": run_jax, "memory": run_memory}
+ONLY_IMAGES = {"channels last": run_channels_last}
 
 
 def work(worker: str, problem: str) -> dict[str, float]:
@@ -299,7 +386,7 @@ def work(worker: str, problem: str) -> dict[str, float]:
 def compare(problem: str, rounds: int) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     for _ in range(rounds):
-        for worker in WORKERS:
+        for worker in [*WORKERS, *(ONLY_IMAGES if problem.startswith("cifar") else ())]:
             for name, figure in work(worker, problem).items():
                 found.setdefault(name, []).append(figure)
         if problem == "mlp":
@@ -321,16 +408,16 @@ def report(problem: str, found: dict[str, list[float]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--problem", choices=("mlp", "rnn", "both"), default="both")
+    parser.add_argument("--problem", choices=(*PROBLEMS, "all"), default="all")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", help="write all figures to this file")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        figures = run_small() if args.worker == "small" else WORKERS[args.worker](args.problem)
+        figures = run_small() if args.worker == "small" else (WORKERS | ONLY_IMAGES)[args.worker](args.problem)
         print(json.dumps(figures))
         return
-    problems = ("mlp", "rnn") if args.problem == "both" else (args.problem,)
+    problems = PROBLEMS if args.problem == "all" else (args.problem,)
     results = {problem: compare(problem, args.rounds) for problem in problems}
     for problem, found in results.items():
         report(problem, found)
