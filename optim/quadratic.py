@@ -258,7 +258,8 @@ class Shard:
             return np.square(self.gradient()) / self.plan.u.dtype.type(self.part.weight)
         if found is None:
             raise NotImplementedError(
-                "per-case squared gradients need parameters that are used as x @ W or + b with one row per case"
+                "per-case squared gradients need outputs with one row per case, and cases that do not mix "
+                "(as batch statistics make them in training); without them HessianFree takes preconditioner=False"
             )
         return _tree.ravel(found)[0] * found[0].dtype.type(self.part.weight / n)
 

@@ -1,10 +1,14 @@
 """Squares: the sum over cases of the squared per-case gradients, in one backward sweep.
 
-    D_W = Σ_n (a_nᵀ u_n)²      where y = a W + …, one row of a and of u per case
+    D_θ = Σ_n (∂L_n/∂θ)²,      e.g. Σ_n (a_nᵀ u_n)² where y = a W + … with one or more rows of a and u per case
 
-The cotangents of different cases do not mix before they meet a parameter, so a pull that stops at the parameters
-has every per-case gradient in its hands, as a product a_n ⊗ u_n. A parameter met once costs one product of
-squares, (a∘a)ᵀ(u∘u); one met several times (a recurrent net) needs Σ_t a_nt ⊗ u_nt per case before squaring.
+The cotangents of different cases lie in different rows of an array as long as the cases do not mix, so a pull that
+stops where arrays with rows per case meet arrays without (parameters, and what is made of parameters alone) has every
+per-case gradient in its hands. Which rows belong to which case is not guessed from shapes: the sweep runs for two
+halves of the cases, whose cotangents must be exactly zero in each other's rows.
+
+A matrix met once with one row per case costs one product of squares, (a∘a)ᵀ(u∘u); else the gradients of some cases
+at a time are formed, summed over rows and over all uses of the parameter, and squared.
 Source: Martens & Sutskever (2012), section 11.3 (empirical Fisher), and 11.4 with other cotangents.
 """
 
@@ -15,11 +19,22 @@ from typing import Any
 
 import numpy as np
 
-from rmad.primitives.products import matmul
-from rmad.rules import Block, Diagonal, Linear
-from rmad.tape import Tape
+from rmad.primitives.arguments import like
+from rmad.rules import Block
+from rmad.sweeps.per_case import (
+    Rows,
+    gradients,
+    is_embedding,
+    is_weight,
+    one_by_one,
+    squares_of_embedding,
+    squares_of_weight,
+)
+from rmad.tape import Node, Tape
 
 __all__ = ["squares"]
+
+AT_A_TIME = 1 << 22  # numbers in the per-case gradients that are formed at a time
 
 
 def squares(
@@ -27,63 +42,160 @@ def squares(
 ) -> list[Any] | None:
     """Per input: Σ_n (∂⟨u_n, z_n⟩/∂θ)², for cotangents u whose first axis counts the n cases.
 
-    None where some parameter is met in another way than a @ W or … + b with one row per case: then
-    the caller has to pull case by case.
+    None where one sweep does not tell the cases apart: cases that mix (batch statistics), outputs without an axis
+    of cases, a parameter that is an output itself, complex parameters.
     """
-    u: list[Any] = [None] * len(tape.nodes)
-    met: list[list[tuple[Block, Any]]] = [[] for _ in range(n_inputs)]
-    for k, cotangent in zip(outputs, cotangents, strict=True):
-        if k is not None and k < n_inputs:
-            return None  # a parameter that is an output itself
-        if k is not None:
-            u[k] = cotangent if u[k] is None else u[k] + cotangent
-    for j in range(len(tape.nodes) - 1, n_inputs - 1, -1):
-        node = tape.nodes[j]
-        if u[j] is None:
-            continue
-        for i, block in zip(node.inputs, node.blocks, strict=True):
-            if i >= n_inputs:
-                term = block.pull(u[j])
-                u[i] = term if u[i] is None else u[i] + term
-            elif block.y.shape[:1] == (n,) and (_is_weight(block) or _is_bias(block)):
-                met[i].append((block, u[j]))
-            else:
-                return None
-        u[j] = None
-    return [_sum_of_squares(edges, tape.nodes[i].spec) for i, edges in enumerate(met)]
+    nodes, ends = _inlined(tape, outputs, n_inputs)
+    given = [(k, u) for k, u in zip(ends, cotangents, strict=True) if k is not None]
+    if any(k < n_inputs or (n > 1 and np.shape(u)[:1] != (n,)) for k, u in given):
+        return None
+    if any(node.spec.dtype.kind != "f" for node in nodes[:n_inputs]):
+        return None
+    try:
+        sweep = _Sweep(nodes, n_inputs, n)
+        sweep.run(given)
+        return [sweep.sum_of_squares(i) for i in range(n_inputs)]
+    except _CasesMix:
+        return None
 
 
-def _is_weight(block: Block) -> bool:
-    two_d = block.x.ndim == 2 and block.y.ndim == 2
-    return isinstance(block, Linear) and block.primitive is matmul and block.argnum == 1 and two_d
+class _CasesMix(Exception):
+    """Rows of one case have a share in the outputs of another, or cannot be told apart."""
 
 
-def _is_bias(block: Block) -> bool:
-    row = block.y.ndim == 2 and block.x.size == block.x.shape[-1] == block.y.shape[1] if block.x.ndim else False
-    return isinstance(block, Diagonal) and isinstance(block.d, int) and bool(row)
+def _inlined(tape: Tape, outputs: Sequence[int | None], n_inputs: int) -> tuple[list[Node], list[int | None]]:
+    """The nodes, every checkpoint replaced by the nodes of its piece, and the numbers of the outputs among them."""
+    nodes, place = list(tape.nodes[:n_inputs]), list(range(n_inputs))
+    _append(tape, place, nodes)
+    return nodes, [None if k is None else place[k] for k in outputs]
 
 
-def _sum_of_squares(edges: Sequence[tuple[Block, Any]], spec: Any) -> Any:
-    if not edges:
-        return np.zeros(spec.shape, spec.dtype)
-    if len(edges) == 1:
-        ((block, u),) = edges
-        if isinstance(block, Linear):
-            return np.square(block.args[0]).T @ np.square(u)
-        return np.sum(np.square(u), axis=0).reshape(spec.shape)
-    total = np.zeros_like(edges[0][1], shape=spec.shape)
-    n = len(edges[0][1])
-    step = max(1, 2**22 // max(1, spec.size))
-    for start in range(0, n, step):
-        part = slice(start, start + step)
-        per_case = sum(_per_case(block, u, part, spec.shape) for block, u in edges)
-        total += np.sum(np.square(per_case), axis=0)
-    return total
+def _append(tape: Tape, place: list[int], nodes: list[Node]) -> None:
+    """Appends the nodes beyond the inputs, whose numbers in `nodes` are in `place`, and notes theirs."""
+    for node in tape.nodes[len(place) :]:
+        inputs = [place[i] for i in node.inputs]
+        if node.joint is None:
+            place.append(len(nodes))
+            nodes.append(Node(node.primitive, inputs, node.blocks, node.spec))
+        else:
+            piece = node.joint.tape
+            _append(piece, inputs, nodes)
+            alive = [k for k, inner in enumerate(piece.nodes) if inner.inputs]
+            place.append(inputs[alive[-1] if alive else 0])  # its output is the last node that is alive
 
 
-def _per_case(block: Block, u: Any, part: slice, shape: tuple[int, ...]) -> Any:
-    """The gradients of the cases of `part`, (n, *shape)."""
-    u = u[part]
-    if isinstance(block, Linear):
-        return np.matmul(block.args[0][part][:, :, None], u[:, None, :])
-    return block.d * u.reshape(len(u), *shape)  # type: ignore[attr-defined]
+class _Sweep:
+    """The pull for two halves of the cases, and what it leaves where rows per case end.
+
+    rows[j]: the places of the cases in node j, or None. apart[j]: the halves share no element of it. total[j]: its
+    cotangent, kept while some input of it may be without rows.
+    """
+
+    def __init__(self, nodes: list[Node], n_inputs: int, n: int) -> None:
+        self.nodes, self.n_inputs, self.n = nodes, n_inputs, n
+        half = np.random.default_rng(0).permutation(n) < (n + 1) // 2  # by chance, so that no other layout fits
+        self.halves: tuple[Any, Any] = (half, ~half)
+        self.rows: list[Rows | None] = [None] * len(nodes)
+        self.apart = [False] * len(nodes)
+        self.total: list[Any] = [None] * len(nodes)
+        self.uses: list[list[tuple[int, Block]]] = [[] for _ in nodes]  # (j, ∂y_j/∂y_i) by i
+        self.open = [set(node.inputs) for node in nodes]  # the inputs that may be without rows
+        for j, node in enumerate(nodes):
+            for i, block in zip(node.inputs, node.blocks, strict=True):
+                self.uses[i].append((j, block))
+
+    def run(self, cotangents: Sequence[tuple[int, Any]]) -> None:
+        u: list[list[Any]] = [[None, None] for _ in self.nodes]
+        owned = [[False, False] for _ in self.nodes]
+        if cotangents:
+            half = like(self.halves[0], cotangents[0][1])
+            self.halves = (half, ~half)
+        for k, cotangent in cotangents:
+            for s, half in enumerate(self.halves):
+                part = self._only(cotangent, half)
+                u[k][s] = part if u[k][s] is None else u[k][s] + part
+        for j in range(len(self.nodes) - 1, self.n_inputs - 1, -1):
+            node, both = self.nodes[j], u[j]
+            if both[0] is None or not node.inputs:
+                continue
+            self._classify(j, both)
+            self.total[j] = both[0] + both[1]
+            for i, block in zip(node.inputs, node.blocks, strict=True):
+                if i >= self.n_inputs:
+                    for s in range(2):
+                        u[i][s], owned[i][s] = block.pull_add(both[s], u[i][s], owned[i][s])
+            u[j] = [None, None]
+
+    def _only(self, cotangent: Any, half: Any) -> Any:
+        """The cotangent of these cases."""
+        if self.n == 1:
+            return cotangent * half[0].astype(cotangent.dtype)
+        part = np.array(cotangent, copy=True, order="C")
+        part[~half] = 0
+        return part
+
+    def _classify(self, j: int, both: Sequence[Any]) -> None:
+        node, found = self.nodes[j], Rows.find(self.halves, both)
+        inner = any(i >= self.n_inputs for i in node.inputs)
+        self.rows[j] = found
+        self.apart[j] = found is not None or (inner and not np.any((both[0] != 0) & (both[1] != 0)))
+        for k, _ in self.uses[j]:
+            if self.apart[j] and self.total[k] is not None and not self.apart[k]:
+                raise _CasesMix
+            if self.apart[j]:
+                self.open[k].discard(j)
+                if not self.open[k]:
+                    self.total[k] = None  # nothing without rows goes into it
+
+    # -- where rows end ------------------------------------------------------------------------------------------
+
+    def sum_of_squares(self, i: int) -> Any:
+        """Σ over the cases of the squared gradient of input i."""
+        spec = self.nodes[i].spec
+        uses = [(j, block) for j, block in self.uses[i] if self.total[j] is not None]
+        if not uses:
+            return np.zeros(spec.shape, spec.dtype)
+        if len(uses) == 1:
+            found = self._at_once(*uses[0])
+            if found is not None:
+                return found
+        total = np.zeros_like(self.total[uses[0][0]], order="C", shape=spec.shape, dtype=spec.dtype)
+        step = max(1, AT_A_TIME // max(1, self._largest(i)))
+        for start in range(0, self.n, step):
+            total += np.sum(np.square(self._gradients(i, slice(start, min(start + step, self.n)))), axis=0)
+        return total
+
+    def _at_once(self, j: int, block: Block) -> Any:
+        """The sum of squares without per-case gradients; None where there is no such short cut."""
+        rows, u = self.rows[j], self.total[j]
+        if rows is not None and is_weight(block, rows):
+            return squares_of_weight(block, u, rows)  # type: ignore[arg-type]
+        if rows is not None and is_embedding(block, rows):
+            return squares_of_embedding(block, u, rows)  # type: ignore[arg-type]
+        return None
+
+    def _largest(self, i: int) -> int:
+        """The size of node i, or of the largest array without rows that is made of it."""
+        made = [self._largest(j) for j, _ in self.uses[i] if self.total[j] is not None and not self.apart[j]]
+        return max([self.nodes[i].spec.size, *made])
+
+    def _gradients(self, i: int, part: slice) -> Any:
+        """The gradients of the cases of `part`, (m, *shape), summed over all uses of node i."""
+        terms = [self._share(i, j, block, part) for j, block in self.uses[i] if self.total[j] is not None]
+        total = terms[0]
+        for term in terms[1:]:
+            total = total + term
+        return total
+
+    def _share(self, i: int, j: int, block: Block, part: slice) -> Any:
+        rows, u = self.rows[j], self.total[j]
+        if not self.apart[j]:  # both without rows: made of parameters alone
+            return np.stack([block.pull(share) for share in self._gradients(j, part)])
+        if rows is None:
+            raise _CasesMix
+        found = gradients(block, u, rows, part)
+        if found is None and i < self.n_inputs:
+            found = one_by_one(block, u, rows, part)
+        if found is None:  # an array that is no parameter, and whose rows do not keep apart: batch statistics
+            raise _CasesMix
+        return found

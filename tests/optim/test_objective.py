@@ -425,17 +425,25 @@ def test_squared_gradients_of_shared_weights(shards):
         lambda p, x: x[:, :2] @ p["W"] + np.sum(p["W"]),
     ],
 )
-def test_squared_gradients_of_other_uses_are_refused_or_taken_one_by_one(forward):
+def test_squared_gradients_of_other_uses(forward):
     rng = np.random.default_rng(9)
     params = {"W": rng.standard_normal((2, 2)), "b": rng.standard_normal(2), "s": np.ones(4), "one": np.ones(1)}
     x = rng.standard_normal((N, 4))
     t = rng.standard_normal(forward(params, x).shape)
     model = optim.Function(forward, params)
-    q = optim.Objective(model, nn.SquaredError(), shards=1).quadratic(x, t)
-    with pytest.raises(NotImplementedError, match=r"x @ W or \+ b"):
+    for shards in (1, 3, N):
+        squared = optim.Objective(model, nn.SquaredError(), shards=shards).quadratic(x, t).squared_gradients()
+        np.testing.assert_allclose(squared, squares_case_by_case(model, nn.SquaredError(), x, t), rtol=1e-11)
+
+
+def test_squared_gradients_of_cases_that_mix_are_refused():
+    rng = np.random.default_rng(9)
+    x, t = rng.standard_normal((N, 4)), rng.standard_normal((N, 3))
+    f64 = {"rng": rng, "dtype": np.float64}
+    model = nn.Sequential(nn.Linear(4, 5, **f64), nn.BatchNorm(5, dtype=np.float64), nn.Linear(5, 3, **f64))
+    q = optim.Objective(model, nn.SquaredError()).quadratic(x, t)
+    with pytest.raises(NotImplementedError, match=r"cases that do not mix .* preconditioner=False"):
         q.squared_gradients()
-    one_by_one = optim.Objective(model, nn.SquaredError(), shards=N).quadratic(x, t).squared_gradients()
-    np.testing.assert_allclose(one_by_one, squares_case_by_case(model, nn.SquaredError(), x, t), rtol=1e-11)
 
 
 def test_squared_gradients_without_a_batch(make_quadratic):
