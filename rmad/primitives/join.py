@@ -69,7 +69,7 @@ def _intervals(axis, shapes):
 _concatenate = Join(lambda axis, *arrays: np.concatenate(arrays, axis), _intervals, "concatenate")
 _stack = Join(
     lambda axis, *arrays: np.stack(arrays, axis),
-    lambda axis, shapes: [(*(slice(None),) * axis, k) for k in range(len(shapes))],
+    lambda axis, shapes: [(*(slice(None),) * axis, k, ...) for k in range(len(shapes))],  # a view, scalars too
     "stack",
 )
 

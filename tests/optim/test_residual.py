@@ -38,3 +38,13 @@ def test_a_constant_output_takes_no_part():
     np.testing.assert_allclose(q.residual(np.array([3.0]), out), (9 * G, 3 * u))
     np.testing.assert_allclose(out, [3 * G + u])
     np.testing.assert_allclose(q.residual_along(out, np.array([3.0]))[2], u * out[0])
+
+
+def test_scalars_that_are_stacked():
+    """Rosenbrock as residuals: each is a 0-d node, and its place in the stack must be a view."""
+    p = np.array([-1.2, 1.5])
+    model = optim.Function(lambda p, x: np.stack([1 - p[0], 10 * (p[1] - p[0] ** 2)]), p)
+    q = optim.Objective(model, lambda z, t: np.sum(z * z)).quadratic(None)
+    J, r = np.array([[-1, 0], [-20 * p[0], 10]]), np.array([1 - p[0], 10 * (p[1] - p[0] ** 2)])
+    np.testing.assert_allclose(q.gradient, 2 * J.T @ r, rtol=1e-13)
+    np.testing.assert_allclose(q.ggn @ np.eye(2), 2 * J.T @ J, rtol=1e-13)
