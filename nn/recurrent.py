@@ -2,9 +2,9 @@
 
     x: (n, t, i) → all hidden states (n, t, h); with last=True the one after the last step, (n, h)
 
-Each is a loop of plain NumPy steps. With checkpoint=True the tape keeps the states between ⌈√t⌉ segments of the loop,
-and every sweep computes the segment that it is in anew (Martens & Sutskever 2012, section 7.1): twice the
-work of a forward pass for about 2/√t of the memory.
+Each is a loop of plain NumPy steps; the sweeps of RNN and LSTM are those of rmad.recurrence. With checkpoint=True the
+tape keeps every ⌈√t⌉-th state, and a sweep computes the steps in between anew (Martens & Sutskever 2012, section
+7.1): a product takes up to twice as long, for about 2/√t of the memory.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import rmad
 from nn import init as _init
 from nn.functional import relu, sigmoid
 from nn.module import Module
+from rmad.recurrence import LSTMCell, RNNCell, recur
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -83,15 +84,31 @@ class Recurrent(Module):
     def _step(self) -> Step:
         raise NotImplementedError(f"{type(self).__name__}: one step in time")
 
+    def _cell(self) -> Any:
+        """The cell whose sweeps rmad.recurrence has as one node; None for a loop."""
+        return None
+
     def forward(self, x: Any, state: Any = None) -> Any:
         """x: (n, t, i), state: (n, h) before the first step (LSTM: a pair of them), zeros where None."""
         start = self._start(state, self._check(x))
+        size = math.ceil(math.sqrt(x.shape[1])) if self.checkpoint else None
+        cell = self._cell()
+        if cell is not None:
+            h, c = (None, None) if start is None else (*start, None)[:2]
+            arrays = (self.weight, self.recurrent_weight, self.bias, x, h, c)
+            y = recur(cell, partial(_steps, self._step(), self.last), arrays, last=self.last, every=size)
+            if y is not None:
+                return y
+        return self._loop(x, start, size)
+
+    def _loop(self, x: Any, start: State | None, size: int | None) -> Any:
+        """The steps as they are written, in pieces of `size` that every sweep computes anew."""
         parameters, steps = self._parameters(), x.shape[1]
         run: Callable[..., tuple[Any, State]] = partial(_run, self._step(), self.last)
-        if not self.checkpoint:
+        if size is None:
             states, final = run(parameters, x, start)
             return final[0] if self.last else states
-        run, size, pieces = rmad.checkpoint(run), math.ceil(math.sqrt(steps)), []
+        run, pieces = rmad.checkpoint(run), []
         for first in range(0, steps, size):
             states, rest = run(parameters, x[:, first : first + size], start)
             start = rest if self.last else (states[:, -1], *rest)
@@ -139,6 +156,13 @@ def _run(step: Step, last: bool, parameters: Sequence[Any], x: Any, state: State
     return (None, state) if last else (np.stack(states, axis=1), state[1:])
 
 
+def _steps(step: Step, last: bool, W: Any, U: Any, b: Any, x: Any, h: Any, c: Any) -> Any:
+    """The states, or with `last` h after the last step, by the loop."""
+    state = None if h is None else (h,) if c is None else (h, c)
+    states, final = _run(step, last, (W, U, b), x, state)
+    return final[0] if last else states
+
+
 def _affine(parameters: Sequence[Any], x: Any, h: Any) -> Any:
     """x W + h U + b"""
     W, U, b = parameters
@@ -163,6 +187,9 @@ class RNN(Recurrent):
     def _step(self) -> Step:
         return partial(_rnn_step, np.tanh if self.activation == "tanh" else relu)
 
+    def _cell(self) -> Any:
+        return RNNCell(self.activation)
+
     def describe(self) -> str:
         return super().describe() + (", activation='relu'" if self.activation == "relu" else "")
 
@@ -185,6 +212,9 @@ class LSTM(Recurrent):
     def _step(self) -> Step:
         return _lstm_step
 
+    def _cell(self) -> Any:
+        return LSTMCell()
+
 
 def _lstm_step(parameters: Sequence[Any], x: Any, state: State | None) -> State:
     h, c = (None, None) if state is None else state
@@ -202,7 +232,7 @@ class GRU(Recurrent):
 
     x: (n, t, i) → (n, t, h); last=True: (n, h). weight: (i, 3h), recurrent_weight: (h, 3h), bias: (3h,), gates in
     the order r, z, n of torch. The reset gate acts after the product with U, as in torch and cuDNN, so that n has a
-    second bias c = recurrent_bias: (h,). The options are those of RNN. Source: Cho et al. (2014), in the variant of cuDNN.
+    second bias c = recurrent_bias: (h,). The options are those of RNN. Source: Cho et al. (2014), as cuDNN has it.
     """
 
     gates = 3

@@ -150,14 +150,17 @@ class PieceBlock(Block):
         return np.zeros_like(like, shape=spec.shape, dtype=spec.dtype)
 
 
-class _Recomputed(Primitive):
-    """y = f(x₀, x₁, …) for one array y, with the blocks of a Piece."""
+class Pieces(Primitive):
+    """y = f(x₀, x₁, …) for one array y, f the first argument; its blocks are those of one piece."""
+
+    def piece(self, f: Any, arrays: Sequence[Any], argnums: Sequence[int]) -> Piece:
+        return Piece(f, arrays, argnums)
 
     def blocks(self, argnums: Sequence[int], y: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         if _level(y) > max(map(_level, args)):
             raise ValueError("checkpoint(f): f closes over a traced array; pass it to f as an argument")
         f, *arrays = args
-        piece = Piece(f, arrays, [k - 1 for k in argnums])
+        piece = self.piece(f, arrays, [k - 1 for k in argnums])
         spec = ArraySpec.of(y)
         return [PieceBlock(self, k, spec, piece, place) for place, k in enumerate(piece.argnums)]
 
@@ -173,4 +176,4 @@ def _level(a: Any) -> int:
     return a.tape.level if isinstance(a, Traced) else -1
 
 
-_recomputed = _Recomputed(lambda f, *arrays: f(*arrays), name="checkpoint")
+_recomputed = Pieces(lambda f, *arrays: f(*arrays), name="checkpoint")
