@@ -436,6 +436,25 @@ def test_squared_gradients_of_other_uses(forward):
         np.testing.assert_allclose(squared, squares_case_by_case(model, nn.SquaredError(), x, t), rtol=1e-11)
 
 
+@pytest.mark.parametrize("shards", [1, 3])
+def test_squared_gradients_of_a_convolutional_net(shards):
+    rng = np.random.default_rng(10)
+    f64 = {"rng": rng, "dtype": np.float64}
+    model = nn.Sequential(
+        nn.Conv2d(2, 3, 3, padding="same", **f64),
+        nn.Tanh(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(3, 3, 3, stride=2, padding=1, groups=3, **f64),
+        nn.LayerNorm(3, dtype=np.float64),
+        nn.Flatten(),
+        nn.Linear(12, 3, **f64),
+    )
+    x, t, loss = rng.standard_normal((N, 6, 7, 2)), rng.integers(0, 3, N), nn.SoftmaxCrossEntropy()
+    q = optim.Objective(model, loss, shards=shards).quadratic(x, t)
+    q.ggn @ np.ones(q.gradient.size)
+    np.testing.assert_allclose(q.squared_gradients(), squares_case_by_case(model, loss, x, t), rtol=1e-10, atol=1e-14)
+
+
 def test_squared_gradients_of_cases_that_mix_are_refused():
     rng = np.random.default_rng(9)
     x, t = rng.standard_normal((N, 4)), rng.standard_normal((N, 3))
