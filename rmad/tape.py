@@ -134,16 +134,26 @@ class Tape:
 def push(tape: Tape, tangents: Sequence[Any], outputs: Sequence[int | None]) -> list[Any]:
     """Jv: tangents of the inputs (None for zero) to tangents of the outputs (None for zero)."""
     v: list[Any] = [*tangents, *itertools.repeat(None, len(tape.nodes) - len(tangents))]
+    last = [0] * len(tape.nodes)  # the node that reads v[i] last; v[i] is freed then
+    for j, node in enumerate(tape.nodes):
+        for i in node.inputs:
+            last[i] = j
+    for k in outputs:
+        if k is not None:
+            last[k] = len(tape.nodes)
     for j, node in enumerate(tape.nodes):
         if node.joint is not None:
             given = [v[i] for i in node.inputs]
             if any(a is not None for a in given):
                 v[j] = node.joint.push(given)
-            continue
-        owned = False  # v[j] was made here as a sum, so it may be written into
-        for i, block in zip(node.inputs, node.blocks, strict=True):
-            if v[i] is not None:
-                v[j], owned = block.push_add(v[i], v[j], owned)
+        else:
+            owned = False  # v[j] was made here as a sum, so it may be written into
+            for i, block in zip(node.inputs, node.blocks, strict=True):
+                if v[i] is not None:
+                    v[j], owned = block.push_add(v[i], v[j], owned)
+        for i in node.inputs:
+            if last[i] == j:
+                v[i] = None
     return [None if k is None else v[k] for k in outputs]
 
 
