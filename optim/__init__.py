@@ -15,9 +15,11 @@ from optim.hessian_free import HessianFree
 from optim.objective import Objective
 from optim.quadratic import Quadratic
 from optim.sgd import SGD
+from optim.sgn import SGN
 
 __all__ = [
     "SGD",
+    "SGN",
     "Adam",
     "CurveBall",
     "Function",

@@ -9,20 +9,34 @@ from typing import Any
 import numpy as np
 
 from optim.base import Optimizer, StepInfo, above, not_finite
+from optim.schedules import Schedule, value_at
 from optim.vectors import dot, is_finite
 
 __all__ = ["FirstOrder"]
 
 
 class FirstOrder(Optimizer, ABC):
-    """θ ← θ − lr · direction(∇f). Subclasses give the direction in `_update`."""
+    """θ ← θ − lr · direction(∇f). Subclasses give the direction in `_update`.
 
-    def __init__(self, model: Any, loss: Any, *, lr: float, l2: float) -> None:
+    lr: a number, or a schedule k → lr of the updates made so far (`optim.schedules`).
+    """
+
+    _state: tuple[str, ...] = ("k",)
+
+    def __init__(self, model: Any, loss: Any, *, lr: float | Schedule, l2: float) -> None:
         super().__init__(model, loss, l2=l2)
-        self.lr = above("lr", lr, 0.0)
+        self.lr = lr
+        if not callable(lr):
+            above("lr", lr, 0.0)
+        self.k = 0  # updates made
+        self._lr()
+
+    def _lr(self) -> float:
+        """The learning rate of the next update."""
+        return value_at("lr", self.lr, self.k)
 
     @abstractmethod
-    def _update(self, flat: Any, gradient: Any) -> None:
+    def _update(self, flat: Any, gradient: Any, lr: float) -> None:
         """Moves the parameters, given as a fresh vector, in place, and the method's own state."""
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # found and reported as a rejected step
@@ -37,8 +51,9 @@ class FirstOrder(Optimizer, ABC):
         if reason:
             return self._reject(reason, record)
         flat = self.objective.flat()
-        self._update(flat, gradient)
+        lr = self._lr()
+        self._update(flat, gradient, lr)
         if not is_finite(flat):
             return self._reject("non-finite parameters after the update", record)
         self._accept(flat)
-        return StepInfo(**record, step_size=self.lr)
+        return StepInfo(**record, step_size=lr)

@@ -8,6 +8,7 @@ import numpy as np
 
 from optim.base import fraction
 from optim.first_order import FirstOrder
+from optim.schedules import Schedule
 from optim.vectors import blocks
 
 __all__ = ["SGD"]
@@ -16,17 +17,25 @@ __all__ = ["SGD"]
 class SGD(FirstOrder):
     """θ ← θ − lr v,  v ← μ v + ∇f(θ); with nesterov θ ← θ − lr (∇f(θ) + μ v).
 
-    lr: learning rate. momentum: μ in [0, 1). nesterov: needs μ > 0. l2: adds ½ l2‖θ‖² to f.
+    lr: learning rate, or a schedule of `optim.schedules`. momentum: μ in [0, 1). nesterov: needs μ > 0. l2: adds
+    ½ l2‖θ‖² to f.
     Raises ValueError for a hyper-parameter out of range; TrainingDiverged at the tenth rejected step in a row.
 
     Source: Sutskever, Martens, Dahl & Hinton (2013), eqs. (1)–(4), v scaled by −1/lr as PyTorch does; Nesterov's
     in the point of the gradient (Bengio, Boulanger-Lewandowski & Pascanu 2013, eqs. (6), (7)).
     """
 
-    _state = ("velocity",)
+    _state = ("k", "velocity")
 
     def __init__(
-        self, model: Any, loss: Any, lr: float, *, momentum: float = 0.0, nesterov: bool = False, l2: float = 0.0
+        self,
+        model: Any,
+        loss: Any,
+        lr: float | Schedule,
+        *,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        l2: float = 0.0,
     ) -> None:
         super().__init__(model, loss, lr=lr, l2=l2)
         self.momentum, self.nesterov = fraction("momentum", momentum), bool(nesterov)
@@ -34,8 +43,9 @@ class SGD(FirstOrder):
             raise ValueError("nesterov needs momentum > 0")
         self.velocity = np.zeros_like(self.objective.flat())
 
-    def _update(self, flat: Any, gradient: Any) -> None:
-        mu, lr = self.momentum, self.lr
+    def _update(self, flat: Any, gradient: Any, lr: float) -> None:
+        self.k += 1
+        mu = self.momentum
         for theta, v, u in blocks(flat, self.velocity, gradient):
             np.multiply(v, mu, out=v)
             np.add(v, u, out=v)  # v ← μ v + ∇f

@@ -59,6 +59,18 @@ def test_adam(problem):
         np.testing.assert_allclose(thetas[k + 1], thetas[k] - lr * m_hat / (np.sqrt(v_hat) + eps), rtol=1e-11)
 
 
+def test_adamw(problem):
+    lr, decay = 0.01, 0.3
+    opt = optim.Adam(problem.model, problem.loss, lr, betas=(0.8, 0.95), weight_decay=decay)
+    thetas, u, _ = run(problem, opt, 4)
+    m = v = np.zeros_like(thetas[0])
+    for k in range(4):
+        m, v = 0.8 * m + 0.2 * u[k], 0.95 * v + 0.05 * u[k] ** 2
+        m_hat, v_hat = m / (1 - 0.8 ** (k + 1)), v / (1 - 0.95 ** (k + 1))
+        expected = thetas[k] - lr * (m_hat / (np.sqrt(v_hat) + 1e-8) + decay * thetas[k])
+        np.testing.assert_allclose(thetas[k + 1], expected, rtol=1e-11)
+
+
 @pytest.mark.parametrize("method", [optim.SGD, optim.Adam])
 def test_l2_is_part_of_the_objective(make_problem, method):
     plain, decayed = make_problem(), make_problem()
@@ -105,6 +117,7 @@ def test_adam_learns(problem):
         (lambda m, f: optim.Adam(m, f, lr=-1.0), "lr must be > 0, got -1.0"),
         (lambda m, f: optim.Adam(m, f, betas=(0.9, 1.0)), r"betas\[1\] must be ≥ 0 and < 1, got 1.0"),
         (lambda m, f: optim.Adam(m, f, betas=(0.9,)), r"betas must be two numbers, got \(0.9,\)"),
+        (lambda m, f: optim.Adam(m, f, weight_decay=-1.0), "weight_decay must be ≥ 0, got -1.0"),
         (lambda m, f: optim.Adam(m, f, eps=0.0), "eps must be > 0, got 0.0"),
     ],
 )

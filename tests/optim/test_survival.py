@@ -8,6 +8,8 @@ import optim
 METHODS = {
     "SGD": lambda m, f: optim.SGD(m, f, lr=0.05, momentum=0.9),
     "Adam": lambda m, f: optim.Adam(m, f, lr=0.01),
+    "SGN": lambda m, f: optim.SGN(m, f),
+    "SGN with momentum": lambda m, f: optim.SGN(m, f, momentum=0.5, adapt_cg=True, preconditioner=True),
     "CurveBall": lambda m, f: optim.CurveBall(m, f),
     "HessianFree": lambda m, f: optim.HessianFree(m, f, damping=1.0, cg_iterations=10),
 }

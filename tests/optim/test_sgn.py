@@ -1,0 +1,174 @@
+"""SGN against dense linear algebra and its own algorithms written out."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import optim
+import optim.sgn
+import rmad
+from optim import schedules
+
+EXACT = {"cg_iterations": 300, "cg_tolerance": 0.0, "damping": 0.0, "damping_min": 0.0}
+
+
+def test_one_cg_step_is_a_scaled_gradient_step(problem):
+    theta, lam = problem.theta, 0.1
+    _, u, G = problem.dense()
+    info = optim.SGN(problem.model, problem.loss, damping=lam, cg_iterations=1).step(problem.x, problem.t)
+    scale = u @ u / (u @ G @ u + lam * u @ u)
+    np.testing.assert_allclose(problem.theta, theta - info.step_size * scale * u, rtol=1e-11, atol=1e-14)
+    assert info.cg_iterations == info.products == 1
+
+
+def test_many_cg_steps_on_least_squares_are_the_gauss_newton_step():
+    """A linear model: the step of numpy.linalg.lstsq, at once."""
+    rng = np.random.default_rng(0)
+    x, t, W = rng.standard_normal((40, 5)), rng.standard_normal((40, 2)), rng.standard_normal((5, 2))
+    model = optim.Function(lambda p, x: x @ p["W"], {"W": W})
+    info = optim.SGN(model, lambda z, t: np.sum((z - t) ** 2) / len(t), **EXACT).step(x, t)
+    np.testing.assert_allclose(model.params["W"], np.linalg.lstsq(x, t)[0], rtol=1e-9)
+    assert info.step_size == 1
+    assert info.reduction_ratio == pytest.approx(1.0)
+
+
+def test_gauss_newton_step_of_a_net(make_problem):
+    """Overdetermined, J of full rank: Δθ is lstsq's solution of J Δθ = −r."""
+    problem = make_problem(n=60)
+    theta, unravel = rmad.ravel(problem.model)
+    z, lin = rmad.linearize(lambda flat: unravel(flat)(problem.x), theta)
+    J = np.stack([lin.Jv(e).ravel() for e in np.eye(theta.size)], axis=1)
+    expected = np.linalg.lstsq(J, (problem.t - z).ravel())[0]
+    opt = optim.SGN(problem.model, problem.loss, line_search=False, trust_region=False, **EXACT)
+    opt.step(problem.x, problem.t)
+    np.testing.assert_allclose(problem.theta - theta, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_steps_against_the_algorithms(problem):
+    """Algorithms 1 and 2, the trust region before the line search, Armijo with the bound of the tried α."""
+    l2, k = 1e-4, 12
+    opt = optim.SGN(problem.model, problem.loss, damping=1e-6, cg_iterations=k, l2=l2)
+    lam, halved = 1e-6, 0
+
+    def f(theta):
+        return problem.f(theta) + l2 / 2 * theta @ theta
+
+    for _ in range(25):
+        theta = problem.theta
+        _, u, G = problem.dense()
+        u, G = u + l2 * theta, G + l2 * np.eye(theta.size)
+        A, delta, r = G + lam * np.eye(theta.size), np.zeros_like(theta), u.copy()
+        p = -r
+        for _ in range(k):
+            alpha = r @ r / (p @ A @ p)
+            delta, r, before = delta + alpha * p, r + alpha * A @ p, r @ r
+            p = -r + r @ r / before * p
+        info = opt.step(problem.x, problem.t)
+        M = u @ delta + delta @ G @ delta / 2
+        rho = (f(theta + delta) - f(theta)) / M if f(theta + delta) <= f(theta) else -math.inf
+        assert info.damping == pytest.approx(lam, rel=1e-14)
+        assert info.reduction_ratio == pytest.approx(rho, rel=1e-5)
+        lam = max(lam * 2 / 3, 1e-6) if rho > 3 / 4 else lam * 3 / 2 if rho < 1 / 4 else lam
+        alpha = 1.0
+        while f(theta + alpha * delta) > f(theta) + 1e-4 * alpha * (u @ delta):
+            alpha, halved = alpha / 2, halved + 1
+        assert info.step_size == alpha
+        np.testing.assert_allclose(problem.theta, theta + alpha * delta, rtol=1e-7, atol=1e-9)
+    assert halved > 0
+
+
+def test_armijo_bound_shrinks_with_the_step(make_quadratic):
+    """f = ½θ² with a curvature that is 2.4 × too small: half the step passes only the bound of half the step."""
+    model, loss = make_quadratic(np.eye(1), np.zeros(1), np.ones(1))
+    opt = optim.SGN(model, loss, lr=1.99999, damping=0.0, damping_min=0.0)
+    info = opt.step(None)
+    assert info.step_size == pytest.approx(1.99999 / 2)  # f(1.99999 Δ) < f(0), but by less than c · slope
+
+
+def test_damping_may_follow_a_schedule(problem):
+    schedule = schedules.Cosine(1e-2, steps=10, end=1e-4)
+    opt = optim.SGN(problem.model, problem.loss, damping=schedule)
+    for k in range(12):
+        assert opt.step(problem.x, problem.t).damping == schedule(k)
+    assert opt.damping == 1e-4
+
+
+def test_fixed_damping_without_trust_region(problem):
+    opt = optim.SGN(problem.model, problem.loss, damping=1e-2, trust_region=False)
+    assert {opt.step(problem.x, problem.t).damping for _ in range(5)} == {1e-2}
+
+
+def test_momentum_averages_the_gradient(problem, monkeypatch):
+    seen = []
+    pcg = optim.sgn.pcg
+    monkeypatch.setattr(optim.sgn, "pcg", lambda product, b, *a, **k: seen.append(-b) or pcg(product, b, *a, **k))
+    opt = optim.SGN(problem.model, problem.loss, momentum=0.8)
+    m = 0
+    for k in range(4):
+        m = 0.8 * m + 0.2 * problem.dense()[1]
+        opt.step(problem.x, problem.t)
+        np.testing.assert_allclose(seen[k], m / (1 - 0.8 ** (k + 1)), rtol=1e-10)
+
+
+def test_preconditioner(problem, monkeypatch):
+    seen = []
+    pcg = optim.sgn.pcg
+    monkeypatch.setattr(optim.sgn, "pcg", lambda product, b, x0, P, **k: seen.append(P) or pcg(product, b, x0, P, **k))
+    _, u, _ = problem.dense()
+    opt = optim.SGN(problem.model, problem.loss, damping=0.1, preconditioner=True, preconditioner_exponent=0.5)
+    opt.step(problem.x, problem.t)
+    np.testing.assert_allclose(seen[0], (u**2 + 0.1) ** -0.5, rtol=1e-10)
+
+
+def test_number_of_cg_steps_follows_the_ratio(problem):
+    opt = optim.SGN(problem.model, problem.loss, cg_iterations=9, adapt_cg=True, cg_tolerance=0.0)
+    steps, used = 3, set()
+    for _ in range(25):
+        info = opt.step(problem.x, problem.t)
+        assert info.cg_iterations == steps
+        used.add(steps)
+        if info.reduction_ratio > 3 / 4:
+            steps = min(math.ceil(1.5 * steps), 9)
+        elif info.reduction_ratio < 1 / 4:
+            steps = max(2 * steps // 3, 1)
+    assert len(used) > 2
+
+
+def test_cg_ends_at_the_tolerance(problem):
+    info = optim.SGN(problem.model, problem.loss, cg_iterations=300, cg_tolerance=1e-3).step(problem.x, problem.t)
+    assert info.reason == "residual"
+    assert 0 < info.cg_iterations < 100
+
+
+def test_loss_never_rises_on_its_batch(problem):
+    opt = optim.SGN(problem.model, problem.loss, damping=1e-6, cg_iterations=50)
+    losses = [opt.step(problem.x, problem.t).loss for _ in range(40)]
+    assert all(b <= a for a, b in pairwise(losses))
+    assert losses[-1] < 1e-2 * losses[0]
+
+
+def test_at_a_minimum_it_stays(make_quadratic):
+    model, loss = make_quadratic(np.eye(2), np.zeros(2), np.zeros(2))
+    info = optim.SGN(model, loss).step(None)
+    assert info.reason == "converged: the gradient is zero"
+    assert not info.rejected
+
+
+@pytest.mark.parametrize(
+    ("hyper", "message"),
+    [
+        ({"damping": -1.0}, "damping must be ≥ 1e-06, got -1.0"),
+        ({"damping_min": -1.0}, "damping_min must be ≥ 0, got -1.0"),
+        ({"cg_iterations": 0}, "cg_iterations must be ≥ 1, got 0"),
+        ({"cg_tolerance": -1.0}, "cg_tolerance must be ≥ 0, got -1.0"),
+        ({"lr": 0.0}, "lr must be > 0, got 0.0"),
+        ({"momentum": 1.0}, "momentum must be ≥ 0 and < 1, got 1.0"),
+        ({"preconditioner_exponent": 1.5}, "preconditioner_exponent must be ≤ 1, got 1.5"),
+        ({"damping": lambda k: -1.0}, "damping at update 0 must be ≥ 0, got -1.0"),
+    ],
+)
+def test_hyper_parameters_out_of_range(problem, hyper, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        optim.SGN(problem.model, problem.loss, **hyper)
