@@ -17,28 +17,42 @@ from rmad.backend import is_cupy
 from rmad.patches import Folded, Forward, Geometry, Weights
 from rmad.rules import Linear, as_array, bilinear
 from rmad.windows import paddings, pair
+from rmad.winograd import WinogradForward, WinogradWeights, fits
 
 __all__ = ["conv2d", "conv2d_input", "conv2d_weight"]
 
-ON_GPU = {"chunk": 1 << 28}  # bytes of patches at a time on a GPU, where a small product is a waste
+CHUNK_ON_GPU = 1 << 28  # bytes of patches at a time on a GPU, where a small product is a waste
 
 # -- the three sides, for plain arrays -----------------------------------------------------------------------
 
 
-def _run(product: Any, geometry: Geometry, n: int, a: Any, b: Any, shape: Any) -> Any:
-    """A product of the patches of n images, into a new array."""
+def _product(wanted: str, geometry: Geometry, n: int, dtype: Any, new: Any, *more: Any) -> Any:
+    """The product with the patches of n images that makes u of (x, w), x of (u, w) or w of (u, x)."""
+    if wanted == "x":
+        return Folded(geometry, n, dtype, new, *more)
+    if fits(geometry, n, dtype):
+        return (WinogradForward if wanted == "u" else WinogradWeights)(geometry, n, dtype, new, *more)
+    return (Forward if wanted == "u" else Weights)(geometry, n, dtype, new, *more)
+
+
+def _run(wanted: str, geometry: Geometry, n: int, a: Any, b: Any, shape: Any) -> Any:
+    """The wanted one, in a new array."""
     dtype = np.result_type(a.dtype, b.dtype)
 
     def new(shape: Any, dtype: Any) -> Any:
         return np.empty_like(a, order="C", shape=shape, dtype=dtype)
 
     out = new(shape, dtype)
-    product(geometry, n, dtype, new, **(ON_GPU if is_cupy(a) else {}))(a, b, out)
+    if is_cupy(a):
+        kind: Any = {"u": Forward, "x": Folded, "w": Weights}[wanted]
+        kind(geometry, n, dtype, new, False, CHUNK_ON_GPU)(a, b, out)
+    else:
+        _product(wanted, geometry, n, dtype, new)(a, b, out)
     return out
 
 
 def _forward(x: Any, w: Any, geometry: Geometry) -> Any:
-    return _run(Forward, geometry, len(x), x, w, (len(x), *geometry.out, geometry.o))
+    return _run("u", geometry, len(x), x, w, (len(x), *geometry.out, geometry.o))
 
 
 def _input(u: Any, w: Any, geometry: Geometry) -> Any:
@@ -46,11 +60,11 @@ def _input(u: Any, w: Any, geometry: Geometry) -> Any:
     turned = geometry.transposed()
     if turned is not None:
         return _forward(u, geometry.turned(w), turned)
-    return _run(Folded, geometry, len(u), u, w, (len(u), *geometry.size, geometry.i))
+    return _run("x", geometry, len(u), u, w, (len(u), *geometry.size, geometry.i))
 
 
 def _weight(u: Any, x: Any, geometry: Geometry) -> Any:
-    return _run(Weights, geometry, len(x), u, x, geometry.weight_shape)
+    return _run("w", geometry, len(x), u, x, geometry.weight_shape)
 
 
 forward: Any = bilinear(
@@ -108,16 +122,15 @@ class Kernels:
         dtype = block.y.dtype
         if not (isinstance(kept, np.ndarray) and kept.dtype == block.x.dtype == dtype and dtype.kind == "f"):
             return None
-        kind: Any = {"u": Forward, "x": Folded, "w": Weights}[wanted]
         first = {"u": "x", "x": "u", "w": "u"}[wanted]
         turned = geometry.transposed() if wanted == "x" else None
         if turned is None:
-            product = kind(geometry, self._images(block), dtype, new, add)
+            product = _product(wanted, geometry, self._images(block), dtype, new, add)
         elif given == "w":  # the kernel is new in every sweep
-            forward = Forward(turned, self._images(block), dtype, new, add)
+            forward = _product("u", turned, self._images(block), dtype, new, add)
             return lambda w, out: forward(kept, geometry.turned(w), out)
         else:
-            product, kept = Forward(turned, self._images(block), dtype, new, add), geometry.turned(kept)
+            product, kept = _product("u", turned, self._images(block), dtype, new, add), geometry.turned(kept)
         if given == first:
             return lambda a, out: product(a, kept, out)
         return lambda b, out: product(kept, b, out)

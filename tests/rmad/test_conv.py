@@ -10,6 +10,7 @@ import pytest
 import rmad
 from rmad import patches
 from rmad.plan import Plan
+from rmad.primitives import conv
 from rmad.primitives.conv import conv2d, conv2d_input, conv2d_weight
 from rmad.tape import pull, push
 from rmad.transforms import Record
@@ -154,6 +155,75 @@ def test_plan_of_views_and_mixed_dtypes():
     check_plan(lambda x, w: conv2d(np.transpose(x, (0, 2, 1, 3)), w)[:, ::2], x, w)
     check_plan(lambda x, w: conv2d(x.astype(np.float64), w), x.astype(np.float32), w)
     check_plan(lambda x, w: np.concatenate([conv2d(x, w), conv2d(x, w + 1)], -1), x, w)
+
+
+# -- fewer multiplications, where numba is ------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[1, 9000, 1 << 21])
+def winograd(request, monkeypatch):
+    """Every convolution that fits goes by tiles, in chunks of so many bytes."""
+    pytest.importorskip("numba")
+    from rmad import winograd
+
+    monkeypatch.setattr(winograd, "WORTH_IT", 0)
+    monkeypatch.setattr(winograd._Winograd.__init__, "__defaults__", (False, request.param))
+    return winograd
+
+
+TILED = [((7, 8), 0), ((6, 5), 1), ((3, 3), 0), ((2, 1), 1), ((4, 6), ((2, 0), (1, 3))), ((5, 5), 4)]
+
+
+@pytest.mark.parametrize(("size", "padding"), TILED, ids=str)
+def test_tiles_equal_patches(size, padding, winograd, monkeypatch):
+    x, w = arrays(x=(2, *size, 16), w=(3, 3, 16, 20))
+    u = conv2d(x, w, padding=padding)
+    v = RNG.standard_normal(x.shape), RNG.standard_normal(w.shape)
+
+    def everything():
+        y, lin = rmad.linearize(lambda p: conv2d(p[0], p[1], padding=padding), (x, w))
+        return y, lin.Jv(v), *lin.JTu(u), conv2d_input(u, w, x.shape, padding=padding)
+
+    assert winograd.fits(geometry(x, w, padding), 2, x.dtype)
+    tiles = everything()
+    monkeypatch.setattr(winograd, "loops", lambda: None)
+    assert not winograd.fits(geometry(x, w, padding), 2, x.dtype)
+    for a, b in zip(tiles, everything(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-11)
+
+
+def geometry(x, w, padding):
+    return conv._geometry("conv2d", x.shape, w.shape, 1, padding, 1, 1)
+
+
+def test_plans_of_tiles(winograd):
+    x, w = arrays(x=(2, 5, 6, 16), w=(3, 3, 16, 16))
+    b = RNG.standard_normal(16)
+    check_plan(lambda w, b, x: np.tanh(conv2d(x, w, padding=1) + b), w, b, x)
+    check_plan(lambda x, w: conv2d(x, w) + 2 * conv2d(x * x, w), x, w)
+    check_plan(lambda u, w: 2 * conv2d_input(u, w, (2, 7, 8, 16)), x, w)
+    check_plan(lambda x, w: conv2d(np.transpose(x, (0, 2, 1, 3)), w)[:, ::2], x, w)
+    rmad.check_grads(lambda x, w: conv2d(x, w, padding=1), x, w, order=2)
+
+
+def test_tiles_in_single_precision(winograd, monkeypatch):
+    """The errors are of the size of those of the direct sum."""
+    x, w = arrays(x=(2, 12, 12, 64), w=(3, 3, 64, 32))
+    exact = conv2d(x, w)
+    x, w = x.astype(np.float32), w.astype(np.float32)
+    tiles = conv2d(x, w)
+    assert tiles.dtype == np.float32
+    monkeypatch.setattr(winograd, "loops", lambda: None)
+    direct = np.abs(conv2d(x, w) - exact).max()
+    assert np.abs(tiles - exact).max() <= 4 * direct
+
+
+def test_tiles_of_no_images_and_of_integers(winograd):
+    w = arrays(w=(3, 3, 16, 16), dtype=np.float32)[1]
+    assert conv2d(np.zeros((0, 5, 5, 16), np.float32), w).shape == (0, 3, 3, 16)
+    assert not conv2d_weight(np.zeros((0, 3, 3, 16)), np.zeros((0, 5, 5, 16)), w.shape).any()
+    x = RNG.integers(0, 9, (1, 5, 5, 16))
+    np.testing.assert_allclose(conv2d(x, w), by_loop(x, w, (1, 1), ((0, 0), (0, 0)), (1, 1), 1), rtol=1e-5, atol=1e-4)
 
 
 # -- what is at the edge ----------------------------------------------------------------------------------------
