@@ -130,3 +130,198 @@ def test_ggn_of_a_net(kind, checkpoint, last):
     for shards in (1, 2):
         quadratic = optim.Objective(model, loss, shards=shards, threads=shards).quadratic(x, t)
         np.testing.assert_allclose(quadratic.ggn @ v, G @ v, rtol=1e-9, atol=1e-11)
+
+
+# -- checkpoints in time ------------------------------------------------------------------------------------------
+
+
+def pair(kind, **options):
+    """The same net without and with checkpoints, in float64."""
+    return [
+        nn.Sequential(
+            make(kind, 3, 4, checkpoint=checkpoint, **options),
+            nn.Linear(4, 2, rng=np.random.default_rng(1), dtype=np.float64),
+        )
+        for checkpoint in (False, True)
+    ]
+
+
+def relative(a, b):
+    return np.linalg.norm(a - b) / np.linalg.norm(b)
+
+
+@every_kind
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("t", [1, 2, 7, 16])
+def test_checkpoints_change_nothing(kind, last, t):
+    x, rng = data(5, t, 3), np.random.default_rng(2)
+    plain, other = pair(kind, last=last)
+    target = data(*plain(x).shape)
+    v = rng.standard_normal(rmad.ravel(plain)[0].size)
+    found = []
+    for model in (plain, other):
+        y, lin = rmad.linearize(lambda m: m(x), model)
+        _, unravel = rmad.ravel(model)
+        results = [np.ravel(y), np.ravel(lin.Jv(unravel(v))), rmad.ravel(lin.JTu(y))[0]]
+        quadratic = optim.Objective(model, nn.SquaredError(), shards=2, threads=2).quadratic(x, target)
+        results += [quadratic.gradient, quadratic.ggn @ v, quadratic.ggn @ v, quadratic.hessian @ v]
+        results.append(optim.Objective(model, nn.SquaredError()).value_and_gradient(x, target)[1])
+        found.append(results)
+    for a, b in zip(*found, strict=True):
+        assert relative(a, b) <= 1e-12
+
+
+@every_kind
+def test_one_node_is_the_loop(kind):
+    """What a sweep computes in its buffers is the derivative of the loop, for every input and under outer tapes."""
+    layer, x, state = make(kind), data(5, 6, 3), state_of(kind, 5, 4)
+    tree = (layer, x, state)
+    flat, unravel = rmad.ravel(tree)
+    v = unravel(data(flat.size))
+
+    def loop(tree):
+        layer, x, state = tree
+        return layer._loop(x, layer._start(state, 5), None)
+
+    def node(tree):
+        return tree[0](*tree[1:])
+
+    y, lin = rmad.linearize(node, tree)
+    z, wanted = rmad.linearize(loop, tree)
+    np.testing.assert_allclose(y, z, rtol=1e-12)
+    assert relative(lin.Jv(v), wanted.Jv(v)) <= 1e-13
+    assert relative(rmad.ravel(lin.JTu(y))[0], rmad.ravel(wanted.JTu(y))[0]) <= 1e-13
+    u = data(*y.shape)
+    for sweep, plain, at in ((lin.Jv, wanted.Jv, v), (lin.JTu, wanted.JTu, u)):  # sweeps that an outer tape traces
+        outer = [rmad.vjp(f, at)[1](f(at)) for f in (sweep, plain)]
+        assert relative(rmad.ravel(outer[0])[0], rmad.ravel(outer[1])[0]) <= 1e-12
+    square = [rmad.hvp(lambda tree, f=f: np.sum(np.sin(f(tree))), tree, v) for f in (node, loop)]
+    assert relative(rmad.ravel(square[0])[0], rmad.ravel(square[1])[0]) <= 1e-12
+
+
+def test_an_interrupted_sweep_leaves_nothing_wrong(monkeypatch):
+    layer, x = make("rnn", checkpoint=True), data(5, 9, 3)
+    y, lin = rmad.linearize(lambda m: m(x), layer)
+    wanted = rmad.ravel(lin.JTu(y))[0]
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    from rmad import recurrence
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recurrence.RNNCell, "forward", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            lin.Jv(layer)
+    np.testing.assert_array_equal(rmad.ravel(lin.JTu(y))[0], wanted)
+
+
+def peak(call):
+    gc.collect()
+    tracemalloc.start()
+    call()
+    found = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return found
+
+
+@pytest.mark.parametrize("kind", ["rnn", "lstm", "gru"])
+def test_memory(kind):
+    """A sixth at T = 144, for a gradient and for a product with its linearization."""
+    x, t = data(64, 144, 2, dtype=np.float32), data(64, 2, dtype=np.float32)
+    peaks = []
+    for checkpoint in (False, True):
+        layer = make(kind, 2, 50, dtype=np.float32, last=True, checkpoint=checkpoint)
+        model = nn.Sequential(layer, nn.Linear(50, 2, rng=np.random.default_rng(0)))
+        objective = optim.Objective(model, nn.SquaredError(), shards=1)
+        v = np.ones(objective.size, np.float32)
+        calls = (
+            lambda o=objective: o.value_and_gradient(x, t),
+            lambda o=objective, v=v: o.quadratic(x, t).ggn_product(v, np.empty_like(v)),
+        )
+        for call in calls:
+            call()
+        peaks.append([peak(call) for call in calls])
+    for without, with_checkpoints in zip(*peaks, strict=True):
+        assert with_checkpoints <= without / 6
+
+
+@pytest.mark.parametrize(("t", "stored"), [(1, 1), (5, 2), (16, 4), (17, 4), (400, 20)])
+def test_stored_states(t, stored):
+    """Every ⌈√T⌉-th state is kept: T / ⌈√T⌉ of them, the first included."""
+    from rmad.recurrence import Recurrence, RNNCell
+
+    layer, every = make("rnn"), int(np.ceil(np.sqrt(t)))
+    recurrence = Recurrence(RNNCell("tanh"), None, True, every)
+    recurrence(layer.weight, layer.recurrent_weight, layer.bias, data(2, t, 3), None, None)
+    assert len(recurrence.checkpoints) == stored
+    assert len(recurrence.residuals.d) == every
+
+
+# -- the net of Martens & Sutskever, and what does not fit --------------------------------------------------------
+
+
+def test_martens_sutskever():
+    model = nn.models.rnn(2, 3, rng=np.random.default_rng(0))
+    layer, readout = model
+    assert model.n_parameters == 2 * 100 + 100 * 100 + 100 + 100 * 3 + 3
+    assert (np.count_nonzero(layer.recurrent_weight, axis=0) == 15).all()
+    assert (np.count_nonzero(readout.weight, axis=0) == 15).all()
+    assert np.std(layer.recurrent_weight[layer.recurrent_weight != 0]) == pytest.approx(15**-0.5, rel=0.05)
+    assert np.std(layer.weight) == pytest.approx(0.25 * 15**-0.5, rel=0.15)
+    x = data(4, 9, 2, dtype=np.float32)
+    assert model(x).shape == (4, 3)
+    every = nn.models.rnn(2, 3, rng=np.random.default_rng(0), every_step=True, checkpoint=True)
+    assert every(x).shape == (4, 9, 3)
+    np.testing.assert_allclose(every(x)[:, -1], model(x), rtol=1e-5, atol=1e-6)
+
+
+@every_kind
+def test_float32_and_no_cases(kind):
+    layer = make(kind, dtype=np.float32)
+    x = data(5, 6, 3, dtype=np.float32)
+    y, lin = rmad.linearize(lambda m: m(x), layer)
+    assert y.dtype == lin.Jv(layer).dtype == lin.JTu(y).weight.dtype == np.float32
+    y, lin = rmad.linearize(lambda m: m(x[:0]), layer)
+    assert y.shape == lin.Jv(layer).shape == (0, 6, 4)
+    assert not lin.JTu(y).weight.any()
+    assert layer(x.astype(np.float64)).dtype == np.float64
+    y, lin = rmad.linearize(lambda m: m(x.astype(np.float64)), layer)  # mixed dtypes: the loop
+    assert y.dtype == np.float64
+    assert lin.JTu(y).weight.dtype == np.float32
+
+
+def test_initial_weights_are_drawn_by_gate():
+    layer = nn.LSTM(3, 5, rng=np.random.default_rng(0), dtype=np.float64)
+    for gate in np.split(layer.recurrent_weight, 4, axis=1):
+        np.testing.assert_allclose(gate @ gate.T, np.eye(5), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: make("rnn")(data(5, 6, 2)), ValueError, r"RNN\(3, 4\): x has shape \(5, 6, 2\), expected \(n, t, 3\)"),
+        (lambda: make("lstm", last=True)(data(5, 3)), ValueError, r"LSTM\(3, 4, last=True\): x has shape \(5, 3\)"),
+        (lambda: make("gru")(data(5, 0, 3)), ValueError, r"GRU\(3, 4\): x has shape \(5, 0, 3\), at least one step"),
+        (lambda: make("rnn")(np.ones((5, 6, 3), int)), TypeError, r"RNN\(3, 4\): x is int64, expected floats"),
+        (lambda: make("rnn")(data(5, 6, 3), data(4, 4)), ValueError, r"state has shape \(4, 4\), .* shape \(5, 4\)"),
+        (lambda: make("lstm")(data(5, 6, 3), (data(5, 4),)), ValueError, r"expected a pair \(h, c\) of arrays"),
+        (lambda: nn.RNN(0, 4, rng=np.random.default_rng(0)), ValueError, r"RNN\(0, 4\): .* must be positive"),
+        (lambda: nn.GRU(3, 4, rng=np.random.default_rng(0), dtype=int), TypeError, "dtype must be a float type"),
+        (lambda: nn.RNN(3, 4, activation="elu", rng=np.random.default_rng(0)), ValueError, "or 'relu', not 'elu'"),
+        (
+            lambda: nn.RNN(3, 4, rng=np.random.default_rng(0), init=lambda rng, shape, dtype: np.zeros((4, 3), dtype)),
+            ValueError,
+            r"init made a weight of shape \(4, 3\), expected \(3, 4\)",
+        ),
+    ],
+)
+def test_what_does_not_fit(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_repr():
+    rng = np.random.default_rng(0)
+    assert repr(nn.LSTM(3, 4, rng=rng, bias=False, checkpoint=True)) == "LSTM(3, 4, bias=False, checkpoint=True)"
+    assert repr(nn.RNN(3, 4, rng=rng, activation="relu")) == "RNN(3, 4, activation='relu')"
