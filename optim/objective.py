@@ -40,10 +40,21 @@ class Objective:
     shards, threads: how the batch is divided; by default decided from the cores and the work. A model
     with `couples_cases = True` (train-mode batch normalisation) and a loss with
     `mean_over_cases = False` are never divided.
+
+    cases_in_memory: the most cases whose activations are held at a time (one for each thread at least). A larger
+    batch is worked through in chunks ("computational minibatches", Martens & Sutskever 2012, section 7.1): same
+    results, but every product then runs the model again, chunk by chunk.
     """
 
     def __init__(
-        self, model: Any, loss: Any, l2: float = 0.0, *, shards: int | None = None, threads: int | None = None
+        self,
+        model: Any,
+        loss: Any,
+        l2: float = 0.0,
+        *,
+        shards: int | None = None,
+        threads: int | None = None,
+        cases_in_memory: int | None = None,
     ) -> None:
         if not callable(model):
             raise TypeError(f"model must be callable, model(x) -> z; got {type(model).__name__}")
@@ -51,12 +62,13 @@ class Objective:
             raise TypeError(f"loss must be a loss object or a callable (z, t) -> scalar; got {type(loss).__name__}")
         if not (l2 >= 0 and np.isfinite(l2)):
             raise ValueError(f"l2 must be a finite number ≥ 0, got {l2}")
-        for name, number in (("shards", shards), ("threads", threads)):
+        for name, number in (("shards", shards), ("threads", threads), ("cases_in_memory", cases_in_memory)):
             if number is not None and not (isinstance(number, int | np.integer) and number >= 1):
                 raise ValueError(f"{name} must be a whole number ≥ 1, got {number}")
         keep_freed_memory()
         self.model, self.loss, self.l2, self.shards = model, loss, float(l2), shards
         self.threads = cores() if threads is None else threads
+        self.cases_in_memory = cases_in_memory
         self._work: dict[Any, float] = {}
         arrays, treedef = _tree.flatten(model, "model")
         if not arrays:
@@ -146,11 +158,12 @@ class Objective:
             leaves = pull(record.tape, cotangents, record.outputs, record.n_inputs)
             sums = [_added(a, b) for a, b in zip(sums, leaves, strict=True)] if sums else leaves
             total += part.weight * float(value)
+            del record, value, u, cotangents, leaves  # before the next part's are made
         return total, sums
 
     def quadratic(self, x: Any, t: Any = None) -> Quadratic:
         """The local quadratic model at the present parameters: runs the model once per shard."""
-        return Quadratic(self, self.divide(x, t))
+        return Quadratic(self, self.divide(x, t), keep=self._fits(cases(x, t)))
 
     # -- shards ---------------------------------------------------------------------------------------------------
 
@@ -168,10 +181,23 @@ class Objective:
             return [Share(x, t, 1.0, 0)]
         return [Share(take(x, s), take(t, s), (s.stop - s.start) / n, s.start) for s in slices(n, parts)]
 
+    def _fits(self, n: int | None) -> bool:
+        """Whether the activations of so many cases are held at a time."""
+        return self.cases_in_memory is None or n is None or n <= self.cases_in_memory
+
     def _number_of_parts(self, n: int | None, x: Any, t: Any) -> int:
         coupled = getattr(self.model, "couples_cases", False) or not getattr(self.loss, "mean_over_cases", True)
+        if coupled and not self._fits(n):
+            raise ValueError(f"cases_in_memory = {self.cases_in_memory}: the {n} cases of this batch do not come apart")
         if n is None or coupled:
             return 1
+        parts = self._parts_at_once(n, x)
+        if self.cases_in_memory is None or n <= self.cases_in_memory:
+            return parts
+        size = max(1, self.cases_in_memory // min(parts, self.threads))  # a part on every thread at a time
+        return max(parts, -(-n // size))
+
+    def _parts_at_once(self, n: int, x: Any) -> int:
         if self.shards is not None:
             return max(1, min(self.shards, n))
         parts = min(self.threads, n)
