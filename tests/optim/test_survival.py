@@ -10,6 +10,10 @@ METHODS = {
     "Adam": lambda m, f: optim.Adam(m, f, lr=0.01),
     "SGN": lambda m, f: optim.SGN(m, f),
     "SGN with momentum": lambda m, f: optim.SGN(m, f, momentum=0.5, adapt_cg=True, preconditioner=True),
+    "LevenbergMarquardt": lambda m, f: optim.LevenbergMarquardt(m, f),
+    "LevenbergMarquardt, cg": lambda m, f: optim.LevenbergMarquardt(m, f, solver="cg", scaling="diagonal"),
+    "BFGS": lambda m, f: optim.BFGS(m, f),
+    "LBFGS": lambda m, f: optim.LBFGS(m, f, iterations=2),
     "CurveBall": lambda m, f: optim.CurveBall(m, f),
     "HessianFree": lambda m, f: optim.HessianFree(m, f, damping=1.0, cg_iterations=10),
 }
