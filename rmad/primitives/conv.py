@@ -120,7 +120,8 @@ class Kernels:
         """The product that makes the wanted one of x, w, u of the given and of the block's own."""
         kept, geometry = block.args[1 - block.argnum], block.args[2]
         dtype = block.y.dtype
-        if not (isinstance(kept, np.ndarray) and kept.dtype == block.x.dtype == dtype and dtype.kind == "f"):
+        one_type = block.x.dtype == dtype and dtype.kind == "f" and np.result_type(kept.dtype, dtype) == dtype
+        if not (one_type and isinstance(kept, np.ndarray)):
             return None
         first = {"u": "x", "x": "u", "w": "u"}[wanted]
         turned = geometry.transposed() if wanted == "x" else None
