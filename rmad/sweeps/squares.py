@@ -32,20 +32,27 @@ from rmad.sweeps.per_case import (
 )
 from rmad.tape import Node, Tape
 
-__all__ = ["squares"]
+__all__ = ["inlined", "squares"]
 
 AT_A_TIME = 1 << 22  # numbers in the per-case gradients that are formed at a time
 
 
 def squares(
-    tape: Tape, cotangents: Sequence[Any], outputs: Sequence[int | None], n_inputs: int, n: int
+    tape: Tape,
+    cotangents: Sequence[Any],
+    outputs: Sequence[int | None],
+    n_inputs: int,
+    n: int,
+    wanted: Sequence[int] | None = None,
 ) -> list[Any] | None:
     """Per input: Σ_n (∂⟨u_n, z_n⟩/∂θ)², for cotangents u whose first axis counts the n cases.
+
+    wanted: the inputs to find it for (None: all); the others get None.
 
     None where one sweep does not tell the cases apart: cases that mix (batch statistics), outputs without an axis
     of cases, a parameter that is an output itself, complex parameters.
     """
-    nodes, ends = _inlined(tape, outputs, n_inputs)
+    nodes, ends = inlined(tape, outputs, n_inputs)
     given = [(k, u) for k, u in zip(ends, cotangents, strict=True) if k is not None]
     if any(k < n_inputs or (n > 1 and np.shape(u)[:1] != (n,)) for k, u in given):
         return None
@@ -54,7 +61,7 @@ def squares(
     try:
         sweep = _Sweep(nodes, n_inputs, n)
         sweep.run(given)
-        return [sweep.sum_of_squares(i) for i in range(n_inputs)]
+        return [sweep.sum_of_squares(i) if wanted is None or i in wanted else None for i in range(n_inputs)]
     except _CasesMix:
         return None
 
@@ -63,7 +70,7 @@ class _CasesMix(Exception):
     """Rows of one case have a share in the outputs of another, or cannot be told apart."""
 
 
-def _inlined(tape: Tape, outputs: Sequence[int | None], n_inputs: int) -> tuple[list[Node], list[int | None]]:
+def inlined(tape: Tape, outputs: Sequence[int | None], n_inputs: int) -> tuple[list[Node], list[int | None]]:
     """The nodes, every checkpoint replaced by the nodes of its piece, and the numbers of the outputs among them."""
     nodes, place = list(tape.nodes[:n_inputs]), list(range(n_inputs))
     _append(tape, place, nodes)
