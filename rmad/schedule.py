@@ -133,41 +133,30 @@ class Push(Sweep):
                 self.emit(np.copyto, z, self.v[k])
 
     def node(self, j: int) -> None:
-        node = self.nodes[j]
-        if node.joint is not None:
-            self.joint(j, node.joint)
+        node, stack = self.nodes[j], self.plan.stacks.get(j)
+        if node.joint is None and self.alias(j):
             return
-        if len(node.blocks) == 1 and j not in self.fixed and self.alias(j):
-            return
-        terms = list(zip(node.inputs, node.blocks, strict=True))
-        stack = self.plan.stacks.get(j)
-        if stack:
-            terms = [(i, b) for i, b in terms if i not in stack.inputs]
+        terms = [(i, b) for i, b in zip(node.inputs, node.blocks, strict=True) if not (stack and i in stack.inputs)]
         terms.sort(key=lambda term: rank(term[1]))  # products first, they write; then what is added
-        out, add = self.target(j, terms if not stack else []), False
-        if stack and not any(isinstance(b, Linear) for _, b in terms):
-            self.stack(stack, out, False)
-            stack, add = None, True
-        if len(terms) >= 2 and not add and all(is_copy(b) for _, b in terms[:2]) and not stack:
-            (i, _), (k, _) = terms[:2]
-            self.emit(np.add, self.v[i], self.v[k], out)
-            terms, add = terms[2:], True
-        for i, block in terms:
-            self.term(block, self.v[i], out, add)
-            if stack:
-                self.stack(stack, out, True)
-                stack = None
-            add = True
+        out = self.target(j, [] if stack or node.joint else terms)
+        if node.joint is not None:
+            self.emit(_joint_push, node.joint, [self.v[i] for i in node.inputs], out)
+        else:
+            for k, step in enumerate(self.steps(terms, stack)):
+                step(out, k > 0)
         self.v[j] = out
         for i in node.inputs:
             self.release(i, keep=out)
 
-    def joint(self, j: int, joint: Joint) -> None:
-        node, out = self.nodes[j], self.target(j, [])
-        self.emit(_joint_push, joint, [self.v[i] for i in node.inputs], out)
-        self.v[j] = out
-        for i in node.inputs:
-            self.release(i, keep=out)
+    def steps(self, terms: Sequence[tuple[int, Block]], stack: Stack | None) -> list[Callable[[Any, bool], None]]:
+        """What makes up v_j, each a function of (out, add): the first one writes, the others add."""
+        steps: list[Callable[[Any, bool], None]] = [partial(self.term, block, self.v[i]) for i, block in terms]
+        if stack is not None:
+            steps.insert(sum(isinstance(b, Linear) for _, b in terms), partial(self.stack, stack))
+        elif len(terms) >= 2 and all(is_copy(b) for _, b in terms[:2]):  # one pass for y = a + b
+            v, w = (self.v[i] for i, _ in terms[:2])
+            steps[:2] = [lambda out, add: self.emit(np.add, v, w, out)]
+        return steps
 
     def stack(self, stack: Stack, out: Any, add: bool) -> None:
         parameters = stack.rows_of(self.plan.tangents, self.plan.v)
@@ -186,6 +175,8 @@ class Push(Sweep):
 
     def alias(self, j: int) -> bool:
         """A reshape, transpose or slice of a buffer is a view, taken once; so is y = x."""
+        if len(self.nodes[j].blocks) != 1 or j in self.fixed:
+            return False
         (i,), (block,) = self.nodes[j].inputs, self.nodes[j].blocks
         view = view_of(block, self.v[i])
         if view is None:
