@@ -8,7 +8,7 @@ import numpy as np
 
 import rmad
 from nn.module import Module
-from rmad.primitives.normalize import standardize
+from rmad.primitives.normalize import moments
 
 __all__ = ["BatchNorm"]
 
@@ -66,12 +66,12 @@ class BatchNorm(Module):
         values = int(np.prod(x.shape[:-1]))
         if values < 2:
             raise ValueError(f"BatchNorm({self.features}): x {x.shape} has {values} values per channel, needs 2")
+        y, mean, variance = moments(x, axes, self.eps)
         seen = self._seen
         if seen.mean is None:
-            plain = rmad.stop_gradient(x)
-            seen.mean = np.mean(plain, axis=axes)
-            seen.variance = np.var(plain, axis=axes, ddof=1)
-        return standardize(x, axes, self.eps)
+            mean, variance = (np.reshape(a, self.features) for a in rmad.stop_gradient((mean, variance)))
+            seen.mean, seen.variance = mean, variance * (values / (values - 1))
+        return y
 
     def _by_running(self, x: Any) -> Any:
         return (x - self.running_mean) / np.sqrt(self.running_var + self.eps)
