@@ -9,16 +9,27 @@ import rmad  # noqa: F401 (before NumPy: it chooses the BLAS kernel)
 # isort: split
 from optim.adam import Adam
 from optim.base import NumericalWarning, StepInfo, TrainingDiverged
+from optim.check import check_ggn
 from optim.curveball import CurveBall
+from optim.damping import DiagonalDamping, MatrixDamping, Tikhonov
+from optim.directions import ConjugateGradient, SteihaugToint
 from optim.function import Function
 from optim.grid_search import grid_search
 from optim.hessian_free import HessianFree
+from optim.krylov import KrylovSubspace
 from optim.lbfgs import BFGS, LBFGS
 from optim.levenberg_marquardt import LevenbergMarquardt
+from optim.linesearch import LineSearch
+from optim.nonconvex import ClippedCurvature, Through
 from optim.objective import Objective
+from optim.preconditioner import EmpiricalFisher, ExactDiagonal, UnbiasedDiagonal
+from optim.presets import Phases
 from optim.quadratic import Quadratic
+from optim.roles import Roles
+from optim.selection import Backtracking, HeldOut
 from optim.sgd import SGD
 from optim.sgn import SGN
+from optim.structural import StructuralDamping
 
 __all__ = [
     "BFGS",
@@ -26,14 +37,32 @@ __all__ = [
     "SGD",
     "SGN",
     "Adam",
+    "Backtracking",
+    "ClippedCurvature",
+    "ConjugateGradient",
     "CurveBall",
+    "DiagonalDamping",
+    "EmpiricalFisher",
+    "ExactDiagonal",
     "Function",
+    "HeldOut",
     "HessianFree",
+    "KrylovSubspace",
     "LevenbergMarquardt",
+    "LineSearch",
+    "MatrixDamping",
     "NumericalWarning",
     "Objective",
+    "Phases",
     "Quadratic",
+    "Roles",
+    "SteihaugToint",
     "StepInfo",
+    "StructuralDamping",
+    "Through",
+    "Tikhonov",
     "TrainingDiverged",
+    "UnbiasedDiagonal",
+    "check_ggn",
     "grid_search",
 ]

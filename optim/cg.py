@@ -1,13 +1,13 @@
 """The preconditioned conjugate gradient method, algorithm 2 of the report, written once.
 
 Source: Martens & Sutskever (2012), "Training Deep and Recurrent Networks with Hessian-Free Optimization",
-sections 4 and 8.7; Martens' own MATLAB code for the constants.
+sections 4, 8.6 and 8.7; Martens' own MATLAB code for the constants.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,18 +77,26 @@ def pcg(
     x0: Any = None,
     inverse_P: Any = None,
     *,
-    damping: float = 0.0,
+    damping: Any = 0.0,
     iterations: int = 250,
     stop: Stop | None = None,
-    keep: bool = True,
+    keep: bool | Container[int] = True,
+    watch: Callable[[Iterate], str | None] | None = None,
+    radius: float | None = None,
 ) -> CGResult:
-    """Minimizes φ(x) = ½ xᵀA x − bᵀx, A = B + λI, by the preconditioned conjugate gradient method: algorithm 2.
+    """Minimizes φ(x) = ½ xᵀA x − bᵀx, A = B + λD, by the preconditioned conjugate gradient method: algorithm 2.
 
-    product(v, out) writes B v into out; damping: λ; b: (p,); x0: (p,) or None for zero; inverse_P: (p,) the diagonal
-    of P⁻¹, None for the identity. stop(i, φ_i, r_i) returns a reason to end, or None; it is asked from i = 0 on.
-    keep: also keep the iterates at ⌈5 · 1.3ⁿ⌉. Ends where pᵀA p ≤ 0 (A is not positive definite along p), and
-    where a product is not finite; it raises nothing itself and never writes into b or x0.
+    product(v, out) writes B v into out; damping: λ for D = I, or (p,) the diagonal of λD; b: (p,); x0: (p,) or None
+    for zero; inverse_P: (p,) the diagonal of P⁻¹, None for the identity. stop(i, φ_i, r_i) returns a reason to end, or
+    None; it is asked from i = 0 on. keep: also keep the iterates at ⌈5 · 1.3ⁿ⌉, or at these numbers. watch(iterate)
+    sees each of them as it comes, the last too, and may return a reason to end. radius: of the trust region
+    ‖x‖_P ≤ radius, section 8.6: a step that leaves it, or that has no positive curvature, ends on its boundary.
+
+    Ends where pᵀA p ≤ 0 (A is not positive definite along p), and where a product is not finite; it raises nothing
+    itself but ValueError for a radius with x0, and never writes into b or x0.
     """
+    if radius is not None and x0 is not None:
+        raise ValueError("radius: a run of CG in a trust region starts from zero")
     work = np.empty_like(b[:BLOCK] if isinstance(b, np.ndarray) else b)
     r, Ap = np.empty_like(b), np.empty_like(b)
     if x0 is None:
@@ -106,11 +114,12 @@ def pcg(
     if not (math.isfinite(ry) and math.isfinite(phi)):
         return CGResult([Iterate(0, x, phi)], 0, products, "non-finite product in CG iteration 0", False)
 
-    kept = kept_iterations(iterations - 1) if keep else set()
+    kept: Container[int] = keep if not isinstance(keep, bool) else kept_iterations(iterations - 1) if keep else ()
+    ball = None if radius is None else _Ball(radius, ry)
     iterates: list[Iterate] = []
-    i, finite = 0, True
+    i, finite, reason = 0, True, ""
     while True:
-        reason = (stop(i, phi, r) if stop else None) or _end(i, iterations, ry)
+        reason = reason or (stop(i, phi, r) if stop else None) or _end(i, iterations, ry)
         if reason:
             break
         product(p, Ap)
@@ -121,20 +130,28 @@ def pcg(
             break
         if pAp <= 0:
             reason = f"negative curvature in CG iteration {i + 1}"
-            break
-        alpha = ry / pAp  # α_i = r_iᵀy_i / p_iᵀA p_i
-        phi -= alpha * ry / 2  # φ(x_i + α_i p_i) = φ(x_i) − ½ α_i r_iᵀy_i, as p_iᵀr_i = −r_iᵀy_i
+            if ball is None:
+                break
+        alpha = ry / pAp if pAp > 0 else math.inf  # α_i = r_iᵀy_i / p_iᵀA p_i
+        if ball is not None and alpha >= ball.reach():
+            alpha, reason = ball.reach(), reason or "boundary of the trust region"
+        phi -= alpha * (ry - alpha * pAp / 2)  # φ(x_i + α p_i) − φ(x_i), as p_iᵀr_i = −r_iᵀy_i
         ry, previous = _advance(alpha, p, Ap, x, r, y, inverse_P, work), ry
         i += 1
         if not (math.isfinite(ry) and math.isfinite(phi)):
             break
+        if ball is not None:
+            ball.follow(alpha, ry / previous, ry)
         _turn(ry / previous, y, p)  # β_{i+1} = r_{i+1}ᵀy_{i+1} / r_iᵀy_i
         if i in kept:
             iterates.append(Iterate(i, x.copy(), phi))
+            reason = reason or (watch(iterates[-1]) or "" if watch else "")
     if finite and not (math.isfinite(ry) and math.isfinite(phi) and is_finite(x)):
         reason, finite = f"overflow in CG iteration {i}", False
     if not iterates or iterates[-1].i != i:
         iterates.append(Iterate(i, x, phi))
+        if watch and finite:
+            watch(iterates[-1])
     return CGResult(iterates, i, products, reason, finite)
 
 
@@ -144,12 +161,38 @@ def _end(i: int, iterations: int, ry: float) -> str:
     return "iteration limit" if i >= iterations else ""
 
 
+class _Ball:
+    """‖x_i‖_P along a run from zero, by recurrences of scalars: yᵀP p = rᵀp = 0 for all earlier p.
+
+    Source: Steihaug (1983); Conn, Gould & Toint (2000), section 7.5.1.
+    """
+
+    def __init__(self, radius: float, ry: float) -> None:
+        self.radius, self.xx, self.xp, self.pp = radius, 0.0, 0.0, ry  # ‖p_0‖²_P = y_0ᵀP y_0 = r_0ᵀy_0
+
+    def reach(self) -> float:
+        """τ ≥ 0 with ‖x + τp‖_P = radius."""
+        room = max(self.radius**2 - self.xx, 0.0)
+        return room / (self.xp + math.sqrt(self.xp**2 + self.pp * room))
+
+    def follow(self, alpha: float, beta: float, ry: float) -> None:
+        """From x and p to x + α p and −y + β p."""
+        self.xx += alpha * (2 * self.xp + alpha * self.pp)
+        self.xp = beta * (self.xp + alpha * self.pp)
+        self.pp = ry + beta**2 * self.pp
+
+
 # The three passes over long vectors that make up an iteration, each by blocks that stay in cache.
 
 
-def _damp(damping: float, p: Any, Ap: Any, work: Any) -> float:
-    """A p ← B p + λp; returns pᵀA p."""
+def _damp(damping: Any, p: Any, Ap: Any, work: Any) -> float:
+    """A p ← B p + λD p; returns pᵀA p."""
     pAp = 0.0
+    if np.ndim(damping):
+        for p_k, Ap_k, d_k in blocks(p, Ap, damping):
+            np.add(Ap_k, np.multiply(p_k, d_k, out=work[: p_k.size]), out=Ap_k)
+            pAp += dot(p_k, Ap_k)
+        return pAp
     for p_k, Ap_k in blocks(p, Ap):
         if damping:
             np.add(Ap_k, np.multiply(p_k, damping, out=work[: p_k.size]), out=Ap_k)

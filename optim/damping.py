@@ -1,13 +1,29 @@
-"""Tikhonov damping and the Levenberg-Marquardt rule that adapts it.
+"""Damping by a penalty ½ λ δᵀD δ, and the Levenberg-Marquardt rule that adapts λ.
 
-Source: Martens & Sutskever (2012), sections 8.1 and 8.5; constants of Martens' MATLAB code.
+    Tikhonov           D = I                              section 8.1
+    DiagonalDamping    D = (diag(G) + κ)^ξ                section 8.3
+    MatrixDamping      any D                              section 8.3
+
+Source: Martens & Sutskever (2012), sections 8.1 to 8.3 and 8.5; constants of Martens' MATLAB code. Structural damping
+(section 8.4) is `optim.structural`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Tikhonov", "reduction_ratio"]
+import numpy as np
+
+from optim.base import at_least
+from optim.preconditioner import Diagonal, Diagonals, EmpiricalFisher, to_a_power
+from optim.vectors import dot
+
+if TYPE_CHECKING:
+    from optim.quadratic import Quadratic
+
+__all__ = ["DiagonalDamping", "MatrixDamping", "Penalty", "Tikhonov", "reduction_ratio"]
 
 
 def reduction_ratio(actual: float, predicted: float) -> float:
@@ -20,6 +36,50 @@ def reduction_ratio(actual: float, predicted: float) -> float:
     return actual / predicted if predicted != 0 else math.nan
 
 
+class Penalty:
+    """½ λ δᵀD δ of one update. D: None for the identity, (p,) a diagonal, or an operator that answers D @ v."""
+
+    def __init__(self, strength: float, D: Any = None) -> None:
+        self.strength, self.D = strength, D
+
+    def quadratic_form(self, delta: Any) -> float:
+        """λ δᵀD δ."""
+        if self.strength == 0:
+            return 0.0
+        D_delta = delta if self.D is None else self.D * delta if self._is_diagonal else self.D @ delta
+        return self.strength * dot(delta, D_delta)
+
+    @property
+    def _is_diagonal(self) -> bool:
+        return getattr(self.D, "ndim", None) == 1
+
+    @property
+    def diagonal(self) -> Any:
+        """The diagonal of λD: λ, or (p,); ValueError for an operator that does not know its own."""
+        if self.D is None or self.strength == 0:
+            return self.strength
+        if self._is_diagonal:
+            return self.strength * self.D
+        if not hasattr(self.D, "diagonal"):
+            raise ValueError(
+                "damping: the preconditioner approximates diag(B + λD) (section 11.2), and D does not tell its own; "
+                "give D a method diagonal(), or take preconditioner=False"
+            )
+        return self.strength * self.D.diagonal()
+
+    def split(self, product: Callable[[Any, Any], None]) -> tuple[Callable[[Any, Any], None], Any]:
+        """The product, with λD v added where D is no diagonal, and what is left for `pcg` to add: λ, or (p,)."""
+        if self.D is None or self.strength == 0 or self._is_diagonal:
+            return product, self.diagonal
+
+        def damped(v: Any, out: Any) -> None:
+            term = self.strength * (self.D @ v)  # before the product: out may be v
+            product(v, out)
+            np.add(out, term, out)
+
+        return damped, 0.0
+
+
 class Tikhonov:
     """M̂(δ) = M(δ) + ½ λ‖δ‖², section 8.1. λ = 0 is no damping, and stays so.
 
@@ -30,7 +90,12 @@ class Tikhonov:
     boost, drop = 3 / 2, 2 / 3
 
     def __init__(self, strength: float, minimum: float = 0.0) -> None:
-        self.strength, self.minimum = strength, minimum
+        self.strength = at_least("strength", float(strength), 0.0)
+        self.minimum = at_least("minimum", minimum, 0.0)
+
+    def matrix(self, q: Quadratic, diagonals: Diagonals) -> Any:
+        """D at the present parameters: None for the identity, (p,) a diagonal, or an operator that answers D @ v."""
+        return None
 
     def undamped(self, phi: float, squared_norm: float) -> float:
         """M(δ) from the damped value φ = M̂(δ) that CG knows, and ‖δ‖²."""
@@ -45,3 +110,52 @@ class Tikhonov:
 
     def increase(self) -> None:
         self.strength *= self.boost
+
+
+class DiagonalDamping(Tikhonov):
+    """M̂(δ) = M(δ) + ½ λ δᵀD δ, D = (diag(G) + κ)^ξ, anew at every update: scale-sensitive damping, section 8.3.
+
+    diagonal: how diag(G) is found, one of the estimators of `optim.preconditioner`. exponent: ξ, section 11.2; 1 is
+    Levenberg and Marquardt's choice, whose steps do not depend on the units of the parameters. kappa: κ, in the units
+    of diag(G); where it is 0, parameters without gradient are not damped.
+    """
+
+    def __init__(
+        self,
+        strength: float,
+        minimum: float = 0.0,
+        *,
+        diagonal: Diagonal | None = None,
+        exponent: float = 0.75,
+        kappa: float = 0.0,
+    ) -> None:
+        super().__init__(strength, minimum)
+        self.diagonal_of_G = EmpiricalFisher() if diagonal is None else diagonal
+        self.exponent = at_least("exponent", exponent, 0.0)
+        self.kappa = at_least("kappa", kappa, 0.0)
+
+    def matrix(self, q: Quadratic, diagonals: Diagonals) -> Any:
+        return to_a_power(np.add(diagonals.of(self.diagonal_of_G), self.kappa), self.exponent)
+
+
+class MatrixDamping(Tikhonov):
+    """M̂(δ) = M(δ) + ½ λ δᵀD δ for any symmetric positive definite D, section 8.3.
+
+    D: (p,) a diagonal, an object that answers D @ v (a LinearOperator), or a function of the local quadratic model
+    that gives either at every update: `MatrixDamping(1.0, lambda q: np.exp(2 * q.theta))`. With a preconditioner an
+    operator must also tell its diagonal().
+    """
+
+    def __init__(self, strength: float, D: Any, minimum: float = 0.0) -> None:
+        super().__init__(strength, minimum)
+        if not (callable(D) or getattr(D, "ndim", None) in (1, 2) or hasattr(D, "__matmul__")):
+            raise ValueError(f"D must be a (p,) array, an operator or a function of the quadratic model, got {D!r}")
+        self.D = D
+
+    def matrix(self, q: Quadratic, diagonals: Diagonals) -> Any:
+        is_operator = hasattr(self.D, "__matmul__")
+        D = self.D if is_operator else self.D(q)
+        size = q.objective.size
+        if np.shape(D) not in ((size,), (size, size)) and getattr(D, "shape", None) != (size, size):
+            raise ValueError(f"D must be ({size},) or ({size}, {size}), got {np.shape(D)}")
+        return D

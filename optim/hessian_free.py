@@ -1,22 +1,28 @@
 """Hessian-free optimization: algorithm 3 of the report.
 
 Source: Martens & Sutskever (2012), "Training Deep and Recurrent Networks with Hessian-Free Optimization"; Martens
-(2010); where they are silent, the constants of Martens' MATLAB code.
+(2010); where they are silent, the constants of Martens' MATLAB code. docs/hessian_free.md maps sections to code.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from optim import presets
 from optim.base import Optimizer, StepInfo, at_least, not_finite
-from optim.cg import CGResult, pcg, relative_progress
-from optim.damping import Tikhonov, reduction_ratio
-from optim.linesearch import cg_backtracking, line_search
-from optim.preconditioner import diagonal_inverse
+from optim.cg import CGResult, Iterate, relative_progress
+from optim.damping import Penalty, Tikhonov, reduction_ratio
+from optim.directions import ConjugateGradient, Direction, SteihaugToint, Subproblem
+from optim.linesearch import LineSearch
+from optim.preconditioner import Diagonal, Diagonals, EmpiricalFisher
 from optim.quadratic import Quadratic
+from optim.schedules import Schedule, value_at
+from optim.selection import Backtracking, HeldOut, LastIterate, Worst
+from optim.structural import StructuralDamping, StructuralLoss
 from optim.vectors import dot, is_finite
 
 __all__ = ["HessianFree"]
@@ -30,77 +36,131 @@ class Batches(NamedTuple):
     gradient: Batch  # S
     curvature: Batch  # S′
     backtracking: Batch
+    line_search: Batch
+    ratio: Batch
+
+
+class Model(NamedTuple):
+    """The damped quadratic model of one update, M̂(δ) = f + ∇fᵀδ + ½ δᵀ(B + λD)δ, and what goes with it."""
+
+    q: Quadratic
+    f: float
+    gradient: Any
+    penalty: Penalty
+    inverse_P: Any
 
 
 class HessianFree(Optimizer):
-    """θ ← θ + α δ,  δ ≈ argmin M̂(δ) = f(θ) + ∇fᵀδ + ½ δᵀ(B + λI)δ by a truncated run of CG. Algorithm 3.
+    """θ ← θ + α δ,  δ ≈ argmin M̂(δ) = f(θ) + ∇fᵀδ + ½ δᵀ(B + λD)δ by a truncated run of CG. Algorithm 3.
 
-    damping: λ at the start (45 for deep autoencoders with logistic units, on averaged curvature); 0 for none.
-    damping_min: the floor of λ. cg_iterations: the most CG steps (section 13: 250; 25 to 50 in the third recipe).
-    decay: ζ of the warm start, section 10; 0 starts CG from zero. preconditioner: (mean of per-case squared
-    gradients + λ + l2)^0.75, sections 11.2 and 11.3; off for RNNs. backtracking: section 8.7; off takes CG's last
-    iterate. cg_tolerance: of the stopping rule, per step of its window; 0 for none. curvature: "ggn" or "hessian".
-    l2: adds ½ l2‖θ‖² to f. All but l2 and curvature may be changed between steps.
+    damping: λ at the start (45 for deep autoencoders with logistic units, on averaged curvature), 0 for none; or an
+    object of `optim.damping`: Tikhonov, DiagonalDamping, MatrixDamping (sections 8.1 to 8.3). By default 1, or 0 in
+    a trust region. damping_min: the floor of λ given as a number. ratio: which model ρ is measured by, "undamped" or
+    "damped" (section 8.5). structural: a StructuralDamping; the model then returns (outputs, states) (section 8.4).
+    curvature: "ggn" or "hessian" (CG ends at negative curvature, sections 5 and 6).
+    direction: ConjugateGradient(), SteihaugToint(radius) (section 8.6), KrylovSubspace(dimension) (section 8.1).
+    cg_iterations: the most CG steps (section 13: 250; 25 to 50 in the third recipe). cg_tolerance: of the rule that ends
+    CG, per step of its window (section 4); 0 for none. decay: ζ of the warm start (section 10); 0 starts CG from zero.
+    preconditioner: EmpiricalFisher(), which True stands for, UnbiasedDiagonal() or ExactDiagonal() (section 11); False
+    for none, as for RNNs. backtracking: Backtracking(), which True stands for, or HeldOut() (sections 8.7, 13); False
+    takes CG's last iterate. line_search: LineSearch(), which True stands for (section 8.8); False takes the full step,
+    or none. lr: the first α (section 12.2). l2: adds ½ l2‖θ‖² to f.
+    probe_seed: of UnbiasedDiagonal's probes. cg_iterations, decay, lr and l2 may be schedules of `optim.schedules`.
+    All but curvature and structural may be changed between steps.
 
     Raises ValueError for a hyper-parameter out of range; TrainingDiverged at the tenth rejected step in a row.
     """
-
-    _state = ("damping", "delta")
 
     def __init__(
         self,
         model: Any,
         loss: Any,
         *,
-        damping: float = 1.0,
+        damping: float | Tikhonov | None = None,
         damping_min: float = 1e-6,
-        cg_iterations: int = 250,
-        cg_tolerance: float = 5e-4,
-        decay: float = 0.95,
-        preconditioner: bool = True,
-        backtracking: bool = True,
+        ratio: str = "undamped",
+        structural: StructuralDamping | None = None,
         curvature: str = "ggn",
-        l2: float = 0.0,
+        direction: Direction | None = None,
+        cg_iterations: int | Schedule = 250,
+        cg_tolerance: float = 5e-4,
+        decay: float | Schedule = 0.95,
+        preconditioner: bool | Diagonal = True,
+        backtracking: bool | LastIterate = True,
+        line_search: bool | LineSearch = True,
+        lr: float | Schedule = 1.0,
+        l2: float | Schedule = 0.0,
+        probe_seed: int = 0,
     ) -> None:
-        super().__init__(model, loss, l2=l2)
-        at_least("damping_min", damping_min, 0.0)
-        if damping != 0:  # 0 is no damping, and stays so
-            at_least("damping", damping, damping_min)
-        self._tikhonov = Tikhonov(float(damping), damping_min)
-        self.cg_iterations = int(at_least("cg_iterations", cg_iterations, 1))
+        self.structural_loss = StructuralLoss(loss, structural.distance) if structural else None
+        super().__init__(model, self.structural_loss or loss, l2=value_at("l2", at_number("l2", l2), 0))
+        self.direction = ConjugateGradient() if direction is None else direction
+        self._rule = damping_rule(damping, damping_min, isinstance(self.direction, SteihaugToint))
+        self.radius = getattr(self.direction, "radius", 0.0)
+        self.cg_iterations, self.decay, self.lr, self.l2 = cg_iterations, decay, lr, l2
         self.cg_tolerance = at_least("cg_tolerance", cg_tolerance, 0.0)
-        self.decay = at_least("decay", decay, 0.0)
-        if decay > 1:
-            raise ValueError(f"decay must be ≤ 1, got {decay!r}")
-        if curvature not in ("ggn", "hessian"):
-            raise ValueError(f'curvature must be "ggn" or "hessian", got {curvature!r}')
-        self.preconditioner, self.backtracking, self.curvature = bool(preconditioner), bool(backtracking), curvature
+        self.preconditioner, self.backtracking, self.line_search = preconditioner, backtracking, line_search
+        one_of("curvature", curvature, ("ggn", "hessian"))
+        one_of("ratio", ratio, ("undamped", "damped"))
+        if structural and curvature == "hessian":
+            raise ValueError('structural damping is a part of the Gauss-Newton matrix: curvature must be "ggn"')
+        self.structural, self.curvature, self.ratio = structural, curvature, ratio
+        self.probe_seed = int(at_least("probe_seed", probe_seed, 0))
+        self.k = 0  # updates made
         self.delta = np.zeros_like(self.objective.flat())  # δ_{k−1}: the last iterate of CG, not the chosen one
+        self._now()
+
+    @classmethod
+    def preset(cls, name: str, model: Any, loss: Any, *, updates: int = 1000, **hyper: Any) -> HessianFree:
+        """One of the recipes of section 13 for a run of so many updates: "original", "held-out", "momentum", "rnn".
+
+        Further hyper-parameters replace those of the recipe, which `optim.presets` lists. The batches are the caller's
+        (`Roles` draws them): original: gradient on all data, curvature on a share; held-out: a backtracking_batch
+        apart from the curvature's; momentum: all on one small batch, larger ones for the gradient at the end.
+        """
+        return cls(model, loss, **(presets.preset(name, updates) | hyper))
 
     @property
     def damping(self) -> float:
         """λ, as it stands."""
-        return self._tikhonov.strength
+        return self._rule.strength
 
     @damping.setter
     def damping(self, strength: float) -> None:
-        self._tikhonov.strength = at_least("damping", float(strength), 0.0)
+        self._rule.strength = at_least("damping", float(strength), 0.0)
+
+    @property
+    def _state(self) -> tuple[str, ...]:  # type: ignore[override]
+        return "k", "damping", "delta", "radius", "probe_seed"
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # found and reported as a rejected step
     def step(
-        self, x: Any, t: Any = None, *, curvature_batch: Batch | None = None, backtracking_batch: Batch | None = None
+        self,
+        x: Any,
+        t: Any = None,
+        *,
+        curvature_batch: Batch | None = None,
+        backtracking_batch: Batch | None = None,
+        line_search_batch: Batch | None = None,
+        ratio_batch: Batch | None = None,
     ) -> StepInfo:
-        """One update. (x, t): the set S of the gradient and of the line search, section 12.
+        """One update, algorithm 3. (x, t): the set S of the gradient; each batch is a pair (x, t), section 12.
 
-        curvature_batch: (x, t) of the set S′ of the curvature, of ρ and of the preconditioner; S if not given.
-        backtracking_batch: where the iterates of CG are compared, section 8.7; S if not given.
-        f on S never rises. A step that finds anything NaN or infinite is rejected, and λ raised.
+        curvature_batch: the set S′ of the curvature and the preconditioner; S if not given. backtracking_batch: where
+        the iterates of CG are compared (section 8.7); S. line_search_batch: where f must fall; S. ratio_batch: where ρ
+        is measured; S′. f on the line search's batch never rises. A step that finds anything NaN or infinite is
+        rejected, and λ raised.
         """
+        self._now()
         self.objective.begin_step()
         S = (x, t)
-        batches = Batches(S, S if curvature_batch is None else curvature_batch, backtracking_batch or S)
-        q = self.objective.quadratic(*batches.curvature)
-        f, gradient = (q.value, q.gradient) if curvature_batch is None else self.objective.value_and_gradient(x, t)
+        S_c = curvature_batch or S
+        batches = Batches(S, S_c, backtracking_batch or S, line_search_batch or S, ratio_batch or S_c)  # sec. 12
+        if isinstance(self.backtracking, HeldOut) and batches.backtracking is S_c:
+            raise ValueError("HeldOut compares on cases that are not in the curvature batch: give backtracking_batch")
+
+        q = self.objective.quadratic(*S_c)  # B on S′: sec. 5, 6, 7.1
+        f, gradient = (q.value, q.gradient) if S_c is S else self.objective.value_and_gradient(x, t)  # b = −∇f on S
         squared_norm = dot(gradient, gradient)
         norm = math.sqrt(squared_norm) if squared_norm >= 0 else math.nan
         record: dict[str, Any] = {"loss": f, "gradient_norm": norm, "damping": self.damping}
@@ -112,72 +172,179 @@ class HessianFree(Optimizer):
         if squared_norm == 0:
             return self._converged("the gradient is zero", record)
 
-        inverse_P = None
-        if self.preconditioner:  # sections 11.2, 11.3
-            inverse_P = diagonal_inverse(q.squared_gradients(), self.damping + self.objective.l2)
-            if not is_finite(inverse_P):
-                return self._reject("non-finite preconditioner", record)
-        cg = self._solve(q, np.negative(gradient), inverse_P)
-        record |= {"cg_iterations": cg.iterations, "products": cg.products}
+        diagonals = Diagonals(q, (self.probe_seed, self.k))
+        penalty = Penalty(self.damping, self._rule.matrix(q, diagonals))  # λD: sec. 8
+        inverse_P = self._preconditioner(diagonals, penalty)  # sec. 11
+        if inverse_P is not None and not is_finite(inverse_P):
+            return self._reject("non-finite preconditioner", record)
+        model = Model(q, f, gradient, penalty, inverse_P)
+        watch = self._selection.watch(lambda delta: self._f(delta, S_c))
+        cg = self._solve(model, batches, watch)  # δ = PCG(b, A, ζ δ_{k−1}, P): alg. 2, sec. 10
+        record |= {"cg_iterations": cg.iterations, "products": q.products}
         if not cg.finite or (cg.iterations == 0 and cg.reason != "solved"):
             return self._reject(cg.reason, record)
-        return self._move(batches, q, f, gradient, cg, record)
+        return self._move(batches, model, cg, watch, record)
+
+    def _now(self) -> None:
+        """The hyper-parameters of this update: schedules at k, objects for True; ValueError where out of range."""
+        self._iterations = int(at_least("cg_iterations", value_at("cg_iterations", self.cg_iterations, self.k), 1))
+        self._decay = at_least("decay", value_at("decay", self.decay, self.k), 0.0)
+        if self._decay > 1:
+            raise ValueError(f"decay must be ≤ 1, got {self._decay!r}")
+        self._lr = value_at("lr", self.lr, self.k)
+        if not (math.isfinite(self._lr) and self._lr > 0):
+            raise ValueError(f"lr must be > 0, got {self._lr!r}")
+        self.objective.l2 = float(at_least("l2", value_at("l2", self.l2, self.k), 0.0))
+        for name, kind in (("preconditioner", Diagonal), ("backtracking", LastIterate), ("line_search", LineSearch)):
+            if not isinstance(getattr(self, name), bool | kind):
+                raise ValueError(f"{name} must be a bool or a {kind.__name__}, got {getattr(self, name)!r}")
+        chosen = self.backtracking
+        self._selection = chosen if not isinstance(chosen, bool) else Backtracking() if chosen else LastIterate()
+        search = self.line_search
+        self._search = search if not isinstance(search, bool) else LineSearch() if search else LineSearch(c=0, tries=1)
+        if self.structural and self.structural_loss:
+            self.structural_loss.strength = self.structural.strength(self.damping)  # μ or λμ: sec. 8.4
+
+    def _preconditioner(self, diagonals: Diagonals, penalty: Penalty) -> Any:
+        """P⁻¹, P = (diag(B) + diag(λD) + l2 + κ)^ξ; None for the identity. Section 11.2."""
+        if not self.preconditioner:
+            return None
+        kind = EmpiricalFisher() if self.preconditioner is True else self.preconditioner
+        return kind.inverse(diagonals, penalty.diagonal + self.objective.l2)
+
+    def _solve(self, model: Model, batches: Batches, watch: Worst | None) -> CGResult:
+        """The direction's answer to A δ = b, A(v) = B v + λD v."""
+        q = model.q
+        product, damping = model.penalty.split(q.ggn_product if self.curvature == "ggn" else q.hessian_product)
+        warm = self._decay and self.direction.warm_start and self.delta.any()
+        return self.direction(
+            Subproblem(
+                product,
+                np.negative(model.gradient),
+                lambda delta: self._f_and_gradient(delta, batches.backtracking),
+                damping,
+                x0=np.multiply(self.delta, self._decay) if warm else None,
+                inverse_P=model.inverse_P,
+                iterations=self._iterations,
+                stop=relative_progress(self.cg_tolerance),
+                keep=self._selection.kept(self._iterations - 1),
+                watch=watch,
+                radius=self.radius if isinstance(self.direction, SteihaugToint) else None,
+            )
+        )
 
     def _move(
-        self, batches: Batches, q: Quadratic, f: float, gradient: Any, cg: CGResult, record: dict[str, Any]
+        self, batches: Batches, model: Model, cg: CGResult, watch: Worst | None, record: dict[str, Any]
     ) -> StepInfo:
         """From the iterates of CG to the next θ: which δ, how good the model was there, how far to go."""
-        objective, theta = self.objective, self.objective.flat()
-        chosen, known = cg.iterates[-1], dict[int, float]()  # known: f(θ + δ) by batch
-        if self.backtracking:  # section 8.7
-            chosen, known[id(batches.backtracking)] = cg_backtracking(
-                cg.iterates, lambda delta: objective.value_at(theta + delta, *batches.backtracking)
-            )
-        delta = chosen.x
-        for batch in (batches.gradient, batches.curvature):
-            if id(batch) not in known:
-                known[id(batch)] = objective.value_at(theta + delta, *batch)
-
-        M = self._tikhonov.undamped(chosen.phi, dot(delta, delta))  # M(δ) − f(θ), section 4, eq. (1)
-        rho = reduction_ratio(known[id(batches.curvature)] - q.value, M)  # section 8.5, eq. (10), on S′
-        alpha, f_tried = line_search(  # section 8.8
-            lambda a: objective.value_at(theta + a * delta, *batches.gradient),
-            f,
-            slope=dot(gradient, delta),
-            f1=known[id(batches.gradient)],
+        theta, known = self.objective.flat(), dict[int, float]()  # known: f(θ + δ) by batch
+        judge = _HeldOutModel(self, batches.backtracking)
+        chosen, value = self._selection.choose(  # sec. 8.7
+            cg.iterates, lambda delta: self._f(delta, batches.backtracking), judge
         )
-        record |= {"reduction_ratio": rho}
+        if value is not None:
+            known[id(batches.backtracking)] = value
+        delta = chosen.x
+        for batch in (batches.ratio, batches.line_search) if self._lr == 1 else (batches.ratio,):
+            if id(batch) not in known:
+                known[id(batch)] = self._f(delta, batch)
+
+        M = self._model_value(model, chosen)  # M(δ) − f(θ): sec. 4, eq. (1)
+        f_ratio = model.q.value if batches.ratio is batches.curvature else self.objective.value(*batches.ratio)
+        rho = reduction_ratio(known[id(batches.ratio)] - f_ratio, M)  # sec. 8.5, eq. (10)
+        record |= {"reduction_ratio": rho, "products": model.q.products + judge.products}
+        f = model.f if batches.line_search is batches.gradient else self.objective.value(*batches.line_search)
+        alpha, f_tried = self._search(  # sec. 8.8
+            lambda a: self._f(self._lr * a * delta, batches.line_search),
+            f,
+            self._lr * dot(model.gradient, delta),
+            known[id(batches.line_search)] if self._lr == 1 else None,
+        )
         rounding = 8 * float(np.finfo(theta.dtype).eps) * abs(f)
         if alpha == 0 and abs(M) <= rounding:
             return self._converged("the model predicts no more than the rounding error of the loss", record)
-        new = theta + alpha * delta
+        new = theta + (self._lr * alpha) * delta
         if alpha == 0 or not is_finite(new):
-            self.delta = np.zeros_like(theta)  # section 8.5: start the next run of CG from zero
+            self.delta = np.zeros_like(theta)  # sec. 8.5: start the next run of CG from zero
             return self._reject("non-finite parameters" if alpha else _no_decrease(f_tried), record, stacklevel=5)
         self._accept(new)  # θ_k = θ_{k−1} + α δ_k
-        self.delta = cg.x
-        self._tikhonov.update(rho)  # section 8.5
-        return StepInfo(**record, step_size=alpha, reason=cg.reason)
+        self.k += 1
+        self.delta = cg.x if watch is None else watch.start(cg)
+        self._adapt(rho, chosen is cg.iterates[-1] and ("boundary" in cg.reason or "negative" in cg.reason))
+        return StepInfo(**record, step_size=self._lr * alpha, reason=cg.reason)
+
+    def _model_value(self, model: Model, chosen: Iterate) -> float:
+        """M(δ) from the damped value φ = M̂(δ) that CG knows, less the penalties; with ratio="damped" φ itself."""
+        if self.ratio == "damped":
+            return chosen.phi
+        M = chosen.phi - model.penalty.quadratic_form(chosen.x) / 2
+        if self.structural_loss and self.structural_loss.strength:  # by one push
+            M -= sum(model.q.curvature_along(chosen.x)[self.structural_loss.outputs : -1]) / 2
+        return M
+
+    def _adapt(self, rho: float, at_boundary: bool = False) -> None:
+        """The rule of section 8.5: for r where there is a trust region (section 8.6), else for λ."""
+        if isinstance(self.direction, SteihaugToint):
+            self.radius = self.direction.next_radius(self.radius, rho, at_boundary)
+        else:
+            self._rule.update(rho)
+
+    def _on_reject(self) -> None:
+        self._adapt(math.nan)
+
+    def _f(self, delta: Any, batch: Batch) -> float:
+        """f(θ + δ) on a batch."""
+        return self.objective.value_at(self.objective.flat() + delta, *batch)
+
+    def _f_and_gradient(self, delta: Any, batch: Batch) -> tuple[float, Any]:
+        there = copy.copy(self.objective)
+        there.model = self.objective.model_at(self.objective.flat() + delta)
+        return there.value_and_gradient(*batch)
 
     def _converged(self, why: str, record: dict[str, Any]) -> StepInfo:
         self.rejected_in_a_row = 0
         return StepInfo(**record, reason=f"converged: {why}")
 
-    def _solve(self, q: Quadratic, b: Any, inverse_P: Any) -> CGResult:
-        """PCG(b, A, ζ δ_{k−1}, P) with A(v) = B v + λv; algorithm 2, sections 8.1 and 10."""
-        return pcg(
-            q.ggn_product if self.curvature == "ggn" else q.hessian_product,
-            b,
-            np.multiply(self.delta, self.decay) if self.decay and self.delta.any() else None,
-            inverse_P,
-            damping=self.damping,
-            iterations=self.cg_iterations,
-            stop=relative_progress(self.cg_tolerance),
-            keep=self.backtracking,
-        )
 
-    def _on_reject(self) -> None:
-        self._tikhonov.increase()
+class _HeldOutModel:
+    """M(δ) of the backtracking batch, ∇fᵀδ + ½ δᵀB δ without its constant; made when it is first asked for."""
+
+    def __init__(self, opt: HessianFree, batch: Batch) -> None:
+        self._opt, self._batch = opt, batch
+        self._q: Quadratic | None = None
+
+    @property
+    def products(self) -> int:
+        return 0 if self._q is None else self._q.products
+
+    def __call__(self, delta: Any) -> float:
+        if self._q is None:
+            self._q = self._opt.objective.quadratic(*self._batch)
+        loss = self._opt.structural_loss
+        along = self._q.curvature_along(delta)
+        return dot(self._q.gradient, delta) + (sum(along[: loss.outputs]) + along[-1] if loss else sum(along)) / 2
+
+
+def damping_rule(damping: float | Tikhonov | None, minimum: float, trust_region: bool) -> Tikhonov:
+    """The damping as an object of its own, whatever way it was given."""
+    at_least("damping_min", minimum, 0.0)
+    if isinstance(damping, Tikhonov):
+        return copy.copy(damping)
+    strength = (0.0 if trust_region else 1.0) if damping is None else float(damping)
+    if strength != 0:  # 0 is no damping, and stays so
+        at_least("damping", strength, minimum)
+    return Tikhonov(strength, minimum)
+
+
+def one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        names = " or ".join(f'"{k}"' for k in known)
+        raise ValueError(f"{name} must be {names}, got {value!r}")
+
+
+def at_number(name: str, value: Any) -> Any:
+    """A number that is ≥ 0, or a schedule as it is."""
+    return value if callable(value) else at_least(name, value, 0.0)
 
 
 def _no_decrease(f_last: float) -> str:

@@ -202,6 +202,8 @@ class Shard:
             d = d.astype(z[0].dtype, copy=False) if hasattr(d, "astype") else z[0].dtype.type(d)
             return partial(np.multiply, z[0], d, z[0])
 
+        if hasattr(curvature, "in_place") and not any(buffer is None for buffer in z):
+            return partial(curvature.in_place, z, weight)
         out = self.out  # not self: a cycle would keep the buffers until the collector comes
         specs = zip(z, out.shapes, out.dtypes, strict=True)
         v = [np.zeros(shape, dtype) if buffer is None else buffer for buffer, shape, dtype in specs]

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from optim.base import above, at_least
 from optim.cg import Iterate
 
-__all__ = ["cg_backtracking", "line_search"]
+__all__ = ["LineSearch", "cg_backtracking", "line_search"]
 
 
 def cg_backtracking(iterates: Sequence[Iterate], f: Callable[[Any], float]) -> tuple[Iterate, float]:
@@ -52,6 +54,31 @@ def line_search(
             alpha *= factor
             f_alpha = f(alpha)
     return 0.0, f_alpha
+
+
+@dataclass(frozen=True)
+class LineSearch:
+    """`line_search` with its constants: factor, c of the sufficient decrease, and how many values of α. Section 8.8.
+
+    tries=1, c=0 is the full step, or none where f would rise.
+    """
+
+    factor: float = 0.8
+    c: float = 1e-2
+    tries: int = 60
+
+    def __post_init__(self) -> None:
+        above("factor", self.factor, 0.0)
+        at_least("c", self.c, 0.0)
+        at_least("tries", self.tries, 1)
+        for name, value in (("factor", self.factor), ("c", self.c)):
+            if value >= 1:
+                raise ValueError(f"{name} must be < 1, got {value!r}")
+
+    def __call__(
+        self, f: Callable[[float], float], f0: float, slope: float, f1: float | None = None
+    ) -> tuple[float, float]:
+        return line_search(f, f0, slope, f1=f1, factor=self.factor, c=self.c, tries=self.tries)
 
 
 def _or_infinity(value: float) -> float:

@@ -1,13 +1,20 @@
-"""What the optimizers ask of a loss: an object with value and gradient, or any callable (z, t) → scalar."""
+"""What the optimizers ask of a loss: an object with value and gradient, or any callable (z, t) → scalar.
+
+For diagonals of the curvature they also ask for S with Σ_c S_c S_cᵀ = L″ (case by case): the loss's `sqrt_hessian`, or,
+where that would be a large array, its products and columns one by one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
+from rmad.operators import loss_curvature
 from rmad.transforms import value_and_grad
 
-__all__ = ["loss_value", "loss_value_and_gradient"]
+__all__ = ["loss_value", "loss_value_and_gradient", "root_columns", "root_product"]
 
 
 def loss_value(loss: Any) -> Callable[[Any, Any], Any]:
@@ -22,3 +29,43 @@ def loss_value_and_gradient(loss: Any) -> Callable[[Any, Any], tuple[Any, Any]]:
     if hasattr(loss, "gradient"):
         return lambda z, t: (loss.value(z, t), loss.gradient(z, t))
     return value_and_grad(loss_value(loss))
+
+
+def root_product(loss: Any, z: Any, t: Any, v: Any) -> Any:
+    """L″^½ v = Σ_c S_c v_c, like z; v: like z, one number for every column of every case."""
+    if hasattr(loss, "root_product"):
+        return loss.root_product(z, t, v)
+    curvature = loss_curvature(loss, z, t)
+    if hasattr(curvature, "diagonal"):
+        return np.sqrt(curvature.diagonal).astype(z.dtype) * v
+    if hasattr(curvature, "root_product"):
+        return curvature.root_product(v)
+    S, n = _sqrt_hessian(loss, z, t), z.shape[0]
+    return np.reshape(np.einsum("cni,nc->ni", np.reshape(S, (len(S), n, -1)), np.reshape(v, (n, -1))), z.shape)
+
+
+def root_columns(loss: Any, z: Any, t: Any) -> Iterator[Any]:
+    """S_c for every c, each like z."""
+    if hasattr(loss, "root_columns"):
+        yield from loss.root_columns(z, t)
+        return
+    curvature = loss_curvature(loss, z, t)
+    if not hasattr(curvature, "diagonal"):
+        yield from _sqrt_hessian(loss, z, t)
+        return
+    root = np.broadcast_to(np.sqrt(curvature.diagonal).astype(z.dtype), z.shape)
+    column = np.zeros_like(z)
+    flat, roots = np.reshape(column, (z.shape[0], -1)), np.reshape(root, (z.shape[0], -1))
+    for c in range(flat.shape[1]):
+        flat[:, c] = roots[:, c]
+        yield column
+        flat[:, c] = 0
+
+
+def _sqrt_hessian(loss: Any, z: Any, t: Any) -> Any:
+    if not hasattr(loss, "sqrt_hessian"):
+        raise ValueError(
+            f"diag(G) by columns of L″^½ needs a loss with sqrt_hessian(z, t), which {type(loss).__name__} has not; "
+            "optim.ClippedCurvature(loss) adds one to any loss"
+        )
+    return loss.sqrt_hessian(z, t)

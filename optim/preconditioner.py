@@ -1,25 +1,145 @@
-"""Diagonal preconditioners of CG.
+"""Diagonal preconditioners of CG, P = (diag(B̂) + κ)^ξ, and the three ways to a diagonal of the curvature.
 
-Source: Martens & Sutskever (2012), sections 11.2 and 11.3.
+    EmpiricalFisher    mean of the squared per-case gradients        section 11.3
+    UnbiasedDiagonal   squares of Jᵀ L″^½ v for random v = ±1        section 11.4, Chapelle & Erhan (2011)
+    ExactDiagonal      the same for all columns of L″^½              section 11.2
+
+Source: Martens & Sutskever (2012), sections 11.2 to 11.4.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-__all__ = ["diagonal_inverse"]
+from optim.base import at_least
+from optim.losses import root_columns, root_product
+from rmad import tree as _tree
+
+if TYPE_CHECKING:
+    from optim.lanes import Shard
+    from optim.quadratic import Quadratic
+
+__all__ = ["Diagonal", "Diagonals", "EmpiricalFisher", "ExactDiagonal", "UnbiasedDiagonal", "diagonal_inverse"]
 
 
-def diagonal_inverse(d: Any, kappa: float, xi: float = 0.75) -> Any:
-    """P⁻¹ for P = (diag(d) + κI)^ξ, section 11.2: between the diagonal of B̂ and a multiple of the identity.
+def diagonal_inverse(d: Any, kappa: Any, xi: float = 0.75) -> Any:
+    """P⁻¹ for P = (diag(d) + κ)^ξ, section 11.2: between the diagonal of B̂ and a multiple of the identity.
 
     d: (p,) an estimate of the diagonal of the curvature, e.g. the empirical Fisher's (section 11.3): the mean over
-    cases of squared gradients. κ: what is added to all of it, λ + l2. Returns (p,).
+    cases of squared gradients. κ: what is added to all of it, λ + l2, or (p,). Returns (p,).
     """
-    inverse = np.add(d, kappa)
-    info = np.finfo(inverse.dtype)
-    floor = max(float(info.eps) * float(inverse.max()), float(info.tiny))
-    np.maximum(inverse, floor, out=inverse)  # P stays invertible without damping
-    return np.power(inverse, -xi, out=inverse)
+    return to_a_power(np.add(d, kappa), -xi)
+
+
+def to_a_power(d: Any, xi: float) -> Any:
+    """d^ξ in place, (p,); entries below rounding of the largest count as that, so that P stays invertible."""
+    info = np.finfo(d.dtype)
+    floor = max(float(info.eps) * float(d.max()), float(info.tiny))
+    np.maximum(d, floor, out=d)
+    return np.power(d, xi, out=d)
+
+
+@dataclass(frozen=True)
+class Diagonal:
+    """Base: an estimate of diag(G), and the preconditioner P = (diag(G) + diag(λD) + l2 + κ)^ξ made of it.
+
+    exponent: ξ in [0, 1]; 0 makes P the identity. kappa: κ, for where damping is weak (section 11.2).
+    """
+
+    exponent: float = 0.75
+    kappa: float = 0.0
+
+    def __post_init__(self) -> None:
+        at_least("exponent", self.exponent, 0.0)
+        at_least("kappa", self.kappa, 0.0)
+        if self.exponent > 1:
+            raise ValueError(f"exponent must be ≤ 1, got {self.exponent!r}")
+
+    def estimate(self, q: Quadratic, seed: tuple[int, ...]) -> Any:
+        """(p,), without l2. seed: of what is random."""
+        raise NotImplementedError(f"{type(self).__name__}: an estimate of diag(G)")
+
+    def inverse(self, diagonals: Diagonals, added: Any) -> Any:
+        """P⁻¹, (p,). added: the diagonal of λD plus l2, a number or (p,)."""
+        return diagonal_inverse(diagonals.of(self), np.add(added, self.kappa).astype(diagonals.dtype), self.exponent)
+
+
+@dataclass(frozen=True)
+class EmpiricalFisher(Diagonal):
+    """The mean of squared per-case gradients, section 11.3: one backward sweep; zero only where the gradient is."""
+
+    def estimate(self, q: Quadratic, seed: tuple[int, ...]) -> Any:
+        return q.squared_gradients()
+
+
+@dataclass(frozen=True)
+class UnbiasedDiagonal(Diagonal):
+    """E[Σ_i (J_iᵀ L″_i^½ v_i)²] = diag(G) for v = ±1, section 11.4; algorithm 7, case by case. Sees structural damping.
+
+    probes: how many v, averaged; each is one backward sweep.
+    """
+
+    probes: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("probes", self.probes, 1)
+
+    def estimate(self, q: Quadratic, seed: tuple[int, ...]) -> Any:
+        def cotangents(shard: Shard) -> Iterator[list[Any]]:
+            for k in range(self.probes):
+                signs = [_signs((*seed, k, j), shard.part.first, z) for j, z in enumerate(_outputs(shard))]
+                u = root_product(shard.loss, shard.z, shard.part.t, shard.out.unflatten(signs))
+                yield shard.out.match(u, "L″^½ v")
+
+        total = q.squares(cotangents, "an estimate of diag(G)")
+        total /= self.probes
+        return total
+
+
+@dataclass(frozen=True)
+class ExactDiagonal(Diagonal):
+    """diag(G) = Σ_i Σ_c (J_iᵀ S_ic)², Σ_c S_ic S_icᵀ = L″_i: one backward sweep per output of a case. Section 11.2."""
+
+    def estimate(self, q: Quadratic, seed: tuple[int, ...]) -> Any:
+        def cotangents(shard: Shard) -> Iterator[list[Any]]:
+            for column in root_columns(shard.loss, shard.z, shard.part.t):
+                yield shard.out.match(column, "a column of L″^½")
+
+        return q.squares(cotangents, "diag(G)")
+
+
+class Diagonals:
+    """The diagonals of one update, each found once, whoever asks: the preconditioner, the damping matrix."""
+
+    def __init__(self, q: Quadratic, seed: tuple[int, ...] = (0,)) -> None:
+        self._q, self._seed = q, seed
+        self.dtype = q.objective.dtype
+        self._found: dict[tuple[Any, ...], Any] = {}
+
+    def of(self, diagonal: Diagonal) -> Any:
+        key = (type(diagonal), getattr(diagonal, "probes", 0))
+        if key not in self._found:
+            self._found[key] = diagonal.estimate(self._q, self._seed)
+        return self._found[key]
+
+
+def _outputs(shard: Shard) -> list[Any]:
+    return _tree.flatten(shard.z, "z")[0]
+
+
+def _signs(seed: tuple[int, ...], first: int, z: Any) -> Any:
+    """±1 like z, (n, …): a case has the same whatever part of the batch it comes in; `first` is the first one's number.
+
+    One bit each, by a generator that can be moved forward to the case.
+    """
+    n, size = z.shape[0], int(np.prod(z.shape[1:]))
+    words = -(-size // 64)
+    bits = np.random.PCG64(np.random.SeedSequence(seed)).advance(first * words)
+    drawn = bits.random_raw(n * words).reshape(n, words).view(np.uint8)
+    signs = np.unpackbits(drawn, axis=1)[:, :size].reshape(z.shape)
+    return np.asarray(signs, like=z).astype(z.dtype) * 2 - 1

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import optim
-import optim.hessian_free
+import optim.directions
 from optim.quadratic import Quadratic
 
 EXACT = {"preconditioner": False, "cg_iterations": 200, "cg_tolerance": 0.0, "decay": 0.0}
@@ -17,14 +17,14 @@ EXACT = {"preconditioner": False, "cg_iterations": 200, "cg_tolerance": 0.0, "de
 def runs_of_cg(monkeypatch):
     """(arguments, result) of every run of CG."""
     seen = []
-    pcg = optim.hessian_free.pcg
+    pcg = optim.directions.pcg
 
     def spy(product, b, x0, inverse_P, **options):
         result = pcg(product, b, x0, inverse_P, **options)
         seen.append(({"b": b, "x0": x0, "inverse_P": inverse_P, **options}, result))
         return result
 
-    monkeypatch.setattr(optim.hessian_free, "pcg", spy)
+    monkeypatch.setattr(optim.directions, "pcg", spy)
     return seen
 
 

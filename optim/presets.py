@@ -1,0 +1,97 @@
+"""The recipes of section 13 as sets of hyper-parameters: HessianFree.preset(name, model, loss, updates=…).
+
+    original   [22]: gradient on much data, curvature on a chunk, up to 250 CG steps, CG-backtracking
+    held-out   CG ends when the curvature batch gets worse, δ chosen on other data, warm start from the worst
+    momentum   short runs of CG on small batches, warm start raised late, the step lowered at the end
+    rnn        Martens & Sutskever (2011): structural damping, 300 CG steps, no preconditioner
+
+Source: Martens & Sutskever (2012), section 13; where it is silent, Martens' MATLAB code and Sutskever et al. (2013).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from optim.base import at_least
+from optim.selection import HeldOut
+from optim.structural import StructuralDamping
+
+__all__ = ["PRESETS", "Phases", "preset"]
+
+
+@dataclass(frozen=True)
+class Phases:
+    """A schedule in phases: ((0, a), (k₁, b), …) is a from update 0 on, b from update k₁ on, and so forth."""
+
+    phases: tuple[tuple[int, float], ...]
+
+    def __post_init__(self) -> None:
+        starts = [k for k, _ in self.phases]
+        if not starts or starts[0] != 0 or any(a >= b for a, b in pairwise(starts)):
+            raise ValueError(f"phases must start at update 0 and come in order, got {self.phases!r}")
+
+    def __call__(self, k: int) -> float:
+        return self.phases[bisect_right([start for start, _ in self.phases], k) - 1][1]
+
+
+@dataclass(frozen=True)
+class Late:
+    """A schedule: `start` until update `at`, then in a straight line to `end` at update `last`, and no further."""
+
+    start: float
+    at: int
+    end: float
+    last: int
+
+    def __call__(self, k: int) -> float:
+        w = min(max((k - self.at) / max(1, self.last - self.at), 0.0), 1.0)
+        return (1 - w) * self.start + w * self.end
+
+
+def _decay_of_weights(updates: int) -> Phases:
+    """Section 13: "use such regularization at the beginning … only to disable it near the end"; 2e-5: Martens' code."""
+    return Phases(((0, 2e-5), (max(1, round(0.8 * updates)), 0.0)))
+
+
+def _original(updates: int) -> dict[str, Any]:
+    return {"damping": 45.0, "cg_iterations": 250, "decay": 0.95, "l2": _decay_of_weights(updates)}
+
+
+def _held_out(updates: int) -> dict[str, Any]:
+    return {**_original(updates), "backtracking": HeldOut()}
+
+
+def _momentum(updates: int) -> dict[str, Any]:
+    late = max(1, round(0.6 * updates))
+    return {
+        "damping": 45.0,
+        "cg_iterations": 50,
+        "cg_tolerance": 0.0,
+        "decay": Phases(((0, 0.95), (late, 0.995))),
+        "lr": Late(1.0, late, 0.1, updates),
+        "backtracking": False,
+        "l2": _decay_of_weights(updates),
+    }
+
+
+def _rnn(updates: int) -> dict[str, Any]:
+    return {"damping": 0.01, "cg_iterations": 300, "preconditioner": False, "structural": StructuralDamping(0.03)}
+
+
+PRESETS: dict[str, Callable[[int], dict[str, Any]]] = {
+    "original": _original,
+    "held-out": _held_out,
+    "momentum": _momentum,
+    "rnn": _rnn,
+}
+
+
+def preset(name: str, updates: int = 1000) -> dict[str, Any]:
+    """The hyper-parameters of a recipe for a run of so many updates. ValueError for an unknown name."""
+    if name not in PRESETS:
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}")
+    return PRESETS[name](int(at_least("updates", updates, 1)))
