@@ -2,7 +2,8 @@
 
 They run without the interpreter's lock, so that shards on threads work at the same time, and numba starts no threads
 of its own. Every inner loop reads few rows and writes one, which LLVM turns into vector code; short ones run on
-flat arrays with unsigned offsets, for a slice would cost more than the loop. rmad.winograd says what the arrays are.
+flat arrays with unsigned offsets, for a slice would cost more than the loop. rmad.patches and rmad.winograd say what
+the arrays are.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -14,7 +15,7 @@ from typing import Any
 import numba
 import numpy as np
 
-__all__ = ["split_cotangents", "split_images", "unsplit"]
+__all__ = ["gather_runs", "split_cotangents", "split_images", "unsplit"]
 
 U = np.uint64
 
@@ -25,6 +26,31 @@ def _compiled(f: Any) -> Any:
         return numba.njit(nogil=True, cache=True)(f)
     except RuntimeError:  # neither the package's directory nor the user's can be written
         return numba.njit(nogil=True)(f)
+
+
+# -- what rmad.patches calls -----------------------------------------------------------------------------------------
+
+
+@_compiled
+def gather_runs(x, sizes, steps, run, out):
+    """out ← for every (n, y, x, k), in this order, `run` numbers of x; all flat.
+
+    sizes: how many n, y, x and k; steps: from one to the next, in numbers of x. Eight numbers are copied at a time:
+    what is too much is overwritten by the next run, and behind the last one x and out must go on for seven.
+    """
+    images, lines, wide, taps = sizes
+    blocks, at = U((run + 7) // 8), U(0)
+    for n in range(images):
+        for y in range(lines):
+            for z in range(wide):
+                for k in range(taps):
+                    a, to = U(n * steps[0] + y * steps[1] + z * steps[2] + k * steps[3]), at
+                    for _ in range(blocks):
+                        for j in range(U(8)):
+                            out[to + j] = x[a + j]
+                        a += U(8)
+                        to += U(8)
+                    at += U(run)
 
 
 # -- out[at:at + c] ← sums of pieces of s, which begin at a, b and d ----------------------------------------------

@@ -11,7 +11,9 @@ never kept: the residual of a convolution is x. In this layout whole runs of kwÂ
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +26,18 @@ Pair = tuple[int, int]
 
 CHUNK = 1 << 21  # bytes of patches at a time: large enough for a fast product, small enough for a cache
 CHUNK_ON_GPU = 1 << 28
+NARROW = 32  # numbers in a run below which copying it costs NumPy more than the numbers
+WORTH_IT = 1 << 20  # numbers in the patches below which numba is not even loaded
+
+
+@cache
+def loops() -> Any:
+    """The module rmad.compiled; None without numba."""
+    if importlib.util.find_spec("numba") is None:
+        return None
+    import rmad.compiled
+
+    return rmad.compiled
 
 
 class Geometry(NamedTuple):
@@ -104,7 +118,7 @@ class Patches:
         images = chunk / max(1, line * g.out[0] * dtype.itemsize)
         self.images = max(1, min(int(images), n))
         self.lines = -(-g.out[0] // max(1, round(1 / max(images, 1e-9))))  # of one image where an image does not fit
-        self.scratch = new((self.images * self.lines * line,), dtype)
+        self.scratch = new((self.images * self.lines * line + 7,), dtype)
         self.prepare(dtype, new)
 
     def prepare(self, dtype: Any, new: Callable[..., Any]) -> None:
@@ -136,7 +150,15 @@ class Gathered(Patches):
 
     def prepare(self, dtype: Any, new: Callable[..., Any]) -> None:
         g = self.geometry
-        self.border = new((self.images, *g.padded, g.i), dtype) if any(map(any, g.padding)) else None
+        narrow = g.groups == g.dilation[1] == 1 and g.kernel[1] * g.i <= NARROW and dtype.char in "fd"
+        worth_it = narrow and isinstance(self.scratch, np.ndarray) and self.n * g.pixels * g.width >= WORTH_IT
+        self.loops: Any = loops() if worth_it else None
+        shape = (self.images, *g.padded, g.i)
+        if any(map(any, g.padding)) or self.loops:
+            self.flat = new((int(np.prod(shape)) + 7,), dtype)
+            self.border = self.flat[:-7].reshape(shape)
+        else:
+            self.border = None
 
     def patches(self, x: Any) -> Iterator[tuple[slice, Any]]:
         """The rows of every chunk, and their patches."""
@@ -146,9 +168,20 @@ class Gathered(Patches):
             if lines.start == 0:
                 padded = self.padded(x[images])
             patches = self.room(images, lines)
-            windows = self.windows(padded, lines)
-            np.copyto(patches.reshape(windows.shape), windows)
+            if self.loops:
+                self.copy_runs(len(padded), lines)
+            else:
+                windows = self.windows(padded, lines)
+                np.copyto(patches.reshape(windows.shape), windows)
             yield rows, patches
+
+    def copy_runs(self, n: int, lines: slice) -> None:
+        """The scratch â† the patches of the first n images in the border, run by run."""
+        g = self.geometry
+        image, row, column = (step // self.border.itemsize for step in self.border.strides[:3])
+        steps = (image, g.stride[0] * row, g.stride[1] * column, g.dilation[0] * row)
+        sizes = (n, lines.stop - lines.start, g.out[1], g.kernel[0])
+        self.loops.gather_runs(self.flat[lines.start * steps[1] :], sizes, steps, g.kernel[1] * g.i, self.scratch)
 
     def padded(self, x: Any) -> Any:
         if self.border is None:

@@ -12,13 +12,12 @@ of the size of those of the direct sum, unlike those of larger tiles. An infinit
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import Any
 
 import numpy as np
 
+from rmad import patches
 from rmad.patches import Geometry
 
 __all__ = ["WinogradForward", "WinogradWeights", "fits"]
@@ -30,22 +29,12 @@ G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 GG = np.kron(G, G)  # (16, 9): w ↦ G w Gᵀ
 
 
-@cache
-def loops() -> Any:
-    """The module rmad.compiled; None without numba."""
-    if importlib.util.find_spec("numba") is None:
-        return None
-    import rmad.compiled
-
-    return rmad.compiled
-
-
 def fits(geometry: Geometry, n: int, dtype: Any) -> bool:
     """Whether there is much to save, and the means to do it."""
     g = geometry
     plain = g.kernel == (3, 3) and g.stride == g.dilation == (1, 1) and g.groups == 1 and dtype.kind == "f"
     wide = min(g.i, g.o) >= 16 and n * g.pixels * g.width * g.o >= WORTH_IT
-    return plain and wide and dtype.itemsize in (4, 8) and loops() is not None
+    return plain and wide and dtype.itemsize in (4, 8) and patches.loops() is not None
 
 
 class _Winograd:
@@ -55,7 +44,7 @@ class _Winograd:
         self, geometry: Geometry, n: int, dtype: Any, new: Callable[..., Any], add: bool = False, chunk: int = CHUNK
     ) -> None:
         g = geometry
-        self.geometry, self.n, self.add, self.dtype, self.loops = g, n, add, dtype, loops()
+        self.geometry, self.n, self.add, self.dtype, self.loops = g, n, add, dtype, patches.loops()
         self.GG = GG.astype(dtype)
         self.tiles = (g.out[0] + 1) // 2, (g.out[1] + 1) // 2  # rows in an image, tiles in a row
         line = 16 * self.tiles[1] * (g.i + g.o) * dtype.itemsize

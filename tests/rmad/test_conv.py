@@ -186,7 +186,7 @@ def test_tiles_equal_patches(size, padding, winograd, monkeypatch):
 
     assert winograd.fits(geometry(x, w, padding), 2, x.dtype)
     tiles = everything()
-    monkeypatch.setattr(winograd, "loops", lambda: None)
+    monkeypatch.setattr(patches, "loops", lambda: None)
     assert not winograd.fits(geometry(x, w, padding), 2, x.dtype)
     for a, b in zip(tiles, everything(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-11)
@@ -213,7 +213,7 @@ def test_tiles_in_single_precision(winograd, monkeypatch):
     x, w = x.astype(np.float32), w.astype(np.float32)
     tiles = conv2d(x, w)
     assert tiles.dtype == np.float32
-    monkeypatch.setattr(winograd, "loops", lambda: None)
+    monkeypatch.setattr(patches, "loops", lambda: None)
     direct = np.abs(conv2d(x, w) - exact).max()
     assert np.abs(tiles - exact).max() <= 4 * direct
 
@@ -224,6 +224,22 @@ def test_tiles_of_no_images_and_of_integers(winograd):
     assert not conv2d_weight(np.zeros((0, 3, 3, 16)), np.zeros((0, 5, 5, 16)), w.shape).any()
     x = RNG.integers(0, 9, (1, 5, 5, 16))
     np.testing.assert_allclose(conv2d(x, w), by_loop(x, w, (1, 1), ((0, 0), (0, 0)), (1, 1), 1), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("chunk", [3000, 1 << 21])
+@pytest.mark.parametrize("settings", SETTINGS[::3], ids=str)
+def test_runs_of_few_channels(settings, chunk, monkeypatch):
+    """Copied by numba eight numbers at a time, also where runs are longer than that."""
+    pytest.importorskip("numba")
+    monkeypatch.setattr(patches, "WORTH_IT", 0)
+    monkeypatch.setattr(patches.Patches.__init__, "__defaults__", (False, chunk))
+    for x, w in (arrays(settings["groups"]), arrays(x=(2, 6, 7, 1), w=(3, 3, 1, 2)), arrays(w=(2, 5, 4, 3))):
+        if settings["groups"] == 1 or w.shape[2] == 2:
+            y = conv2d(x, w, **settings)
+            np.testing.assert_allclose(y, by_loop(x, w, **settings), rtol=1e-12, atol=1e-12)
+            u = RNG.standard_normal(y.shape)
+            wbar = conv2d_weight(u, x, w.shape, **settings)
+            np.testing.assert_allclose(np.vdot(wbar, w), np.vdot(u, y), rtol=1e-12, atol=1e-11)
 
 
 # -- what is at the edge ----------------------------------------------------------------------------------------
