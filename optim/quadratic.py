@@ -143,6 +143,10 @@ class Quadratic:
         self.products += 1
         self._sum(HessianLane.product, self._hessian_lanes, self._v, out)
 
+    def each_shard(self, task: Callable[[Shard], Any]) -> list[Any]:
+        """[task(shard), …] for every shard of the batch, on the threads: for sweeps that carry something else."""
+        return [found for lane in self._sweep(lambda lane: lane.each(task), self.lanes) for found in lane]
+
     def squared_gradients(self) -> Any:
         """Mean over cases of the squared per-case gradients, (p,), without l2 (section 11.3)."""
         return self.squares(Shard.per_case_gradients, "the squared gradient of every case")
