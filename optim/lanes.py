@@ -92,6 +92,10 @@ class Lane:
             shard.curvature_along()
             self._add_inner(shard)
 
+    def each(self, task: Callable[[Shard], Any]) -> list[Any]:
+        """[task(shard), …]"""
+        return [task(shard) for shard in self._shards()]
+
     def squares(self, cotangents: Callable[[Shard], Iterator[list[Any]]], what: str) -> Any:
         """Σ over the given cotangents u, one row per case, of Σ_i (J_iᵀ u_i)², times the shards' weights."""
         return self._sum(lambda shard: shard.squares(cotangents(shard), what))
