@@ -1,8 +1,7 @@
-"""Networks by name."""
+"""Deep autoencoders."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -14,12 +13,12 @@ from nn.activations import Sigmoid
 from nn.containers import Sequential
 from nn.linear import Linear
 from nn.module import Module
-from nn.recurrent import RNN
 
-__all__ = ["CURVES", "MNIST", "autoencoder", "rnn"]
+__all__ = ["CURVES", "FACES", "MNIST", "autoencoder"]
 
 CURVES = (784, 400, 200, 100, 50, 25, 6)
 MNIST = (784, 1000, 500, 250, 30)
+FACES = (625, 2000, 1000, 500, 30)
 
 
 def autoencoder(
@@ -37,7 +36,8 @@ def autoencoder(
     x, z: (n, sizes[0]). An activation follows every layer but the code (linear, unless `code` makes
     one) and the last: z is linear, because the loss holds the sigmoid.
 
-    Source: Hinton & Salakhutdinov (2006); sizes of its CURVES and MNIST networks: `CURVES`, `MNIST`.
+    Source: Hinton & Salakhutdinov (2006); the encoders of its networks for curves, MNIST and faces: `CURVES`, `MNIST`,
+    `FACES`. Sparse first weights: Martens (2010), section 5.
     """
     if len(sizes) < 2:
         raise ValueError(f"autoencoder: sizes must name the input and at least one layer, not {tuple(sizes)}")
@@ -54,35 +54,3 @@ def autoencoder(
             layers.append(code())
     layers.pop()  # the activation of the output
     return Sequential(*layers)
-
-
-def rnn(
-    i: int,
-    o: int,
-    *,
-    rng: np.random.Generator,
-    units: int = 100,
-    every_step: bool = False,
-    checkpoint: bool = False,
-    dtype: Any = np.float32,
-) -> Sequential:
-    """z = h_t V + c of the last step t, or of every one, with h_t = tanh(x_t W + h_{t−1} U + b)
-
-    x: (n, t, i), z: (n, o), with every_step (n, t, o). Every unit has 15 incoming weights ~ N(0, 1/15), those from the
-    input × 0.25; biases are 0. checkpoint: of the √t kind, see nn.RNN.
-
-    Source: Martens & Sutskever (2011), section 5; scales as in Sutskever's code.
-    """
-    scale = 1 / math.sqrt(15)
-    inputs, weights = _init.sparse_with(scale=0.25 * scale), _init.sparse_with(scale=scale)
-    layer = RNN(
-        i,
-        units,
-        rng=rng,
-        init=inputs,
-        recurrent_init=weights,
-        dtype=dtype,
-        last=not every_step,
-        checkpoint=checkpoint,
-    )
-    return Sequential(layer, Linear(units, o, rng=rng, init=weights, dtype=dtype))

@@ -1,0 +1,110 @@
+"""Small convolutional networks. x: (n, h, w, c), z: (n, classes), linear, for SoftmaxCrossEntropy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nn import init as _init
+from nn.activations import ReLU
+from nn.batch_norm import BatchNorm
+from nn.containers import Sequential
+from nn.conv import Conv2d
+from nn.linear import Linear
+from nn.module import Module
+from nn.pooling import Flatten, MaxPool2d
+
+__all__ = ["curveball_cifar", "sgn_cifar", "sgn_fashion"]
+
+Image = tuple[int, int, int]
+
+
+def sgn_fashion(
+    classes: int = 10,
+    *,
+    rng: np.random.Generator,
+    image: Image = (28, 28, 1),
+    padding: int | str = "valid",
+    dtype: Any = np.float32,
+) -> Sequential:
+    """Two convolutions of 6 and 16 filters 5 × 5, each with ReLU and 2 × 2 max-pooling; layers of 120 and 84 units.
+
+    x: (n, *image). Source: Gargiani et al. (2020), section 4.4. Open there: the padding, here none as in LeNet-5
+    (256 numbers go into the first dense layer), and the first weights, here He's.
+    """
+    layers: list[Module] = []
+    for i, o in ((image[2], 6), (6, 16)):
+        layers += [Conv2d(i, o, 5, padding=padding, rng=rng, init=_init.he_normal, dtype=dtype), ReLU(), MaxPool2d(2)]
+    return _with_head(layers, image, (120, 84, classes), rng, dtype)
+
+
+def sgn_cifar(
+    classes: int = 10,
+    *,
+    rng: np.random.Generator,
+    image: Image = (32, 32, 3),
+    padding: int | str = "same",
+    dtype: Any = np.float32,
+) -> Sequential:
+    """Convolutions of 32, 64, 64 filters 3 × 3 with ReLU, 2 × 2 max-pooling after the first two; a layer of 64 units.
+
+    x: (n, *image). Source: Gargiani et al. (2020), section 4.5. Open there: the padding, here to the same size (4096
+    numbers go into the dense layer), and the first weights, here He's.
+    """
+    layers: list[Module] = []
+    for i, o in ((image[2], 32), (32, 64), (64, 64)):
+        layers += [Conv2d(i, o, 3, padding=padding, rng=rng, init=_init.he_normal, dtype=dtype), ReLU(), MaxPool2d(2)]
+    return _with_head(layers[:-1], image, (64, classes), rng, dtype)
+
+
+def curveball_cifar(
+    classes: int = 10,
+    *,
+    rng: np.random.Generator,
+    batch_norm: bool = False,
+    image: Image = (32, 32, 3),
+    dtype: Any = np.float32,
+) -> Sequential:
+    """Five convolutions of 32, 32, 64, 64 and `classes` channels, ReLU, 3 × 3 max-pooling of stride 2 after three.
+
+    x: (n, *image). The filters are 5 × 5; those of the fourth layer cover what is left of the image (4 × 4), and
+    the fifth sees one pixel, so these two are dense layers. With batch_norm, BatchNorm follows every layer but the
+    last, in place of its bias.
+
+    Source: Henriques et al. (2019), footnote 4. Open there: padding (2 at the filters, 1 at the pooling, so that 32
+    pixels become 16, 8, 4; the last two layers are dense in the authors' code, which pools by averages after the
+    second and third layer), where BatchNorm stands, and the first weights, here He's.
+    """
+    layers: list[Module] = []
+    for i, o in ((image[2], 32), (32, 32), (32, 64)):
+        layers.append(Conv2d(i, o, 5, padding=2, bias=not batch_norm, rng=rng, init=_init.he_normal, dtype=dtype))
+        layers += [BatchNorm(o, dtype=dtype)] if batch_norm else []
+        layers += [ReLU(), MaxPool2d(3, 2, 1)]
+    return _with_head(layers, image, (64, classes), rng, dtype, batch_norm)
+
+
+def _with_head(
+    layers: list[Module],
+    image: Image,
+    sizes: tuple[int, ...],
+    rng: np.random.Generator,
+    dtype: Any,
+    batch_norm: bool = False,
+) -> Sequential:
+    """The layers of images, and Flatten and dense layers of these sizes on what they make of an image."""
+    i = pixels(layers, image, dtype)
+    layers = [*layers, Flatten()]
+    for o in sizes[:-1]:
+        layers.append(Linear(i, o, bias=not batch_norm, rng=rng, init=_init.he_normal, dtype=dtype))
+        layers += [BatchNorm(o, dtype=dtype), ReLU()] if batch_norm else [ReLU()]
+        i = o
+    return Sequential(*layers, Linear(i, sizes[-1], rng=rng, dtype=dtype))
+
+
+def pixels(layers: list[Module], image: Image, dtype: Any) -> int:
+    """How many numbers the layers make of one image."""
+    features = Sequential(*layers).eval()
+    y = features(np.zeros((1, *image), dtype))
+    features.train()
+    return int(y.size)
