@@ -16,6 +16,8 @@ from optim.directions import ConjugateGradient, SteihaugToint
 from optim.function import Function
 from optim.grid_search import grid_search
 from optim.hessian_free import HessianFree
+from optim.kfac import KFAC, KFLR, KFRA
+from optim.kronecker import KroneckerOperator
 from optim.krylov import KrylovSubspace
 from optim.lbfgs import BFGS, LBFGS
 from optim.levenberg_marquardt import LevenbergMarquardt
@@ -33,6 +35,9 @@ from optim.structural import StructuralDamping
 
 __all__ = [
     "BFGS",
+    "KFAC",
+    "KFLR",
+    "KFRA",
     "LBFGS",
     "SGD",
     "SGN",
@@ -47,6 +52,7 @@ __all__ = [
     "Function",
     "HeldOut",
     "HessianFree",
+    "KroneckerOperator",
     "KrylovSubspace",
     "LevenbergMarquardt",
     "LineSearch",

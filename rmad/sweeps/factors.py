@@ -23,7 +23,7 @@ import numpy as np
 from rmad.forms import is_bias
 from rmad.patches import Gathered
 from rmad.primitives import conv
-from rmad.primitives.matmul import mT, matmul
+from rmad.primitives.matmul import matmul, mT
 from rmad.primitives.shape import swapaxes, transpose
 from rmad.rewrite import rewrite
 from rmad.rules import ONE, Block, Diagonal, Linear
@@ -45,7 +45,7 @@ class Use(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Parameters with one block A ⊗ G: inputs `weight` and `bias` (or None) as a matrix (p, q), left and right sizes."""
+    """Parameters with one block A ⊗ G: inputs `weight` and `bias` (or None), as a matrix of `shape` (p, q)."""
 
     weight: int
     bias: int | None

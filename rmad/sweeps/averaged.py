@@ -1,0 +1,139 @@
+"""Averaged curvature: KFRA's recursion, one matrix per edge of the tape, through every primitive on the way.
+
+    Ḡ_ik = E[J_jiᵀ] Ḡ_jk  (k another live node),   Ḡ_ii′ = E[J_jiᵀ Ḡ_jj J_ji′]
+
+Ḡ_jk, (d_j, d_k), is the expectation over cases of the GGN with respect to nodes j and k, of d_j and d_k numbers per
+case. It starts from E[L″] at the outputs and is passed back as if it did not depend on the J of a case. Where J
+is the same for all cases (affine maps, convolutions, reshapes, means) that is exact. Elementwise maps give
+Ḡ ⊙ E[b bᵀ]; a maximum over windows, and whatever else works case by case, the mean over cases of JᵀḠJ. The Ḡ_jk between
+nodes that are alive together are what sums of branches need: a residual net of linear maps is exact, too.
+Source: Botev, Ritter & Barber (2017), section 4.2, eq. (21); sums of branches and general maps are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from rmad.primitives import conv
+from rmad.primitives.matmul import matmul
+from rmad.sweeps.case_maps import CaseMap, find_map
+from rmad.sweeps.factors import Meetings, Use
+from rmad.sweeps.per_case import Rows
+
+__all__ = ["averaged"]
+
+MOST = 1 << 15  # numbers per case of a node: a matrix of 4 GiB in single precision
+
+Run = Callable[[Callable[[int], Any], int], list[Any]]
+
+
+def averaged(meetings: Sequence[Meetings], weights: Sequence[float], H: Any, run: Run | None = None) -> list[list[Any]]:
+    """G per group and use, from E[L″] = H, (c, c), at the one output.
+
+    meetings: the same program on each part of a batch, whose `weights` sum to one; run: maps a function over the
+    numbers of the parts, on threads. Where rows of a case share a parameter, G is the sum of its diagonal blocks
+    ("expand"), or of all blocks ("reduce"; within a node).
+    ValueError names the primitive at which the recursion is not defined: where cases mix, or for a kernel that is used
+    transposed.
+    """
+    sweep = _Sweep(meetings, weights, run or (lambda task, n: [task(k) for k in range(n)]))
+    return sweep.run_from(H)
+
+
+class _Sweep:
+    """G[j, k] for the live nodes j ≥ k, and the places of the cases in every node, by part."""
+
+    def __init__(self, meetings: Sequence[Meetings], weights: Sequence[float], run: Run) -> None:
+        self.parts, self.weights, self.run = meetings, weights, run
+        self.first = meetings[0]
+        self.G: dict[tuple[int, int], Any] = {}
+        self.rows: dict[int, list[Rows]] = {}
+
+    def run_from(self, H: Any) -> list[list[Any]]:
+        first = self.first
+        found: list[list[Any]] = [[None] * len(group.uses) for group in first.groups]
+        ends = [k for k in first.ends if k is not None]
+        if len(ends) != 1:
+            raise ValueError(f"KFRA needs one array of outputs that depends on the parameters, found {len(ends)}")
+        self.rows[ends[0]] = [_rows_of_output(part, ends[0]) for part in self.parts]
+        self.G[ends[0], ends[0]] = H
+        for j in range(ends[0], first.n_inputs - 1, -1):
+            if (j, j) not in self.G:
+                continue
+            for g, use in first.by_node.get(j, ()):
+                found[g][first.groups[g].uses.index(use)] = self._factor(j, use)
+            self._pass_on(j)
+        for g, group in enumerate(first.groups):
+            for k, use in enumerate(group.uses):
+                if found[g][k] is None:
+                    size = group.shape[0 if use.swapped else 1]
+                    found[g][k] = np.zeros((size, size), use.block.y.dtype)
+        return found
+
+    def _pass_on(self, j: int) -> None:
+        """From node j to its inputs; node j is dead afterwards."""
+        maps: list[tuple[int, CaseMap]] = []
+        node = self.first.nodes[j]
+        for place, i in enumerate(node.inputs):
+            if self.first.needed[i]:
+                maps.append((i, self._map(j, place)))
+        own = self.G.pop((j, j))
+        others = [(k, self._take(j, k)) for k in sorted({b if a == j else a for a, b in self.G if j in (a, b)})]
+        for k, M in others:  # M: (d_j, d_k)
+            for i, jacobian in maps:
+                self._add(i, k, jacobian.mean_pull(M))
+        for a, (i, jacobian) in enumerate(maps):
+            self._add_square(i, jacobian.both(own, jacobian))
+            for k, other in maps[:a]:
+                self._add(i, k, jacobian.both(own, other))
+
+    def _take(self, j: int, k: int) -> Any:
+        return self.G.pop((j, k)) if (j, k) in self.G else self.G.pop((k, j)).T
+
+    def _add_square(self, i: int, M: Any) -> None:
+        self.G[i, i] = self.G[i, i] + M if (i, i) in self.G else M
+
+    def _add(self, i: int, k: int, M: Any) -> None:
+        """Adds M to Ḡ_ik, and so its transpose to Ḡ_ki."""
+        if i == k:
+            self._add_square(i, M + M.T)
+            return
+        key, M = ((i, k), M) if i > k else ((k, i), M.T)
+        self.G[key] = self.G[key] + M if key in self.G else M
+
+    def _map(self, j: int, place: int) -> CaseMap:
+        """The blocks of all parts at this place, and from now on where cases lie in the input."""
+        i = self.first.nodes[j].inputs[place]
+        blocks = [part.nodes[j].blocks[place] for part in self.parts]
+        found, rows = find_map(blocks, self.rows[j], self.rows.get(i), self.weights, self.run)
+        self.rows.setdefault(i, rows)
+        width = self.first.nodes[i].spec.size // self.first.n
+        if width > MOST:
+            raise ValueError(
+                f"KFRA: {blocks[0].primitive.name} has an input of {width:,} numbers per case, whose averaged "
+                f"curvature is a {width:,} × {width:,} matrix; use KFAC or KFLR"
+            )
+        return found
+
+    def _factor(self, j: int, use: Use) -> Any:
+        """The blocks of Ḡ_jj that belong to one row of a case each, or to pairs of rows, summed."""
+        block = use.block
+        if block.primitive is conv.backward:
+            raise ValueError(f"KFRA is not defined for the kernel of {block.primitive.name}; use KFAC or KFLR")
+        shape = self.rows[j][0].view(np.empty(block.y.shape, bool)).shape[1:]
+        axis = len(shape) - 1
+        if block.primitive is matmul and block.argnum == 0 and self.rows[j][0].axis != block.y.ndim - 1:  # type: ignore[attr-defined]
+            axis -= 1
+        o, before, after = shape[axis], int(np.prod(shape[:axis])), int(np.prod(shape[axis + 1 :]))
+        G = np.reshape(self.G[j, j], (before, o, after, before, o, after))
+        return np.einsum("aobcpd->op" if self.first.reduce else "aobapb->op", G)
+
+
+def _rows_of_output(part: Meetings, k: int) -> Rows:
+    shape = part.nodes[k].spec.shape
+    if not shape or shape[0] != part.n:
+        raise ValueError(f"KFRA: the model's output has shape {shape}, and no first axis for the {part.n} cases")
+    return Rows(part.n, 0)

@@ -1,0 +1,256 @@
+"""The Jacobian of one node in one input, case by case: J_n, and expectations over the cases of products with it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from rmad.primitives import conv, pool
+from rmad.primitives.arguments import like
+from rmad.primitives.matmul import matmul
+from rmad.rules import ONE, Block, Diagonal, Linear
+from rmad.sweeps.per_case import Rows
+
+__all__ = ["CaseMap", "find_map"]
+
+Run = Callable[[Callable[[int], Any], int], list[Any]]
+
+
+class CaseMap(ABC):
+    """J_n, (d_y, d_x), for the cases n of the parts of a batch, part s with weight w_s.
+
+    blocks: the node's block in every part; y, x: where cases lie in its output and input.
+    """
+
+    def __init__(
+        self, blocks: Sequence[Any], y: Sequence[Rows], x: Sequence[Rows], weights: Sequence[float], run: Run
+    ) -> None:
+        self.blocks, self.y, self.x, self.weights, self.run = blocks, y, x, weights, run
+        self.dtype = blocks[0].y.dtype
+
+    @abstractmethod
+    def mean_pull(self, M: Any) -> Any:
+        """E[J_nᵀ] M, M: (d_y, m)."""
+
+    def both(self, M: Any, other: CaseMap) -> Any:
+        """E[J_nᵀ M K_n], K the map `other` of the same node."""
+        if isinstance(self, Fixed):
+            return self.mean_pull(other.mean_pull(M.T).T)
+        if isinstance(other, Fixed):
+            return other.both(M.T, self).T
+        if isinstance(self, Scale) and isinstance(other, Scale):
+            return self.scaled(M, other)
+        return self._by_cases(M, other)
+
+    def pull(self, s: int, row: Any) -> Any:
+        """J_nᵀ row for every case n of part s: (n, d_x); row: (d_y,), or one for every case, (n, d_y)."""
+        block = self.blocks[s]
+        u = np.empty_like(row, order="C", shape=block.y.shape, dtype=block.y.dtype)
+        view = self.y[s].view(u)
+        view[...] = np.reshape(row, (-1, *view.shape[1:]))
+        return np.reshape(self.x[s].view(block.pull(u)), (self.y[s].n, -1))
+
+    def _by_cases(self, M: Any, other: CaseMap) -> Any:
+        """Row by row of M, Σ_r E[(J_nᵀ e_r)(K_nᵀ M_r)ᵀ]: two pulls and a product for each, and no array of all J_n."""
+
+        def part(s: int) -> Any:
+            n, total = self.y[s].n, None
+            e = np.zeros_like(M[0])
+            for r in range(len(M)):
+                e[r] = 1
+                term = self.pull(s, e).T @ other.pull(s, M[r])
+                e[r] = 0
+                total = term if total is None else np.add(total, term, total)
+            return total * self.dtype.type(self.weights[s] / n)
+
+        return _total(self.run(part, len(self.blocks)))
+
+
+class Fixed(CaseMap):
+    """J is the same for every case: any m rows are pulled as if they were cases, n at a time."""
+
+    def mean_pull(self, M: Any) -> Any:
+        rows, n = np.ascontiguousarray(M.T), self.y[0].n
+        found = []
+        for k in range(0, len(rows), n):
+            part = rows[k : k + n]
+            if len(part) < n:
+                part = np.concatenate([part, np.zeros_like(rows, shape=(n - len(part), rows.shape[1]))])
+            found.append(self.pull(0, part)[: len(rows) - k].copy())
+        return np.concatenate(found).T
+
+
+class Weight(Fixed):
+    """y = x W on every row of a case."""
+
+    def mean_pull(self, M: Any) -> Any:
+        W = self.blocks[0].args[1]
+        return np.reshape(np.matmul(W, np.reshape(M, (-1, W.shape[1], M.shape[1]))), (-1, M.shape[1]))
+
+
+class Scalar(Fixed):
+    """y = d x, d one number."""
+
+    def mean_pull(self, M: Any) -> Any:
+        d = self.blocks[0].d
+        return M if d is ONE else M * self.dtype.type(d)
+
+
+class Scale(CaseMap):
+    """y = b x elementwise; b_n: (d,)."""
+
+    def rows_of(self, s: int) -> Any:
+        block = self.blocks[s]
+        return np.reshape(self.y[s].view(np.broadcast_to(block.d, block.y.shape)), (self.y[s].n, -1))
+
+    def mean(self) -> Any:
+        """E[b]"""
+        means = [np.mean(self.rows_of(s), axis=0) * self.dtype.type(w) for s, w in enumerate(self.weights)]
+        return _total(means).astype(self.dtype, copy=False)
+
+    def mean_pull(self, M: Any) -> Any:
+        return self.mean()[:, None] * M
+
+    def scaled(self, M: Any, other: Scale) -> Any:
+        """M ⊙ E[b cᵀ]"""
+
+        def part(s: int) -> Any:
+            b = self.rows_of(s)
+            c = b if other is self else other.rows_of(s)
+            return (b.T @ c) * self.dtype.type(self.weights[s] / len(b))
+
+        return M * _total(self.run(part, len(self.blocks)))
+
+
+class Constants(Fixed):
+    """y = d x elementwise, with the same d for every case."""
+
+    def mean_pull(self, M: Any) -> Any:
+        block, rows = self.blocks[0], self.y[0]
+        d = np.broadcast_to(block.d, block.y.shape)
+        return np.reshape(rows.view(d)[0], (-1, 1)) * M
+
+
+class Selected(CaseMap):
+    """y = the chosen elements of x: a maximum over windows."""
+
+    def index(self, s: int) -> Any:
+        """(n, d_y): which of a case's d_x numbers."""
+        chosen = self.blocks[s].args[1]
+        n, width = self.y[s].n, self.blocks[s].x.size // self.y[s].n
+        return np.reshape(chosen.index(), (n, -1)) - like(np.arange(n)[:, None] * width, chosen.code)
+
+    def mean_pull(self, M: Any) -> Any:
+        out = np.zeros_like(M, shape=(self.blocks[0].x.size // self.y[0].n, M.shape[1]))
+        for s, w in enumerate(self.weights):
+            share = M * self.dtype.type(w / self.y[s].n)
+            for at in self.index(s):
+                np.add.at(out, at, share)
+        return out
+
+    def both(self, M: Any, other: CaseMap) -> Any:
+        if other is not self:
+            return super().both(M, other)
+
+        def part(s: int) -> Any:
+            d = self.blocks[s].x.size // self.y[s].n
+            out, share = np.zeros_like(M, shape=(d, d)), M * self.dtype.type(self.weights[s] / self.y[s].n)
+            overlap = self.blocks[s].args[1].windows.overlap
+            for at in self.index(s):
+                if overlap:
+                    np.add.at(out, (at[:, None], at), share)
+                else:
+                    out[at[:, None], at] += share
+            return out
+
+        return _total(self.run(part, len(self.blocks)))
+
+
+class General(CaseMap):
+    """Any map that works case by case."""
+
+    def mean_pull(self, M: Any) -> Any:
+        e, J = np.zeros_like(M[:, 0]), []
+        for r in range(len(M)):
+            e[r] = 1
+            means = [np.mean(self.pull(s, e), axis=0) * self.dtype.type(w) for s, w in enumerate(self.weights)]
+            J.append(_total(means))
+            e[r] = 0
+        return np.stack(J, axis=1) @ M
+
+
+def _total(terms: list[Any]) -> Any:
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
+
+
+def find_map(
+    blocks: Sequence[Any], y: list[Rows], x: list[Rows] | None, weights: Sequence[float], run: Run
+) -> tuple[CaseMap, list[Rows]]:
+    """The kind of map that the blocks are, and where the cases lie in the input (x: where that is known).
+
+    ValueError names the primitive where cases mix.
+    """
+    kind = _kind(blocks[0], y[0])
+    rows = y if kind else [_rows_of_input(block, at) for block, at in zip(blocks, y, strict=True)]
+    if kind is None:
+        general = General(blocks, y, rows, weights, run)
+        kind = Fixed if _is_fixed(general) else General
+    if x is not None and any(_place(a) != _place(b) for a, b in zip(x, rows, strict=True)):
+        raise ValueError(f"KFRA: at {blocks[0].primitive.name} the cases lie along other axes than at another use")
+    return kind(blocks, y, rows, weights, run), rows
+
+
+def _place(rows: Rows) -> tuple[Any, ...]:
+    return rows.axis, rows.rest, rows.last
+
+
+def _kind(block: Block, rows: Rows) -> type[CaseMap] | None:
+    """The kinds that are known by their block, and keep the cases where they are."""
+    if block.x.dtype.kind != "f" or block.y.dtype != block.x.dtype:
+        raise ValueError(f"KFRA is not defined for {block.primitive.name} of {block.x.dtype}: one real dtype is wanted")
+    if isinstance(block, Diagonal) and block.x.shape == block.y.shape:
+        d = block.d
+        if np.ndim(d) == 0:
+            return Scalar
+        return Constants if rows.without((1,) * (block.y.ndim - d.ndim) + d.shape) is not None else Scale
+    if not isinstance(block, Linear):
+        return None
+    if block.primitive is matmul and block.argnum == 0 and block.args[1].ndim == 2:
+        return Weight if rows.axis < block.y.ndim - 1 else None
+    if block.primitive in (conv.forward, conv.backward) and block.argnum == 0 and rows.axis == 0 and rows.rest == 1:
+        return Fixed
+    if block.primitive is pool.select and rows.axis == 0 and rows.rest == 1:
+        return Selected
+    return None
+
+
+def _rows_of_input(block: Block, y: Rows) -> Rows:
+    """Where the cases lie in x: cotangents of two halves of them must keep out of each other's rows."""
+    rng = np.random.default_rng(0)
+    half = rng.permutation(y.n) < (y.n + 1) // 2
+    pulled = []
+    for mine in (half, ~half):
+        u = rng.standard_normal(block.y.shape).astype(block.y.dtype)
+        y.view(u)[~mine] = 0
+        pulled.append(block.pull(u))
+    found = Rows.find((half, ~half), pulled)
+    if found is None:
+        raise ValueError(
+            f"KFRA is not defined for {block.primitive.name} from {block.x} to {block.y}: its cases mix, "
+            "or do not lie along an axis; use KFAC or KFLR"
+        )
+    return found
+
+
+def _is_fixed(jacobian: CaseMap) -> bool:
+    """Whether one row pulled through every case gives one result."""
+    row = np.random.default_rng(1).standard_normal(jacobian.blocks[0].y.size // jacobian.y[0].n)
+    found = [jacobian.pull(s, row.astype(jacobian.dtype)) for s in range(len(jacobian.blocks))]
+    tolerance = 8 * float(np.finfo(jacobian.dtype).eps) * max(float(np.max(np.abs(a), initial=0)) for a in found)
+    return all(bool(np.all(np.abs(a - found[0][0]) <= tolerance)) for a in found)
