@@ -134,6 +134,7 @@ def pcg(
                 break
         alpha = ry / pAp if pAp > 0 else math.inf  # α_i = r_iᵀy_i / p_iᵀA p_i
         if ball is not None and alpha >= ball.reach():
+            ball.measure(x, p, inverse_P)
             alpha, reason = ball.reach(), reason or "boundary of the trust region"
         phi -= alpha * (ry - alpha * pAp / 2)  # φ(x_i + α p_i) − φ(x_i), as p_iᵀr_i = −r_iᵀy_i
         ry, previous = _advance(alpha, p, Ap, x, r, y, inverse_P, work), ry
@@ -174,6 +175,11 @@ class _Ball:
         """τ ≥ 0 with ‖x + τp‖_P = radius."""
         room = max(self.radius**2 - self.xx, 0.0)
         return room / (self.xp + math.sqrt(self.xp**2 + self.pp * room))
+
+    def measure(self, x: Any, p: Any, inverse_P: Any) -> None:
+        """The same scalars from the vectors: rounding makes p less conjugate, and the recurrences drift."""
+        Px, Pp = (x, p) if inverse_P is None else (x / inverse_P, p / inverse_P)
+        self.xx, self.xp, self.pp = dot(x, Px), dot(x, Pp), dot(p, Pp)
 
     def follow(self, alpha: float, beta: float, ry: float) -> None:
         """From x and p to x + α p and −y + β p."""

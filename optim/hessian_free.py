@@ -59,8 +59,8 @@ class HessianFree(Optimizer):
     "damped" (section 8.5). structural: a StructuralDamping; the model then returns (outputs, states) (section 8.4).
     curvature: "ggn" or "hessian" (CG ends at negative curvature, sections 5 and 6).
     direction: ConjugateGradient(), SteihaugToint(radius) (section 8.6), KrylovSubspace(dimension) (section 8.1).
-    cg_iterations: the most CG steps (section 13: 250; 25 to 50 in the third recipe). cg_tolerance: of the rule that ends
-    CG, per step of its window (section 4); 0 for none. decay: ζ of the warm start (section 10); 0 starts CG from zero.
+    cg_iterations: the most CG steps (section 13: 250; 25 to 50 in the third recipe). cg_tolerance: of the rule that
+    ends CG, per step of its window (section 4); 0 for none. decay: ζ of the warm start (section 10); 0: none.
     preconditioner: EmpiricalFisher(), which True stands for, UnbiasedDiagonal() or ExactDiagonal() (section 11); False
     for none, as for RNNs. backtracking: Backtracking(), which True stands for, or HeldOut() (sections 8.7, 13); False
     takes CG's last iterate. line_search: LineSearch(), which True stands for (section 8.8); False takes the full step,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -121,7 +122,7 @@ class SoftmaxCurvature:
     """L″ v = p (v − pᵀv)/n, case by case. `probabilities` is p: (…, k); n counts the cases, or all labels."""
 
     def __init__(self, probabilities: Any, n: int) -> None:
-        self.probabilities = probabilities
+        self.probabilities, self.n = probabilities, n
         self._p_over_n = probabilities * (1 / n)
 
     def __call__(self, v: Any) -> Any:
@@ -132,6 +133,13 @@ class SoftmaxCurvature:
     def product_into(self, v: Any, out: Any) -> Any:
         np.subtract(v, self._mean(v), out=out)
         return np.multiply(out, self._p_over_n, out=out)
+
+    def root_product(self, v: Any) -> Any:
+        """Σ_c S_c v_c = (√p v − p √pᵀv)/√n, with the columns S_c of `sqrt_hessian`, which are large together."""
+        y = np.sqrt(self.probabilities) * v
+        y -= self.probabilities * np.sum(y, axis=-1, keepdims=True)
+        y *= 1 / math.sqrt(self.n)
+        return y
 
     def _mean(self, v: Any) -> Any:
         return np.einsum("...k,...k->...", self.probabilities, v)[..., None]
