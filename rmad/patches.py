@@ -70,6 +70,11 @@ class Geometry(NamedTuple):
         return self.kernel[0] * self.kernel[1] * (self.i // self.groups)
 
     @property
+    def pointwise(self) -> bool:
+        """1 × 1 kernels at stride 1: the images are their own patches."""
+        return self.kernel == self.stride == (1, 1) and not any(map(any, self.padding))
+
+    @property
     def weight_shape(self) -> tuple[int, int, int, int]:
         return (*self.kernel, self.i // self.groups, self.o)
 
@@ -118,7 +123,7 @@ class Patches:
         images = chunk / max(1, line * g.out[0] * dtype.itemsize)
         self.images = max(1, min(int(images), n))
         self.lines = -(-g.out[0] // max(1, round(1 / max(images, 1e-9))))  # of one image where an image does not fit
-        self.scratch = new((self.images * self.lines * line + 7,), dtype)
+        self.scratch = new((0 if g.pointwise else self.images * self.lines * line + 7,), dtype)
         self.prepare(dtype, new)
 
     def prepare(self, dtype: Any, new: Callable[..., Any]) -> None:
@@ -150,9 +155,9 @@ class Gathered(Patches):
 
     def prepare(self, dtype: Any, new: Callable[..., Any]) -> None:
         g = self.geometry
-        narrow = g.groups == g.dilation[1] == 1 and g.kernel[1] * g.i <= NARROW and dtype.char in "fd"
+        narrow = g.groups == g.dilation[1] == 1 and not g.pointwise and g.kernel[1] * g.i <= NARROW
         worth_it = narrow and isinstance(self.scratch, np.ndarray) and self.n * g.pixels * g.width >= WORTH_IT
-        self.loops: Any = loops() if worth_it else None
+        self.loops: Any = loops() if worth_it and dtype.char in "fd" else None
         shape = (self.images, *g.padded, g.i)
         if any(map(any, g.padding)) or self.loops:
             self.flat = new((int(np.prod(shape)) + 7,), dtype)
@@ -162,6 +167,10 @@ class Gathered(Patches):
 
     def patches(self, x: Any) -> Iterator[tuple[slice, Any]]:
         """The rows of every chunk, and their patches."""
+        if self.geometry.pointwise:
+            whole = self.geometry.by_group(x.astype(self.scratch.dtype, copy=False).reshape(-1, x.shape[-1]))
+            yield from ((rows, whole[:, rows]) for _, _, rows in self.chunks())
+            return
         if self.border is not None:
             self.border.fill(0)
         for images, lines, rows in self.chunks():
