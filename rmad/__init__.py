@@ -36,6 +36,7 @@ __all__ = [
     "polygamma",
     "primitive",
     "ravel",
+    "show",
     "show_config",
     "softmax",
     "solve_triangular",
@@ -47,11 +48,15 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """The operators need scipy.sparse.linalg, polygamma scipy.special: dear imports, so they wait for the first use."""
+    """What is dear to import waits for its first use: the operators (scipy.sparse.linalg), polygamma, show."""
     if name in {"GGNOperator", "HessianOperator", "JacobianOperator"}:
         from rmad import operators
 
         return getattr(operators, name)
+    if name == "show":
+        from rmad.view import show
+
+        return show
     if name == "polygamma":
         from rmad.primitives.special import polygamma
 
