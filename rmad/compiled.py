@@ -124,15 +124,15 @@ def _rows_difference(a, b, out):
 
 
 @_compiled
-def split_images(x, first, rows, tiles, top, left, c, zero, strip, out, plane):
+def split_images(x, first, rows, tiles, top, left, c, zero, strip, out, width, plane):
     """out ← Bᵀ d B of the 4 × 4 windows d, two pixels apart, in `rows` rows of windows from row `first` on.
 
     x: (n, h, w·c). tiles: (rows of windows in an image, windows in a row). zero: (w·c,) zeros. strip: (4, length of a
-    padded row), zero outside of the images. out: flat, 16 planes of (windows, c), `plane` numbers apart.
+    padded row), zero outside of the images. out: flat, 16 planes `plane` numbers apart, of windows `width` apart.
     """
     high, wide = tiles
     flat, length, a = strip.reshape(-1), U(strip.shape[1]), left * c
-    b, C, P = a + x.shape[2], U(c), U(plane)
+    b, C, P, width = a + x.shape[2], U(c), U(plane), U(width)
     for r in range(rows):
         n, y = (first + r) // high, (first + r) % high * 2 - top
         d0, d1, d2, d3 = _row(x, n, y, zero), _row(x, n, y + 1, zero), _row(x, n, y + 2, zero), _row(x, n, y + 3, zero)
@@ -142,7 +142,7 @@ def split_images(x, first, rows, tiles, top, left, c, zero, strip, out, plane):
         _rows_difference(d1, d3, strip[3, a:b])
         for k in range(U(4)):
             for z in range(U(wide)):
-                p, to = k * length + U(2) * z * C, U(4) * k * P + (U(r * wide) + z) * C
+                p, to = k * length + U(2) * z * C, U(4) * k * P + (U(r * wide) + z) * width
                 _difference(flat, p, p + U(2) * C, out, to, C)
                 _sum(flat, p + C, p + U(2) * C, out, to + P, C)
                 _difference(flat, p + U(2) * C, p + C, out, to + U(2) * P, C)

@@ -84,14 +84,16 @@ class Sweep:
         self.emit(np.add, out, temporary, out)
         self.pool.give(temporary)
 
-    def kernel(self, block: Block, direction: str, a: Any, out: Any, add: bool) -> bool:
+    def kernel(self, direction: str, block: Any, arrays: Sequence[Any], out: Any, add: bool) -> bool:
         """out ← J a or out ← out + J a (or Jᵀ) by a call that the block's primitive offers; False if it has none.
 
         A primitive may have `kernels`: their `push` and `pull`, (block, new, add), bind a call f(a, out), with
-        scratch from new(shape, dtype) that is its own while it runs only, or return None.
+        scratch from new(shape, dtype) that is its own while it runs only, or return None. If they have `push_both`,
+        that takes two blocks of one sum and binds f(a, a′, out).
         """
-        kernels = getattr(block.primitive, "kernels", None)
-        if kernels is None or not (isinstance(out, np.ndarray) and out.flags.c_contiguous):
+        first = block[0] if isinstance(block, tuple) else block
+        bind = getattr(getattr(first.primitive, "kernels", None), direction, None)
+        if bind is None or not (isinstance(out, np.ndarray) and out.flags.c_contiguous):
             return False
         scratch: list[Any] = []
 
@@ -99,9 +101,9 @@ class Sweep:
             scratch.append(self.pool.take(ArraySpec(shape, dtype)))
             return scratch[-1]
 
-        call = getattr(kernels, direction)(block, new, add)
+        call = bind(block, new, add)
         if call is not None:
-            self.emit(call, a, out)
+            self.emit(call, *arrays, out)
         for buffer in scratch:
             self.pool.give(buffer)
         return call is not None
@@ -156,7 +158,16 @@ class Push(Sweep):
         elif len(terms) >= 2 and all(is_copy(b) for _, b in terms[:2]):  # one pass for y = a + b
             v, w = (self.v[i] for i, _ in terms[:2])
             steps[:2] = [lambda out, add: self.emit(np.add, v, w, out)]
+        elif len(terms) >= 2 and terms[0][1].primitive is terms[1][1].primitive:
+            steps[:2] = [partial(self.both, terms[:2])]
         return steps
+
+    def both(self, terms: Sequence[tuple[int, Block]], out: Any, add: bool) -> None:
+        """Two terms of one primitive, by one call if it offers that."""
+        vs, blocks = [self.v[i] for i, _ in terms], tuple(b for _, b in terms)
+        if not self.kernel("push_both", blocks, vs, out, add):
+            for k, (block, v) in enumerate(zip(blocks, vs, strict=True)):
+                self.term(block, v, out, add or k > 0)
 
     def stack(self, stack: Stack, out: Any, add: bool) -> None:
         parameters = stack.rows_of(self.plan.tangents, self.plan.v)
@@ -207,7 +218,7 @@ class Push(Sweep):
             if not add:
                 self.emit(out.fill, 0)
             self.emit(np.add, out[block.key], v, out[block.key])
-        elif not self.kernel(block, "push", v, out, add):
+        elif not self.kernel("push", block, [v], out, add):
             self.computed(block.push, v, out, add)
 
 
@@ -352,7 +363,7 @@ class Pull(Sweep):
             self.emit(scatter_add, out, block.args[1], u)
         elif isinstance(block, Part) and block.x.dtype == block.y.dtype:
             self.scaled(ONE, u[block.key], out, add)
-        elif not self.kernel(block, "pull", u, out, add):
+        elif not self.kernel("pull", block, [u], out, add):
             self.computed(block.pull, u, out, add)
 
 

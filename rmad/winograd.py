@@ -20,7 +20,7 @@ import numpy as np
 from rmad import patches
 from rmad.patches import Geometry
 
-__all__ = ["WinogradForward", "WinogradWeights", "fits"]
+__all__ = ["WinogradForward", "WinogradPair", "WinogradWeights", "fits"]
 
 CHUNK = 1 << 21  # bytes of windows and products at a time
 WORTH_IT = 5_000_000  # multiply-adds below which numba is not even loaded
@@ -38,7 +38,12 @@ def fits(geometry: Geometry, n: int, dtype: Any) -> bool:
 
 
 class _Winograd:
-    """The rows of tiles of all images, a chunk at a time; arguments as those of rmad.patches.Patches."""
+    """The rows of tiles of all images, a chunk at a time; arguments as those of rmad.patches.Patches.
+
+    pairs: of how many x and w the results are added up; their channels stand side by side in one product.
+    """
+
+    pairs = 1
 
     def __init__(
         self, geometry: Geometry, n: int, dtype: Any, new: Callable[..., Any], add: bool = False, chunk: int = CHUNK
@@ -47,13 +52,14 @@ class _Winograd:
         self.geometry, self.n, self.add, self.dtype, self.loops = g, n, add, dtype, patches.loops()
         self.GG = GG.astype(dtype)
         self.tiles = (g.out[0] + 1) // 2, (g.out[1] + 1) // 2  # rows in an image, tiles in a row
-        line = 16 * self.tiles[1] * (g.i + g.o) * dtype.itemsize
+        i = self.pairs * g.i
+        line = 16 * self.tiles[1] * (i + g.o) * dtype.itemsize
         self.rows = max(1, min(chunk // line, n * self.tiles[0]))  # of tiles in a chunk
-        self.windows, self.products = self._planes(g.i, new), self._planes(g.o, new)
+        self.windows, self.products = self._planes(i, new), self._planes(g.o, new)
         self.zero = new((max(g.size[1] * g.i, g.out[1] * g.o),), dtype)
         self.strip = new((4, (2 * self.tiles[1] + 2) * g.i), dtype)
         self.between = new((4, 2 * self.tiles[1] * g.o), dtype)
-        self.w = new((16, g.i, g.o), dtype)
+        self.w = new((16, i, g.o), dtype)
         self.product = new((16, g.i, g.o), dtype)
 
     def _planes(self, c: int, new: Callable[..., Any]) -> Any:
@@ -76,29 +82,39 @@ class _Winograd:
         count = rows * self.tiles[1]
         return planes[:, : count * c].reshape(16, count, c)
 
-    def _split(self, lines: Any, first: int, rows: int) -> Any:
-        """Bᵀ d B, (16, tiles, i)."""
-        g, planes = self.geometry, self.windows
+    def _split(self, images: list[Any], first: int, rows: int) -> Any:
+        """Bᵀ d B, (16, tiles, pairs·i)."""
+        g, planes, width = self.geometry, self.windows, self.pairs * self.geometry.i
         top, left, zero = g.padding[0][0], g.padding[1][0], self.zero[: g.size[1] * g.i]
-        more = (top, left, g.i, zero, self.strip, planes.reshape(-1), planes.shape[1])
-        self.loops.split_images(lines, first, rows, self.tiles, *more)
-        return self._tiles(planes, rows, g.i)
+        for k, lines in enumerate(images):
+            more = (zero, self.strip, planes.reshape(-1)[k * g.i :], width, planes.shape[1])
+            self.loops.split_images(lines, first, rows, self.tiles, top, left, g.i, *more)
+        return self._tiles(planes, rows, width)
 
 
 class WinogradForward(_Winograd):
     """y = patches(x) w."""
 
-    def __call__(self, x: Any, w: Any, out: Any) -> None:
-        g, planes = self.geometry, self.products
-        lines, y = self._lines(x), out.reshape(self.n, g.out[0], g.out[1] * g.o)
-        np.matmul(self.GG, np.reshape(w, (9, g.i * g.o)), out=self.w.reshape(16, g.i * g.o))
+    def __call__(self, *arrays: Any) -> None:
+        *factors, out = arrays
+        g, planes, size = self.geometry, self.products, self.geometry.i * self.geometry.o
+        images, y = [self._lines(x) for x in factors[::2]], out.reshape(self.n, g.out[0], g.out[1] * g.o)
+        for k, w in enumerate(factors[1::2]):
+            part = self.w.reshape(16, self.pairs * size)[:, k * size : (k + 1) * size]
+            np.matmul(self.GG, np.reshape(w, (9, size)), out=part)
         self.zero.fill(0)
         self.strip.fill(0)
         sums = self.between.reshape(-1)
         for first, rows in self._chunks():
-            np.matmul(self._split(lines, first, rows), self.w, out=self._tiles(planes, rows, g.o))
+            np.matmul(self._split(images, first, rows), self.w, out=self._tiles(planes, rows, g.o))
             more = (self.tiles, g.o, sums, self.add, y)
             self.loops.unsplit(planes.reshape(-1), planes.shape[1], first, rows, *more)
+
+
+class WinogradPair(WinogradForward):
+    """y = patches(x₁) w₁ + patches(x₂) w₂, called with (x₁, w₁, x₂, w₂, out)."""
+
+    pairs = 2
 
 
 class WinogradWeights(_Winograd):
@@ -106,7 +122,7 @@ class WinogradWeights(_Winograd):
 
     def __call__(self, u: Any, x: Any, out: Any) -> None:
         g, planes = self.geometry, self.products
-        images, cotangents = self._lines(x), self._lines(u)
+        images, cotangents = [self._lines(x)], self._lines(u)
         for buffer in (self.zero, self.strip, self.between, self.w):
             buffer.fill(0)
         more = (self.tiles, g.o, self.zero[: g.out[1] * g.o], self.between, planes.reshape(-1), planes.shape[1])

@@ -17,7 +17,7 @@ from rmad.backend import is_cupy
 from rmad.patches import Folded, Forward, Geometry, Weights
 from rmad.rules import Linear, as_array, bilinear
 from rmad.windows import paddings, pair
-from rmad.winograd import WinogradForward, WinogradWeights, fits
+from rmad.winograd import WinogradForward, WinogradPair, WinogradWeights, fits
 
 __all__ = ["conv2d", "conv2d_input", "conv2d_weight"]
 
@@ -112,6 +112,24 @@ class Kernels:
         """f(u, out) with out ← Jᵀ u, or out ← out + Jᵀ u."""
         return self._bind(block, self.roles[2], self.roles[block.argnum], new, add)
 
+    def push_both(self, blocks: Any, new: Any, add: bool) -> Any:
+        """f(v, v′, out) for the blocks of both arguments: conv2d(v, w) + conv2d(x, v′) as one product by tiles."""
+        first, second = sorted(blocks, key=lambda block: block.argnum)
+        geometry, n, dtype = first.args[2], self._images(first), first.y.dtype
+        plain = self.roles[2] == "u" and first.args[2] == second.args[2] and second.argnum == first.argnum + 1
+        if not (plain and fits(geometry, n, dtype) and self._binds(first) and self._binds(second)):
+            return None
+        product, w, x = WinogradPair(geometry, n, dtype, new, add), first.args[1], second.args[0]
+        if first is blocks[0]:
+            return lambda v, V, out: product(v, w, x, V, out)
+        return lambda V, v, out: product(v, w, x, V, out)
+
+    def _binds(self, block: Linear) -> bool:
+        """Whether the block is of one real dtype, the wider of its two if they differ, and lies in NumPy's memory."""
+        kept, dtype = block.args[1 - block.argnum], block.y.dtype
+        one_type = block.x.dtype == dtype and dtype.kind == "f" and np.result_type(kept.dtype, dtype) == dtype
+        return one_type and isinstance(kept, np.ndarray)
+
     def _images(self, block: Linear) -> int:
         """Every primitive has the images, or their number, in one of x and u."""
         return (block.args[0] if self.roles[0] != "w" else block.y).shape[0]
@@ -120,8 +138,7 @@ class Kernels:
         """The product that makes the wanted one of x, w, u of the given and of the block's own."""
         kept, geometry = block.args[1 - block.argnum], block.args[2]
         dtype = block.y.dtype
-        one_type = block.x.dtype == dtype and dtype.kind == "f" and np.result_type(kept.dtype, dtype) == dtype
-        if not (one_type and isinstance(kept, np.ndarray)):
+        if not self._binds(block):
             return None
         first = {"u": "x", "x": "u", "w": "u"}[wanted]
         turned = geometry.transposed() if wanted == "x" else None
