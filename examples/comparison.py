@@ -1,0 +1,118 @@
+"""What the examples that compare optimizers share: runs over epochs and seeds, tables, the curves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import rmad  # noqa: F401 (before NumPy: it picks the BLAS kernel that suits the CPU)
+
+# isort: split
+import numpy as np
+
+import nn
+import optim
+
+
+@dataclass
+class Curve:
+    """One run, an entry an epoch: the mean loss of its updates, what `measure` says of the test cases, seconds."""
+
+    train: list[float] = field(default_factory=list)
+    test: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    end: str = ""
+
+
+def mlp(sizes: Sequence[int], seed: int = 10) -> Any:
+    """Sigmoid layers and a linear one, weights N(0, 1), biases 0: layer by layer from the legacy stream of this seed.
+
+    The seed 10 gives the very numbers that all runs of SGN's benchmarks start from.
+    """
+    rng: Any = np.random.RandomState(seed)
+    layers: list[Any] = []
+    for i, o in pairwise(sizes):
+        layers += [nn.Linear(i, o, rng=rng, init=nn.init.normal), nn.Sigmoid()]
+    return nn.Sequential(*layers[:-1])
+
+
+def train(optimizer: Any, data: Any, batch: int, epochs: int, seed: int, measure: Callable[[Any], float]) -> Curve:
+    """Epochs of minibatches in an order drawn from the seed; the seconds are those of the updates only."""
+    curve, rng, seconds = Curve(), np.random.default_rng(seed), 0.0
+    for _ in range(epochs):
+        losses = []
+        for x, t in nn.data.batches(data.x_train, data.t_train, batch, rng, passes=1, rest=True):
+            started = time.perf_counter()
+            try:
+                losses.append(optimizer.step(x, t).loss)
+            except optim.TrainingDiverged as failure:
+                curve.end = str(failure)
+                return curve
+            seconds += time.perf_counter() - started
+        curve.train.append(float(np.mean(losses)))
+        curve.test.append(measure(optimizer.model))
+        curve.seconds.append(seconds)
+    return curve
+
+
+def method(name: str, **sgn: Any) -> tuple[str, Callable[[Any, Any], Any]]:
+    """ "sgn:10" is SGN with 10 CG steps and what `sgn` says, "sgd:0.1" SGD with that learning rate: label and maker."""
+    kind, _, number = name.partition(":")
+    if kind == "sgn":
+        steps = int(number)
+        return f"SGN({steps})", lambda model, loss: optim.SGN(model, loss, cg_iterations=steps, **sgn)
+    if kind == "sgd":
+        return f"SGD({number})", lambda model, loss: optim.SGD(model, loss, float(number))
+    raise ValueError(f"{name}: expected sgn:STEPS or sgd:LR")
+
+
+def at_epoch(curves: Sequence[Curve], name: str, epoch: int) -> Any:
+    """That entry of every run that got there."""
+    return np.array([getattr(c, name)[epoch - 1] for c in curves if len(c.train) >= epoch])
+
+
+def spread(values: Any, digits: int = 3, unit: float = 1.0) -> str:
+    """Median [lowest, highest] and mean, to so many significant digits."""
+    if not len(values):
+        return "–"
+    low, middle, high, mean = (f"{unit * v:.{digits}g}" for v in (*np.quantile(values, (0, 0.5, 1)), np.mean(values)))
+    return f"{middle} [{low}, {high}], mean {mean}"
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table; its first row is the head."""
+    widths = [max(len(row[j]) for row in rows) for j in range(len(rows[0]))]
+    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths)) + " |" for row in rows]
+    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
+    return "\n".join(lines)
+
+
+def draw(curves: dict[str, list[Curve]], ylabels: dict[str, str], path: Path, title: str, logarithmic: bool) -> None:
+    """Means over the runs of what `ylabels` names ("train", "test"), against epochs and against seconds."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 3.6 * len(ylabels)), layout="constrained")
+    panels = figure.subplots(len(ylabels), 2, squeeze=False)
+    for row, (name, ylabel) in zip(panels, ylabels.items()):
+        for k, (label, runs) in enumerate(curves.items()):
+            epochs = min((len(c.train) for c in runs), default=0)
+            if not epochs:
+                continue
+            mean = np.mean([getattr(c, name)[:epochs] for c in runs], axis=0)
+            seconds = np.mean([c.seconds[:epochs] for c in runs], axis=0)
+            style = {"label": label, "color": f"C{k}", "ls": "-" if label.startswith("SGD") else "--"}
+            row[0].plot(np.arange(1, epochs + 1), mean, **style)
+            row[1].plot(seconds, mean, **style)
+        row[0].set(ylabel=ylabel, xlabel="epochs")
+        row[1].set(xlabel="seconds of updates")
+        for axes in row:
+            axes.grid(True, alpha=0.3)
+            if logarithmic:
+                axes.set_yscale("log")
+    panels[0][1].legend()
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,219 @@
+"""SGN's classification benchmarks: MNIST, Fashion-MNIST and CIFAR-10, SGN beside SGD.
+
+    python examples/sgn_classification.py                                  # table 1: MNIST, 784-20-20-20-10
+    python examples/sgn_classification.py --methods sgn:3 --seeds 1
+    python examples/sgn_classification.py --data fashion --methods sgn:5,sgd:0.1 --epochs 5
+
+Batches of 1000, softmax cross-entropy. MNIST: sigmoid layers, one start from N(0, 1) for every run. Fashion-MNIST
+(6-16 filters of 5 × 5, 120-84) and CIFAR-10 (32-64-64 filters of 3 × 3, 64): ReLU, uniform starts as in the authors'
+code, every image standardised. The seeds are those of the order of the cases. SGN as in the paper: damping 1e-4, floor
+1e-6, line search, trust region. Source: Gargiani et al. (2020), sections 4.3 to 4.5.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import rmad  # noqa: F401 (before NumPy: it picks the BLAS kernel that suits the CPU)
+
+# isort: split
+import comparison
+import numpy as np
+import runner
+from comparison import Curve
+
+import nn
+
+SGN = {"damping": 1e-4, "damping_min": 1e-6}
+CLASSES = 10
+
+
+class Problem(NamedTuple):
+    """published: test accuracies in percent by method and epochs. methods: those of a run without --methods."""
+
+    load: Callable[[str | None], Any]
+    model: Callable[[], Any]
+    published: dict[str, dict[int, float]]
+    methods: str
+    epochs: int  # where the paper says nothing of a method
+
+
+def standardized(data: Any) -> Any:
+    """Every image, and channel of it, with mean 0 and variance 1 over its pixels, as (n, h, w, c)."""
+
+    def images(x: Any) -> Any:
+        x = x.reshape(-1, 28, 28, 1) if x.ndim == 2 else x
+        mean, std = x.mean(axis=(1, 2), keepdims=True), x.std(axis=(1, 2), keepdims=True)
+        return ((x - mean) / np.maximum(std, 1e-6)).astype(np.float32)
+
+    return data._replace(x_train=images(data.x_train), x_test=images(data.x_test))
+
+
+def filters(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Any:
+    """U(−a, a) with a = √(6 / number of weights): the authors' own, smaller than Glorot's."""
+    a = math.sqrt(6 / math.prod(shape))
+    return rng.uniform(-a, a, shape).astype(dtype)
+
+
+def affine(rng: np.random.Generator, shape: tuple[int, int], dtype: Any) -> Any:
+    """U(−a, a) with a = √(6 / (inputs + classes)), the authors' own."""
+    a = math.sqrt(6 / (shape[0] + CLASSES))
+    return rng.uniform(-a, a, shape).astype(dtype)
+
+
+def lenet() -> Any:
+    """The net of table 2 for 28 × 28 images."""
+    rng: Any = np.random.RandomState(1)
+    c, f = {"rng": rng, "init": filters}, {"rng": rng, "init": affine}
+    convolutions = [nn.Conv2d(1, 6, 5, **c), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5, **c), nn.ReLU()]
+    tops = [nn.Linear(256, 120, **f), nn.ReLU(), nn.Linear(120, 84, **f), nn.ReLU(), nn.Linear(84, CLASSES, **f)]
+    return nn.Sequential(*convolutions, nn.MaxPool2d(2), nn.Flatten(), *tops)
+
+
+def cifar_net() -> Any:
+    """The net of table 3 for 32 × 32 images in colour."""
+    rng: Any = np.random.RandomState(1)
+    c, f = {"rng": rng, "init": filters}, {"rng": rng, "init": affine}
+    layers = [nn.Conv2d(3, 32, 3, **c), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3, **c), nn.ReLU()]
+    layers += [nn.MaxPool2d(2), nn.Conv2d(64, 64, 3, **c), nn.ReLU(), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(1024, 64, **f), nn.ReLU(), nn.Linear(64, CLASSES, **f))
+
+
+PROBLEMS = {
+    "mnist": Problem(
+        nn.data.mnist,
+        lambda: comparison.mlp((784, 20, 20, 20, CLASSES)),
+        {
+            "SGD(0.001)": {36: 17.2, 145: 25.4},
+            "SGD(0.01)": {36: 35.3, 145: 58.2},
+            "SGD(0.1)": {36: 71.9, 144: 85.5},
+            "SGD(1)": {36: 89.8, 144: 93.0},
+            "SGD(10)": {36: 11.6, 144: 93.0},
+            "SGN(2)": {10: 91.6, 43: 93.8},
+            "SGN(3)": {8: 92.9, 33: 94.0},
+            "SGN(5)": {5: 92.8, 22: 93.7},
+            "SGN(10)": {3: 91.6, 12: 91.5},
+        },
+        "sgn:2,sgn:3,sgn:5,sgn:10,sgd:0.1,sgd:1",
+        20,
+    ),
+    "fashion": Problem(
+        lambda folder: standardized(nn.data.fashion_mnist(folder)),
+        lenet,
+        {
+            "SGD(0.001)": {15: 63.1, 46: 76.5},
+            "SGD(0.01)": {15: 82.3, 46: 85.5},
+            "SGD(0.1)": {15: 86.7, 46: 88.5},
+            "SGN(2)": {3: 84.5, 10: 86.2},
+            "SGN(3)": {2: 85.2, 8: 87.2},
+            "SGN(5)": {1: 85.6, 5: 87.8},
+            "SGN(10)": {1: 85.4, 3: 86.0},
+        },
+        "sgn:5,sgd:0.1",
+        5,
+    ),
+    "cifar10": Problem(
+        lambda folder: standardized(nn.data.cifar10(folder)),
+        cifar_net,
+        {
+            "SGD(0.001)": {46: 10.0},
+            "SGD(0.01)": {45: 19.0},
+            "SGD(0.1)": {45: 63.1, 135: 60.9},
+            "SGN(2)": {10: 44.9},
+            "SGN(3)": {8: 49.3},
+            "SGN(5)": {5: 56.9},
+            "SGN(10)": {3: 64.7, 9: 71.0},
+        },
+        "sgn:10,sgd:0.1",
+        9,
+    ),
+}
+
+
+def accuracy(model: Any, data: Any) -> float:
+    """Percent of the test cases, in pieces."""
+    pieces = [slice(k, k + 1000) for k in range(0, len(data.x_test), 1000)]
+    right = sum(int(np.sum(np.argmax(model(data.x_test[p]), axis=1) == data.t_test[p])) for p in pieces)
+    return 100 * right / len(data.x_test)
+
+
+def run(problem: Problem, methods: list[str], seeds: int, data: Any, epochs: int | None) -> dict[str, list[Curve]]:
+    """The curves of every method, one for each seed; as many epochs as the paper's longer run."""
+    loss, curves = nn.SoftmaxCrossEntropy(), {}
+    for method in methods:
+        label, make = comparison.method(method, **SGN)
+        n = epochs or max(problem.published.get(label, {problem.epochs: 0}))
+        curves[label] = []
+        for seed in range(seeds):
+            measured = comparison.train(
+                make(problem.model(), loss), data, 1000, n, seed, lambda model: accuracy(model, data)
+            )
+            curves[label].append(measured)
+            last = f"{measured.test[-1]:.1f} %, {measured.seconds[-1]:.1f} s" if measured.test else measured.end
+            print(f"{label}, seed {seed}: {len(measured.test)} epochs, {last}", file=sys.stderr, flush=True)
+    return curves
+
+
+def table(problem: Problem, curves: dict[str, list[Curve]]) -> str:
+    """Test accuracy in percent at the paper's epochs and the last."""
+    rows = [["", "epochs", "test accuracy: median [range], mean", "paper", "seconds"]]
+    for label, runs in curves.items():
+        published = problem.published.get(label, {})
+        last = max(len(c.test) for c in runs)
+        for epoch in sorted({*published, last}):
+            found = comparison.at_epoch(runs, "test", epoch)
+            if len(found):
+                seconds = comparison.at_epoch(runs, "seconds", epoch)
+                paper = f"{published[epoch]}" if epoch in published else ""
+                rows.append([label, str(epoch), comparison.spread(found), paper, f"{np.mean(seconds):.1f}"])
+    return comparison.markdown(rows)
+
+
+def parser() -> argparse.ArgumentParser:
+    p = runner.Parser(
+        prog="sgn_classification.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    p.add_argument("--data", choices=PROBLEMS, default="mnist")
+    p.add_argument("--methods", help="sgn:STEPS and sgd:LR, with commas between (those of the paper's table)")
+    p.add_argument("--seeds", type=runner.positive(int), default=5, help="runs of every method (5)")
+    p.add_argument("--epochs", type=runner.positive(int), help="those of the paper's longer runs")
+    p.add_argument("--n-train", type=runner.positive(int), help="cases to train on: the first of the set (all)")
+    p.add_argument("--n-test", type=runner.positive(int), help="cases to test on: the first of the set (all)")
+    p.add_argument("--data-dir", help="the folder of the data sets")
+    p.add_argument("--out", type=Path, default=Path("sgn"), help="the figure is OUT-mnist.png and so on")
+    return p
+
+
+def main() -> int:
+    p = parser()
+    args = p.parse_args()
+    problem = PROBLEMS[args.data]
+    methods = (args.methods or problem.methods).split(",")
+    try:
+        for method in methods:
+            comparison.method(method)
+        data = problem.load(args.data_dir)
+    except (OSError, ValueError) as failure:
+        p.error(" ".join(str(failure).split()))
+    data = data._replace(
+        x_train=data.x_train[: args.n_train],
+        t_train=data.t_train[: args.n_train],
+        x_test=data.x_test[: args.n_test],
+        t_test=data.t_test[: args.n_test],
+    )
+    curves = run(problem, methods, args.seeds, data, args.epochs)
+    print(table(problem, curves))
+    path = args.out.with_name(f"{args.out.name}-{args.data}.png")
+    labels = {"train": "training loss", "test": "test accuracy, %"}
+    comparison.draw(curves, labels, path, f"{args.data}, means of {args.seeds} runs", logarithmic=False)
+    print(f"figure: {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
