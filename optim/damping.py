@@ -10,6 +10,7 @@ Source: Martens & Sutskever (2012), sections 8.1 to 8.3 and 8.5; constants of Ma
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -159,3 +160,16 @@ class MatrixDamping(Tikhonov):
         if np.shape(D) not in ((size,), (size, size)) and getattr(D, "shape", None) != (size, size):
             raise ValueError(f"D must be ({size},) or ({size}, {size}), got {np.shape(D)}")
         return D
+
+
+def damping_rule(damping: float | Tikhonov | None, minimum: float, trust_region: bool) -> Tikhonov:
+    """The damping as an object of the optimizer's own, whatever way it was given; ValueError where out of range."""
+    at_least("damping_min", minimum, 0.0)
+    if isinstance(damping, Tikhonov):
+        return copy.copy(damping)
+    if damping is not None and not isinstance(damping, int | float | np.number):
+        raise ValueError(f"damping must be a number or a Tikhonov, got {damping!r}")
+    strength = (0.0 if trust_region else 1.0) if damping is None else float(damping)
+    if strength != 0:  # 0 is no damping, and stays so
+        at_least("damping", strength, minimum)
+    return Tikhonov(strength, minimum)

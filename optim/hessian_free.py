@@ -15,7 +15,7 @@ import numpy as np
 from optim import presets
 from optim.base import Optimizer, StepInfo, at_least, not_finite
 from optim.cg import CGResult, Iterate, relative_progress
-from optim.damping import Penalty, Tikhonov, reduction_ratio
+from optim.damping import Penalty, Tikhonov, damping_rule, reduction_ratio
 from optim.directions import ConjugateGradient, Direction, SteihaugToint, Subproblem
 from optim.linesearch import LineSearch
 from optim.preconditioner import Diagonal, Diagonals, EmpiricalFisher
@@ -92,9 +92,12 @@ class HessianFree(Optimizer):
         l2: float | Schedule = 0.0,
         probe_seed: int = 0,
     ) -> None:
+        self.direction = ConjugateGradient() if direction is None else direction
+        for name, part, kind in (("direction", direction, Direction), ("structural", structural, StructuralDamping)):
+            if not isinstance(part, kind | None):
+                raise ValueError(f"{name} must be a {kind.__name__}, got {part!r}")
         self.structural_loss = StructuralLoss(loss, structural.distance) if structural else None
         super().__init__(model, self.structural_loss or loss, l2=value_at("l2", at_number("l2", l2), 0))
-        self.direction = ConjugateGradient() if direction is None else direction
         self._rule = damping_rule(damping, damping_min, isinstance(self.direction, SteihaugToint))
         self.radius = getattr(self.direction, "radius", 0.0)
         self.cg_iterations, self.decay, self.lr, self.l2 = cg_iterations, decay, lr, l2
@@ -154,6 +157,14 @@ class HessianFree(Optimizer):
         self._now()
         self.objective.begin_step()
         S = (x, t)
+        for name, batch in (
+            ("curvature_batch", curvature_batch),
+            ("backtracking_batch", backtracking_batch),
+            ("line_search_batch", line_search_batch),
+            ("ratio_batch", ratio_batch),
+        ):
+            if batch is not None and not (isinstance(batch, tuple | list) and len(batch) == 2):
+                raise TypeError(f"{name} must be a pair (x, t), not {type(batch).__name__}")
         S_c = curvature_batch or S
         batches = Batches(S, S_c, backtracking_batch or S, line_search_batch or S, ratio_batch or S_c)  # sec. 12
         if isinstance(self.backtracking, HeldOut) and batches.backtracking is S_c:
@@ -323,17 +334,6 @@ class _HeldOutModel:
         loss = self._opt.structural_loss
         along = self._q.curvature_along(delta)
         return dot(self._q.gradient, delta) + (sum(along[: loss.outputs]) + along[-1] if loss else sum(along)) / 2
-
-
-def damping_rule(damping: float | Tikhonov | None, minimum: float, trust_region: bool) -> Tikhonov:
-    """The damping as an object of its own, whatever way it was given."""
-    at_least("damping_min", minimum, 0.0)
-    if isinstance(damping, Tikhonov):
-        return copy.copy(damping)
-    strength = (0.0 if trust_region else 1.0) if damping is None else float(damping)
-    if strength != 0:  # 0 is no damping, and stays so
-        at_least("damping", strength, minimum)
-    return Tikhonov(strength, minimum)
 
 
 def one_of(name: str, value: str, known: tuple[str, ...]) -> None:
