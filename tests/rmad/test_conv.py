@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -240,6 +243,19 @@ def test_runs_of_few_channels(settings, chunk, monkeypatch):
             u = RNG.standard_normal(y.shape)
             wbar = conv2d_weight(u, x, w.shape, **settings)
             np.testing.assert_allclose(np.vdot(wbar, w), np.vdot(u, y), rtol=1e-12, atol=1e-11)
+
+
+def test_numba_stands_in_one_file_and_loads_late():
+    root = Path(rmad.__file__).parents[1]
+    files = [path for package in ("rmad", "nn", "optim") for path in (root / package).rglob("*.py")]
+    assert [path.name for path in files if "import numba" in path.read_text(encoding="utf-8")] == ["compiled.py"]
+    code = """
+import sys, numpy as np, rmad
+from rmad.primitives.conv import conv2d
+rmad.grad(lambda w: np.sum(conv2d(np.ones((2, 5, 5, 16)), w)))(np.ones((3, 3, 16, 16)))
+assert "numba" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
 
 
 # -- what is at the edge ----------------------------------------------------------------------------------------
