@@ -33,7 +33,7 @@ class KFAC(Optimizer):
     eigen-decompositions instead. adapt_every: after so many updates λ follows the reduction ratio, × 0.95^adapt_every
     where ρ > 3/4, ÷ that where ρ < 1/4, never below damping_min; 0 keeps λ.
     average: of the moving averages of the factors; 0 for those of the batch alone. factors_every, inverses_every:
-    updates between two estimates of factors, and between two inversions.
+    updates between two estimates of factors, and between two inversions (the first four invert each).
     lr: None scales d by α = −∇fᵀd / dᵀ(G + λI)d, at most 1, with the exact G (one push); a number is α.
     momentum=True takes α and μ that minimize the model along d and the last step δ₀ together. clip: the most that
     δᵀ(G + λI)δ may be (‖δ‖² where lr is a number); a longer step is shortened. sharing: of weights used several
@@ -150,7 +150,7 @@ class KFAC(Optimizer):
                 new = new.mixed_with(factors, average)
             factors = new
         assert factors is not None
-        if self._inverse is None or self.k % self.inverses_every == 0:
+        if self._inverse is None or self.k <= 3 or self.k % self.inverses_every == 0:  # section 8
             made_of = factors, self.damping + self.objective.l2
             inverse = Inverse(*made_of, exact=self.exact_damping)
             if not all(is_finite(np.reshape(a, -1)) for a in inverse.arrays()):

@@ -96,7 +96,7 @@ class KroneckerOperator(LinearOperator):
 
     def __init__(self, factors: KroneckerFactors, damping: float = 0.0) -> None:
         self.factors, self.damping = factors, at_least("damping", damping, 0.0)
-        super().__init__(factors.d.dtype, (factors.d.size, factors.d.size))
+        super().__init__(factors.d.dtype, (factors.d.size, factors.d.size))  # type: ignore[call-arg]
 
     def _matvec(self, v: Any) -> Any:
         v = np.reshape(v, -1).astype(self.dtype, copy=False)
@@ -188,6 +188,9 @@ def _factored(block: Block, damping: float) -> tuple[Any, Any, None]:
     return _inverse(block.A, pi * root), _inverse(block.G, root / pi), None
 
 
+_lapack: Any = scipy.linalg.get_lapack_funcs
+
+
 def _inverse(M: Any, shift: float) -> Any:
     """(M + shift I)⁻¹ of a symmetric positive semi-definite matrix, by Cholesky; by eigenvalues where that fails."""
     info = np.finfo(M.dtype)
@@ -195,7 +198,7 @@ def _inverse(M: Any, shift: float) -> Any:
     shifted = M.copy()
     shifted.reshape(-1)[:: len(M) + 1] += M.dtype.type(shift)
     if isinstance(M, np.ndarray):
-        potrf, potri = scipy.linalg.get_lapack_funcs(("potrf", "potri"), (shifted,))
+        potrf, potri = _lapack(("potrf", "potri"), (shifted,))
         L, failed = potrf(shifted.T, lower=False, overwrite_a=True, clean=False)
         if not failed:
             inverse, failed = potri(L, lower=False, overwrite_c=True)
@@ -255,7 +258,7 @@ def loaded(state: Mapping[str, Any], name: str, like: Any) -> KroneckerFactors |
         return None
     try:
         d, rest, unused = (state[f"{name}.{key}"].copy() for key in ("d", "rest", "unused"))
-        blocks = []
+        blocks = list[Block]()
         while f"{name}.{len(blocks)}.parts" in state:
             parts, A, G = (state[f"{name}.{len(blocks)}.{key}"].copy() for key in ("parts", "A", "G"))
             blocks.append(Block(tuple((int(a), int(b), int(rows)) for a, b, rows in parts), A, G))

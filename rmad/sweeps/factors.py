@@ -24,7 +24,7 @@ from rmad.forms import is_bias
 from rmad.patches import Gathered
 from rmad.primitives import conv
 from rmad.primitives.matmul import matmul, mT
-from rmad.primitives.shape import swapaxes, transpose
+from rmad.primitives.shape import reshape, swapaxes, transpose
 from rmad.rewrite import rewrite
 from rmad.rules import ONE, Block, Diagonal, Linear
 from rmad.sweeps.squares import inlined
@@ -283,7 +283,7 @@ def _groups(
             else:
                 uses[param].append(use)
     kinds = {i: found for i, found in uses.items() if found and i not in odd and _one_kind(found)}
-    groups = []
+    groups: list[Group] = []
     for i, found in kinds.items():
         if not isinstance(found[0].block, Diagonal):
             p, q = _matrix(nodes[i].spec.shape)
@@ -298,7 +298,7 @@ def _groups(
 
 
 def _names(nodes: list[Node], n_inputs: int) -> dict[int, tuple[int, bool]]:
-    """Nodes that are an input or its transpose: which, and whether turned."""
+    """Nodes that are an input as a matrix (p, q), or its transpose: which, and whether turned."""
     names = {i: (i, False) for i in range(n_inputs)}
     for j, node in enumerate(nodes):
         if len(node.inputs) == 1 and node.inputs[0] in names and node.spec.shape and len(node.spec.shape) == 2:
@@ -306,7 +306,13 @@ def _names(nodes: list[Node], n_inputs: int) -> dict[int, tuple[int, bool]]:
             if isinstance(block, Linear) and block.primitive in (transpose, swapaxes) and _is_turn(block):
                 i, turned = names[node.inputs[0]]
                 names[j] = (i, not turned)
+            elif isinstance(block, Linear) and _keeps_columns(block):
+                names[j] = names[node.inputs[0]]
     return names
+
+
+def _keeps_columns(block: Linear) -> bool:
+    return block.primitive is reshape and not block.kwargs and block.x.shape[-1:] == block.y.shape[-1:]
 
 
 def _is_turn(block: Linear) -> bool:
