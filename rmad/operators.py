@@ -58,6 +58,13 @@ class _Operator(LinearOperator):
         base.__init__(self, np.result_type(rows.dtype, columns.dtype), (rows.size, columns.size))
         self._rows, self._columns = rows, columns
 
+    def matvec(self, v: Any) -> Any:
+        """The product with v, (p,) or (p, 1). ValueError that shows both shapes where it does not fit."""
+        if np.shape(v) not in ((self.shape[1],), (self.shape[1], 1)):
+            name = type(self).__name__
+            raise ValueError(f"{name} of shape {self.shape}: v has shape {np.shape(v)}, expected ({self.shape[1]},)")
+        return linear_operator(self._columns.example).matvec(self, v)
+
     def _matvec(self, v: Any) -> Any:
         return self._apply(self._columns.typed(v))
 
@@ -115,7 +122,7 @@ class _Symmetric(_Operator):
         """The product, without the checks that cost LinearOperator more than a small product does."""
         if getattr(v, "shape", None) == (self.shape[1],):  # a list goes the long way
             return self._matvec(v)
-        return linear_operator(self._rows.example).matvec(self, v)
+        return _Operator.matvec(self, v)
 
     def _apply_adjoint(self, u: Any) -> Any:
         return self._apply(u)

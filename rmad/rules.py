@@ -294,6 +294,11 @@ class ExplicitPrimitive(Primitive):
     def blocks(self, argnums: Sequence[int], y: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         specs = {k: ArraySpec.of(args[k]) for k in argnums}
         pairs = self.rule(y, *args, **kwargs)
+        if callable(pairs):
+            raise TypeError(
+                f"{self.name}: the rule must return one pair (push, pull) per argument, as ((push, pull),) for one, "
+                f"not a {type(pairs).__name__}"
+            )
         if not isinstance(y, tuple):
             return self._one_output(specs, pairs, y)
         return [self._one_output(specs, row, y_k) for row, y_k in zip(pairs, y, strict=True)]

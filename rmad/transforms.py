@@ -34,6 +34,8 @@ class Record:
     """One run of f: its value `y` and the tape of it. The blocks of the tape are the Jacobian at x."""
 
     def __init__(self, f: Callable[..., Any], x: Any, args: Sequence[Any]) -> None:
+        if not callable(f):
+            raise TypeError(f"the function comes first, and {type(f).__name__} is none: rmad.linearize(f, x)")
         arrays, self.x = _tree.flatten(x, "x")
         if not arrays:
             found = [f"{path} is {_tree.dtype_of(leaf)}" for path, leaf in _tree.leaves(x, "x")]
@@ -51,6 +53,8 @@ class Record:
         out = f(self.x.unflatten(traced), *args)
         self.tape.closed = True
         self.x.forget_values()
+        if out is None:
+            raise TypeError("f returned None: does it end without a return?")
 
         outputs, self.out = _output_leaves(out)
         self.outputs = [z.index if isinstance(z, Traced) and z.tape is self.tape else None for z in outputs]

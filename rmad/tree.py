@@ -13,6 +13,7 @@ boolean leaves are constants that stay where they are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,26 @@ def dtype_of(leaf: Any) -> np.dtype[Any]:
         if not isinstance(leaf, bool | int | float | complex):
             raise TypeError(f"{type(leaf).__name__} is not an array")
         dtype = np.asarray(leaf).dtype
+    elif not hasattr(dtype, "kind"):
+        raise TypeError(f"{type(leaf).__name__} is not an array of NumPy's or CuPy's")
     return dtype
+
+
+def _kind(leaf: Any) -> str:
+    return f"{type(leaf).__module__}.{type(leaf).__name__}" if hasattr(leaf, "dtype") else type(leaf).__name__
+
+
+def _advice(leaf: Any) -> str:
+    """What a newcomer may have meant by what is neither an array nor a tree."""
+    if callable(getattr(leaf, "numpy", None)):
+        return "; pass x.numpy()"
+    if hasattr(leaf, "__next__") or isinstance(leaf, set | frozenset):
+        return "; make it a list"
+    if isinstance(leaf, FunctionType | np.ufunc):
+        return ", but a function; the function to differentiate comes first, then the arrays"
+    if isinstance(leaf, str | bytes):
+        return ""
+    return "; a tree is made of tuples, lists, dicts and objects with __tree_items__, as nn.Module has"
 
 
 def is_differentiable(leaf: Any) -> bool:
@@ -130,7 +150,7 @@ class TreeDef:
             try:
                 varies = is_differentiable(leaf)
             except TypeError:
-                raise TypeError(f"{path} is of type {type(leaf).__name__}, not an array of floats") from None
+                raise TypeError(f"{path} is of type {_kind(leaf)}, not an array of floats{_advice(leaf)}") from None
             self._where.append(len(self.leaves) if varies else None)
             self._constants.append(None if varies else leaf)
             if varies:
