@@ -22,8 +22,13 @@ class Sequential(Module):
 
     def __init__(self, *layers: Callable[[Any], Any]) -> None:
         for k, layer in enumerate(layers):
+            if isinstance(layer, type):
+                name = layer.__name__
+                raise TypeError(f"Sequential: layer {k} is the class {name}; give an object, {name}()")
             if not callable(layer):
-                raise TypeError(f"Sequential: layer {k} is of type {type(layer).__name__}, which cannot be called")
+                hint = "; give the layers one by one, Sequential(*layers)" if isinstance(layer, list | tuple) else ""
+                what = type(layer).__name__
+                raise TypeError(f"Sequential: layer {k} is of type {what}, which cannot be called{hint}")
         self._layers = list(layers)
 
     def forward(self, x: Any) -> Any:

@@ -33,6 +33,12 @@ class Linear(Module):
     ) -> None:
         if i < 1 or o < 1:
             raise ValueError(f"Linear({i}, {o}): both numbers of features must be positive")
+        if not isinstance(i, int | np.integer) or not isinstance(o, int | np.integer):
+            raise TypeError(f"Linear({i!r}, {o!r}): both numbers of features must be whole numbers")
+        if not isinstance(rng, np.random.Generator):
+            raise TypeError(
+                f"Linear({i}, {o}): rng must be a Generator, as np.random.default_rng(0), not {type(rng).__name__}"
+            )
         if np.dtype(dtype).kind not in "fc":
             raise TypeError(f"Linear({i}, {o}): dtype must be a float type, not {np.dtype(dtype)}")
         # the weight comes first: the engine takes weight and bias as neighbours in the flat vector
@@ -52,6 +58,11 @@ class Linear(Module):
 
     def forward(self, x: Any) -> Any:
         weight, bias = self.weight, self.bias
+        if isinstance(x, tuple) and any(hasattr(part, "shape") for part in x):
+            raise TypeError(
+                f"Linear({self.describe()}): x is a tuple of {len(x)}, expected an array (…, {weight.shape[0]}); "
+                "a batch is given in two, opt.step(x, t)"
+            )
         shape = np.shape(x)
         if not shape or shape[-1] != weight.shape[0]:
             has = f"{shape[-1]} features" if shape else "no axis of features"

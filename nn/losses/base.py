@@ -92,8 +92,13 @@ class Loss(ABC):
             raise ValueError(f"{self._name}: z has shape {z.shape}: the mean over no cases is undefined")
         return z
 
+    def _given(self, t: Any, z: Any) -> None:
+        if t is None:
+            raise ValueError(f"{self._name}: there is no target t for z of shape {np.shape(z)}; opt.step(x, t)")
+
     def _like(self, t: Any, z: Any) -> Any:
         """t in the dtype of z, when it has the shape of z."""
+        self._given(t, z)
         if not hasattr(t, "dtype"):
             t = np.asarray(t)
         if t.shape != z.shape:

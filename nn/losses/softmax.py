@@ -92,6 +92,7 @@ class SoftmaxCrossEntropy(Loss):
     def _both(self, z: Any, t: Any) -> tuple[Any, Any]:
         z = self._checked(z)
         if not hasattr(t, "dtype"):
+            self._given(t, z)
             t = np.asarray(t)
         if t.shape == z.shape:
             t = self._like(t, z)
