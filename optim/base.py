@@ -132,8 +132,14 @@ def _fitting(what: str, value: Any, own: Any) -> Any:
     return value.copy()
 
 
+def _number(name: str, value: Any) -> None:
+    if np.shape(value) != () or np.asarray(value).dtype.kind not in "iufb":
+        raise TypeError(f"{name} must be a number, got {value!r}")
+
+
 def above(name: str, value: float, bound: float) -> float:
     """value, where it is a finite number > bound; ValueError otherwise."""
+    _number(name, value)
     if not (math.isfinite(value) and value > bound):
         raise ValueError(f"{name} must be > {bound:g}, got {value!r}")
     return value
@@ -141,6 +147,7 @@ def above(name: str, value: float, bound: float) -> float:
 
 def at_least(name: str, value: float, bound: float) -> float:
     """value, where it is a finite number ≥ bound; ValueError otherwise."""
+    _number(name, value)
     if not (math.isfinite(value) and value >= bound):
         raise ValueError(f"{name} must be ≥ {bound:g}, got {value!r}")
     return value

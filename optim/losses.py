@@ -19,7 +19,16 @@ __all__ = ["loss_value", "loss_value_and_gradient", "root_columns", "root_produc
 
 def loss_value(loss: Any) -> Callable[[Any, Any], Any]:
     """(z, t) → L, of a loss object or a callable."""
-    return loss.value if hasattr(loss, "value") else loss
+    if hasattr(loss, "value"):
+        return loss.value
+
+    def value(z: Any, t: Any) -> Any:
+        L = loss(z, t)
+        if np.shape(L) != ():
+            raise TypeError(f"loss must return a scalar, a mean over cases, but it returned shape {np.shape(L)}")
+        return L
+
+    return value
 
 
 def loss_value_and_gradient(loss: Any) -> Callable[[Any, Any], tuple[Any, Any]]:

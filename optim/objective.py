@@ -56,6 +56,11 @@ class Objective:
         threads: int | None = None,
         cases_in_memory: int | None = None,
     ) -> None:
+        for name, given in (("model", model), ("loss", loss)):
+            if isinstance(given, type):
+                raise TypeError(f"{name} is the class {given.__name__}; give an object, {given.__name__}(…)")
+        if hasattr(model, "hessian_product") and not hasattr(model, "__tree_items__"):
+            raise TypeError(f"the model comes first, then the loss; the model given is a {type(model).__name__}")
         if not callable(model):
             raise TypeError(f"model must be callable, model(x) -> z; got {type(model).__name__}")
         if not (callable(loss) or hasattr(loss, "value")):
@@ -70,9 +75,16 @@ class Objective:
         self.threads = cores() if threads is None else threads
         self.cases_in_memory = cases_in_memory
         self._work: dict[Any, float] = {}
+        if not (hasattr(type(model), "__tree_items__") or isinstance(model, tuple | list | dict)):
+            raise TypeError(
+                f"model must be a tree of arrays that can be called, as nn.Module; got {type(model).__name__}. "
+                "optim.Function(forward, params) makes one of a plain function forward(params, x)"
+            )
         arrays, treedef = _tree.flatten(model, "model")
         if not arrays:
             raise TypeError("model holds no float arrays to train")
+        if np.dtype(np.float16) in treedef.dtypes:
+            raise TypeError("model holds float16, too coarse for sums over cases; make its parameters float32")
         if len(set(treedef.dtypes)) > 1:
             found = sorted({str(d) for d in treedef.dtypes})
             raise TypeError(f"model mixes dtypes {found}; use one for all parameters")

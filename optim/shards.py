@@ -145,6 +145,11 @@ def cases(*batch: Any) -> int | None:
 def _arrays(tree: Any) -> list[Any]:
     if tree is None:
         return []
+    if hasattr(tree, "__next__"):
+        raise TypeError(
+            f"a step takes one batch of arrays, not a {type(tree).__name__} of batches: "
+            "for x, t in batches: opt.step(x, t)"
+        )
     if isinstance(tree, tuple | list):
         return [a for sub in tree for a in _arrays(sub)]
     if isinstance(tree, dict):
