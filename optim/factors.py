@@ -40,7 +40,8 @@ def estimate(q: Quadratic, method: str, sharing: str = "expand", seed: int = 0, 
     """The factors on the batch of q, without l2 and damping.
 
     method, sharing: see above and rmad.sweeps.factors. seed: of the targets that are drawn, which also depend on
-    how the batch is divided; samples: how many for every case. TypeError where the loss lacks what the method needs.
+    how the batch is divided; samples: how many for every case. A loss without `sample` or
+    `sqrt_hessian` does too, as long as the outputs are one array: its blocks L″ₙₙ are then formed, c products.
     """
     found = q.each_shard(lambda shard: _Part(shard, method, sharing, seed, samples))
     first = found[0].meetings
@@ -122,11 +123,11 @@ class _Part:
             yield from self._all_columns()
             return
         loss, z, t = self.shard.loss, self.shard.z, self.shard.part.t
+        rng, samples = np.random.default_rng(self.rng), self.samples if method == "kfac" else 1
         if method == "kfac" and not hasattr(loss, "sample"):
-            raise TypeError(f"KFAC draws targets by loss.sample(z, rng), which {_name(loss)} has not")
+            yield from self._mixed_columns(rng, samples)
+            return
         gradient = loss_value_and_gradient(loss)
-        rng = np.random.default_rng(self.rng)
-        samples = self.samples if method == "kfac" else 1
         for _ in range(samples):
             targets = loss.sample(z, rng) if method == "kfac" else t
             u = self.shard.out.match(gradient(z, targets)[1], "loss gradient")
@@ -148,11 +149,38 @@ class _Part:
         if d is not None and hasattr(z, "shape"):
             yield from self._diagonal_columns(z, np.sqrt(np.broadcast_to(d, z.shape)), at_a_time)
             return
-        if not hasattr(loss, "sqrt_hessian"):
-            raise TypeError(f"KFLR needs loss.sqrt_hessian(z, t), which {_name(loss)} has not")
-        S = [columns for _, columns in _tree.leaves(loss.sqrt_hessian(z, t))]
+        if hasattr(loss, "sqrt_hessian"):
+            S = [columns for _, columns in _tree.leaves(loss.sqrt_hessian(z, t))]
+        else:
+            S = [self._root()]
         for k in range(0, len(S[0]), at_a_time):
             yield [columns[k : k + at_a_time] for columns in S]
+
+    def _mixed_columns(self, rng: np.random.Generator, samples: int) -> Iterator[list[Any]]:
+        """Of a loss that draws no targets: all columns, with signs drawn for every case, in one."""
+        for _ in range(samples):
+            u: list[Any] = []
+            for columns in self._all_columns():
+                for k, stack in enumerate(columns):
+                    signs = rng.choice([-1.0, 1.0], (len(stack), self.n))
+                    term = np.einsum("kn...,kn->n...", stack, np.asarray(signs, stack.dtype, like=stack))
+                    u[k:] = [u[k] + term if len(u) > k else term]
+            yield [(c * c.dtype.type(1 / math.sqrt(samples)))[None] for c in u]
+
+    def _root(self) -> Any:
+        """S: (c, *z.shape) from the eigenvalues of the blocks L″ₙₙ, of a loss that knows its products only."""
+        z = self.shard.z
+        if not hasattr(z, "shape") or not z.ndim or len(z) != self.n:
+            raise TypeError(
+                f"the square root of the curvature of {_name(self.shard.loss)}: for outputs that are no array with a "
+                "row per case the loss must have sqrt_hessian(z, t)"
+            )
+        curvature = loss_curvature(self.shard.loss, z, self.shard.part.t)
+        c = z.size // self.n
+        H = np.stack([np.reshape(curvature(_unit(z, k)), (self.n, c)) for k in range(c)], axis=1)
+        eigenvalues, Q = np.linalg.eigh((H + np.swapaxes(H, 1, 2)) / 2)
+        S = Q * np.sqrt(np.maximum(eigenvalues, 0))[:, None, :]
+        return np.reshape(np.moveaxis(S, 2, 0), (c, *z.shape))
 
     def _diagonal_columns(self, z: Any, root: Any, at_a_time: int) -> Iterator[list[Any]]:
         """Columns with one entry per case, made as they are needed: (k, n, outputs)."""
@@ -179,10 +207,7 @@ class _Part:
             return np.diag(np.sum(rows, axis=0, dtype=np.float64)).astype(z.dtype) * weight
         H = np.empty_like(z, shape=(c, c))
         for k in range(c):
-            v = np.zeros_like(z, shape=(self.n, c))
-            v[:, k] = 1
-            Hv = np.reshape(curvature(np.reshape(v, z.shape)), (self.n, c))
-            H[k] = np.sum(Hv, axis=0)
+            H[k] = np.sum(np.reshape(curvature(_unit(z, k)), (-1, c)), axis=0)
         return (H + H.T) * (weight / 2)
 
     # -- the rest -------------------------------------------------------------------------------------------------
@@ -216,6 +241,13 @@ def _signs(c: Any, n: int, rng: np.random.Generator) -> Any:
     if np.ndim(c) == 0 or len(c) != n:
         return c.dtype.type(1)
     return np.asarray(rng.choice([-1, 1], (n, *[1] * (c.ndim - 1))), dtype=c.dtype, like=c)
+
+
+def _unit(z: Any, k: int) -> Any:
+    """Like z, for every case a one at output k."""
+    v = np.zeros_like(z, order="C")
+    v.reshape(len(z) if z.ndim else 1, -1)[:, k] = 1
+    return v
 
 
 def _name(loss: Any) -> str:

@@ -40,8 +40,7 @@ class KFAC(Optimizer):
     times, "expand" or "reduce" (rmad.sweeps.factors). rng: of the targets.
 
     Parameters that no block fits take the diagonal of the GGN; `StepInfo.reason` says how many. Unused ones stay.
-    Raises ValueError for a hyper-parameter out of range; TypeError where the loss cannot sample (KFLR: has no square
-    root of L″); TrainingDiverged at the tenth rejected step in a row.
+    Raises ValueError for a hyper-parameter out of range; TrainingDiverged at the tenth rejected step in a row.
     """
 
     method = "kfac"

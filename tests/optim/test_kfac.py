@@ -385,17 +385,33 @@ def test_a_nan_in_the_batch_is_a_rejected_step():
     assert not opt.step(x, t).rejected
 
 
-def test_losses_that_lack_what_a_method_needs():
+@pytest.mark.parametrize("Method", METHODS)
+def test_any_convex_loss_will_do(Method):
     def loss(z, t):
         return np.mean(np.sum(np.square(z - t), axis=1))
 
     x, t = rng().standard_normal((6, 4)), rng(1).standard_normal((6, 3))
-    with pytest.raises(TypeError, match=r"KFAC draws targets by loss\.sample"):
-        optim.KFAC(mlp(), loss).step(x, t)
-    with pytest.raises(TypeError, match=r"KFLR needs loss\.sqrt_hessian"):
-        optim.KFLR(mlp(), loss).step(x, t)
-    infos = [info for opt in [optim.KFRA(mlp(), loss)] for info in (opt.step(x, t) for _ in range(5))]
+    opt = Method(mlp(), loss)
+    infos = [opt.step(x, t) for _ in range(5)]
     assert infos[-1].loss < infos[0].loss
+    for method in ("kflr", "kfra"):
+        own, known = (
+            estimate(optim.Objective(mlp(), L).quadratic(x, t), method).blocks[0].G for L in (loss, nn.SquaredError())
+        )
+        np.testing.assert_allclose(own, 2 * known, rtol=1e-9)
+
+
+def test_a_loss_without_samples():
+    """Signs on the columns of a root: unbiased."""
+
+    def loss(z, t):
+        return np.mean(np.sum(np.log(np.cosh(z - t)), axis=1)) + np.mean(np.square(np.sum(z, axis=1)))
+
+    x, t = rng().standard_normal((6, 4)), rng(1).standard_normal((6, 3))
+    q = optim.Objective(mlp(), loss, shards=2).quadratic(x, t)
+    draws = np.stack([estimate(q, "kfac", seed=k).blocks[0].G for k in range(300)])
+    error = draws.std(axis=0, ddof=1) / np.sqrt(300)
+    assert (np.abs(draws.mean(axis=0) - estimate(q, "kflr").blocks[0].G) <= 5 * error).all()
 
 
 def test_hyper_parameters_are_checked():

@@ -16,6 +16,10 @@ METHODS = {
     "LBFGS": lambda m, f: optim.LBFGS(m, f, iterations=2),
     "CurveBall": lambda m, f: optim.CurveBall(m, f),
     "HessianFree": lambda m, f: optim.HessianFree(m, f, damping=1.0, cg_iterations=10),
+    "KFAC": lambda m, f: optim.KFAC(m, f),
+    "KFAC with momentum": lambda m, f: optim.KFAC(m, f, momentum=True, exact_damping=True),
+    "KFLR": lambda m, f: optim.KFLR(m, f),
+    "KFRA": lambda m, f: optim.KFRA(m, f),
 }
 
 
