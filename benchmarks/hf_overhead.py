@@ -2,6 +2,7 @@
 
     python benchmarks/hf_overhead.py                         1000 cases, 842,340 parameters, up to 50 CG steps an update
     python benchmarks/hf_overhead.py --updates 20 --cg 250 --json results.json
+    python benchmarks/hf_overhead.py --vectors-on-one-thread
 
 Every update is timed as a whole, and within it whatever sweeps the model: products G v, forward passes with their
 tape, gradients, the preconditioner's sweep, values of f (for backtracking, the ratio and the line search). What is left
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -96,8 +98,13 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=1000, help="cases")
     parser.add_argument("--updates", type=int, default=10)
     parser.add_argument("--cg", type=int, default=50, help="CG steps of an update")
+    parser.add_argument(
+        "--vectors-on-one-thread", action="store_true", help="CG's passes over vectors, not the products"
+    )
     parser.add_argument("--json", help="write the figures to this file")
     arguments = parser.parse_args()
+    if arguments.vectors_on_one_thread:
+        optim.cg.WORTH_THREADS = sys.maxsize
     found = measure(arguments.n, arguments.updates, arguments.cg)
     times = found["milliseconds"]
     count = found["products per update"]

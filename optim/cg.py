@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from optim.vectors import BLOCK, blocks, dot, is_finite
+from optim.shards import Crew
+from optim.vectors import blocks, dot, is_finite
 
 __all__ = ["CGResult", "Iterate", "kept_iterations", "pcg", "relative_progress"]
 
 Stop = Callable[[int, float, Any], "str | None"]
+WORTH_THREADS = 4  # blocks: below, threads cost more than they save
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def pcg(
     keep: bool | Container[int] = True,
     watch: Callable[[Iterate], str | None] | None = None,
     radius: float | None = None,
+    crew: Crew | None = None,
 ) -> CGResult:
     """Minimizes φ(x) = ½ xᵀA x − bᵀx, A = B + λD, by the preconditioned conjugate gradient method: algorithm 2.
 
@@ -91,13 +94,13 @@ def pcg(
     None; it is asked from i = 0 on. keep: also keep the iterates at ⌈5 · 1.3ⁿ⌉, or at these numbers. watch(iterate)
     sees each of them as it comes, the last too, and may return a reason to end. radius: of the trust region
     ‖x‖_P ≤ radius, section 8.6: a step that leaves it, or that has no positive curvature, ends on its boundary.
+    crew: threads that share the passes over vectors that are worth it; the result is the same.
 
     Ends where pᵀA p ≤ 0 (A is not positive definite along p), and where a product is not finite; it raises nothing
     itself but ValueError for a radius with x0, and never writes into b or x0.
     """
     if radius is not None and x0 is not None:
         raise ValueError("radius: a run of CG in a trust region starts from zero")
-    work = np.empty_like(b[:BLOCK] if isinstance(b, np.ndarray) else b)
     r, Ap = np.empty_like(b), np.empty_like(b)
     if x0 is None:
         x = np.zeros_like(b)
@@ -105,7 +108,8 @@ def pcg(
     else:
         x = x0.copy()
         product(x, r)
-        _damp(damping, x, r, work)
+        if np.ndim(damping) or damping:
+            r += damping * x
         np.subtract(r, b, out=r)  # r_0 = A x_0 − b
     products = int(x0 is not None)
     y = r if inverse_P is None else np.multiply(r, inverse_P)  # P y_0 = r_0
@@ -116,6 +120,7 @@ def pcg(
 
     kept: Container[int] = keep if not isinstance(keep, bool) else kept_iterations(iterations - 1) if keep else ()
     ball = None if radius is None else _Ball(radius, ry)
+    passes = _Passes(crew, damping, inverse_P, x, r, y, p, Ap)
     iterates: list[Iterate] = []
     i, finite, reason = 0, True, ""
     while True:
@@ -124,7 +129,7 @@ def pcg(
             break
         product(p, Ap)
         products += 1
-        pAp = _damp(damping, p, Ap, work)
+        pAp = passes.damp()
         if not math.isfinite(pAp):  # one NaN or Inf in A p is enough for that
             reason, finite = f"non-finite product in CG iteration {i + 1}", False
             break
@@ -137,13 +142,13 @@ def pcg(
             ball.measure(x, p, inverse_P)
             alpha, reason = ball.reach(), reason or "boundary of the trust region"
         phi -= alpha * (ry - alpha * pAp / 2)  # φ(x_i + α p_i) − φ(x_i), as p_iᵀr_i = −r_iᵀy_i
-        ry, previous = _advance(alpha, p, Ap, x, r, y, inverse_P, work), ry
+        ry, previous = passes.advance(alpha), ry
         i += 1
         if not (math.isfinite(ry) and math.isfinite(phi)):
             break
         if ball is not None:
             ball.follow(alpha, ry / previous, ry)
-        _turn(ry / previous, y, p)  # β_{i+1} = r_{i+1}ᵀy_{i+1} / r_iᵀy_i
+        passes.turn(ry / previous)  # β_{i+1} = r_{i+1}ᵀy_{i+1} / r_iᵀy_i
         if i in kept:
             iterates.append(Iterate(i, x.copy(), phi))
             reason = reason or (watch(iterates[-1]) or "" if watch else "")
@@ -188,39 +193,55 @@ class _Ball:
         self.pp = ry + beta**2 * self.pp
 
 
-# The three passes over long vectors that make up an iteration, each by blocks that stay in cache.
+class _Passes:
+    """The three passes over long vectors that make up an iteration, each by blocks that stay in cache."""
 
+    def __init__(
+        self, crew: Crew | None, damping: Any, inverse_P: Any, x: Any, r: Any, y: Any, p: Any, Ap: Any
+    ) -> None:
+        self._diagonal, self._preconditioned = np.ndim(damping) > 0, inverse_P is not None
+        self._damping = damping
+        more = damping if self._diagonal else y, inverse_P if self._preconditioned else y
+        self._views = list(blocks(x, r, y, p, Ap, *more))
+        self._crew = crew if crew is not None and len(self._views) >= WORTH_THREADS else Crew(1)
+        self._work = [np.empty_like(self._views[0][0]) for _ in range(min(self._crew.threads, len(self._views)))]
 
-def _damp(damping: Any, p: Any, Ap: Any, work: Any) -> float:
-    """A p ← B p + λD p; returns pᵀA p."""
-    pAp = 0.0
-    if np.ndim(damping):
-        for p_k, Ap_k, d_k in blocks(p, Ap, damping):
-            np.add(Ap_k, np.multiply(p_k, d_k, out=work[: p_k.size]), out=Ap_k)
-            pAp += dot(p_k, Ap_k)
-        return pAp
-    for p_k, Ap_k in blocks(p, Ap):
-        if damping:
-            np.add(Ap_k, np.multiply(p_k, damping, out=work[: p_k.size]), out=Ap_k)
-        pAp += dot(p_k, Ap_k)
-    return pAp
+    def damp(self) -> float:
+        """A p ← B p + λD p; returns pᵀA p."""
 
+        def block(k: int) -> float:
+            _, _, _, p, Ap, d, _ = self._views[k]
+            if self._diagonal or self._damping:
+                w = self._scratch(k)
+                np.add(Ap, np.multiply(p, d if self._diagonal else self._damping, out=w), out=Ap)
+            return dot(p, Ap)
 
-def _advance(alpha: float, p: Any, Ap: Any, x: Any, r: Any, y: Any, inverse_P: Any, work: Any) -> float:
-    """x ← x + α p, r ← r + α A p, y ← P⁻¹ r; returns rᵀy."""
-    ry = 0.0
-    for p_k, Ap_k, x_k, r_k, y_k, inverse_k in blocks(p, Ap, x, r, y, y if inverse_P is None else inverse_P):
-        w = work[: p_k.size]
-        np.add(x_k, np.multiply(p_k, alpha, out=w), out=x_k)
-        np.add(r_k, np.multiply(Ap_k, alpha, out=w), out=r_k)
-        if inverse_P is not None:
-            np.multiply(r_k, inverse_k, out=y_k)
-        ry += dot(r_k, y_k)
-    return ry
+        return sum(self._crew.run(block, len(self._views)))
 
+    def advance(self, alpha: float) -> float:
+        """x ← x + α p, r ← r + α A p, y ← P⁻¹ r; returns rᵀy."""
 
-def _turn(beta: float, y: Any, p: Any) -> None:
-    """p ← −y + β p."""
-    for y_k, p_k in blocks(y, p):
-        np.multiply(p_k, beta, out=p_k)
-        np.subtract(p_k, y_k, out=p_k)
+        def block(k: int) -> float:
+            x, r, y, p, Ap, _, inverse = self._views[k]
+            w = self._scratch(k)
+            np.add(x, np.multiply(p, alpha, out=w), out=x)
+            np.add(r, np.multiply(Ap, alpha, out=w), out=r)
+            if self._preconditioned:
+                np.multiply(r, inverse, out=y)
+            return dot(r, y)
+
+        return sum(self._crew.run(block, len(self._views)))
+
+    def turn(self, beta: float) -> None:
+        """p ← −y + β p."""
+
+        def block(k: int) -> None:
+            y, p = self._views[k][2:4]
+            np.multiply(p, beta, out=p)
+            np.subtract(p, y, out=p)
+
+        self._crew.run(block, len(self._views))
+
+    def _scratch(self, k: int) -> Any:
+        """Of the thread that works on block k."""
+        return self._work[k % len(self._work)][: self._views[k][0].size]

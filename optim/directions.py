@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from optim.base import above
 from optim.cg import CGResult, Iterate, Stop, pcg
 from optim.damping import Tikhonov
+from optim.shards import Crew
 
 __all__ = ["ConjugateGradient", "Direction", "SteihaugToint", "Subproblem"]
 
@@ -25,7 +26,7 @@ class Subproblem:
     """φ(δ) = ½ δᵀ(B + λD)δ − bᵀδ, b = −∇f: what there is to minimize, and what the search may use.
 
     product(v, out): B v into out; damping: λ, or (p,) the diagonal of λD; x0: where to start, None for zero;
-    inverse_P: (p,) or None. stop, keep, watch: as for `pcg`. radius: of a trust region. f(δ): f(θ + δ), ∇f(θ + δ).
+    inverse_P: (p,) or None. stop, keep, watch, crew: as for `pcg`. radius: of a trust region. f(δ): f and ∇f at θ + δ.
     """
 
     product: Callable[[Any, Any], None]
@@ -39,6 +40,7 @@ class Subproblem:
     keep: bool | Container[int] = True
     watch: Callable[[Iterate], str | None] | None = None
     radius: float | None = None
+    crew: Crew | None = None
 
 
 class Direction:
@@ -94,4 +96,5 @@ def _run(problem: Subproblem, radius: float | None) -> CGResult:
         keep=problem.keep,
         watch=problem.watch,
         radius=radius,
+        crew=problem.crew,
     )

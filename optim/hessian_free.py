@@ -241,6 +241,7 @@ class HessianFree(Optimizer):
                 keep=self._selection.kept(self._iterations - 1),
                 watch=watch,
                 radius=self.radius if isinstance(self.direction, SteihaugToint) else None,
+                crew=self.objective.crew,
             )
         )
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from optim.cg import kept_iterations, pcg, relative_progress
+from optim.shards import Crew
 
 
 def spd(eigenvalues, seed=0):
@@ -198,3 +199,20 @@ def test_float32_with_many_entries():
     assert np.linalg.norm(result.x - exact) < 1e-5 * np.linalg.norm(exact)
     best = -0.5 * np.dot(b.astype(float), exact)
     assert result.iterates[-1].phi == pytest.approx(best, rel=1e-6)
+
+
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_threads_change_nothing(diagonal):
+    n = 700_000
+    rng = np.random.default_rng(5)
+    d, b, x0 = (rng.random(n).astype(np.float32) + 0.1 for _ in range(3))
+    damping = d / 3 if diagonal else 0.2
+    found = [
+        pcg(lambda v, out: np.multiply(d, v, out=out), b, x0, 1 / (d + 1), damping=damping, iterations=9, crew=crew)
+        for crew in (None, Crew(1), Crew(2), Crew(3))
+    ]
+    for other in found[1:]:
+        np.testing.assert_array_equal(other.x, found[0].x)
+        assert [it.phi for it in other.iterates] == [it.phi for it in found[0].iterates]
+    exact = b / (d + damping)
+    assert np.linalg.norm(found[0].x - exact) < 1e-2 * np.linalg.norm(exact)
