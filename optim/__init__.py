@@ -31,6 +31,7 @@ from optim.roles import Roles
 from optim.selection import Backtracking, HeldOut
 from optim.sgd import SGD
 from optim.sgn import SGN
+from optim.spectrum import spectral_density
 from optim.structural import StructuralDamping
 
 __all__ = [
@@ -71,4 +72,5 @@ __all__ = [
     "UnbiasedDiagonal",
     "check_ggn",
     "grid_search",
+    "spectral_density",
 ]
