@@ -1,9 +1,10 @@
 """Data sets: from files `mnist`, `fashion_mnist`, `cifar10`, `boston`, `olivetti`, `faces` and `tiny_shakespeare`, made
-on the spot `curves` and `sine`; and `batches` of them.
+on the spot `curves` and `sine`; `batches` of them; and `tasks`, sequences for recurrent nets.
 
 Each loader of files looks into the folder it is given, else into $RMAD_DATA, the cache, and at last the net.
 """
 
+from nn.data import tasks
 from nn.data.cifar import cifar10
 from nn.data.dataset import Dataset
 from nn.data.housing import boston
@@ -28,5 +29,6 @@ __all__ = [
     "olivetti",
     "read_idx",
     "sine",
+    "tasks",
     "tiny_shakespeare",
 ]
