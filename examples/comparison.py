@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +32,12 @@ def mlp(sizes: Sequence[int], seed: int = 10) -> Any:
 
     The seed 10 gives the very numbers that all runs of SGN's benchmarks start from.
     """
-    rng: Any = np.random.RandomState(seed)
-    layers: list[Any] = []
-    for i, o in pairwise(sizes):
-        layers += [nn.Linear(i, o, rng=rng, init=nn.init.normal), nn.Sigmoid()]
-    return nn.Sequential(*layers[:-1])
+    legacy = np.random.RandomState(seed)
+
+    def normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Any:
+        return legacy.standard_normal(shape).astype(dtype)
+
+    return nn.models.mlp(sizes, rng=np.random.default_rng(0), activation=nn.Sigmoid, init=normal)
 
 
 def train(optimizer: Any, data: Any, batch: int, epochs: int, seed: int, measure: Callable[[Any], float]) -> Curve:

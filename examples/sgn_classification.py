@@ -68,8 +68,8 @@ def affine(rng: np.random.Generator, shape: tuple[int, int], dtype: Any) -> Any:
 
 def lenet() -> Any:
     """The net of table 2 for 28 × 28 images."""
-    rng: Any = np.random.RandomState(1)
-    c, f = {"rng": rng, "init": filters}, {"rng": rng, "init": affine}
+    rng = np.random.default_rng(1)
+    c, f = ({"rng": rng, "init": init} for init in (filters, affine))
     convolutions = [nn.Conv2d(1, 6, 5, **c), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5, **c), nn.ReLU()]
     tops = [nn.Linear(256, 120, **f), nn.ReLU(), nn.Linear(120, 84, **f), nn.ReLU(), nn.Linear(84, CLASSES, **f)]
     return nn.Sequential(*convolutions, nn.MaxPool2d(2), nn.Flatten(), *tops)
@@ -77,8 +77,8 @@ def lenet() -> Any:
 
 def cifar_net() -> Any:
     """The net of table 3 for 32 × 32 images in colour."""
-    rng: Any = np.random.RandomState(1)
-    c, f = {"rng": rng, "init": filters}, {"rng": rng, "init": affine}
+    rng = np.random.default_rng(1)
+    c, f = ({"rng": rng, "init": init} for init in (filters, affine))
     layers = [nn.Conv2d(3, 32, 3, **c), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3, **c), nn.ReLU()]
     layers += [nn.MaxPool2d(2), nn.Conv2d(64, 64, 3, **c), nn.ReLU(), nn.Flatten()]
     return nn.Sequential(*layers, nn.Linear(1024, 64, **f), nn.ReLU(), nn.Linear(64, CLASSES, **f))
