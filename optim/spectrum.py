@@ -65,7 +65,7 @@ def spectral_density(A: Any, *, rng: np.random.Generator, probes: int = 8, steps
     """The density of the eigenvalues of a symmetric operator A, (p, p), by probes · steps products.
 
     A: rmad.HessianOperator, GGNOperator, Quadratic.ggn, or any LinearOperator. probes: at least 2; errors fall with
-    their square root. steps: how finely a probe resolves; the ends of the spectrum converge first. Memory: `steps` vectors.
+    their square root. steps: how finely a probe resolves, the ends of the spectrum first. Memory: `steps` vectors.
     ValueError where A is not square or a product is not finite.
     """
     if len(A.shape) != 2 or A.shape[0] != A.shape[1]:
