@@ -33,7 +33,8 @@ class KFAC(Optimizer):
     eigen-decompositions instead. adapt_every: after so many updates λ follows the reduction ratio, × 0.95^adapt_every
     where ρ > 3/4, ÷ that where ρ < 1/4, never below damping_min; 0 keeps λ.
     average: of the moving averages of the factors; 0 for those of the batch alone. factors_every, inverses_every:
-    updates between two estimates of factors, and between two inversions (the first four invert each).
+    updates between two estimates of factors, and between two inversions, which take new factors, too; the first
+    four updates do both.
     lr: None scales d by α = −∇fᵀd / dᵀ(G + λI)d, at most 1, with the exact G (one push); a number is α.
     momentum=True takes α and μ that minimize the model along d and the last step δ₀ together. clip: the most that
     δᵀ(G + λI)δ may be (‖δ‖² where lr is a number); a longer step is shortened. sharing: of weights used several
@@ -45,7 +46,7 @@ class KFAC(Optimizer):
 
     method = "kfac"
     adapt_decay = 19 / 20  # ω₁ of Martens & Grosse, per update
-    _state = ("k", "damping", "seed", "delta")
+    _state = ("k", "damping", "estimates", "seed", "delta")
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class KFAC(Optimizer):
         adapt_every: int = 5,
         exact_damping: bool = False,
         average: float = 0.9,
-        factors_every: int = 1,
+        factors_every: int = 2,
         inverses_every: int = 5,
         lr: float | None = None,
         momentum: bool = False,
@@ -89,6 +90,7 @@ class KFAC(Optimizer):
         rng = np.random.default_rng(0) if rng is None else rng
         self.seed = int(rng.integers(2**31))
         self.k = 0  # updates made
+        self.estimates = 0  # of the factors
         self.delta = np.zeros_like(self.objective.flat())  # δ₀
         self.factors: KroneckerFactors | None = None
         self._inverted: tuple[KroneckerFactors, float] | None = None  # what the inverse was made of: factors and λ
@@ -138,18 +140,18 @@ class KFAC(Optimizer):
 
     def _renew(self, q: Quadratic) -> str:
         """New factors and a new inverse, where it is time. Returns what is not finite, or nothing."""
-        renewed = self.factors is None or self.k % self.factors_every == 0
+        start = self.k <= 3  # section 8: the first estimates age fast
+        invert = self._inverse is None or start or self.k % self.inverses_every == 0
         factors = self.factors
-        if renewed:
+        if factors is None or invert or self.k % self.factors_every == 0:
             new = estimate(q, self.method, self.sharing, (self.seed + self.k) % 2**32, self.samples)
             if not new.is_finite():
                 return "non-finite curvature factors"
             if factors is not None and factors.fits(new):
-                average = min(self.average, 1 - 1 / (1 + self.k // self.factors_every))
-                new = new.mixed_with(factors, average)
-            factors = new
+                new = new.mixed_with(factors, min(self.average, 1 - 1 / (1 + self.estimates)))
+            factors, self.estimates = new, self.estimates + 1
         assert factors is not None
-        if self._inverse is None or self.k <= 3 or self.k % self.inverses_every == 0:  # section 8
+        if invert:
             made_of = factors, self.damping + self.objective.l2
             inverse = Inverse(*made_of, exact=self.exact_damping)
             if not all(is_finite(np.reshape(a, -1)) for a in inverse.arrays()):
