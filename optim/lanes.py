@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optim.losses import loss_value, loss_value_and_gradient
+from optim.losses import loss_gradient, loss_value
 from optim.shards import Share, cases
 from optim.vectors import dot
 from rmad import tree as _tree
@@ -134,7 +134,7 @@ class Shard:
 
     def gradient(self) -> Any:
         """The part's share of ∇f, in a buffer."""
-        u = self.out.match(loss_value_and_gradient(self.loss)(self.z, self.part.t)[1], "loss gradient")
+        u = self.out.match(loss_gradient(self.loss)(self.z, self.part.t), "loss gradient")
         _set_outputs(self.plan.z, u, self.part.weight)
         self.plan.pull()
         return self.plan.u
@@ -161,7 +161,7 @@ class Shard:
         self.plan.push()
         z, Jv = self.plan.z, self._outputs()
         self._apply_curvature()
-        slopes = self.out.match(loss_value_and_gradient(self.loss)(self.z, self.part.t)[1], "loss gradient")
+        slopes = self.out.match(loss_gradient(self.loss)(self.z, self.part.t), "loss gradient")
         slopes = [c if self.part.weight == 1 else c * self.part.weight for c in slopes]
         triples = zip(z, self._outputs(), slopes, strict=True)
         self._set_aside = [None if buffer is None else (LJv, u) for buffer, LJv, u in triples]
@@ -216,7 +216,7 @@ class Shard:
     def per_case_gradients(self) -> Iterator[list[Any]]:
         """The cotangents whose squares are those of the per-case gradients (section 11.3)."""
         n = cases(self.part.x, self.part.t) or 1
-        u = self.out.match(loss_value_and_gradient(self.loss)(self.z, self.part.t)[1], "loss gradient")
+        u = self.out.match(loss_gradient(self.loss)(self.z, self.part.t), "loss gradient")
         yield [c * np.sqrt(n).astype(c.real.dtype) for c in u]  # of sums, not means: times n; and the mean of squares
 
     def squares(self, cotangents: Iterator[list[Any]], what: str) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from rmad.operators import loss_curvature
 from rmad.transforms import value_and_grad
 
-__all__ = ["loss_value", "loss_value_and_gradient", "root_columns", "root_product"]
+__all__ = ["loss_gradient", "loss_value", "loss_value_and_gradient", "root_columns", "root_product"]
 
 
 def loss_value(loss: Any) -> Callable[[Any, Any], Any]:
@@ -38,6 +38,14 @@ def loss_value_and_gradient(loss: Any) -> Callable[[Any, Any], tuple[Any, Any]]:
     if hasattr(loss, "gradient"):
         return lambda z, t: (loss.value(z, t), loss.gradient(z, t))
     return value_and_grad(loss_value(loss))
+
+
+def loss_gradient(loss: Any) -> Callable[[Any, Any], Any]:
+    """(z, t) → ∂L/∂z: without L itself, where the loss has that in closed form."""
+    if hasattr(loss, "gradient"):
+        return loss.gradient
+    both = loss_value_and_gradient(loss)
+    return lambda z, t: both(z, t)[1]
 
 
 def root_product(loss: Any, z: Any, t: Any, v: Any) -> Any:
