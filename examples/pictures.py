@@ -38,9 +38,9 @@ def problem() -> tuple[Any, Any, Any, Any]:
     rng = np.random.default_rng(2)
     x = rng.uniform(-1, 1, (500, 2))
     t = np.float64(np.sin(5 * x[:, :1]) > 2 * x[:, 1:])
-    sizes = {"rng": rng, "dtype": np.float64}
+    how: dict[str, Any] = {"rng": rng, "dtype": np.float64}
     model = nn.Sequential(
-        nn.Linear(2, 20, **sizes), nn.Tanh(), nn.Linear(20, 20, **sizes), nn.Tanh(), nn.Linear(20, 1, **sizes)
+        nn.Linear(2, 20, **how), nn.Tanh(), nn.Linear(20, 20, **how), nn.Tanh(), nn.Linear(20, 1, **how)
     )
     return model, nn.SigmoidCrossEntropy(), x, t
 
