@@ -2,11 +2,13 @@
 
 import numpy as np
 
+import rmad
 from rmad.primitives.pool import avg_pool2d, max_pool2d
 
 from . import Case, real
 
 EDGE = ((1, 0), (0, 1))
+X = np.random.default_rng(0).standard_normal((1, 4, 6, 2))
 
 
 def row(name, f, *shape, **options):
@@ -34,5 +36,7 @@ CASES = [
         ),
         *(2, 4, 6, 3),
     ),
+    row("max_pool2d, pulled", lambda u: rmad.vjp(lambda x: max_pool2d(x, 2), X)[1](u), 1, 2, 3, 2),
+    row("avg_pool2d, pulled", lambda u: rmad.vjp(lambda x: avg_pool2d(x, 2), X)[1](u), 1, 2, 3, 2),
     row("avg_pool2d, no images", lambda x: avg_pool2d(x, (2, 2)), 0, 4, 4, 3),
 ]
