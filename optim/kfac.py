@@ -16,6 +16,7 @@ from optim.base import Optimizer, StepInfo, above, at_least, fraction, not_finit
 from optim.damping import reduction_ratio
 from optim.factors import METHODS, estimate
 from optim.kronecker import Inverse, KroneckerFactors, KroneckerOperator, loaded, saved
+from optim.objective import WORTH_A_THREAD
 from optim.quadratic import Quadratic
 from optim.vectors import dot, is_finite
 
@@ -153,12 +154,17 @@ class KFAC(Optimizer):
         assert factors is not None
         if invert:
             made_of = factors, self.damping + self.objective.l2
-            inverse = Inverse(*made_of, exact=self.exact_damping)
+            inverse = self._invert(*made_of)
             if not all(is_finite(np.reshape(a, -1)) for a in inverse.arrays()):
                 return "non-finite inverse of the curvature"
             self._inverted, self._inverse = made_of, inverse
         self.factors = factors
         return ""
+
+    def _invert(self, factors: KroneckerFactors, damping: float) -> Inverse:
+        """On threads where the blocks are worth one."""
+        large = sum(block.size * sum(block.shape) for block in factors.blocks) >= 2 * WORTH_A_THREAD
+        return Inverse(factors, damping, self.exact_damping, run=self.objective.crew.run if large else None)
 
     def _scaled(self, q: Quadratic, gradient: Any, d: Any) -> tuple[Any, float, float]:
         """δ = α d + μ δ₀, α, and δᵀGδ (NaN where it is not known)."""
@@ -248,7 +254,7 @@ class KFAC(Optimizer):
         self.factors = factors
         if inverted is not None:
             self._inverted = inverted, float(state["inverted.damping"])
-            self._inverse = Inverse(*self._inverted, exact=self.exact_damping)
+            self._inverse = self._invert(*self._inverted)
 
 
 class KFLR(KFAC):

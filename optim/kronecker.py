@@ -9,7 +9,7 @@ Source: Martens & Grosse (2015), section 6.3; Botev, Ritter & Barber (2017), sec
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,13 @@ from optim.base import at_least
 from optim.vectors import is_finite
 
 __all__ = ["Block", "Inverse", "KroneckerFactors", "KroneckerOperator"]
+
+
+Run = Callable[[Callable[[int], Any], int], list[Any]]
+
+
+def _in_turn(task: Callable[[int], Any], n: int) -> list[Any]:
+    return [task(k) for k in range(n)]
 
 
 @dataclass(frozen=True)
@@ -145,16 +152,23 @@ class Inverse:
     shifts are at least eps · trace (or the smallest number of the dtype), the bound of Cholesky's rounding: so λ
     = 0 is safe, and singular factors too. exact=True: (A ⊗ G + λI)⁻¹ by eigen-decompositions, negative eigenvalues
     (rounding) taken for 0, and the denominators no less than eps times their largest. The rest: 1 / (d + λ).
-    skip_unused: zero where the objective does not depend on a parameter.
+    skip_unused: zero where the objective does not depend on a parameter. run: maps a function over the numbers of the
+    blocks, on threads (`optim.shards.Crew.run`).
     """
 
     def __init__(
-        self, factors: KroneckerFactors, damping: float, exact: bool = False, skip_unused: bool = True
+        self,
+        factors: KroneckerFactors,
+        damping: float,
+        exact: bool = False,
+        skip_unused: bool = True,
+        run: Run | None = None,
     ) -> None:
         dtype = factors.d.dtype
-        self.blocks = factors.blocks
+        self._run = run or _in_turn
+        self.blocks = sorted(factors.blocks, key=lambda block: -block.size * sum(block.shape))  # threads take turns
         kind = _exact if exact else _factored
-        self.parts = [kind(block, damping) for block in factors.blocks]
+        self.parts = self._run(lambda k: kind(self.blocks[k], damping), len(self.blocks))
         denominator = factors.d + dtype.type(damping)
         info = np.finfo(dtype)
         floor = max(float(info.eps) * float(np.max(factors.d, initial=0.0)), float(info.tiny))
@@ -164,12 +178,16 @@ class Inverse:
     def apply(self, r: Any, out: Any) -> None:
         """out ← C̃⁻¹ r. r, out: (p,), not the same array."""
         np.multiply(r, self.diagonal, out=out)
-        for block, (L, R, divisor) in zip(self.blocks, self.parts, strict=True):
-            V = L.T @ block.of(r) @ R
+
+        def task(k: int) -> None:
+            L, R, divisor = self.parts[k]
+            V = L.T @ self.blocks[k].of(r) @ R
             if divisor is not None:
                 V /= divisor
                 V = L @ V @ R.T
-            block.put(V, out)
+            self.blocks[k].put(V, out)
+
+        self._run(task, len(self.blocks))
 
     def __call__(self, r: Any) -> Any:
         out = np.empty_like(r)
