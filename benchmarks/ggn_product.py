@@ -241,9 +241,10 @@ def main() -> None:
         print(json.dumps(figures))
         return
     problems = PROBLEMS if args.problem == "all" else (args.problem,)
-    results = {problem: compare(problem, args.rounds) for problem in problems}
-    for problem, found in results.items():
-        report(problem, found)
+    results = {}
+    for problem in problems:
+        results[problem] = compare(problem, args.rounds)
+        report(problem, results[problem])
     if args.json:
         with open(args.json, "w", encoding="utf-8") as file:
             json.dump(results, file, indent=1)
