@@ -141,8 +141,10 @@ class Shard:
 
     def ggn(self) -> Any:
         """Jᵀ L″ J v in a buffer, v in the buffer that all plans of the batch share."""
+        if self._curvature is None:  # before the sweeps have buffers: making it takes as much as z
+            self._curvature = self._bind_curvature()
         self.plan.push()
-        self._apply_curvature()
+        self._curvature()
         self.plan.pull()
         return self.plan.u
 
@@ -202,7 +204,7 @@ class Shard:
         """z ← weight · L″ z on the plan's output buffers."""
         curvature, weight, z = loss_curvature(self.loss, self.z, self.part.t), self.part.weight, self.plan.z
         if hasattr(curvature, "diagonal") and len(z) == 1 and z[0] is not None:
-            d = curvature.diagonal * weight
+            d = curvature.diagonal if weight == 1 else curvature.diagonal * weight
             d = d.astype(z[0].dtype, copy=False) if hasattr(d, "astype") else z[0].dtype.type(d)
             return partial(np.multiply, z[0], d, z[0])
 
