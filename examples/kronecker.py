@@ -45,7 +45,7 @@ GRID = "adam:1e-4,adam:3e-4,adam:1e-3,adam:3e-3,nesterov:1e-3,nesterov:1e-2,sgd:
 def build(method: str, model: Any, loss: Any, decay: int) -> Any:
     name, _, setting = method.partition(":")
     if name in SECOND_ORDER:
-        average = {"average": 0.0} if setting == "0" else {}
+        average: dict[str, Any] = {"average": 0.0} if setting == "0" else {}
         return SECOND_ORDER[name](model, loss, rng=np.random.default_rng(3), **average)
     lr: Any = float(setting)
     if decay:

@@ -69,7 +69,8 @@ def affine(rng: np.random.Generator, shape: tuple[int, int], dtype: Any) -> Any:
 def lenet() -> Any:
     """The net of table 2 for 28 × 28 images."""
     rng = np.random.default_rng(1)
-    c, f = ({"rng": rng, "init": init} for init in (filters, affine))
+    c: dict[str, Any] = {"rng": rng, "init": filters}
+    f: dict[str, Any] = {"rng": rng, "init": affine}
     convolutions = [nn.Conv2d(1, 6, 5, **c), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5, **c), nn.ReLU()]
     tops = [nn.Linear(256, 120, **f), nn.ReLU(), nn.Linear(120, 84, **f), nn.ReLU(), nn.Linear(84, CLASSES, **f)]
     return nn.Sequential(*convolutions, nn.MaxPool2d(2), nn.Flatten(), *tops)
@@ -78,7 +79,8 @@ def lenet() -> Any:
 def cifar_net() -> Any:
     """The net of table 3 for 32 × 32 images in colour."""
     rng = np.random.default_rng(1)
-    c, f = ({"rng": rng, "init": init} for init in (filters, affine))
+    c: dict[str, Any] = {"rng": rng, "init": filters}
+    f: dict[str, Any] = {"rng": rng, "init": affine}
     layers = [nn.Conv2d(3, 32, 3, **c), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3, **c), nn.ReLU()]
     layers += [nn.MaxPool2d(2), nn.Conv2d(64, 64, 3, **c), nn.ReLU(), nn.Flatten()]
     return nn.Sequential(*layers, nn.Linear(1024, 64, **f), nn.ReLU(), nn.Linear(64, CLASSES, **f))
@@ -144,7 +146,8 @@ def accuracy(model: Any, data: Any) -> float:
 
 def run(problem: Problem, methods: list[str], seeds: int, data: Any, epochs: int | None) -> dict[str, list[Curve]]:
     """The curves of every method, one for each seed; as many epochs as the paper's longer run."""
-    loss, curves = nn.SoftmaxCrossEntropy(), {}
+    loss = nn.SoftmaxCrossEntropy()
+    curves: dict[str, list[Curve]] = {}
     for method in methods:
         label, make = comparison.method(method, **SGN)
         n = epochs or max(problem.published.get(label, {problem.epochs: 0}))
