@@ -38,7 +38,9 @@ class Dropout(Module):
     def forward(self, x: Any) -> Any:
         if not self.training or self.p == 0:
             return x
-        kept = round((1 - self.p) * LEVELS)
+        if x.dtype.kind not in "fc":
+            raise TypeError(f"Dropout({self.describe()}): x of shape {np.shape(x)} must hold floats, not {x.dtype}")
+        kept = max(1, round((1 - self.p) * LEVELS))
         mask = self._bits(np.shape(x)) < kept
         factor = np.multiply(mask, LEVELS / kept, dtype=x.dtype)
         return x * np.asarray(factor, like=rmad.stop_gradient(x))

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from rmad import tree as _tree
+from rmad.batch import cases_from, first_case
 from rmad.rules import Block, Primitive
 from rmad.tape import ArraySpec, Tape, pull, push
 from rmad.traced import Traced
@@ -41,11 +42,13 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
         constants = [None if t else leaf for t, leaf in zip(traced, leaves, strict=True)]
         like = _tree.replace_leaves(args, iter([0] * len(leaves)))
         structure: list[Callable[[Any], Any]] = []
+        start = first_case()  # of the batch: a sweep that runs f again knows nothing of it, and masks depend on it
 
         def of_arrays(*arrays: Any) -> Any:
             some = iter(arrays)
             full = [next(some) if t else leaf for t, leaf in zip(traced, constants, strict=True)]
-            y, back = _as_one(f(*_tree.replace_leaves(like, iter(full))))
+            with cases_from(start):
+                y, back = _as_one(f(*_tree.replace_leaves(like, iter(full))))
             structure[:] = [back]
             return y
 

@@ -111,3 +111,34 @@ def test_a_saved_model_goes_on_with_the_same_masks():
 def test_refuses(p):
     with pytest.raises(ValueError, match=r"Dropout: p must be in \[0, 1\)"):
         nn.Dropout(p, rng=np.random.default_rng(0))
+
+
+def test_a_share_that_rounds_to_none_keeps_one_level():
+    y = nn.Dropout(1 - 2**-18, rng=np.random.default_rng(0))(np.ones((3, 4)))
+    assert np.all((y == 0) | (y == 2**16))
+
+
+def test_refuses_integers():
+    with pytest.raises(TypeError, match=r"Dropout\(0.5\): x of shape \(2, 3\) must hold floats, not int64"):
+        nn.Dropout(0.5, rng=np.random.default_rng(0))(np.ones((2, 3), int))
+
+
+class Checkpointed(nn.Module):
+    def __init__(self, inner):
+        self.inner = inner
+
+    def forward(self, x):
+        return rmad.checkpoint(lambda m, x: m(x))(self.inner, x)
+
+
+@pytest.mark.parametrize(("shards", "threads", "in_memory"), [(3, 1, None), (4, 2, None), (None, 1, 4)])
+def test_a_checkpoint_runs_again_with_the_masks_of_its_part(shards, threads, in_memory):
+    model, rng = net(), np.random.default_rng(3)
+    x, t = rng.standard_normal((13, 6)), rng.standard_normal((13, 3))
+    v = rng.standard_normal(sum(a.size for a in model.parameters()))
+    whole = optim.Objective(model, nn.SquaredError(), shards=1).quadratic(x, t)
+    options = {"shards": shards, "threads": threads, "cases_in_memory": in_memory}
+    parts = optim.Objective(Checkpointed(model), nn.SquaredError(), **options).quadratic(x, t)
+    np.testing.assert_allclose(parts.gradient, whole.gradient, atol=1e-13)
+    for name in ("ggn", "hessian"):
+        np.testing.assert_allclose(getattr(parts, name).matvec(v), getattr(whole, name).matvec(v), atol=1e-13)
