@@ -23,7 +23,7 @@ __all__ = ["LSTMCell", "RNNCell", "Recurrence", "recur"]
 
 
 class RNNCell:
-    """h = tanh(a) or max(a, 0). The coefficient ∂h/∂a takes the place of a."""
+    """h = tanh(a) or max(a, 0). The coefficient ∂h/∂a takes the place of a; it is ½ at 0, as that of np.maximum is."""
 
     gates, extras, has_cell = 1, 0, False
 
@@ -33,7 +33,9 @@ class RNNCell:
     def forward(self, a: Any, h: Any, c: Any, extras: Sequence[Any], scratch: Sequence[Any]) -> None:
         if self.relu:
             np.maximum(a, 0, out=h)
-            np.greater(a, 0, a)
+            np.sign(a, a)
+            np.add(a, 1, a)
+            np.multiply(a, 0.5, a)
         else:
             np.tanh(a, h)
             np.multiply(h, h, a)

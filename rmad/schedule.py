@@ -288,7 +288,10 @@ class Pull(Sweep):
     def node(self, j: int) -> None:
         node, u = self.nodes[j], self.u[j]
         if node.joint is not None:
-            targets = [self.target(i) for i in node.inputs]
+            # all are written by one call: a view, which comes later on the tape than what it looks into, must be asked
+            # for first, so that the whole buffer is zero by then and both add to it
+            found = {i: self.target(i) for i in sorted(node.inputs, reverse=True)}
+            targets = [found[i] for i in node.inputs]
             self.emit(_joint_pull, node.joint, u, [out for out, _ in targets], [add for _, add in targets])
             if self.whole[j]:
                 self.pool.give(u)

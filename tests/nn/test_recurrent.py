@@ -335,3 +335,40 @@ def test_repr():
     rng = np.random.default_rng(0)
     assert repr(nn.LSTM(3, 4, rng=rng, bias=False, checkpoint=True)) == "LSTM(3, 4, bias=False, checkpoint=True)"
     assert repr(nn.RNN(3, 4, rng=rng, activation="relu")) == "RNN(3, 4, activation='relu')"
+
+
+def test_relu_at_zero_is_that_of_the_loop():
+    """Gradients and Hessian products are of one function: ties are split as np.maximum splits them."""
+    layer = make("relu", 2, 3)
+    layer.bias = np.zeros(3)
+    x = np.zeros((2, 4, 2))
+    x[1] = np.random.default_rng(0).standard_normal((4, 2))
+    y, lin = rmad.linearize(lambda m: m(x), layer)
+    parameters = [layer.weight, layer.recurrent_weight, layer.bias]
+
+    def loop(W, U, b):
+        h, states = np.zeros((2, 3)), []
+        for t in range(4):
+            h = np.maximum(x[:, t] @ W + h @ U + b, 0)
+            states.append(h)
+        return np.stack(states, axis=1)
+
+    u = np.random.default_rng(1).standard_normal(y.shape)
+    expected = rmad.vjp(lambda p: loop(*p), parameters)[1](u)
+    for ours, theirs in zip(lin.JTu(u).parameters(), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-12)
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_a_state_that_is_a_part_of_x(checkpoint):
+    """Two inputs of one node that look into one buffer."""
+    layer, x = make("lstm", 3, 3, checkpoint=checkpoint), np.random.default_rng(0).standard_normal((2, 5, 3))
+
+    def f(p):
+        y = np.tanh(p[1])
+        return p[0](y, (y[:, 0], y[:, 1]))
+
+    y, lin = rmad.linearize(f, (layer, x))
+    u = np.random.default_rng(1).standard_normal(y.shape)
+    (_, expected), (_, found) = rmad.vjp(f, (layer, x))[1](u), lin.JTu(u)
+    np.testing.assert_allclose(found, expected, atol=1e-13)

@@ -494,3 +494,20 @@ def test_keyword_arguments_pass_through():
 def test_a_linearization_says_what_it_maps():
     _, lin = rmad.linearize(lambda x: np.tanh(x["A"] @ x["b"]), {"A": np.ones((2, 3)), "b": np.ones(3)})
     assert repr(lin).startswith("<Linearization: 9 numbers to 2, ")
+
+
+def test_checkpoint_of_an_array_and_a_view_of_it():
+    def twice(f, x):
+        y = np.tanh(x)
+        return f(y, y.T, y[1:]) + f(y[:, 1:] @ y.T[1:], y.T, y[1:])
+
+    def plain(a, b, c):
+        return np.sum(np.sin(a @ b)) + np.sum(c**3) * np.sum(a)
+
+    x = np.random.default_rng(0).standard_normal((4, 4))
+    expected = rmad.grad(lambda x: twice(plain, x))(x)
+    _, lin = rmad.linearize(lambda x: twice(rmad.checkpoint(plain), x), x)
+    np.testing.assert_allclose(lin.JTu(1.0), expected, rtol=1e-12)
+    direct = rmad.linearize(lambda x: rmad.checkpoint(lambda a, b: np.tanh(a @ b) * a)(x, x.T), x)[1]
+    reference = rmad.vjp(lambda x: np.tanh(x @ x.T) * x, x)[1]
+    np.testing.assert_allclose(direct.JTu(x), reference(x), rtol=1e-12)
