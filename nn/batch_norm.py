@@ -32,7 +32,8 @@ class BatchNorm(Module):
     statistics at the point where the update began: trial points of a line search leave no trace. Optimizers see to
     that through begin_step and end_step; a loop of your own calls both.
 
-    Raises ValueError for x with another number of channels, and in training for a single value per channel.
+    Raises ValueError for x with another number of channels, and in training for a single value per channel, TypeError
+    where x holds no floats.
     Source: Ioffe & Szegedy (2015), algorithms 1 and 2; defaults and the unbiased variance as PyTorch's.
     """
 
@@ -58,6 +59,9 @@ class BatchNorm(Module):
         shape = np.shape(x)
         if len(shape) < 2 or shape[-1] != self.features:
             raise ValueError(f"BatchNorm({self.features}): x has shape {shape}, expected (n, …, {self.features})")
+        if not hasattr(x, "dtype") or x.dtype.kind != "f":
+            kind = getattr(x, "dtype", type(x).__name__)
+            raise TypeError(f"BatchNorm({self.features}): x must hold real floats, not {kind}")
         y = self._by_batch(x) if self.training else self._by_running(x)
         return y if self.weight is None else y * self.weight + self.bias
 

@@ -170,8 +170,10 @@ class HessianFree(Optimizer):
         if isinstance(self.backtracking, HeldOut) and batches.backtracking is S_c:
             raise ValueError("HeldOut compares on cases that are not in the curvature batch: give backtracking_batch")
 
+        # S comes first: running statistics are those of the first batch that the model sees
+        known = None if S_c is S else self.objective.value_and_gradient(x, t)  # b = −∇f on S
         q = self.objective.quadratic(*S_c)  # B on S′: sec. 5, 6, 7.1
-        f, gradient = (q.value, q.gradient) if S_c is S else self.objective.value_and_gradient(x, t)  # b = −∇f on S
+        f, gradient = known or (q.value, q.gradient)
         squared_norm = dot(gradient, gradient)
         norm = math.sqrt(squared_norm) if squared_norm >= 0 else math.nan
         record: dict[str, Any] = {"loss": f, "gradient_norm": norm, "damping": self.damping}

@@ -106,8 +106,10 @@ class KFAC(Optimizer):
         A step that finds anything NaN or infinite is rejected, and λ raised.
         """
         self.objective.begin_step()
+        # (x, t) comes first: running statistics are those of the first batch that the model sees
+        known = None if curvature_batch is None else self.objective.value_and_gradient(x, t)
         q = self.objective.quadratic(*((x, t) if curvature_batch is None else curvature_batch))
-        f, gradient = (q.value, q.gradient) if curvature_batch is None else self.objective.value_and_gradient(x, t)
+        f, gradient = known or (q.value, q.gradient)
         squared_norm = dot(gradient, gradient)
         norm = math.sqrt(squared_norm) if squared_norm >= 0 else math.nan
         record: dict[str, Any] = {"loss": f, "gradient_norm": norm, "damping": self.damping}

@@ -143,3 +143,23 @@ def test_running_averages_follow_accepted_updates_only(make):
 def test_refuses(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_refuses_integers(training):
+    with pytest.raises(TypeError, match=r"BatchNorm\(3\): x must hold real floats, not int64"):
+        nn.BatchNorm(3).train(training)(np.ones((4, 3), int))
+
+
+@pytest.mark.parametrize("make", [lambda m: optim.HessianFree(m, nn.SquaredError(), preconditioner=False),
+                                  lambda m: optim.KFAC(m, nn.SquaredError())], ids=["hf", "kfac"])
+def test_running_averages_are_of_the_batch_of_the_gradient(make):
+    """Not of the smaller one of the curvature."""
+    rng = np.random.default_rng(0)
+    norm = nn.BatchNorm(4, dtype=np.float64, momentum=1.0)
+    first = nn.Linear(3, 4, rng=rng, dtype=np.float64)
+    model = nn.Sequential(first, norm, nn.Tanh(), nn.Linear(4, 1, rng=rng, dtype=np.float64))
+    x, t = rng.standard_normal((20, 3)), rng.standard_normal((20, 1))
+    expected = first(x).mean(0)
+    assert not make(model).step(x, t, curvature_batch=(x[:6], t[:6])).rejected
+    np.testing.assert_allclose(norm.running_mean, expected, rtol=1e-12)
