@@ -100,13 +100,20 @@ def _added_mask(mask: Any, t: int, s: int, scores: Any, causal: bool) -> Any:
         raise ValueError(f"attention: mask has shape {np.shape(mask)}, expected (…, {t}, {s})")
     if mask is not None and mask.dtype.kind != "b":
         added = mask.astype(scores.dtype)
-        return added + _added_mask(None, t, s, scores, True) if causal else added
+        if causal:
+            added = added + _added_mask(None, t, s, scores, True)
+        _check_seen(added > -math.inf)
+        return added
     seen = np.tri(t, s, s - t, dtype=bool) if causal else None
     if mask is not None:
         seen = mask if seen is None else mask & np.asarray(seen, like=mask)
     if seen is None:
         return None
-    if not np.all(np.any(seen, axis=-1)):
-        raise ValueError(f"attention: under the mask of shape {np.shape(seen)} some query sees no key")
+    _check_seen(seen)
     added = np.where(seen, 0, -math.inf).astype(scores.dtype)
     return np.asarray(added, like=rmad.stop_gradient(scores))
+
+
+def _check_seen(seen: Any) -> None:
+    if not np.all(np.any(seen, axis=-1)):
+        raise ValueError(f"attention: under the mask of shape {np.shape(seen)} some query sees no key")

@@ -158,7 +158,7 @@ class Module:
             dtype = tree.dtype_of(given)
             if dtype.kind != array.dtype.kind:
                 raise ValueError(f"{kind}: {name!r} is {array.dtype}, the state has {dtype}")
-            new.append(np.array(given, dtype=array.dtype, like=array))
+            new.append(np.array(given, dtype=array.dtype, order="C", like=array))  # PyTorch's come turned over
         for (_, _, owner, key), array in zip(places, new, strict=True):
             _assign(owner, key, array)
 

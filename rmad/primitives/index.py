@@ -60,6 +60,7 @@ def _scatter_add_numpy(total, key, u):
         from scipy.sparse import csc_array  # importing it costs more than all of rmad
 
         width = total.size // total.shape[0] if total.shape[0] else 0
+        row = row.astype(np.intp, copy=False)  # bytes cannot be added to a length
         rows = np.where(row < 0, row + total.shape[0], row).reshape(-1)
         n = rows.size
         ones = csc_array((np.ones(n, total.dtype), rows, np.arange(n + 1)), shape=(total.shape[0], n))

@@ -285,3 +285,12 @@ def test_repr(rng):
     block = nn.TransformerBlock(4, 2, dropout=0.1, causal=True, rng=rng)
     assert "attention: MultiHeadAttention(4, 2, causal=True" in repr(block)
     assert "dropout1: Dropout(0.1)" in repr(block)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_numbers_that_hide_every_key_are_refused(rng, causal):
+    mask = np.zeros((3, 3))
+    mask[0, : 1 if causal else 3] = -np.inf
+    q = rng.standard_normal((2, 3, 4))
+    with pytest.raises(ValueError, match=r"under the mask of shape \(3, 3\) some query sees no key"):
+        nn.functional.scaled_dot_product_attention(q, q, q, mask, causal=causal)

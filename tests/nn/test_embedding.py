@@ -85,3 +85,12 @@ def test_lists_repr_and_init(rng):
     assert layer.weight.dtype == np.float32
     np.testing.assert_allclose([layer.weight.mean(), layer.weight.std()], [0, 1], atol=0.02)  # of 50,000 numbers
     assert repr(layer) == "Embedding(500, 100)"
+
+
+def test_bytes_of_a_table_of_256(rng):
+    """The length of the table is no number of the tokens' own type."""
+    layer, x = nn.Embedding(256, 3, rng=rng, dtype=np.float64), rng.integers(0, 256, (40, 30)).astype(np.uint8)
+    y, pull = rmad.vjp(lambda m: m(x), layer)
+    u, expected = rng.standard_normal(y.shape), np.zeros((256, 3))
+    np.add.at(expected, x, u)
+    np.testing.assert_allclose(pull(u).weight, expected, atol=1e-12)

@@ -175,3 +175,10 @@ def test_other_arrays_are_taken_as_they_are():
     nn.load_torch_state_dict(model, state_of())
     assert not model.gain.any()
     assert model.layers[0].weight.shape == (3, 2)
+
+
+def test_arrays_lie_in_c_order():
+    """As all others do: PyTorch's are turned over on the way."""
+    layer = nn.Conv2d(2, 3, 3, rng=np.random.default_rng(0))
+    nn.load_torch_state_dict(layer, {"weight": np.ones((3, 2, 3, 3)), "bias": np.ones(3)})
+    assert layer.weight.flags.c_contiguous
