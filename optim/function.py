@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rmad import tree as _tree
@@ -14,7 +14,8 @@ class Function:
     """z = forward(params, x): a plain function made into a model, a tree of arrays that can be called.
 
     params: any tree of float arrays, tuples included; it is not written into. `.params` is the tree as it
-    stands: after a step it holds the new arrays.
+    stands: after a step it holds the new arrays. Where modules are among them, what is said to this model (begin_step,
+    end_step, train, eval) is passed on to copies of them, which it keeps.
 
     >>> import numpy as np
     >>> model = Function(lambda params, x: x @ params["W"] + params["b"], {"W": np.ones((2, 3)), "b": np.zeros(3)})
@@ -25,7 +26,7 @@ class Function:
     def __init__(self, forward: Callable[..., Any], params: Any) -> None:
         if not callable(forward):
             raise TypeError(f"forward must be callable, not {type(forward).__name__}")
-        self.forward = forward
+        self.forward, self._couples = forward, False
         # Every leaf is an item of its own, so that a leaf in a tuple can be rebound like any other.
         self._leaves = {f"params{path}": leaf for path, leaf in _tree.leaves(params, "")}
         self._like = _tree.map_leaves(lambda leaf: 0, params)
@@ -37,12 +38,45 @@ class Function:
     def __call__(self, x: Any, *args: Any) -> Any:
         return self.forward(self.params, x, *args)
 
+    @property
+    def couples_cases(self) -> bool:
+        """Whether forward mixes the cases of a batch: set it where it does; modules in params say so themselves."""
+        return self._couples or any(getattr(module, "couples_cases", False) for module in _modules(self._like))
+
+    @couples_cases.setter
+    def couples_cases(self, couples: bool) -> None:
+        self._couples = bool(couples)
+
+    def begin_step(self) -> None:
+        self._tell("begin_step")
+
+    def end_step(self) -> None:
+        self._tell("end_step")
+
+    def train(self, training: bool = True) -> Function:
+        self._tell("train", training)
+        return self
+
+    def eval(self) -> Function:
+        return self.train(False)
+
+    def _tell(self, what: str, *args: Any) -> None:
+        """Calls this method of the modules among the parameters, and takes over what they have rebound."""
+        params, told = self.params, False
+        for module in _modules(params):
+            if hasattr(module, what):
+                getattr(module, what)(*args)
+                told = True
+        if told:
+            self._leaves = dict(zip(self._leaves, (leaf for _, leaf in _tree.leaves(params)), strict=True))
+            self._like = _tree.map_leaves(lambda leaf: 0, params)
+
     def __tree_items__(self) -> dict[str, Any]:
         return self._leaves
 
     def __tree_replace__(self, items: dict[str, Any]) -> Function:
         other = object.__new__(type(self))
-        other.forward, other._leaves, other._like = self.forward, items, self._like
+        other.forward, other._leaves, other._like, other._couples = self.forward, items, self._like, self._couples
         return other
 
     def __tree_assign__(self, name: str, sub: Any) -> None:
@@ -51,3 +85,12 @@ class Function:
     def __repr__(self) -> str:
         name = getattr(self.forward, "__name__", type(self.forward).__name__)
         return f"Function({name}, {len(self._leaves)} arrays)"
+
+
+def _modules(tree: Any) -> Iterator[Any]:
+    """The outermost objects of a tree that hold arrays of their own."""
+    if isinstance(tree, tuple | list | dict):
+        for sub in tree.values() if isinstance(tree, dict) else tree:
+            yield from _modules(sub)
+    elif hasattr(type(tree), "__tree_items__"):
+        yield tree

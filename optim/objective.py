@@ -83,6 +83,11 @@ class Objective:
         arrays, treedef = _tree.flatten(model, "model")
         if not arrays:
             raise TypeError("model holds no float arrays to train")
+        if twice := _tree.met_twice(model, "model"):
+            raise ValueError(
+                f"{twice[0]} and {twice[1]} are one and the same object, but its arrays would count as two and get two "
+                "different updates; hold it in one place of the model, and use it as often as you like in forward"
+            )
         if np.dtype(np.float16) in treedef.dtypes:
             raise TypeError("model holds float16, too coarse for sums over cases; make its parameters float32")
         if len(set(treedef.dtypes)) > 1:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["TreeDef", "flatten", "leaves", "map_leaves", "ravel", "rebind", "replace_leaves"]
+__all__ = ["TreeDef", "flatten", "leaves", "map_leaves", "met_twice", "ravel", "rebind", "replace_leaves"]
 
 
 def _items(tree: Any) -> list[tuple[str, Any]] | None:
@@ -98,6 +98,23 @@ def _rebind(tree: Any, new: Iterator[Any], path: str) -> None:
                 tree.__tree_assign__(key, next(new))
             else:
                 raise TypeError(f"{path}{label} sits in a tuple and cannot be rebound; use a list or a dict")
+
+
+def met_twice(tree: Any, name: str = "x") -> tuple[str, str] | None:
+    """Paths of two places where one list, dict or object with float arrays stands: `rebind` would reach it twice."""
+    seen: dict[int, tuple[str, Any]] = {}  # the nodes too, so that no id comes a second time
+
+    def walk(node: Any, path: str) -> tuple[str, str] | None:
+        items = _items(node)
+        if not items:
+            return None
+        if not isinstance(node, tuple) and any(is_differentiable(leaf) for _, leaf in _walk(node, path)):
+            if id(node) in seen:
+                return seen[id(node)][0], path
+            seen[id(node)] = path, node
+        return next(filter(None, (walk(sub, path + label) for label, sub in items)), None)
+
+    return walk(tree, name)
 
 
 def dtype_of(leaf: Any) -> np.dtype[Any]:

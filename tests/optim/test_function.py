@@ -5,6 +5,7 @@ from collections import namedtuple
 import numpy as np
 import pytest
 
+import nn
 import optim
 import rmad
 
@@ -67,3 +68,21 @@ def test_further_arguments_and_repr():
 def test_forward_must_be_callable():
     with pytest.raises(TypeError, match="forward must be callable, not dict"):
         optim.Function({}, lambda: None)
+
+
+def test_modules_among_the_params_are_told():
+    rng = np.random.default_rng(0)
+    norm = nn.BatchNorm(4, dtype=np.float64, momentum=1.0)
+    layers = [nn.Linear(3, 4, rng=rng, dtype=np.float64), norm, nn.Dropout(0.5, rng=rng)]
+    model = optim.Function(lambda p, x: p["net"](x), {"net": nn.Sequential(*layers)})
+    x, t = rng.standard_normal((10, 3)), rng.standard_normal((10, 4))
+    mean, updates = layers[0](x).mean(0), int(layers[2].updates[0])
+    assert model.couples_cases
+    whole, parts = (optim.Objective(model, nn.SquaredError(), shards=n).value(x, t) for n in (1, 2))
+    assert whole == parts
+    optim.SGD(model, nn.SquaredError(), lr=0.1).step(x, t)
+    np.testing.assert_allclose(model.params["net"][1].running_mean, mean)
+    assert int(model.params["net"][2].updates[0]) == updates + 1
+    assert np.all(norm.running_mean == 0)  # what was given is left alone
+    assert not model.eval().couples_cases
+    assert not model.params["net"][2].training

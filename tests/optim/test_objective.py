@@ -510,3 +510,10 @@ def test_an_error_in_a_shard_reaches_the_caller(threads):
     with pytest.raises(ValueError, match="z has shape"):
         objective.value_and_gradient(x, t[:, :2])
     assert objective.value(x, t) == before
+
+
+def test_a_layer_in_two_places_is_refused():
+    """Each place would get an update of its own, and the second undo the first."""
+    layer = nn.Linear(3, 3, rng=np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"model\.0 and model\.2 are one and the same object"):
+        optim.Objective(nn.Sequential(layer, nn.Tanh(), layer), nn.SquaredError())
