@@ -16,6 +16,7 @@ from nn import data, functional, init, models
 from nn.activations import ELU, GELU, Identity, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from nn.attention import MultiHeadAttention, TransformerBlock
 from nn.batch_norm import BatchNorm
+from nn.checkpoint import Checkpoints, DamagedCheckpoint
 from nn.containers import Residual, Sequential
 from nn.conv import Conv2d, ConvTranspose2d
 from nn.dropout import Dropout
@@ -38,8 +39,10 @@ __all__ = [
     "RNN",
     "AvgPool2d",
     "BatchNorm",
+    "Checkpoints",
     "Conv2d",
     "ConvTranspose2d",
+    "DamagedCheckpoint",
     "Dropout",
     "Embedding",
     "Flatten",

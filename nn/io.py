@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,14 +31,19 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
     Buffers, as running statistics, are among them. A crash leaves the file that was there before, or none.
     Raises TypeError that names a parameter of a dtype that the format lacks, ImportError without safetensors.
     """
-    st = _safetensors()
-    # the format stores the bytes as they lie and says nothing of strides: views must become contiguous
-    arrays = {name: np.asarray(_on_host(a), order="C") for name, a in model.state_dict().items()}
-    for name, array in arrays.items():
-        if array.dtype.newbyteorder("=") not in DTYPES.values():
-            raise TypeError(f"save: {name!r} is {array.dtype}, for which safetensors files have no type")
-    content = st.numpy.save(arrays)
+    st = safetensors_package()
+    content = st.numpy.save(packed(model.state_dict(), "save"))
     write_whole(path, lambda file: file.write(content))
+
+
+def packed(arrays: Mapping[str, Any], who: str) -> dict[str, Any]:
+    """The arrays as a safetensors file holds them. Raises TypeError, in the name of `who`, for dtypes that it lacks."""
+    # the format stores the bytes as they lie and says nothing of strides: views must become contiguous
+    found = {name: np.asarray(on_host(a), order="C") for name, a in arrays.items()}
+    for name, array in found.items():
+        if array.dtype.newbyteorder("=") not in DTYPES.values():
+            raise TypeError(f"{who}: {name!r} is {array.dtype}, for which safetensors files have no type")
+    return found
 
 
 def load(model: Module, path: str | os.PathLike[str]) -> None:
@@ -46,21 +52,26 @@ def load(model: Module, path: str | os.PathLike[str]) -> None:
     Raises ValueError that names the file and what is wrong with it, down to the parameter that does
     not fit and both shapes; the model is then as it was. ImportError without safetensors.
     """
-    st = _safetensors()
+    st = safetensors_package()
     content = Path(path).read_bytes()
     try:
         entries = st.deserialize(content)
     except Exception as error:  # the package raises an exception of its own
         raise ValueError(f"{path} is no safetensors file, or a damaged one: {error}") from error
     try:
-        state = {name: _array(name, entry["dtype"], entry["shape"], entry["data"]) for name, entry in entries}
+        state = unpacked(entries)
         model.load_state_dict(state)
     except ValueError as error:
         raise ValueError(f"{path} does not fit the model. {error}") from None
 
 
-def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], Any]) -> None:
-    """Makes the file at `path` from write(file): beside it first, then renamed, so no reader sees half of it."""
+def write_whole(
+    path: str | os.PathLike[str], write: Callable[[BinaryIO], Any], *, previous: Path | None = None
+) -> None:
+    """Makes the file at `path` from write(file): beside it first, then renamed, so no reader sees half of it.
+
+    previous: where the file that stood at `path` goes. Raises OSError.
+    """
     path = Path(path)
     part = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
@@ -68,10 +79,28 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], Any]) 
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        if previous is not None and path.exists():
+            os.replace(path, previous)
         os.replace(part, path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    """The names in a folder are on the disk when this returns, for a power cut; where the file system can do that."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def unpacked(entries: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    """{name: array} from the entries of a safetensors file."""
+    return {name: _array(name, entry["dtype"], entry["shape"], entry["data"]) for name, entry in entries}
 
 
 def _array(name: str, dtype: str, shape: Sequence[int], data: bytes) -> Any:
@@ -83,11 +112,11 @@ def _array(name: str, dtype: str, shape: Sequence[int], data: bytes) -> Any:
     return np.frombuffer(data, DTYPES[dtype].newbyteorder("<")).reshape(shape)
 
 
-def _on_host(array: Any) -> Any:
+def on_host(array: Any) -> Any:
     return array.get() if hasattr(array, "get") else array  # CuPy's arrays have `get`
 
 
-def _safetensors() -> Any:
+def safetensors_package() -> Any:
     try:
         import safetensors
         import safetensors.numpy

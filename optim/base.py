@@ -129,7 +129,7 @@ def _fitting(what: str, value: Any, own: Any) -> Any:
         raise ValueError(f"{what} must be an array of {own.dtype}{list(own.shape)}, got {found}")
     if not np.isfinite(value).all():
         raise ValueError(f"{what} holds NaN or Inf")
-    return value.copy()
+    return np.array(value, like=own)  # on the device of the parameters
 
 
 def _number(name: str, value: Any) -> None:

@@ -10,13 +10,14 @@ from nn.data.dataset import Dataset
 from nn.data.housing import boston
 from nn.data.idx import read_idx
 from nn.data.images import fashion_mnist, mnist
-from nn.data.minibatches import batches
+from nn.data.minibatches import Batches, batches
 from nn.data.portraits import faces, olivetti
 from nn.data.strokes import curves
 from nn.data.text import Text, tiny_shakespeare
 from nn.data.waves import sine
 
 __all__ = [
+    "Batches",
     "Dataset",
     "Text",
     "batches",

@@ -1,23 +1,24 @@
-"""Minibatches."""
+"""Minibatches, and where in the data a run stands."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-__all__ = ["batches"]
+__all__ = ["Batches", "batches"]
 
 
 def batches(
     x: Any, t: Any, size: int, rng: np.random.Generator | None = None, *, passes: int | None = None, rest: bool = False
-) -> Iterator[tuple[Any, Any]]:
+) -> Batches:
     """(x, t) pairs of `size` cases, without end, or as many passes over the cases as `passes` says.
 
-    x, t: arrays with the cases along their first axis; t may be None, and is None in every pair then. Each pass
-    goes through the cases in a new order drawn from rng, or in theirs where rng is None. `rest` keeps the batch of
-    fewer cases that ends a pass; without it all batches are of one size, which is all cases where there are fewer.
+    x, t: arrays with the cases along their first axis; t may be x itself, or None, and is None in every pair then.
+    Each pass goes through the cases in a new order drawn from rng, or in theirs where rng is None. `rest` keeps the
+    batch of fewer cases that ends a pass; without it all batches are of one size, which is all cases where there are
+    fewer.
 
     >>> import nn, numpy as np
     >>> x = np.arange(5)
@@ -33,16 +34,58 @@ def batches(
         raise ValueError(f"batches: x has no cases, its shape is {np.shape(x)}")
     if size < 1:
         raise ValueError(f"batches: size must be positive, not {size}")
-    return _batches(x, t, min(size, n), rng, passes, rest)
+    return Batches(x, t, min(size, n), rng, passes, rest)
 
 
-def _batches(x: Any, t: Any, size: int, rng: Any, passes: int | None, rest: bool) -> Iterator[tuple[Any, Any]]:
-    n, done = len(x), 0
-    end = n if rest else n - n % size
-    while passes is None or done < passes:
-        order = None if rng is None else rng.permutation(n)
-        for start in range(0, end, size):
-            part = slice(start, start + size)
-            cases = part if order is None else order[part]
-            yield x[cases], None if t is None else t[cases]
-        done += 1
+class Batches:
+    """The iterator that `batches` returns. Its state says where in the data it stands, for a run that goes on later."""
+
+    def __init__(self, x: Any, t: Any, size: int, rng: Any, passes: int | None, rest: bool) -> None:
+        self.x, self.t, self.size, self.rng, self.passes = x, t, size, rng, passes
+        n = len(x)
+        self.end = n if rest else n - n % size
+        self.done = 0  # passes
+        self.place = self.end  # in this pass; there is none yet
+        self._started_from: Any = None  # the rng's state when this pass began
+        self._order: Any = None
+
+    def __iter__(self) -> Batches:
+        return self
+
+    def __next__(self) -> tuple[Any, Any]:
+        if self.place >= self.end:
+            if self.done == self.passes:
+                raise StopIteration
+            self._begin()
+        cases = slice(self.place, self.place + self.size)
+        if self._order is not None:
+            cases = self._order[cases]
+        self.place += self.size
+        x = self.x[cases]
+        return x, None if self.t is None else x if self.t is self.x else self.t[cases]
+
+    def _begin(self) -> None:
+        """Another pass."""
+        self.place, self.done = 0, self.done + 1
+        if self.rng is not None:
+            self._shuffle()
+
+    def _shuffle(self) -> None:
+        self._started_from = self.rng.bit_generator.state
+        order = self.rng.permutation(len(self.x))
+        self._order = np.asarray(order, like=self.x) if hasattr(self.x, "__array_function__") else order
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where it stands. The rng should be its own: the state is that of the beginning of the pass."""
+        return {"cases": len(self.x), "done": self.done, "place": self.place, "rng": self._started_from}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from there. ValueError where the state is of another number of cases."""
+        if state["cases"] != len(self.x):
+            raise ValueError(f"batches: the state is of {state['cases']} cases, there are {len(self.x)}")
+        if (state["rng"] is None) != (self.rng is None) and state["done"]:
+            raise ValueError(f"batches: the state has {'no' if state['rng'] is None else 'an'} rng, unlike the batches")
+        self.done, self.place = state["done"], state["place"]
+        if self.rng is not None and state["rng"] is not None:
+            self.rng.bit_generator.state = state["rng"]
+            self._shuffle()
