@@ -10,6 +10,7 @@ import numpy as np
 from nn import functional as F
 from nn import init as _init
 from nn.activations import GELU
+from nn.checks import check_floats, check_sizes
 from nn.containers import Sequential
 from nn.dropout import Dropout
 from nn.layer_norm import LayerNorm
@@ -42,8 +43,10 @@ class MultiHeadAttention(Module):
         init: Callable[..., Any] = _init.glorot_uniform,
         dtype: Any = np.float32,
     ) -> None:
-        if features < 1 or heads < 1 or features % heads:
-            raise ValueError(f"MultiHeadAttention({features}, {heads}): heads must divide the number of features")
+        name = f"MultiHeadAttention({features}, {heads})"
+        check_sizes(name, "the numbers of features and of heads", features, heads)
+        if features % heads:
+            raise ValueError(f"{name}: heads must divide the number of features")
         self.heads, self.causal = heads, bool(causal)
         self.projection = Linear(features, 3 * features, bias=bias, rng=rng, init=init, dtype=dtype)
         self.out = Linear(features, features, bias=bias, rng=rng, init=init, dtype=dtype)
@@ -75,6 +78,7 @@ class MultiHeadAttention(Module):
         return np.swapaxes(np.reshape(y, (*np.shape(a)[:2], self.heads, self.features // self.heads)), 1, 2)
 
     def _checked(self, name: str, a: Any) -> tuple[int, int]:
+        check_floats(self, a, name=name)
         shape = np.shape(a)
         if len(shape) != 3 or shape[-1] != self.features or not shape[1]:
             raise ValueError(f"{self._name}: {name} has shape {shape}, expected (n, t, {self.features})")

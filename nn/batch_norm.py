@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 import rmad
+from nn.checks import check_dtype, check_floats, check_sizes
 from nn.module import Module
 from rmad.primitives.normalize import moments
 
@@ -42,8 +43,8 @@ class BatchNorm(Module):
     def __init__(
         self, features: int, *, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True, dtype: Any = np.float32
     ) -> None:
-        if features < 1:
-            raise ValueError(f"BatchNorm({features}): the number of features must be positive")
+        check_sizes(f"BatchNorm({features})", "the number of features", features)
+        check_dtype(f"BatchNorm({features})", dtype, "f")
         if not eps > 0:
             raise ValueError(f"BatchNorm({features}): eps must be > 0, got {eps!r}")
         if not 0 <= momentum <= 1:
@@ -56,12 +57,10 @@ class BatchNorm(Module):
         self._seen = _Seen()
 
     def forward(self, x: Any) -> Any:
+        check_floats(self, x, "f")
         shape = np.shape(x)
         if len(shape) < 2 or shape[-1] != self.features:
             raise ValueError(f"BatchNorm({self.features}): x has shape {shape}, expected (n, …, {self.features})")
-        if not hasattr(x, "dtype") or x.dtype.kind != "f":
-            kind = getattr(x, "dtype", type(x).__name__)
-            raise TypeError(f"BatchNorm({self.features}): x must hold real floats, not {kind}")
         y = self._by_batch(x) if self.training else self._by_running(x)
         return y if self.weight is None else y * self.weight + self.bias
 
@@ -69,7 +68,10 @@ class BatchNorm(Module):
         axes = tuple(range(x.ndim - 1))
         values = int(np.prod(x.shape[:-1]))
         if values < 2:
-            raise ValueError(f"BatchNorm({self.features}): x {x.shape} has {values} values per channel, needs 2")
+            raise ValueError(
+                f"BatchNorm({self.features}): x {x.shape} has {values} values per channel, needs 2 in training; "
+                "to use a model, call model.eval() first"
+            )
         y, mean, variance = moments(x, axes, self.eps)
         seen = self._seen
         if seen.mean is None:

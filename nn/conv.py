@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nn import init as _init
+from nn.checks import bias_of, check_dtype, check_sizes, initial
 from nn.module import Module
 from nn.pooling import check_images, short, short_padding
 from rmad.primitives.conv import conv2d, conv2d_input
@@ -31,11 +32,9 @@ class _Convolution(Module):
         dtype: Any,
     ) -> None:
         name = f"{type(self).__name__}({i}, {o}, {kernel})"
-        if i < 1 or o < 1:
-            raise ValueError(f"{name}: both numbers of channels must be positive")
-        if np.dtype(dtype).kind not in "fc":
-            raise TypeError(f"{name}: dtype must be a float type, not {np.dtype(dtype)}")
-        if groups < 1 or i % groups or o % groups:
+        check_sizes(name, "both numbers of channels", i, o)
+        check_dtype(name, dtype)
+        if not isinstance(groups, int | np.integer) or groups < 1 or i % groups or o % groups:
             raise ValueError(f"{name}: groups={groups} must divide both numbers of channels")
         self._name = name
         self.in_channels, self.out_channels, self.groups = int(i), int(o), int(groups)
@@ -43,16 +42,12 @@ class _Convolution(Module):
         self.dilation = pair(dilation, f"{name}: dilation")
         # the weight comes first: the engine takes weight and bias as neighbours in the flat vector
         self.weight: Any = None
-        # a bool is no number here: True is a bias of 0
-        self.bias: Any = None if bias is False else np.full(o, 0.0 if bias is True else bias, dtype)
+        self.bias: Any = bias_of(bias, o, dtype)
 
     def _made(self, init: Callable[..., Any], rng: np.random.Generator, dtype: Any) -> Any:
         """The weight as init makes it, (kh, kw, i / groups, o)."""
         shape = (*self.kernel, self.in_channels // self.groups, self.out_channels)
-        weight = init(rng, shape, dtype)
-        if np.shape(weight) != shape:
-            raise ValueError(f"{self._name}: init made a weight of shape {np.shape(weight)}, expected {shape}")
-        return weight
+        return initial(self._name, init, rng, shape, dtype)
 
     def _plus_bias(self, y: Any) -> Any:
         bias = self.bias

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 import rmad
+from nn.checks import check_floats, check_rng
 from nn.module import Module
 from rmad.batch import first_case
 
@@ -25,12 +26,14 @@ class Dropout(Module):
     A layer that is used several times in a model has one mask for all its uses of the same shape.
     `model.begin_step()`, which the optimizers call, draws anew. p is rounded to a multiple of 2⁻¹⁶.
 
-    Raises ValueError for p outside of [0, 1). Source: Srivastava et al. (2014), scaled in training.
+    Raises ValueError for p outside of [0, 1), TypeError unless x is an array of floats.
+    Source: Srivastava et al. (2014), scaled in training.
     """
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator) -> None:
-        if not 0 <= p < 1:
+        if not isinstance(p, int | float | np.number) or not 0 <= p < 1:
             raise ValueError(f"Dropout: p must be in [0, 1), got {p!r}")
+        check_rng(f"Dropout({p})", rng)
         self.p = float(p)
         self.seed = rng.integers(0, 1 << 63, size=1)
         self.updates = np.zeros(1, np.int64)  # begun so far
@@ -38,8 +41,7 @@ class Dropout(Module):
     def forward(self, x: Any) -> Any:
         if not self.training or self.p == 0:
             return x
-        if x.dtype.kind not in "fc":
-            raise TypeError(f"Dropout({self.describe()}): x of shape {np.shape(x)} must hold floats, not {x.dtype}")
+        check_floats(self, x)
         kept = max(1, round((1 - self.p) * LEVELS))
         mask = self._bits(np.shape(x)) < kept
         factor = np.multiply(mask, LEVELS / kept, dtype=x.dtype)

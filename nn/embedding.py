@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nn import init as _init
+from nn.checks import check_dtype, check_sizes, initial
 from nn.module import Module
 from rmad.traced import stop
 
@@ -33,19 +34,20 @@ class Embedding(Module):
         init: Callable[..., Any] = _init.normal,
         dtype: Any = np.float32,
     ) -> None:
-        if n_tokens < 1 or features < 1:
-            raise ValueError(f"Embedding({n_tokens}, {features}): both numbers must be positive")
-        if np.dtype(dtype).kind not in "fc":
-            raise TypeError(f"Embedding({n_tokens}, {features}): dtype must be a float type, not {np.dtype(dtype)}")
-        self.weight = init(rng, (n_tokens, features), dtype)
-        if np.shape(self.weight) != (n_tokens, features):
-            raise ValueError(f"Embedding({n_tokens}, {features}): init made a weight of shape {self.weight.shape}")
+        name = f"Embedding({n_tokens}, {features})"
+        check_sizes(name, "both numbers", n_tokens, features)
+        check_dtype(name, dtype)
+        self.weight = initial(name, init, rng, (n_tokens, features), dtype)
 
     def forward(self, x: Any) -> Any:
         x = np.asarray(x) if isinstance(x, int | list | tuple) else stop(x)
         n = self.weight.shape[0]
-        if x.dtype.kind not in "iu":
-            raise TypeError(f"Embedding({self.describe()}): x of shape {x.shape} must hold integers, not {x.dtype}")
+        kind = getattr(getattr(x, "dtype", None), "kind", None)
+        if kind is None or kind not in "iu":
+            found = type(x).__name__ if kind is None else x.dtype
+            raise TypeError(
+                f"Embedding({self.describe()}): x of shape {np.shape(x)} must hold integers, not {found}"
+            )
         if x.size and (x.min() < 0 or x.max() >= n):
             wrong = x.min() if x.min() < 0 else x.max()
             raise ValueError(

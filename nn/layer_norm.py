@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from nn.checks import check_dtype, check_floats, check_sizes
 from nn.module import Module
 from rmad.primitives.normalize import standardize
 
@@ -27,24 +28,21 @@ class LayerNorm(Module):
     def __init__(
         self, features: int | Sequence[int], *, eps: float = 1e-5, bias: bool = True, dtype: Any = np.float32
     ) -> None:
-        self.shape = (features,) if isinstance(features, int | np.integer) else tuple(features)
+        self.shape = tuple(features) if isinstance(features, tuple | list) else (features,)
         self.eps = float(eps)
-        if not self.shape or min(self.shape) < 1:
-            raise ValueError(f"LayerNorm({self.describe()}): the numbers of features must be positive")
+        name = f"LayerNorm({self.describe()})"
+        check_sizes(name, "the numbers of features", *self.shape)
+        check_dtype(name, dtype, "f")
         if not 0 <= eps < math.inf:
-            raise ValueError(f"LayerNorm({self.describe()}): eps must be finite and not negative, got {eps!r}")
-        if np.dtype(dtype).kind != "f":
-            raise TypeError(f"LayerNorm({self.describe()}): dtype must be a real float type, not {np.dtype(dtype)}")
+            raise ValueError(f"{name}: eps must be finite and not negative, got {eps!r}")
         self.weight = np.ones(self.shape, dtype)
         self.bias = np.zeros(self.shape, dtype) if bias else None
 
     def forward(self, x: Any) -> Any:
+        check_floats(self, x, "f")
         shape, n = np.shape(x), len(self.shape)
         if shape[len(shape) - n :] != self.shape:
             raise ValueError(f"LayerNorm({self.describe()}): x has shape {shape}, expected (…, {self._sizes()})")
-        if not hasattr(x, "dtype") or x.dtype.kind != "f":
-            kind = getattr(x, "dtype", type(x).__name__)
-            raise TypeError(f"LayerNorm({self.describe()}): x must hold real floats, not {kind}")
         y = standardize(x, tuple(range(-n, 0)), self.eps) * self.weight
         return y if self.bias is None else y + self.bias
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nn.checks import check_floats
 from nn.module import Module
 from rmad.primitives.pool import avg_pool2d, max_pool2d
 from rmad.windows import Pair, paddings, pair
@@ -125,14 +126,23 @@ class Flatten(Module):
 
 def check_images(layer: Module, x: Any, channels: int | str = "c") -> None:
     """Raises unless x is (n, h, w, channels), of floats, with a pixel at least."""
+    check_floats(layer, x)
     shape = np.shape(x)
     wrong_channels = isinstance(channels, int) and shape[-1:] != (channels,)
     if len(shape) != 4 or wrong_channels or 0 in shape[1:]:
         name = f"{type(layer).__name__}({layer.describe()})"
-        raise ValueError(f"{name}: x has shape {shape}, expected (n, h, w, {channels})")
-    kind = x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype
-    if kind.kind not in "fc":
-        raise TypeError(f"{type(layer).__name__}({layer.describe()}): x must be floats, not {kind}")
+        raise ValueError(f"{name}: x has shape {shape}, expected (n, h, w, {channels}){_how_to_reach(shape, channels)}")
+
+
+def _how_to_reach(shape: tuple[int, ...], channels: int | str) -> str:
+    """How images (n, h, w, c) are made of what a newcomer is likely to have: rows, grey images, torch's layout."""
+    if len(shape) == 2:
+        return "; x.reshape(len(x), h, w, c) makes images of rows"
+    if len(shape) == 3:
+        return "; x[..., None] adds the channel of grey images" if channels in (1, "c") else ""
+    if len(shape) == 4 and shape[1] == channels:
+        return "; np.moveaxis(x, 1, -1) makes them of (n, c, h, w)"
+    return ""
 
 
 def short(pair: Pair) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 
 import rmad
 from nn import init as _init
+from nn.checks import bias_of, check_dtype, check_floats, check_sizes, initial
 from nn.functional import relu, sigmoid
 from nn.module import Module
 from rmad.recurrence import LSTMCell, RNNCell, recur
@@ -52,23 +53,15 @@ class Recurrent(Module):
         checkpoint: bool = False,
     ) -> None:
         name = f"{type(self).__name__}({i}, {h})"
-        if i < 1 or h < 1:
-            raise ValueError(f"{name}: the numbers of features and of units must be positive")
-        if np.dtype(dtype).kind not in "fc":
-            raise TypeError(f"{name}: dtype must be a float type, not {np.dtype(dtype)}")
-        self.weight = self._initial(init, rng, (i, h), dtype, f"{name}: init")
-        self.recurrent_weight = self._initial(recurrent_init, rng, (h, h), dtype, f"{name}: recurrent_init")
-        # a bool is no number here: True is a bias of 0
-        self.bias = None if bias is False else np.full(self.gates * h, 0.0 if bias is True else bias, dtype)
+        check_sizes(name, "the numbers of features and of units", i, h)
+        check_dtype(name, dtype)
+        # the matrices of all gates, side by side; each is drawn on its own
+        gates = range(self.gates)
+        weights = [initial(name, init, rng, (i, h), dtype) for _ in gates]
+        recurrent = [initial(name, recurrent_init, rng, (h, h), dtype, "recurrent_init") for _ in gates]
+        self.weight, self.recurrent_weight = np.concatenate(weights, axis=1), np.concatenate(recurrent, axis=1)
+        self.bias = bias_of(bias, self.gates * h, dtype)
         self.last, self.checkpoint = last, checkpoint
-
-    def _initial(self, init: Any, rng: np.random.Generator, shape: tuple[int, int], dtype: Any, what: str) -> Any:
-        """The matrices of all gates, side by side; each is drawn on its own."""
-        parts = [init(rng, shape, dtype) for _ in range(self.gates)]
-        for part in parts:
-            if np.shape(part) != shape:
-                raise ValueError(f"{what} made a weight of shape {np.shape(part)}, expected {shape}")
-        return parts[0] if self.gates == 1 else np.concatenate(parts, axis=1)
 
     @property
     def in_features(self) -> int:
@@ -119,13 +112,12 @@ class Recurrent(Module):
 
     def _check(self, x: Any) -> int:
         """The number of cases; ValueError or TypeError where x is not (n, t, i) of floats."""
+        check_floats(self, x)
         shape, name = np.shape(x), f"{type(self).__name__}({self.describe()})"
         if len(shape) != 3 or shape[2] != self.in_features:
             raise ValueError(f"{name}: x has shape {shape}, expected (n, t, {self.in_features})")
         if shape[1] == 0:
             raise ValueError(f"{name}: x has shape {shape}, at least one step in time is needed")
-        if x.dtype.kind not in "fc":
-            raise TypeError(f"{name}: x is {x.dtype}, expected floats")
         return shape[0]
 
     def _start(self, state: Any, n: int) -> State | None:

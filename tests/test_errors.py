@@ -170,6 +170,56 @@ Z = np.ones((5, 3))
 LAYERS = {
     "features": (lambda: nn.Linear(4, 8, rng=rng())(np.ones((5, 3))), ValueError, r"Linear\(4, 8\): x has 3 features"),
     "a float as a size": (lambda: nn.Linear(4.0, 8, rng=rng()), TypeError, "must be whole numbers"),
+    "a word as a size": (lambda: nn.Linear("4", 8, rng=rng()), TypeError, "must be whole numbers, not '4', 8"),
+    "a float as a number of channels": (lambda: nn.Conv2d(1.0, 6, 5, rng=rng()), TypeError, "must be whole numbers"),
+    "a float as a number of units": (lambda: nn.LSTM(3, 4.0, rng=rng()), TypeError, "must be whole numbers"),
+    "a float as a number of heads": (lambda: nn.MultiHeadAttention(12, 3.0, rng=rng()), TypeError, "whole numbers"),
+    "a float as a number of features": (lambda: nn.BatchNorm(4.0), TypeError, "must be whole numbers, not 4.0"),
+    "a shape that is none": (lambda: nn.LayerNorm(None), TypeError, "must be whole numbers, not None"),
+    "a name for init": (
+        lambda: nn.Linear(4, 8, rng=rng(), init="he"),
+        TypeError,
+        r"init must be a function \(rng, shape, dtype\), as nn.init.he_normal, not str",
+    ),
+    "a word for a share": (lambda: nn.Dropout("0.5", rng=rng()), ValueError, r"p must be in \[0, 1\), got '0.5'"),
+    "integers for features": (
+        lambda: nn.Linear(4, 8, rng=rng())(np.ones((5, 4), int)),
+        TypeError,
+        r"Linear\(4, 8\): x must be an array of floats, not of int64; x.astype\(np.float32\) makes one of it",
+    ),
+    "a word for an array": (lambda: nn.Linear(4, 8, rng=rng())("x"), TypeError, "must be an array of floats, not str"),
+    "images before a dense layer": (
+        lambda: nn.Linear(12, 8, rng=rng())(np.ones((5, 2, 2, 3))),
+        ValueError,
+        r"its shape is \(5, 2, 2, 3\), expected \(…, 12\); nn.Flatten\(\) before it",
+    ),
+    "rows for images": (
+        lambda: nn.Conv2d(1, 6, 5, rng=rng())(np.ones((5, 784))),
+        ValueError,
+        r"x has shape \(5, 784\), expected \(n, h, w, 1\); x.reshape\(len\(x\), h, w, c\) makes images of rows",
+    ),
+    "grey images without a channel": (
+        lambda: nn.Conv2d(1, 6, 5, rng=rng())(np.ones((5, 28, 28))),
+        ValueError,
+        r"x\[..., None\] adds the channel",
+    ),
+    "images in torch's layout": (
+        lambda: nn.Conv2d(3, 6, 5, rng=rng())(np.ones((5, 3, 28, 28))),
+        ValueError,
+        r"expected \(n, h, w, 3\); np.moveaxis\(x, 1, -1\)",
+    ),
+    "one case and batch statistics": (
+        lambda: nn.BatchNorm(4)(X[:1]),
+        ValueError,
+        r"has 1 values per channel, needs 2 in training; to use a model, call model.eval\(\) first",
+    ),
+    "words for tokens": (lambda: nn.Embedding(10, 4, rng=rng())("abc"), TypeError, "must hold integers, not str"),
+    "floats for tokens": (lambda: nn.Embedding(10, 4, rng=rng())(X), TypeError, "must hold integers, not float32"),
+    "a token beyond the table": (
+        lambda: nn.Embedding(10, 4, rng=rng())([[10]]),
+        ValueError,
+        "holds the token 10, expected 0 … 9",
+    ),
     "a seed for rng": (
         lambda: nn.Linear(4, 8, rng=0),
         TypeError,
@@ -230,7 +280,11 @@ STEPS: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
         TypeError,
         r"one batch of arrays, not a generator.*for x, t in batches: opt.step\(x, t\)",
     ),
-    "a pair": (lambda make: make(net(), LOSS).step((X, T)), TypeError, r"x is a tuple of 2.*opt.step\(x, t\)"),
+    "a pair": (
+        lambda make: make(net(), LOSS).step((X, T)),
+        TypeError,
+        r"x must be an array of floats, not a tuple of 2; a batch is given in two, opt.step\(x, t\)",
+    ),
     "no target": (lambda make: make(net(), LOSS).step(X), ValueError, "no target t"),
     "no cases": (lambda make: make(net(), LOSS).step(X[:0], T[:0]), ValueError, "the batch is empty"),
     "too few targets": (lambda make: make(net(), LOSS).step(X, T[:3]), ValueError, r"it has shape \(3,\)"),
@@ -281,6 +335,48 @@ def test_the_engine_says_what_is_wrong(case: str) -> None:
 @pytest.mark.parametrize("case", LAYERS)
 def test_layers_and_losses_say_what_is_wrong(case: str) -> None:
     refuses(*LAYERS[case])
+
+
+RANDOM = {
+    "Linear": lambda r: nn.Linear(4, 8, rng=r),
+    "Conv2d": lambda r: nn.Conv2d(1, 6, 5, rng=r),
+    "ConvTranspose2d": lambda r: nn.ConvTranspose2d(1, 6, 5, rng=r),
+    "Dropout": lambda r: nn.Dropout(0.5, rng=r),
+    "Embedding": lambda r: nn.Embedding(10, 4, rng=r),
+    "RNN": lambda r: nn.RNN(3, 4, rng=r),
+    "LSTM": lambda r: nn.LSTM(3, 4, rng=r),
+    "GRU": lambda r: nn.GRU(3, 4, rng=r),
+}
+
+
+@pytest.mark.parametrize("layer", RANDOM)
+def test_a_seed_is_no_generator(layer: str) -> None:
+    with pytest.raises(
+        TypeError, match=rf"^{layer}\(.*\): rng must be a Generator, as np.random.default_rng\(0\), not"
+    ):
+        RANDOM[layer](0)
+
+
+LISTED = {
+    "Linear": (lambda: nn.Linear(2, 3, rng=rng()), [[1.0, 2.0]]),
+    "Conv2d": (lambda: nn.Conv2d(1, 2, 1, rng=rng()), [[[[1.0]]]]),
+    "MaxPool2d": (lambda: nn.MaxPool2d(1), [[[[1.0]]]]),
+    "GlobalAvgPool2d": (lambda: nn.GlobalAvgPool2d(), [[[[1.0]]]]),
+    "BatchNorm": (lambda: nn.BatchNorm(2), [[1.0, 2.0], [3.0, 4.0]]),
+    "LayerNorm": (lambda: nn.LayerNorm(2), [[1.0, 2.0]]),
+    "Dropout": (lambda: nn.Dropout(0.5, rng=rng()), [[1.0, 2.0]]),
+    "RNN": (lambda: nn.RNN(2, 3, rng=rng()), [[[1.0, 2.0]]]),
+    "GRU": (lambda: nn.GRU(2, 3, rng=rng()), [[[1.0, 2.0]]]),
+    "MultiHeadAttention": (lambda: nn.MultiHeadAttention(2, 1, rng=rng()), [[[1.0, 2.0]]]),
+}
+
+
+@pytest.mark.parametrize("layer", LISTED)
+def test_a_list_is_no_array(layer: str) -> None:
+    make, x = LISTED[layer]
+    message = rf"^{layer}\(.*\): x must be an array of (real )?floats, not a list; np.array\(x, np.float32\) makes one"
+    with pytest.raises(TypeError, match=message):
+        make()(x)
 
 
 @pytest.mark.parametrize("case", STEPS)

@@ -147,7 +147,7 @@ def test_refuses(call, message):
 
 @pytest.mark.parametrize("training", [True, False])
 def test_refuses_integers(training):
-    with pytest.raises(TypeError, match=r"BatchNorm\(3\): x must hold real floats, not int64"):
+    with pytest.raises(TypeError, match=r"BatchNorm\(3\): x must be an array of real floats, not of int64"):
         nn.BatchNorm(3).train(training)(np.ones((4, 3), int))
 
 

@@ -174,7 +174,7 @@ def test_fans_of_the_transpose():
         shapes.append(shape)
         return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
 
-    layer = nn.ConvTranspose2d(4, 6, (2, 3), groups=2, rng=None, init=init)
+    layer = nn.ConvTranspose2d(4, 6, (2, 3), groups=2, rng=np.random.default_rng(0), init=init)
     assert shapes == [(2, 3, 2, 6)]
     assert layer.weight.shape == (2, 3, 3, 4)
     made_by_init = init(None, shapes[0], float)
@@ -243,7 +243,7 @@ def conv(*sizes, kind=nn.Conv2d, **options):
         (
             lambda: conv(3, 4, 3)(np.ones((5, 8, 8, 3), np.uint8)),
             TypeError,
-            r"Conv2d\(3, 4, 3\): x must be floats, not uint8",
+            r"Conv2d\(3, 4, 3\): x must be an array of floats, not of uint8",
         ),
         (lambda: conv(0, 4, 3), ValueError, r"Conv2d\(0, 4, 3\): both numbers of channels must be positive"),
         (lambda: conv(3, 4, 0), ValueError, r"Conv2d\(3, 4, 0\): kernel must be a whole number ≥ 1"),

@@ -119,7 +119,7 @@ def test_a_share_that_rounds_to_none_keeps_one_level():
 
 
 def test_refuses_integers():
-    with pytest.raises(TypeError, match=r"Dropout\(0.5\): x of shape \(2, 3\) must hold floats, not int64"):
+    with pytest.raises(TypeError, match=r"Dropout\(0.5\): x must be an array of floats, not of int64"):
         nn.Dropout(0.5, rng=np.random.default_rng(0))(np.ones((2, 3), int))
 
 

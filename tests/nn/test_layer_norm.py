@@ -86,8 +86,12 @@ def test_ggn_of_a_net(rng, check_ggn):
     [
         (lambda: nn.LayerNorm(4)(np.ones((2, 3))), ValueError, r"LayerNorm\(4\): x has shape \(2, 3\), exp"),
         (lambda: nn.LayerNorm((2, 4))(np.ones(4)), ValueError, r"LayerNorm\(\(2, 4\)\): x has shape \(4,\), expected"),
-        (lambda: nn.LayerNorm(4)(np.ones((2, 4), int)), TypeError, r"x must hold real floats, not int64"),
-        (lambda: nn.LayerNorm(4)([1.0, 2, 3, 4]), TypeError, r"LayerNorm\(4\): x must hold real floats, not list"),
+        (lambda: nn.LayerNorm(4)(np.ones((2, 4), int)), TypeError, r"x must be an array of real floats, not of int64"),
+        (
+            lambda: nn.LayerNorm(4)([1.0, 2, 3, 4]),
+            TypeError,
+            r"LayerNorm\(4\): x must be an array of real floats, not a list",
+        ),
         (lambda: nn.LayerNorm(0), ValueError, r"LayerNorm\(0\): the numbers of features must be positive"),
         (lambda: nn.LayerNorm(3, eps=-1), ValueError, r"LayerNorm\(3\): eps must be finite and not negative, got -1"),
         (lambda: nn.LayerNorm(3, dtype=int), TypeError, r"LayerNorm\(3\): dtype must be a real float type, not int64"),

@@ -238,7 +238,7 @@ def test_repr(layer, text):
         (
             lambda: nn.MaxPool2d(2)(np.ones((3, 4, 4, 1), int)),
             TypeError,
-            r"MaxPool2d\(2\): x must be floats, not int64",
+            r"MaxPool2d\(2\): x must be an array of floats, not of int64",
         ),
         (lambda: nn.MaxPool2d(2)(np.ones((3, 4, 4, 1), complex)), TypeError, "must be real floats, not complex128"),
         (lambda: nn.GlobalAvgPool2d()(np.ones((3, 4))), ValueError, r"GlobalAvgPool2d\(\): x has shape \(3, 4\)"),

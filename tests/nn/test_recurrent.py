@@ -313,7 +313,11 @@ def test_initial_weights_are_drawn_by_gate():
         (lambda: make("rnn")(data(5, 6, 2)), ValueError, r"RNN\(3, 4\): x has shape \(5, 6, 2\), expected \(n, t, 3\)"),
         (lambda: make("lstm", last=True)(data(5, 3)), ValueError, r"LSTM\(3, 4, last=True\): x has shape \(5, 3\)"),
         (lambda: make("gru")(data(5, 0, 3)), ValueError, r"GRU\(3, 4\): x has shape \(5, 0, 3\), at least one step"),
-        (lambda: make("rnn")(np.ones((5, 6, 3), int)), TypeError, r"RNN\(3, 4\): x is int64, expected floats"),
+        (
+            lambda: make("rnn")(np.ones((5, 6, 3), int)),
+            TypeError,
+            r"RNN\(3, 4\): x must be an array of floats, not of int64",
+        ),
         (lambda: make("rnn")(data(5, 6, 3), data(4, 4)), ValueError, r"state has shape \(4, 4\), .* shape \(5, 4\)"),
         (lambda: make("lstm")(data(5, 6, 3), (data(5, 4),)), ValueError, r"expected a pair \(h, c\) of arrays"),
         (lambda: nn.RNN(0, 4, rng=np.random.default_rng(0)), ValueError, r"RNN\(0, 4\): .* must be positive"),

@@ -1,0 +1,73 @@
+"""What all layers ask of their arguments: sizes, a random generator, arrays of floats; one wording for each refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+__all__ = ["bias_of", "check_dtype", "check_floats", "check_rng", "check_sizes", "initial"]
+
+
+def check_sizes(name: str, what: str, *sizes: Any) -> None:
+    """Raises TypeError or ValueError that begins with `name`, unless all sizes are whole numbers ≥ 1."""
+    if not all(isinstance(size, int | np.integer) for size in sizes):
+        raise TypeError(f"{name}: {what} must be whole numbers, not {', '.join(map(repr, sizes))}")
+    if min(sizes) < 1:
+        raise ValueError(f"{name}: {what} must be positive")
+
+
+def check_rng(name: str, rng: Any) -> None:
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"{name}: rng must be a Generator, as np.random.default_rng(0), not {type(rng).__name__}")
+
+
+def check_dtype(name: str, dtype: Any, kinds: str = "fc") -> None:
+    """`kinds`: "fc" for real and complex floats, "f" for real ones."""
+    if np.dtype(dtype).kind not in kinds:
+        raise TypeError(f"{name}: dtype must be a {_real(kinds)}float type, not {np.dtype(dtype)}")
+
+
+def initial(
+    name: str, init: Callable[..., Any], rng: Any, shape: tuple[int, ...], dtype: Any, argument: str = "init"
+) -> Any:
+    """The weight that init(rng, shape, dtype) makes."""
+    check_rng(name, rng)
+    if not callable(init):
+        wanted = "a function (rng, shape, dtype), as nn.init.he_normal"
+        raise TypeError(f"{name}: {argument} must be {wanted}, not {type(init).__name__}")
+    weight = init(rng, shape, dtype)
+    if np.shape(weight) != shape:
+        raise ValueError(f"{name}: {argument} made a weight of shape {np.shape(weight)}, expected {shape}")
+    return weight
+
+
+def bias_of(bias: bool | float, size: int, dtype: Any) -> Any:
+    """The array that an argument `bias` asks for: filled with that number, with 0 for True; None for False."""
+    return None if bias is False else np.full(size, 0.0 if bias is True else bias, dtype)
+
+
+def check_floats(layer: Any, x: Any, kinds: str = "fc", name: str = "x") -> None:
+    """Raises TypeError that names the layer, unless x is an array, traced or not, of floats."""
+    kind = getattr(getattr(x, "dtype", None), "kind", None)
+    if kind is None or kind not in kinds:
+        called = f"{type(layer).__name__}({layer.describe()})"
+        raise TypeError(f"{called}: {name} must be an array of {_real(kinds)}floats, not {_found(x, name)}")
+
+
+def _real(kinds: str) -> str:
+    return "" if "c" in kinds else "real "
+
+
+def _found(x: Any, name: str) -> str:
+    """What x is, and what to do about it."""
+    if isinstance(x, tuple) and any(hasattr(part, "shape") for part in x):
+        return f"a tuple of {len(x)}; a batch is given in two, opt.step(x, t)"
+    if isinstance(x, list | tuple):
+        return f"a {type(x).__name__}; np.array({name}, np.float32) makes one of it"
+    if hasattr(x, "detach"):
+        return f"a {type(x).__module__}.{type(x).__name__}; pass {name}.numpy()"
+    if not hasattr(x, "dtype"):
+        return type(x).__name__
+    return f"of {x.dtype}" + ("" if x.dtype.kind == "c" else f"; {name}.astype(np.float32) makes one of it")
