@@ -31,16 +31,19 @@ __all__ = ["HessianLane", "Lane", "Shard"]
 class Lane:
     """The shards of one thread, worked on in turn; every method gives the sum over them, (p,), in a buffer.
 
-    v: the vector to multiply, which all lanes read. keep: whether the tapes stay; without it every method runs the
-    model again, shard by shard, and only one tape is alive at a time.
+    v: gives the buffer of the vector to multiply, which all lanes read. keep: whether the tapes stay; without it every
+    method runs the model again, shard by shard, and only one tape is alive at a time.
     """
 
-    def __init__(self, objective: Objective, model: Any, parts: list[Share], v: Any, keep: bool = True) -> None:
+    def __init__(
+        self, objective: Objective, model: Any, parts: list[Share], v: Callable[[], Any], keep: bool = True
+    ) -> None:
         self._make = partial(Shard, objective, model)
         self.parts, self._shared, self.value = parts, v, 0.0
         self.inner: tuple[float, ...] = ()
-        self._total = np.empty_like(v) if len(parts) > 1 or not keep else None
-        self._v = v if keep else np.empty_like(v)
+        like = _tree.flatten(model, "model")[0][0]
+        self._total = np.empty_like(like, shape=(objective.size,)) if len(parts) > 1 or not keep else None
+        self._v: Any = None if keep else np.empty_like(like, shape=(objective.size,))
         self._kept: list[Shard] | None = None
         if keep:
             self._kept = []
@@ -53,8 +56,8 @@ class Lane:
             yield from self._kept
             return
         for part in self.parts:
-            np.copyto(self._v, self._shared)
-            yield self._make(part, self._v, None)
+            np.copyto(self._v, self._shared())
+            yield self._make(part, lambda: self._v, None)
 
     def gradient(self) -> Any:
         return self._sum(Shard.gradient)
@@ -68,8 +71,10 @@ class Lane:
         self.value += shard.value
         return shard.gradient()
 
-    def ggn(self) -> Any:
-        return self._sum(Shard.ggn)
+    def ggn(self, v: Any = None, out: Any = None) -> Any:
+        """G v. v and out: arrays of the caller's that are read and may be written in place of the shared ones."""
+        single = out if len(self.parts) == 1 else None
+        return self._sum(lambda shard: shard.ggn(v, single))
 
     def residual(self) -> Any:
         return self._sum(Shard.residual)
@@ -81,7 +86,7 @@ class Lane:
             if self._kept is None:
                 np.copyto(self._v, v)
                 shard.set_aside()
-                np.copyto(self._v, self._shared)
+                np.copyto(self._v, self._shared())
             shard.residual_along()
             self._add_inner(shard)
 
@@ -121,7 +126,9 @@ class Shard:
     beside: the plan of a shard that is worked on in turn with this one, whose buffers it may use.
     """
 
-    def __init__(self, objective: Objective, model: Any, part: Share, v: Any, beside: Plan | None) -> None:
+    def __init__(
+        self, objective: Objective, model: Any, part: Share, v: Callable[[], Any], beside: Plan | None
+    ) -> None:
         self.part, self.loss = part, objective.loss
         record = Record(part.run, model, ())
         self.z, self.out = record.y, record.out
@@ -139,14 +146,14 @@ class Shard:
         self.plan.pull()
         return self.plan.u
 
-    def ggn(self) -> Any:
-        """Jᵀ L″ J v in a buffer, v in the buffer that all plans of the batch share."""
+    def ggn(self, v: Any = None, out: Any = None) -> Any:
+        """Jᵀ L″ J v in a buffer, v in the buffer that all plans of the batch share; or from v, and in `out`."""
         if self._curvature is None:  # before the sweeps have buffers: making it takes as much as z
             self._curvature = self._bind_curvature()
-        self.plan.push()
+        self.plan.push(v, out)
         self._curvature()
-        self.plan.pull()
-        return self.plan.u
+        self.plan.pull(out)
+        return self.plan.u if out is None else out
 
     def residual(self) -> Any:
         """Jᵀ(L″ J v + ∂L) in a buffer; L″ J v and ∂L are kept, and vᵀG v, ∇fᵀv in `inner`."""
@@ -249,10 +256,12 @@ class HessianLane:
     keep: whether the tapes stay, as in `Lane`.
     """
 
-    def __init__(self, objective: Objective, model: Any, parts: list[Share], v: Any, keep: bool = True) -> None:
+    def __init__(
+        self, objective: Objective, model: Any, parts: list[Share], v: Callable[[], Any], keep: bool = True
+    ) -> None:
         self._value, self._model, self.parts, self._v = loss_value(objective.loss), model, parts, v
         self._trained = [_tree.is_differentiable(leaf) for _, leaf in _tree.leaves(model)]
-        self._total = np.empty_like(v)
+        self._total = np.empty_like(v())
         self._views = objective._split(self._total)
         self._kept: list[Plan] | None = None
         if keep:

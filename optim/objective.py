@@ -160,6 +160,8 @@ class Objective:
         total = np.empty_like(self._arrays()[0], shape=(self.size,))
         for k, view in enumerate(self._split(total)):
             _sum_into(view, [leaves[k] for _, leaves in lanes if leaves[k] is not None])
+            for _, leaves in lanes:
+                leaves[k] = None  # total takes up memory as it is written, so that no more than one gradient does
         if self.l2:
             total += self.dtype.type(self.l2) * self.flat()
         return sum(value for value, _ in lanes) + self._penalty(self._arrays()), total

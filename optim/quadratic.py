@@ -15,14 +15,35 @@ import numpy as np
 
 from optim.lanes import HessianLane, Lane, Shard
 from optim.shards import Share
-from optim.vectors import dot
+from optim.vectors import blocks, dot
 from rmad import tree as _tree
+from rmad.forms import address, shares
 from rmad.operators import symmetric_operator
 
 if TYPE_CHECKING:
     from optim.objective import Objective
 
 __all__ = ["Quadratic"]
+
+
+LONG = 1 << 20  # bytes of a vector from which it is worth planning the sweeps anew to save a copy
+PATIENCE = 4  # how often that is done for other arrays
+
+
+class _Vector:
+    """A vector (p,) of the kind of θ, made when it is first asked for."""
+
+    def __init__(self, like: Any, size: int) -> None:
+        self._like, self._size = like, size
+        self._made: Any = None
+
+    def another(self) -> Any:
+        return np.empty_like(self._like, shape=(self._size,))
+
+    def __call__(self) -> Any:
+        if self._made is None:
+            self._made = np.zeros_like(self._like, shape=(self._size,))
+        return self._made
 
 
 class Quadratic:
@@ -39,9 +60,11 @@ class Quadratic:
         arrays, treedef = _tree.flatten(objective.model, "model")
         self._arrays = arrays  # θ of this moment: steps rebind, never overwrite
         self.products, self.passes = 0, int(keep)
-        self._v = np.zeros_like(arrays[0], shape=(objective.size,))
-        model = objective.model if keep else treedef.unflatten(arrays)
-        self.lanes = self._each(lambda mine: Lane(objective, model, mine, self._v, keep))
+        self._shared = _Vector(arrays[0], objective.size)
+        self._seen: tuple[Any, ...] = ()  # the arrays of the last product
+        self._changes = 0  # how often they were not those of the product before
+        model, shared = objective.model if keep else treedef.unflatten(arrays), self._shared
+        self.lanes = self._each(lambda mine: Lane(objective, model, mine, shared, keep))
         self._hessian_lanes: list[HessianLane] | None = None
 
     def _each(self, task: Callable[[list[Share]], Any]) -> list[Any]:
@@ -50,6 +73,11 @@ class Quadratic:
         threads = min(crew.threads, len(parts))
         return crew.run(lambda j: task(parts[j::threads]), threads)
 
+    @property
+    def _v(self) -> Any:
+        """The vector to multiply, (p,), where the lanes look for it."""
+        return self._shared()
+
     def _sweep(self, task: Callable[[Any], Any], lanes: list[Any]) -> list[Any]:
         """[task(lane), …]: one sweep over every tape, which is made first where it is not kept."""
         self.passes += not self.keep
@@ -57,15 +85,20 @@ class Quadratic:
 
     def _sum(self, task: Callable[[Any], Any], lanes: list[Any], v: Any, out: Any) -> Any:
         """out ← Σ over threads task(lane) + l2 v."""
-        terms = self._sweep(task, lanes)
-        if len(terms) == 1:
-            np.copyto(out, terms[0])
-        else:
+        return self._added(self._sweep(task, lanes), v, out)
+
+    def _added(self, terms: list[Any], v: Any, out: Any) -> Any:
+        """out ← Σ terms + l2 v; the first of the terms may be `out` itself."""
+        if len(terms) > 1:
             np.add(terms[0], terms[1], out)
-            for term in terms[2:]:
-                np.add(out, term, out)
+        elif terms[0] is not out:
+            np.copyto(out, terms[0])
+        for term in terms[2:]:
+            np.add(out, term, out)
         if self.objective.l2 and v is not None:
-            out += self.objective.dtype.type(self.objective.l2) * v
+            l2 = self.objective.dtype.type(self.objective.l2)
+            for part, of_v in blocks(out, v):
+                part += l2 * of_v
         return out
 
     @cached_property
@@ -79,7 +112,8 @@ class Quadratic:
     def gradient(self) -> Any:
         """∇f(θ), (p,)."""
         task = Lane.gradient if self.keep else Lane.value_and_gradient
-        return self._sum(task, self.lanes, self.theta, np.empty_like(self._v))
+        theta = self.theta if self.objective.l2 else None
+        return self._sum(task, self.lanes, theta, self._shared.another())
 
     @property
     def theta(self) -> Any:
@@ -87,10 +121,39 @@ class Quadratic:
         return _tree.ravel(self._arrays)[0]
 
     def ggn_product(self, v: Any, out: Any) -> None:
-        """out ← G v = Σ over shards Jᵀ L″ J v, plus l2 v."""
+        """out ← G v = Σ over shards Jᵀ L″ J v, plus l2 v.
+
+        Long vectors are read and written where they are, if products come with the same two arrays, as those of CG do:
+        the sweeps are bound to them then, and no copy of v is held. out is scratch until the product is done.
+        """
+        if not self._in_place(v, out):
+            self._copied_product(v, out)
+            return
+        self.products += 1
+        crew, lanes = self.objective.crew, self.lanes
+        self._added(crew.run(lambda j: lanes[j].ggn(v, None if j else out), len(lanes)), v, out)
+
+    def _copied_product(self, v: Any, out: Any) -> None:
         np.copyto(self._v, v)
         self.products += 1
         self._sum(Lane.ggn, self.lanes, self._v, out)
+
+    def _in_place(self, v: Any, out: Any) -> bool:
+        """Whether the sweeps of a product are bound to these arrays of the caller's."""
+        if not self.keep or self._changes > PATIENCE or self.objective.size * self.objective.dtype.itemsize < LONG:
+            return False
+        fit = all(
+            type(a) is type(self._arrays[0])
+            and (a.shape, a.dtype) == ((self.objective.size,), self.objective.dtype)
+            and a.flags.c_contiguous
+            for a in (v, out)
+        )
+        if not fit or not getattr(out.flags, "writeable", True) or shares(v, out):
+            return False
+        seen = (address(v), address(out))
+        self._changes += seen != self._seen
+        self._seen = seen
+        return self._changes <= PATIENCE
 
     def residual(self, v: Any, out: Any) -> tuple[float, float]:
         """out ← G v + ∇f, by one push and one pull: Jᵀ(L″ J v + ∂L). Returns vᵀG v and ∇fᵀv.
@@ -137,7 +200,8 @@ class Quadratic:
         """out ← H v = Σ over shards of the directional derivative of the gradient, plus l2 v."""
         if self._hessian_lanes is None:
             model = self.objective.model_at(self.theta)
-            self._hessian_lanes = self._each(lambda mine: HessianLane(self.objective, model, mine, self._v, self.keep))
+            more = (self._shared, self.keep)
+            self._hessian_lanes = self._each(lambda mine: HessianLane(self.objective, model, mine, *more))
             self.passes += self.keep
         np.copyto(self._v, v)
         self.products += 1
@@ -153,12 +217,12 @@ class Quadratic:
 
     def squares(self, cotangents: Callable[[Shard], Iterator[list[Any]]], what: str = "the diagonal") -> Any:
         """Σ over the cotangents that every shard is given of the squared per-case pulls, (p,), without l2."""
-        out = np.empty_like(self._v)
+        out = self._shared.another()
         return self._sum(lambda lane: lane.squares(cotangents, what), self.lanes, None, out)
 
     @property
     def ggn(self) -> Any:
-        return _operator(self, self.ggn_product)
+        return _operator(self, self._copied_product)
 
     @property
     def hessian(self) -> Any:
@@ -169,8 +233,8 @@ def _operator(quadratic: Quadratic, product: Callable[[Any, Any], None]) -> Any:
     """product(v, out) as a symmetric LinearOperator of the parameters' dtype."""
 
     def apply(v: Any) -> Any:
-        out = np.empty_like(quadratic._v)
+        out = quadratic._shared.another()
         product(v, out)
         return out
 
-    return symmetric_operator(quadratic._v, apply)
+    return symmetric_operator(quadratic._shared.another(), apply)

@@ -23,6 +23,8 @@ __all__ = ["Pull", "Push"]
 
 Call = Callable[[], Any]
 
+BYTES, ROWS = 1 << 20, 128  # of a product that is added: small enough for a cache, large enough for a fast product
+
 
 class Sweep:
     """What planning a push and planning a pull have in common: emitting calls that write or add."""
@@ -35,8 +37,17 @@ class Sweep:
         self.calls.append(partial(f, *args))
 
     def product(self, A: Any, B: Any, out: Any, add: bool) -> None:
-        """out ← A B or out ← out + A B, for matrices."""
-        self.into(out, add, lambda target: self.calls.append(gemm(A, B, target)))
+        """out ← A B or out ← out + A B, for matrices; what is added is made some rows at a time."""
+        if not add or not out.flags.c_contiguous or not isinstance(out, np.ndarray):
+            self.into(out, add, lambda target: self.calls.append(gemm(A, B, target)))
+            return
+        rows = max(ROWS, BYTES // (out.shape[1] * out.itemsize))
+        for k in range(0, len(out), rows):
+            part = out[k : k + rows]
+            self.into(part, add, partial(self._append_gemm, A[k : k + rows], B))
+
+    def _append_gemm(self, A: Any, B: Any, out: Any) -> None:
+        self.calls.append(gemm(A, B, out))
 
     @contextmanager
     def rows(self, a: Any) -> Iterator[Any]:
@@ -114,11 +125,12 @@ class Sweep:
 
 
 class Push(Sweep):
-    """Plans v_j ← Σ_i J_ji v_i, forwards."""
+    """Plans v_j ← Σ_i J_ji v_i, forwards. flat, tangents: of the inputs, the plan's own unless given."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, flat: Any = None, tangents: Sequence[Any] | None = None) -> None:
         super().__init__(plan)
-        self.v: list[Any] = [*plan.tangents, *[None] * (len(self.nodes) - plan.n_inputs)]
+        self.flat, self.tangents = (plan.v, plan.tangents) if tangents is None else (flat, tangents)
+        self.v: list[Any] = [*self.tangents, *[None] * (len(self.nodes) - plan.n_inputs)]
         self.owner: list[int] = list(range(len(self.nodes)))  # whose storage a node's tangent lies in
         self.reads = [0] * len(self.nodes)  # how often that storage is still to be read
         for node in self.nodes:
@@ -170,7 +182,7 @@ class Push(Sweep):
                 self.term(block, v, out, add or k > 0)
 
     def stack(self, stack: Stack, out: Any, add: bool) -> None:
-        parameters = stack.rows_of(self.plan.tangents, self.plan.v)
+        parameters = stack.rows_of(self.tangents, self.flat)
         self.product(stack.x, parameters, out.reshape(-1, out.shape[-1]), add)
 
     def target(self, j: int, terms: Sequence[tuple[int, Block]]) -> Any:
@@ -223,10 +235,11 @@ class Push(Sweep):
 
 
 class Pull(Sweep):
-    """Plans u_i ← Σ_j J_jiᵀ u_j, backwards."""
+    """Plans u_i ← Σ_j J_jiᵀ u_j, backwards. flat, cotangents: of the inputs, the plan's own unless given."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, flat: Any = None, cotangents: Sequence[Any] | None = None) -> None:
         super().__init__(plan)
+        self.flat, self.cotangents = (plan.u, plan.cotangents) if cotangents is None else (flat, cotangents)
         n = len(self.nodes)
         self.u: list[Any] = [None] * n
         self.whole = [False] * n  # u[j] is a buffer of its own, not a view of another node's
@@ -244,7 +257,7 @@ class Pull(Sweep):
         for j in range(n - 1, plan.n_inputs - 1, -1):
             if self.u[j] is not None and self.nodes[j].inputs and self.views[j] is None:
                 self.node(j)
-        for i, u in enumerate(plan.cotangents):
+        for i, u in enumerate(self.cotangents):
             if self.u[i] is None:
                 self.emit(u.fill, 0)
 
@@ -274,7 +287,7 @@ class Pull(Sweep):
         view = self.views[i]
         if view is None:
             is_input = i < self.plan.n_inputs
-            self.u[i] = self.plan.cotangents[i] if is_input else self.pool.take(self.nodes[i].spec)
+            self.u[i] = self.cotangents[i] if is_input else self.pool.take(self.nodes[i].spec)
             self.whole[i] = not is_input
             return self.u[i], False
         source = self.nodes[i].inputs[0]
@@ -320,15 +333,14 @@ class Pull(Sweep):
 
     def stack(self, stack: Stack, u: Any) -> None:
         """[W̄; Ū; b̄] ← [x h 1]ᵀ u in one product."""
-        plan = self.plan
         started = [self.u[i] is not None for i in stack.inputs]
         if any(started):
             for i, done in zip(stack.inputs, started, strict=True):
                 if not done:
-                    self.emit(plan.cotangents[i].fill, 0)
+                    self.emit(self.cotangents[i].fill, 0)
         for i in stack.inputs:
-            self.u[i] = plan.cotangents[i]
-        out = stack.rows_of(plan.cotangents, plan.u)
+            self.u[i] = self.cotangents[i]
+        out = stack.rows_of(self.cotangents, self.flat)
         with self.rows(u) as rows:
             self.product(stack.x.T, rows, out, any(started))
 

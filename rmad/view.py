@@ -304,7 +304,7 @@ class _Times:
 
 
 def _measured(plan: Plan, repeat: int) -> tuple[_Times, _Times]:
-    with plan.pool.with_scratch(plan._u()):
+    with plan.pool.with_scratch(plan.u):
         push = _TaggedPush(plan)
     pull = _TaggedPull(plan)
     for v in plan.tangents:

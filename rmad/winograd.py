@@ -53,14 +53,17 @@ class _Winograd:
         self.GG = GG.astype(dtype)
         self.tiles = (g.out[0] + 1) // 2, (g.out[1] + 1) // 2  # rows in an image, tiles in a row
         i = self.pairs * g.i
-        line = 16 * self.tiles[1] * (i + g.o) * dtype.itemsize
+        line, chunk = 16 * self.tiles[1] * (i + g.o) * dtype.itemsize, self._chunk(chunk)
         self.rows = max(1, min(chunk // line, n * self.tiles[0]))  # of tiles in a chunk
         self.windows, self.products = self._planes(i, new), self._planes(g.o, new)
         self.zero = new((max(g.size[1] * g.i, g.out[1] * g.o),), dtype)
         self.strip = new((4, (2 * self.tiles[1] + 2) * g.i), dtype)
         self.between = new((4, 2 * self.tiles[1] * g.o), dtype)
         self.w = new((16, i, g.o), dtype)
-        self.product = new((16, g.i, g.o), dtype)
+
+    def _chunk(self, chunk: int) -> int:
+        """How many bytes of windows and products there may be at a time."""
+        return chunk
 
     def _planes(self, c: int, new: Callable[..., Any]) -> Any:
         """16 planes for the tiles of a chunk, a few numbers apart lest all of them meet in the same cache lines."""
@@ -118,7 +121,16 @@ class WinogradPair(WinogradForward):
 
 
 class WinogradWeights(_Winograd):
-    """w̄ = patches(x)ᵀ u."""
+    """w̄ = patches(x)ᵀ u. The products of chunks are added up, in a buffer where there are several."""
+
+    def __init__(self, geometry: Geometry, n: int, dtype: Any, new: Callable[..., Any], *more: Any) -> None:
+        super().__init__(geometry, n, dtype, new, *more)
+        several = self.rows < n * self.tiles[0]
+        self.product = new(self.w.shape, dtype) if several else None
+
+    def _chunk(self, chunk: int) -> int:
+        """At least as many as that buffer would have: it is added once per chunk."""
+        return max(chunk, 16 * self.geometry.i * self.geometry.o * self.dtype.itemsize)
 
     def __call__(self, u: Any, x: Any, out: Any) -> None:
         g, planes = self.geometry, self.products
@@ -129,7 +141,9 @@ class WinogradWeights(_Winograd):
         for first, rows in self._chunks():
             windows = self._split(images, first, rows)
             self.loops.split_cotangents(cotangents, first, rows, *more)
-            np.matmul(np.swapaxes(windows, 1, 2), self._tiles(planes, rows, g.o), out=self.product)
-            np.add(self.w, self.product, out=self.w)
+            product = self.w if self.product is None else self.product
+            np.matmul(np.swapaxes(windows, 1, 2), self._tiles(planes, rows, g.o), out=product)
+            if self.product is not None:
+                np.add(self.w, self.product, out=self.w)
         w = (self.GG.T @ self.w.reshape(16, g.i * g.o)).reshape(g.weight_shape)
         np.add(out, w, out=out) if self.add else np.copyto(out, w)
