@@ -12,6 +12,8 @@ two more forward passes per product (Martens & Sutskever 2012, section 7.1). The
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -145,6 +147,7 @@ class Recurrence:
         self.cell, self.steps, self.last, self.every = cell, steps, last, every
         self.checkpoints: list[tuple[Any, Any]] = []
         self.at_hand: int | None = None  # the segment whose residuals the buffers hold
+        self._lock = Lock()
 
     def __call__(self, W: Any, U: Any, b: Any, x: Any, h: Any, c: Any) -> Any:
         """The layer's value: in one pass with its residuals where all arrays are plain."""
@@ -215,6 +218,11 @@ class Recurrence:
         first = 0 if with_x else self.i
         return self.i - first, np.ascontiguousarray(self.P[:, first : self.i + self.m])
 
+    @property
+    def alone(self) -> AbstractContextManager[Any]:
+        """What a sweep runs in: on several threads one after the other, where the segments share the buffers."""
+        return self._lock if len(self.checkpoints) > 1 else nullcontext()
+
     def push(self, vW: Any, vU: Any, vb: Any, vx: Any, vh0: Any, vc0: Any) -> Any:
         """Tangents of the arrays (None for zero) to the tangent of the result."""
         m, n, cell = self.m, self.n, self.cell
@@ -283,12 +291,14 @@ class _RecurrentPiece(Piece):
         every: list[Any] = [None] * len(self.args)
         for k, v in zip(self.argnums, tangents, strict=True):
             every[k] = v
-        return self.f.push(*every)
+        with self.f.alone:
+            return self.f.push(*every)
 
     def pull(self, u: Any, totals: Sequence[Any], owned: Sequence[bool]) -> tuple[list[Any], list[bool]]:
         if any(isinstance(a, Traced) for a in (u, *totals)):
             return super().pull(u, totals, owned)
-        terms = self.f.pull(u, [k in self.argnums for k in range(len(self.args))])
+        with self.f.alone:
+            terms = self.f.pull(u, [k in self.argnums for k in range(len(self.args))])
         sums = []
         for k, total, ours in zip(self.argnums, totals, owned, strict=True):
             if ours and total is not None:

@@ -1,7 +1,9 @@
 """RNN, LSTM and GRU: against PyTorch, in every sweep, and with checkpoints in time."""
 
 import gc
+import sys
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -299,6 +301,24 @@ def test_float32_and_no_cases(kind):
     y, lin = rmad.linearize(lambda m: m(x.astype(np.float64)), layer)  # mixed dtypes: the loop
     assert y.dtype == np.float64
     assert lin.JTu(y).weight.dtype == np.float32
+
+
+@pytest.mark.parametrize("kind", ["rnn", "lstm"])
+def test_threads_may_share_the_sweeps_of_a_checkpointed_layer(kind):
+    """Its buffers hold one segment at a time, so two sweeps must not run through it together."""
+    layer, x = make(kind, checkpoint=True), data(5, 30, 3)
+    y, pull = rmad.vjp(lambda m: m(x), layer)
+    us = [data(*y.shape) * (k + 1) for k in range(4)]
+    expected = [rmad.ravel(pull(u))[0] for u in us]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda k: rmad.ravel(pull(us[k % 4]))[0], range(24)))
+    finally:
+        sys.setswitchinterval(interval)
+    for k, gradient in enumerate(found):
+        np.testing.assert_array_equal(gradient, expected[k % 4])
 
 
 def test_initial_weights_are_drawn_by_gate():
