@@ -3,10 +3,18 @@
     python examples/autoencoder.py                                   # CURVES, Hessian-free, four minutes
     python examples/autoencoder.py --optimizer adam --lr 1e-3
     python examples/autoencoder.py --data mnist --data-dir DIR
+    python examples/autoencoder.py --resume --time-budget 3600       # the same run goes on
+    python examples/autoencoder.py --preset momentum --data mnist --device gpu
 
 784-400-200-100-50-25-6 and back, logistic units, a linear code (Hinton & Salakhutdinov 2006): a network that plain
 gradient descent hardly moves. The objective is the sigmoid cross-entropy; the error reported is the squared
 reconstruction error per image. Metrics, model and pictures go to a folder. Ctrl-C ends early and keeps what there is.
+
+--preset is a whole recipe of Martens & Sutskever (2012), section 13, over --updates (1000 where not given) and without
+a time budget where none is given. Curvature on a twentieth of the images, another one at every update. original: CG to
+250 steps, gradient on all images. held-out: the same, with the step chosen on another twentieth. momentum: 50 CG steps,
+gradient and curvature on one twentieth, ζ 0.95; from 60 % of the updates on ζ 0.995 and a step that falls to a tenth;
+from 90 % on the gradient on all images.
 """
 
 from __future__ import annotations
@@ -15,7 +23,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +37,9 @@ from runner import Record, Run, as_json, positive
 
 import nn
 import optim
+from rmad.backend import to_numpy
+
+__all__ = ["Config", "as_json", "build", "load", "train"]  # for scripts that race
 
 SIZES = {"curves": nn.models.CURVES, "mnist": nn.models.MNIST}
 
@@ -38,40 +49,83 @@ METHODS: runner.Methods = {
         optim.HessianFree,
         {"batch": 3000, "curvature_batch": 500, "damping": 45.0, "cg_iterations": 40, "decay": 0.95, "l2": 2e-5},
     ),
+    "curveball": (optim.CurveBall, {"batch": 200, "lr": 1.0, "damping": 10.0, "l2": 2e-5}),
+    "sgn": (optim.SGN, {"batch": 1000, "damping": 1e-3, "cg_iterations": 10, "momentum": 0.0, "l2": 2e-5}),
+    "kfac": (optim.KFAC, {"batch": 1000, "damping": 1e-3, "l2": 2e-5}),
+    "kflr": (optim.KFLR, {"batch": 1000, "damping": 1e-3, "l2": 2e-5}),
+    "kfra": (optim.KFRA, {"batch": 1000, "damping": 1e-3, "l2": 2e-5}),
+    "lm": (
+        partial(optim.LevenbergMarquardt, cg_tolerance=1e-2),
+        {"batch": 1000, "damping": 1.0, "cg_iterations": 50, "l2": 2e-5},
+    ),
     "sgd": (optim.SGD, {"batch": 200, "lr": 1e-2, "momentum": 0.0, "l2": 2e-5}),
     "nesterov": (partial(optim.SGD, nesterov=True), {"batch": 200, "lr": 1e-2, "momentum": 0.9, "l2": 2e-5}),
     "adam": (optim.Adam, {"batch": 200, "lr": 1e-3, "l2": 2e-5}),
 }
+PRESETS = ("original", "held-out", "momentum")
+REPLACEABLE = ("damping", "cg_iterations", "decay", "lr", "l2")  # of what a preset says
+SHARE = 1 / 20  # of the images: a curvature batch of a preset
+ALL_IMAGES = 0.9  # of the updates: from there on "momentum" has its gradient on all images
 
 
 @dataclass
 class Config(runner.Config):
-    """One run. `hyper` holds what differs from the defaults in METHODS."""
+    """One run. `hyper` holds what differs from the defaults in METHODS, or from the preset's."""
 
     METHODS = METHODS
 
+    preset: str | None = None
     data: str = "curves"
     data_dir: str | None = None
     n_train: int | None = None  # None: 20,000 and 10,000 curves, all of MNIST
     n_test: int | None = None
+    validation: int = 0  # images held out of training: the last
+
+    def __post_init__(self) -> None:
+        if self.preset is not None:
+            if self.optimizer != "hf":
+                raise ValueError(f"--preset is a recipe of --optimizer hf, not of {self.optimizer}")
+            self.updates = self.updates or 1000
+        super().__post_init__()
+
+    def method(self) -> str:
+        return f"--preset {self.preset}" if self.preset else super().method()
+
+    def known_hyper(self) -> dict[str, Any]:
+        return dict.fromkeys(REPLACEABLE) if self.preset else super().known_hyper()
+
+    def budget(self) -> float | None:
+        return None if self.preset else super().budget()
+
+    def free(self) -> set[str]:
+        return super().free() | {"data_dir"} - ({"updates"} if self.preset else set())
 
 
 # -- the job itself ---------------------------------------------------------------------------------------
 
 
 def load(config: Config) -> tuple[Any, Any]:
-    """Images for training and for test, float32 in [0, 1]: (n, 784) each."""
+    """Images for training (the validation set at their end) and for test, float32 in [0, 1]: (n, 784) each."""
+    if config.patience is not None and not config.validation:
+        raise ValueError("--patience looks at a validation set: give --validation")
     if config.data == "mnist":
         data = nn.data.mnist(config.data_dir)
-        return data.x_train[: config.n_train], data.x_test[: config.n_test]
-    data = nn.data.curves(config.n_train or 20_000, config.n_test or 10_000)
-    return data.x_train, data.x_test
+        images = data.x_train[: config.n_train], data.x_test[: config.n_test]
+    else:
+        made = nn.data.curves(config.n_train or 20_000, config.n_test or 10_000)
+        images = made.x_train, made.x_test
+    if config.validation >= len(images[0]):
+        raise ValueError(f"--validation {config.validation} leaves none of the {len(images[0])} images for training")
+    return runner.on_device(config, images)
 
 
 def build(config: Config) -> Any:
     """The optimizer, with a new model in it."""
     model = nn.models.autoencoder(SIZES[config.data], rng=np.random.default_rng(config.seed))
-    return runner.optimizer_for(config, model, nn.SigmoidCrossEntropy())
+    model, loss = runner.on_device(config, model), nn.SigmoidCrossEntropy()
+    if config.preset is None:
+        return runner.optimizer_for(config, model, loss)
+    return optim.HessianFree.preset(config.preset, model, loss, updates=config.updates or 1000, **config.hyper)
 
 
 def train(
@@ -80,25 +134,54 @@ def train(
     data: tuple[Any, Any],
     *,
     clock: Callable[[], float] = time.perf_counter,
-    **callbacks: Callable[..., Any],
+    **keywords: Any,
 ) -> Run:
     """runner.train on these images; the records' errors are of the first 1000 of each set."""
-    samples = {name: images[:1000] for name, images in zip(("train_error", "test_error"), data)}
+    x, held_out = split(config, data[0])
+    samples = {"train_error": x[:1000], "test_error": data[1][:1000]}
+    if len(held_out):
+        samples["validation_error"] = held_out
 
     def errors(model: Any) -> Record:
         return {name: error(model, images) for name, images in samples.items()}
 
-    some = batches(data[0], config.hyper["batch"], np.random.default_rng([config.seed, 1]))
-    return runner.train(config, optimizer, ((x, x) for x in some), errors, clock=clock, **callbacks)
+    rng = np.random.default_rng([config.seed, 1])
+    if config.preset is None:
+        batches: Any = nn.data.batches(x, x, config.hyper["batch"], rng)
+    else:
+        batches = Recipe(config, optimizer, x, rng)
+    return runner.train(config, optimizer, batches, errors, clock=clock, **keywords)
 
 
-def batches(images: Any, size: int, rng: np.random.Generator) -> Iterator[Any]:
-    """Batches of `size` images, without end: each pass over the images in a new order, a short rest left out."""
-    size = min(size, len(images))
-    while True:
-        order = rng.permutation(len(images))
-        for start in range(0, len(images) - size + 1, size):
-            yield images[order[start : start + size]]
+def split(config: Config, images: Any) -> tuple[Any, Any]:
+    """Images to train on, and those of the validation set."""
+    end = len(images) - config.validation
+    return images[:end], images[end:]
+
+
+class Recipe:
+    """The batches of a preset: the arguments of the optimizer's next step. They depend on its count of updates only."""
+
+    def __init__(self, config: Config, optimizer: Any, x: Any, rng: np.random.Generator) -> None:
+        self.optimizer = optimizer
+        momentum = config.preset == "momentum"
+        apart = {"backtracking": SHARE} if config.preset == "held-out" else {}
+        self.all_images = optim.Roles(x, x, gradient=1.0, curvature=SHARE, rng=rng, **apart)
+        self.some = optim.Roles(x, x, gradient=SHARE, rng=rng)
+        self.until = round(ALL_IMAGES * (config.updates or 0)) if momentum else 0
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        k = self.optimizer.k
+        return self.some(k) if k < self.until else self.all_images(k)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
 
 
 def reconstruct(model: Any, images: Any) -> Any:
@@ -126,26 +209,18 @@ def draw_reconstructions(model: Any, images: Any, path: Path) -> None:
     from matplotlib.image import imsave
 
     some = images[:16]
-    rows = np.stack([some, reconstruct(model, some)]).reshape(2, len(some), 28, 28)
+    rows = to_numpy(np.stack([some, reconstruct(model, some)])).reshape(2, len(some), 28, 28)
     rows = np.pad(rows, ((0, 0), (0, 0), (2, 2), (2, 2)))
     sheet = rows.transpose(0, 2, 1, 3).reshape(2 * 32, -1)
     imsave(path, 1 - sheet.repeat(2, axis=0).repeat(2, axis=1), cmap="gray", vmin=0, vmax=1)
 
 
-def save(run: Run, config: Config, data: tuple[Any, Any], out: Path) -> str:
-    """Model, pictures and the errors on all images; returns the last words."""
-    names = ("train_error", "test_error")
-    errors = {name: error(run.model, x) for name, x in zip(names, data)}
-    last = {"end": run.end, "seconds": run.records[-1]["seconds"], "update": run.records[-1]["update"], **errors}
-    (out / "summary.json").write_text(as_json(last | {"config": asdict(config)}, indent=2) + "\n")
-    nn.save(run.model, out / "model.safetensors")
-    title = f"{config.data}, {config.optimizer}"
-    runner.draw_training(run.records, names, "squared error per image", title, out / "training.png")
-    draw_reconstructions(run.model, data[1], out / "reconstructions.png")
-    return (
-        f"{run.end}: {last['update']} updates, {last['seconds']:.0f} s of training; squared error per image over all "
-        f"images: training {errors['train_error']:.3f}, test {errors['test_error']:.3f}; results in {out}"
-    )
+def finish(model: Any, config: Config, data: tuple[Any, Any], out: Path) -> tuple[Record, str]:
+    """The errors on all images, and pictures of some."""
+    x, held_out = split(config, data[0])
+    sets = {"train_error": x, "test_error": data[1]} | ({"validation_error": held_out} if len(held_out) else {})
+    draw_reconstructions(model, data[1], out / "reconstructions.png")
+    return {name: error(model, images) for name, images in sets.items()}, ""
 
 
 # -- the command line -------------------------------------------------------------------------------------
@@ -159,8 +234,9 @@ def parser() -> runner.Parser:
     p.add_argument("--data-dir", metavar="DIR", help="where the MNIST files are: else $RMAD_DATA, else a download")
     p.add_argument("--n-train", type=positive(int), metavar="N", help="images for training")
     p.add_argument("--n-test", type=positive(int), metavar="N", help="images for test")
-    p.add_common(METHODS, Config)
-    p.add_argument("--out", type=Path, metavar="DIR", help="for the results (runs/DATA-OPTIMIZER)")
+    p.add_argument("--validation", type=positive(int), metavar="N", help="images of these for early stopping")
+    p.add_argument("--preset", choices=PRESETS, help="a whole recipe for --optimizer hf, see above")
+    p.add_common(METHODS, Config, "runs/DATA-OPTIMIZER")
     return p
 
 
@@ -169,18 +245,16 @@ def main() -> int:
         runner.Job(
             parser=parser(),
             config=Config,
+            folder=lambda config: f"{config.data}-{config.preset or config.optimizer}",
             prepare=lambda config: (build(config), load(config)),
             train=train,
             numbers=numbers,
-            save=save,
-            folder=lambda config: f"{config.data}-{config.optimizer}",
+            finish=finish,
+            drawn=("train_error", "test_error", "validation_error"),
+            ylabel="squared error per image",
         )
     )
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        print("ended by Ctrl-C, without results", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(main())

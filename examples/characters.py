@@ -3,6 +3,7 @@
     python examples/characters.py                                    # Tiny Shakespeare, Hessian-free, four minutes
     python examples/characters.py --optimizer adam
     python examples/characters.py --data-dir DIR
+    python examples/characters.py --resume --time-budget 3600        # the same run goes on
 
 Characters as vectors with learned positions, two causal transformer blocks, a linear layer that tells the next
 character. The objective is the cross-entropy per character; what is reported is the same in bits, on pieces of the text
@@ -17,7 +18,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ import rmad  # noqa: F401 (before NumPy: it picks the BLAS kernel that suits the
 # isort: split
 import numpy as np
 import runner
-from runner import Record, Run, as_json, positive
+from runner import Record, Run, positive
 
 import nn
 import optim
@@ -48,6 +49,10 @@ METHODS: runner.Methods = {
         },
     ),
     "adam": (optim.Adam, {"batch": 32, "lr": 3e-3, "l2": 0.0}),
+    "curveball": (optim.CurveBall, {"batch": 32, "lr": 1.0, "damping": 10.0, "l2": 0.0}),
+    "sgn": (optim.SGN, {"batch": 128, "damping": 1e-3, "cg_iterations": 10, "momentum": 0.0, "l2": 0.0}),
+    "kfac": (optim.KFAC, {"batch": 128, "damping": 1e-2, "l2": 0.0}),
+    "sgd": (optim.SGD, {"batch": 32, "lr": 1e-1, "momentum": 0.9, "l2": 0.0}),
 }
 
 
@@ -56,6 +61,7 @@ class Config(runner.Config):
     """One run. `hyper` holds what differs from the defaults in METHODS."""
 
     METHODS = METHODS
+    MONITOR = "validation_bits"
 
     data_dir: str | None = None
     length: int = 64  # characters that the model sees at once
@@ -97,7 +103,8 @@ def load(config: Config) -> Any:
 def build(config: Config, text: Any) -> Any:
     """The optimizer, with a new model in it."""
     model = Transformer(len(text.vocabulary), config, np.random.default_rng(config.seed))
-    return runner.optimizer_for(config, model, nn.SoftmaxCrossEntropy(per_position=True))
+    loss = nn.SoftmaxCrossEntropy(per_position=True)
+    return runner.optimizer_for(config, runner.on_device(config, model), loss)
 
 
 def train(
@@ -106,22 +113,38 @@ def train(
     text: Any,
     *,
     clock: Callable[[], float] = time.perf_counter,
-    **callbacks: Callable[..., Any],
+    **keywords: Any,
 ) -> Run:
     """runner.train on random pieces of the text; the records' figures are of 64 pieces of either part."""
-    samples = {f"{part}_bits": spread(text.sequences(config.length, part=part), 64) for part in ("train", "validation")}
+    samples = {
+        f"{part}_bits": runner.on_device(config, spread(text.sequences(config.length, part=part), 64))
+        for part in ("train", "validation")
+    }
 
     def errors(model: Any) -> Record:
         return {name: bits(model, *pieces) for name, pieces in samples.items()}
 
-    some = batches(text, config, np.random.default_rng([config.seed, 1]))
-    return runner.train(config, optimizer, some, errors, clock=clock, **callbacks)
+    return runner.train(config, optimizer, Pieces(text, config), errors, clock=clock, **keywords)
 
 
-def batches(text: Any, config: Config, rng: np.random.Generator) -> Iterator[tuple[Any, Any]]:
+class Pieces:
     """Pieces from random places of the text for training, without end; t is one character on from x."""
-    while True:
-        yield text.sample(config.hyper["batch"], config.length, rng)
+
+    def __init__(self, text: Any, config: Config) -> None:
+        self.text, self.config, self.rng = text, config, np.random.default_rng([config.seed, 1])
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        return self
+
+    def __next__(self) -> tuple[Any, Any]:
+        pieces = self.text.sample(self.config.hyper["batch"], self.config.length, self.rng)
+        return runner.on_device(self.config, pieces)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rng": self.rng.bit_generator.state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.rng.bit_generator.state = state["rng"]
 
 
 def spread(pieces: tuple[Any, Any], n: int) -> tuple[Any, Any]:
@@ -156,22 +179,12 @@ def numbers(record: Record) -> str:
     return runner.progress(record, text)
 
 
-def save(run: Run, config: Config, text: Any, out: Path) -> str:
-    """Model, picture, a sample, and the bits per character of all the held-out text; returns the last words."""
-    run.model.eval()
-    held_out = bits(run.model, *text.sequences(config.length, part="validation"))
-    last = {"end": run.end, "seconds": run.records[-1]["seconds"], "update": run.records[-1]["update"]}
-    last |= {"train_bits": run.records[-1]["train_bits"], "validation_bits": held_out}
-    (out / "summary.json").write_text(as_json(last | {"config": asdict(config)}, indent=2) + "\n")
-    nn.save(run.model, out / "model.safetensors")
-    names, title = ("train_bits", "validation_bits"), f"Tiny Shakespeare, {config.optimizer}"
-    runner.draw_training(run.records, names, "bits per character", title, out / "training.png")
-    sample = write(run.model, text, config, np.random.default_rng([config.seed, 2]))
+def finish(model: Any, config: Config, text: Any, out: Path) -> tuple[Record, str]:
+    """The bits per character of all the held-out text, and a sample of what the model writes."""
+    held_out = bits(model, *runner.on_device(config, text.sequences(config.length, part="validation")))
+    sample = write(model, text, config, np.random.default_rng([config.seed, 2]))
     (out / "sample.txt").write_text(sample + "\n")
-    return (
-        f"{sample}\n\n{run.end}: {last['update']} updates, {last['seconds']:.0f} s of training; "
-        f"bits per character: training {last['train_bits']:.3f}, held out {held_out:.3f}; results in {out}"
-    )
+    return {"validation_bits": held_out}, sample
 
 
 # -- the command line -------------------------------------------------------------------------------------
@@ -189,8 +202,7 @@ def parser() -> runner.Parser:
         default = getattr(Config, name)
         p.add_argument(runner.option(name), type=positive(int), metavar="N", help=f"{text} ({default})")
     p.add_argument("--sample", type=runner.natural, metavar="N", help=f"characters to write ({Config.sample})")
-    p.add_common(METHODS, Config)
-    p.add_argument("--out", type=Path, metavar="DIR", help="for the results (runs/characters-OPTIMIZER)")
+    p.add_common(METHODS, Config, "runs/characters-OPTIMIZER")
     return p
 
 
@@ -204,18 +216,16 @@ def main() -> int:
         runner.Job(
             parser=parser(),
             config=Config,
+            folder=lambda config: f"characters-{config.optimizer}",
             prepare=prepare,
             train=train,
             numbers=numbers,
-            save=save,
-            folder=lambda config: f"characters-{config.optimizer}",
+            finish=finish,
+            drawn=("train_bits", "validation_bits"),
+            ylabel="bits per character",
         )
     )
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        print("ended by Ctrl-C, without results", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(main())

@@ -83,14 +83,6 @@ def spread(values: Any, digits: int = 3, unit: float = 1.0) -> str:
     return f"{middle} [{low}, {high}], mean {mean}"
 
 
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table; its first row is the head."""
-    widths = [max(len(row[j]) for row in rows) for j in range(len(rows[0]))]
-    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths)) + " |" for row in rows]
-    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
-    return "\n".join(lines)
-
-
 def draw(curves: dict[str, list[Curve]], ylabels: dict[str, str], path: Path, title: str, logarithmic: bool) -> None:
     """Means over the runs of what `ylabels` names ("train", "test"), against epochs and against seconds."""
     from matplotlib.figure import Figure

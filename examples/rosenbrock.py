@@ -22,7 +22,6 @@ from typing import Any
 import rmad  # noqa: F401 (before NumPy: it picks the BLAS kernel that suits the CPU)
 
 # isort: split
-import comparison
 import numpy as np
 import runner
 
@@ -209,7 +208,7 @@ def table(results: dict[str, dict[str, list[int]]], problems: list[str]) -> str:
             missed = f" ({len(counts) - len(done)} of {len(counts)} not)" if len(done) < len(counts) else ""
             row.append(f"{ours}{missed}, {PUBLISHED[method][list(PROBLEMS).index(p)]}")
         rows.append(row)
-    return comparison.markdown(rows)
+    return runner.markdown(rows)
 
 
 def draw(problem: Problem, hypers: dict[str, dict[str, Any]], seed: int, out: Path) -> None:

@@ -174,7 +174,7 @@ def table(problem: Problem, curves: dict[str, list[Curve]]) -> str:
                 seconds = comparison.at_epoch(runs, "seconds", epoch)
                 paper = f"{published[epoch]}" if epoch in published else ""
                 rows.append([label, str(epoch), comparison.spread(found), paper, f"{np.mean(seconds):.1f}"])
-    return comparison.markdown(rows)
+    return runner.markdown(rows)
 
 
 def parser() -> argparse.ArgumentParser:

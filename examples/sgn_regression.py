@@ -100,7 +100,7 @@ def table(name: str, curves: dict[str, list[Curve]], epochs: int) -> str:
                 f"{np.mean(seconds):.2f}" if len(seconds) else "–",
             ]
         )
-    return f"{name}, after {epochs} epochs\n\n{comparison.markdown(rows)}\n"
+    return f"{name}, after {epochs} epochs\n\n{runner.markdown(rows)}\n"
 
 
 def parser() -> argparse.ArgumentParser:

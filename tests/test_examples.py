@@ -18,7 +18,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "examples" / "autoencoder.py"
 TINY = ["--n-train", "200", "--n-test", "50", "--batch", "100"]
-RESULTS = {"metrics.jsonl", "model.safetensors", "reconstructions.png", "summary.json", "training.png"}
+RUN = {"config.json", "metrics.jsonl", "checkpoint.safetensors", "checkpoint.previous.safetensors"}
+RESULTS = RUN | {"model.safetensors", "reconstructions.png", "summary.json", "training.png"}
 
 
 @pytest.fixture

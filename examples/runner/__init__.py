@@ -1,0 +1,25 @@
+"""What the training examples share: the loop, with records and checkpoints; the command line; figures and tables."""
+
+from runner.command import Job, Parser, as_json, main, natural, option, positive
+from runner.loop import Config, Methods, Record, Run, on_device, optimizer_for, train
+from runner.report import draw_training, markdown, progress
+
+__all__ = [
+    "Config",
+    "Job",
+    "Methods",
+    "Parser",
+    "Record",
+    "Run",
+    "as_json",
+    "draw_training",
+    "main",
+    "markdown",
+    "natural",
+    "on_device",
+    "optimizer_for",
+    "option",
+    "positive",
+    "progress",
+    "train",
+]

@@ -1,0 +1,229 @@
+"""The loop of a training: updates, records, checkpoints, and when it is over."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+import rmad  # before NumPy: it picks the BLAS kernel that suits the CPU
+
+# isort: split
+import numpy as np
+
+import nn
+import optim
+
+Record = dict[str, Any]
+Methods = dict[str, tuple[Callable[..., Any], dict[str, Any]]]
+
+
+@dataclass
+class Config:
+    """One run. `hyper` holds what differs from the defaults in METHODS."""
+
+    METHODS: ClassVar[Methods] = {}
+    BUDGET: ClassVar[float] = 210.0
+    MONITOR: ClassVar[str] = "validation_error"  # what is best where it is least, in the records
+
+    optimizer: str = "hf"
+    hyper: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    device: str = "cpu"
+    time_budget: float | None = None  # seconds of training, evaluation excluded; None: BUDGET
+    updates: int | None = None  # at most
+    patience: int | None = None  # records without a better MONITOR, at most
+    log_interval: float = 1.0  # seconds of training from record to record
+    log_every: int | None = None  # updates from record to record, in place of the seconds
+    checkpoint_every: float = 60.0  # seconds of training
+
+    def __post_init__(self) -> None:
+        known = self.known_hyper()
+        for name in self.hyper.keys() - known.keys():
+            raise ValueError(f"--{name.replace('_', '-')} means nothing to {self.method()}")
+        self.hyper = {name: value for name, value in (known | self.hyper).items() if value is not None}
+        self.time_budget = self.time_budget or self.budget()
+
+    def budget(self) -> float | None:
+        """Seconds where none are given; None for no limit."""
+        return self.BUDGET
+
+    def free(self) -> set[str]:
+        """What may change when a run goes on."""
+        return {"time_budget", "updates", "patience", "log_interval", "log_every", "checkpoint_every"}
+
+    def method(self) -> str:
+        """The part of the command line that says which hyper-parameters there are."""
+        return f"--optimizer {self.optimizer}"
+
+    def known_hyper(self) -> dict[str, Any]:
+        """Defaults of the hyper-parameters of this optimizer; None leaves one to the optimizer."""
+        return self.METHODS[self.optimizer][1]
+
+
+@dataclass
+class Run:
+    """A training as it stands: the optimizer with its model, how far it is, its records, and why it ended.
+
+    seconds are those of the updates alone. best: value, update and parameters where config.MONITOR was least;
+    stale: records since. stopped: by somebody, before it was over. failed: it diverged.
+    """
+
+    optimizer: Any
+    records: list[Record] = field(default_factory=list)
+    update: int = 0
+    seconds: float = 0.0
+    best: dict[str, Any] | None = None
+    stale: int = 0
+    end: str = ""
+    stopped: bool = False
+    failed: bool = False
+    infos: list[optim.StepInfo] = field(default_factory=list)  # since the last record
+    logged: float = 0.0  # seconds at the last record
+
+    @property
+    def model(self) -> Any:
+        return self.optimizer.model
+
+    def over(self, config: Config) -> str:
+        """Why no further update is made, or nothing."""
+        if self.update == config.updates:
+            return "all updates are done"
+        if config.patience is not None and self.stale >= config.patience:
+            return f"no better {config.MONITOR.replace('_', ' ')} in {self.stale} records"
+        return "the time is used up" if self.seconds >= (config.time_budget or math.inf) else ""
+
+    def due(self, config: Config) -> bool:
+        """Whether it is time for a record."""
+        if config.log_every is not None:
+            return self.update % config.log_every == 0
+        return self.seconds >= self.logged + config.log_interval
+
+    def record(self, errors: Callable[[Any], Record], monitor: str) -> Record:
+        """Measures the model, in use and not in training, and says what the updates since the last record did."""
+        switch = getattr(self.model, "train", lambda training: None)
+        switch(False)
+        measured = errors(self.model)
+        switch(True)
+        made = {"seconds": self.seconds, "update": self.update, **measured}
+        self.records.append(made | summary(self.infos, self.seconds - self.logged))
+        self.infos, self.logged = [], self.seconds
+        if monitor in measured:
+            value, self.stale = float(measured[monitor]), self.stale + 1
+            if self.best is None or value < self.best["value"]:
+                self.best, self.stale = {"value": value, "update": self.update, "model": self.model.state_dict()}, 0
+        return self.records[-1]
+
+    def state_dict(self) -> dict[str, Any]:
+        names = ("records", "update", "seconds", "best", "stale", "end", "stopped", "logged")
+        state = {name: getattr(self, name) for name in names} | {"infos": [asdict(info) for info in self.infos]}
+        return state | {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for name in ("records", "update", "seconds", "best", "stale", "logged"):
+            setattr(self, name, state[name])
+        self.infos = [optim.StepInfo(**info) for info in state["infos"]]
+
+
+def train(
+    config: Config,
+    optimizer: Any,
+    batches: Iterable[Any],
+    errors: Callable[[Any], Record],
+    *,
+    checkpoints: nn.Checkpoints | None = None,
+    state: Mapping[str, Any] | None = None,
+    on_record: Callable[[Record], None] = lambda record: None,
+    on_update: Callable[[float], None] = lambda fraction: None,
+    should_stop: Callable[[], str] = lambda: "",
+    clock: Callable[[], float] = time.perf_counter,
+) -> Run:
+    """Updates until the run is over, or should_stop() gives a reason.
+
+    batches: pairs (x, t) without end, or dicts of the arguments of a step. errors(model) measures the model for a
+    record. checkpoints: where the run is saved, with config, records and the state of the batches (which then have
+    state_dict and load_state_dict); state: what was found there, and the run goes on. on_record sees every record as
+    it is made; on_update sees after every update how much of the run is done. `clock` tells seconds.
+    """
+    run, batches = Run(optimizer), iter(batches)
+
+    def save() -> None:
+        if checkpoints is not None:
+            own = {"run": run.state_dict(), "batches": batches.state_dict()}  # type: ignore[attr-defined]
+            checkpoints.save({"config": asdict(config), **own})
+
+    if state is None:
+        on_record(run.record(errors, config.MONITOR))
+        save()  # also tells at once where nothing can be written
+    else:
+        run.load_state_dict(state["run"])
+        batches.load_state_dict(state["batches"])  # type: ignore[attr-defined]
+    saved = run.seconds
+    while True:
+        run.end = should_stop()
+        run.stopped = bool(run.end)
+        run.end = run.end or run.over(config)
+        if run.end:
+            break
+        arguments = arguments_of(next(batches), config)
+        started = clock()
+        try:
+            info = optimizer.step(**arguments)
+        except optim.TrainingDiverged as failure:
+            run.end, run.failed = str(failure), True
+            break
+        run.infos.append(info)
+        run.seconds, run.update = run.seconds + clock() - started, run.update + 1
+        on_update(max(run.seconds / (config.time_budget or math.inf), run.update / (config.updates or math.inf)))
+        if run.due(config):
+            on_record(run.record(errors, config.MONITOR))
+        if run.seconds >= saved + config.checkpoint_every:
+            save()
+            saved = run.seconds
+    save()  # before the last record, which a run that goes on does not make here
+    if run.infos:
+        on_record(run.record(errors, config.MONITOR))
+    return run
+
+
+def arguments_of(batch: Any, config: Config) -> dict[str, Any]:
+    """What a step takes: (x, t), and the first of them for the curvature where the config says how many."""
+    if isinstance(batch, dict):
+        return batch
+    x, t = batch
+    cases = config.hyper.get("curvature_batch", len(x))
+    return {"x": x, "t": t} | ({"curvature_batch": (x[:cases], t[:cases])} if cases < len(x) else {})
+
+
+def optimizer_for(config: Config, model: Any, loss: Any) -> Any:
+    """The optimizer that the config names, with its hyper-parameters."""
+    hyper = {name: value for name, value in config.hyper.items() if "batch" not in name}
+    return config.METHODS[config.optimizer][0](model, loss, **hyper)
+
+
+def on_device(config: Config, tree: Any) -> Any:
+    """The arrays of a tree (a model, data) where the config wants them: in NumPy, or by CuPy on the GPU."""
+    if config.device == "cpu":
+        return tree
+    from rmad.backend import import_cupy
+
+    return rmad.tree.map_leaves(import_cupy().asarray, tree)
+
+
+def summary(infos: list[optim.StepInfo], span: float) -> Record:
+    """What the optimizer said of some updates that took `span` seconds: its last word, mean loss, sums and rates."""
+    if not infos:
+        return {}
+    products = sum(info.products for info in infos)
+    return {
+        **asdict(infos[-1]),
+        "loss": float(np.mean([info.loss for info in infos])),
+        "products": products,
+        "rejected": sum(info.rejected for info in infos),
+        "products_per_second": products / span,
+        "updates_per_second": len(infos) / span,
+    }

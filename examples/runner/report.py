@@ -1,0 +1,79 @@
+"""What a person sees of a training: a line, a table, a figure."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from runner.loop import Record, Run
+
+
+def progress(record: Record, text: str) -> str:
+    """One record for the progress bar: `text`, and what the optimizer does."""
+    if record.get("cg_iterations"):
+        text += f", λ {record['damping']:.2g}, {record['cg_iterations']} CG steps"
+        return f"{text}, {record['products_per_second']:.0f} products/s"
+    return f"{text}, {record['updates_per_second']:.0f} updates/s" if "loss" in record else text
+
+
+def table(run: Run, final: Record) -> str:
+    """What is measured: at the start, at the end, where the validation set was best, and `final`, on all cases."""
+    first, last = run.records[0], run.records[-1]
+    best = next((r for r in run.records if run.best and r["update"] == run.best["update"]), None)
+    columns = [("", None), ("start", first), ("end", last)]
+    columns += [(f"best, update {best['update']}", best)] if best else []
+    columns += [("end, all cases", final)]
+    rows = [[head for head, _ in columns]]
+    for name in dict.fromkeys([*first, *final, "loss"]):
+        if name not in ("seconds", "update"):
+            values = [record.get(name) for _, record in columns[1:] if record is not None]
+            rows.append([name.replace("_", " "), *("" if v is None else f"{v:.4g}" for v in values)])
+    return markdown(rows)
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table; its first row is the head."""
+    widths = [max(len(row[j]) for row in rows) for j in range(len(rows[0]))]
+    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths)) + " |" for row in rows]
+    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
+    return "\n".join(lines)
+
+
+def draw_training(records: list[Record], names: tuple[str, ...], ylabel: str, title: str, path: Path) -> None:
+    """What is measured against seconds, and below it the damping, or the loss where there is none."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
+
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    top, bottom = figure.subplots(2, sharex=True, height_ratios=(2, 1))
+    for name, style in zip(names, ("-", "--", ":")):
+        if name in records[0]:
+            values = [r[name] for r in records]
+            top.semilogy([r["seconds"] for r in records], values, style, label=name.replace("_", " "))
+    top.set(ylabel=ylabel, title=title)
+    top.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    top.yaxis.set_major_formatter("{x:g}")
+    top.yaxis.set_minor_formatter("")
+    top.legend()
+    later = [r for r in records if "loss" in r]
+    name = "damping" if any(r["damping"] for r in later) else "loss"
+    bottom.semilogy([r["seconds"] for r in later], [r[name] for r in later], "C2", label=name)
+    bottom.set(ylabel=name, xlabel="seconds of training")
+    for axes in (top, bottom):
+        axes.grid(True, alpha=0.3)
+    figure.savefig(path, dpi=120)
+
+
+def as_json(record: Record, indent: int | None = None) -> str:
+    """JSON knows neither NaN nor infinity: null in their place."""
+    finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+    return json.dumps(finite, indent=indent)
+
+
+def from_json(text: str) -> Record:
+    """What `as_json` wrote, NaN for null."""
+    found: dict[str, Any] = json.loads(text)
+    return {k: math.nan if v is None else v for k, v in found.items()}
