@@ -138,11 +138,17 @@ class Module:
         """Rebinds every array to a copy of the one of its name, in the dtype that the module has.
 
         Raises ValueError that names what does not fit: a name that is missing or unknown, a shape, a
-        kind of number (float for float). The module is then as it was.
+        kind of number (float for float); TypeError for what is no mapping of arrays. The module is then as it was.
         """
         places = list(_places(self, _with_buffers))
         known = {name for name, *_ in places}
         kind = type(self).__name__
+        if not isinstance(state, Mapping):
+            hint = "; nn.load(model, path) reads a file" if isinstance(state, str) else ""
+            hint = "; pass its state_dict()" if hasattr(state, "state_dict") else hint
+            raise TypeError(
+                f"{kind}: a state is {{name: array}}, as state_dict gives it, not {type(state).__name__}{hint}"
+            )
         for name in state:
             if name not in known:
                 raise ValueError(f"{kind}: the state has {name!r} of shape {np.shape(state[name])}, the module has not")
@@ -153,9 +159,12 @@ class Module:
             if isinstance(owner, tuple):
                 raise TypeError(f"{kind}: {name!r} sits in a tuple and cannot be rebound; use a list or a dict")
             given = state[name]
+            try:
+                dtype = tree.dtype_of(given)
+            except TypeError:
+                raise TypeError(f"{kind}: {name!r} of the state must be an array, not {type(given).__name__}") from None
             if np.shape(given) != array.shape:
                 raise ValueError(f"{kind}: {name!r} has shape {array.shape}, the state has {np.shape(given)}")
-            dtype = tree.dtype_of(given)
             if dtype.kind != array.dtype.kind:
                 raise ValueError(f"{kind}: {name!r} is {array.dtype}, the state has {dtype}")
             new.append(np.array(given, dtype=array.dtype, order="C", like=array))  # PyTorch's come turned over

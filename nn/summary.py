@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,6 +75,8 @@ def summary(model: Module, input_shape: Any, *, dtype: Any = None) -> Summary:
 
     Raises ValueError with the model's own error if it does not take such an input.
     """
+    if not isinstance(model, Module):
+        raise TypeError(f"summary: the model must be an nn.Module, not {type(model).__name__}")
     shapes = _shapes(input_shape)
     first = next((array for _, array in model.named_parameters()), np.empty(0, np.float32))
     dtype = first.dtype if dtype is None else np.dtype(dtype)
@@ -90,17 +93,21 @@ def summary(model: Module, input_shape: Any, *, dtype: Any = None) -> Summary:
             cause = error
         else:
             return watch.summary(inputs, dtype)
+    hint = "; for a model of tokens: dtype=int" if dtype.kind == "f" and "must hold integers" in str(cause) else ""
     raise ValueError(
-        f"summary: the model does not take zeros of {dtype} of shape " + "; nor ".join(failures)
+        f"summary: the model does not take zeros of {dtype} of shape " + "; nor ".join(failures) + hint
     ) from cause
 
 
 def _shapes(input_shape: Any) -> tuple[tuple[int, ...], ...]:
     try:
         several = any(isinstance(part, tuple | list) for part in input_shape)
-        shapes = tuple(tuple(int(m) for m in shape) for shape in (input_shape if several else [input_shape]))
+        shapes = tuple(tuple(map(operator.index, shape)) for shape in (input_shape if several else [input_shape]))
     except TypeError:
-        raise TypeError(f"summary: input_shape must be a shape or a tuple of shapes, not {input_shape!r}") from None
+        found = f"an array; pass x.shape, {np.shape(input_shape)}" if np.ndim(input_shape) > 1 else repr(input_shape)
+        raise TypeError(
+            f"summary: input_shape must be a shape, as (28, 28, 1), or a tuple of shapes, not {found}"
+        ) from None
     if any(m < 0 for shape in shapes for m in shape):
         raise ValueError(f"summary: input_shape {input_shape} has a negative length")
     return shapes

@@ -69,13 +69,14 @@ def load_torch_state_dict(
     flattened: a Linear that follows a Flatten of images sees their pixels in the order (h, w, c), torch's in the
     order (c, h, w). So {"4.weight": (c, h, w)}, with the shape of the images there, permutes the input axis as well.
 
-    Raises ValueError that names the parameter and both shapes where something does not fit; the model is then as
-    it was. Dtypes become those of the model.
+    Raises ValueError that names the parameter and both shapes where something does not fit, TypeError for what is no
+    state dict; the model is then as it was. Dtypes become those of the model.
 
     >>> import nn, numpy as np
     >>> model = nn.Sequential(nn.Linear(3, 2, rng=np.random.default_rng(0)))
     >>> nn.load_torch_state_dict(model, {"0.weight": np.ones((2, 3)), "0.bias": np.zeros(2)})
     """
+    _check_kinds(model, state)
     given = _renamed(state, rename)
     sources = list(_sources(model, flattened or {}))
     known = {source.ours for source in sources}
@@ -85,8 +86,22 @@ def load_torch_state_dict(
     wanted = {name for source in sources for name in source.names}
     for name, array in given.items():
         if name not in wanted:
-            raise ValueError(f"load_torch_state_dict: the state has {name!r} {np.shape(array)}, the model has not")
+            takes = ", ".join(sorted(wanted)[:4]) + (", …" if len(wanted) > 4 else "")
+            raise ValueError(
+                f"load_torch_state_dict: the state has {name!r} {np.shape(array)}, the model has not. It takes {takes}"
+                "; `rename` leads from one to the other"
+            )
     model.load_state_dict({source.ours: _converted(source, given) for source in sources})
+
+
+def _check_kinds(model: Any, state: Any) -> None:
+    if not isinstance(model, Module):
+        raise TypeError(f"load_torch_state_dict: model must be an nn.Module, not {type(model).__name__}")
+    if not isinstance(state, Mapping):
+        hint = "; torch.load or safetensors read a file" if isinstance(state, str) else ""
+        hint = "; pass its state_dict()" if hasattr(state, "state_dict") else hint
+        found = f"{type(state).__name__}{hint}"
+        raise TypeError(f"load_torch_state_dict: state must be a state dict, {{name: array}}, not {found}")
 
 
 def _converted(source: _Source, given: Mapping[str, Any]) -> Any:
@@ -187,6 +202,8 @@ def _layout(
 ) -> tuple[tuple[int, ...], Callable[..., Any]]:
     """torch's shape for an array of ours, and ours out of torch's."""
     if name in flattened:
+        if np.shape(flattened[name]) != (3,):
+            raise ValueError(f"load_torch_state_dict: flattened[{name!r}] must be (c, h, w), not {flattened[name]!r}")
         c, h, w = flattened[name]
         if not isinstance(owner, Linear) or key != "weight" or c * h * w != shape[0]:
             raise ValueError(

@@ -229,6 +229,60 @@ LAYERS = {
     "a list of layers": (lambda: nn.Sequential([nn.Tanh()]), TypeError, "layers one by one"),
     "a class for a layer": (lambda: nn.Sequential(nn.Tanh), TypeError, r"the class Tanh; give an object, Tanh\(\)"),
     "a module without forward": (lambda: nn.Module()(X), NotImplementedError, r"define forward\(self, x\)"),
+    "a state that is a path": (
+        lambda: net().load_state_dict("model.safetensors"),
+        TypeError,
+        r"a state is {name: array}, as state_dict gives it, not str; nn.load\(model, path\) reads a file",
+    ),
+    "a state that is a model": (
+        lambda: net().load_state_dict(net()),
+        TypeError,
+        r"Sequential; pass its state_dict\(\)",
+    ),
+    "a state of lists": (
+        lambda: net().load_state_dict({name: a.tolist() for name, a in net().state_dict().items()}),
+        TypeError,
+        "'0.weight' of the state must be an array, not list",
+    ),
+    "a state that lacks an array": (
+        lambda: net().load_state_dict({}),
+        ValueError,
+        "the state lacks '0.weight' of shape",
+    ),
+    "PyTorch's names": (
+        lambda: nn.load_torch_state_dict(net(), {"fc.weight": X}),
+        ValueError,
+        r"the state has 'fc.weight' \(5, 4\), the model has not. It takes 0.bias, 0.weight, 2.bias, 2.weight; `rename`",
+    ),
+    "PyTorch's file": (
+        lambda: nn.load_torch_state_dict(net(), "model.pt"),
+        TypeError,
+        "state must be a state dict, .*, not str; torch.load or safetensors read a file",
+    ),
+    "state and model swapped": (
+        lambda: nn.load_torch_state_dict({}, net()),
+        TypeError,
+        "model must be an nn.Module, not dict",
+    ),
+    "half a size of images": (
+        lambda: nn.load_torch_state_dict(net(), {}, flattened={"0.weight": (1, 2)}),
+        ValueError,
+        r"flattened\['0.weight'\] must be \(c, h, w\), not \(1, 2\)",
+    ),
+    "a summary of a function": (lambda: nn.summary(np.tanh, (4,)), TypeError, "must be an nn.Module, not ufunc"),
+    "a summary at an array": (lambda: nn.summary(net(), X), TypeError, r"not an array; pass x.shape, \(5, 4\)"),
+    "a summary at a number": (lambda: nn.summary(net(), 4), TypeError, r"must be a shape, as \(28, 28, 1\), .* not 4"),
+    "a summary at half a feature": (lambda: nn.summary(net(), (4.5,)), TypeError, r"must be a shape.* not \(4.5,\)"),
+    "a summary at another shape": (
+        lambda: nn.summary(net(), (5, 3)),
+        ValueError,
+        r"does not take zeros of float32 of shape \(5, 3\): ValueError: Linear\(4, 8\): x has 3 features",
+    ),
+    "a summary of a model of tokens": (
+        lambda: nn.summary(nn.Embedding(10, 4, rng=rng()), (5,)),
+        ValueError,
+        "must hold integers, not float32; for a model of tokens: dtype=int",
+    ),
     "a state of another model": (
         lambda: nn.Linear(4, 8, rng=rng()).load_state_dict({"a": X}),
         ValueError,
