@@ -77,15 +77,17 @@ class Batches:
 
     def state_dict(self) -> dict[str, Any]:
         """Where it stands. The rng should be its own: the state is that of the beginning of the pass."""
-        return {"cases": len(self.x), "done": self.done, "place": self.place, "rng": self._started_from}
+        rng = self.rng.bit_generator.state if self.rng is not None and not self.done else self._started_from
+        return {"cases": len(self.x), "done": self.done, "place": self.place, "rng": rng}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on from there. ValueError where the state is of another number of cases."""
         if state["cases"] != len(self.x):
             raise ValueError(f"batches: the state is of {state['cases']} cases, there are {len(self.x)}")
-        if (state["rng"] is None) != (self.rng is None) and state["done"]:
+        if (state["rng"] is None) != (self.rng is None):
             raise ValueError(f"batches: the state has {'no' if state['rng'] is None else 'an'} rng, unlike the batches")
         self.done, self.place = state["done"], state["place"]
-        if self.rng is not None and state["rng"] is not None:
+        if self.rng is not None:
             self.rng.bit_generator.state = state["rng"]
-            self._shuffle()
+            if self.done:
+                self._shuffle()
