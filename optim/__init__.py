@@ -24,7 +24,7 @@ from optim.levenberg_marquardt import LevenbergMarquardt
 from optim.linesearch import LineSearch
 from optim.nonconvex import ClippedCurvature, Through
 from optim.objective import Objective
-from optim.preconditioner import EmpiricalFisher, ExactDiagonal, UnbiasedDiagonal
+from optim.preconditioner import EmpiricalFisher, ExactDiagonal, KroneckerPreconditioner, UnbiasedDiagonal
 from optim.presets import Phases
 from optim.quadratic import Quadratic
 from optim.roles import Roles
@@ -54,6 +54,7 @@ __all__ = [
     "HeldOut",
     "HessianFree",
     "KroneckerOperator",
+    "KroneckerPreconditioner",
     "KrylovSubspace",
     "LevenbergMarquardt",
     "LineSearch",

@@ -16,7 +16,7 @@ import numpy as np
 from optim.shards import Crew
 from optim.vectors import blocks, dot, is_finite
 
-__all__ = ["CGResult", "Iterate", "kept_iterations", "pcg", "relative_progress"]
+__all__ = ["CGResult", "Iterate", "kept_iterations", "pcg", "precondition", "relative_progress"]
 
 Stop = Callable[[int, float, Any], "str | None"]
 WORTH_THREADS = 4  # blocks: below, threads cost more than they save
@@ -90,11 +90,12 @@ def pcg(
     """Minimizes φ(x) = ½ xᵀA x − bᵀx, A = B + λD, by the preconditioned conjugate gradient method: algorithm 2.
 
     product(v, out) writes B v into out; damping: λ for D = I, or (p,) the diagonal of λD; b: (p,); x0: (p,) or None
-    for zero; inverse_P: (p,) the diagonal of P⁻¹, None for the identity. stop(i, φ_i, r_i) returns a reason to end, or
-    None; it is asked from i = 0 on. keep: also keep the iterates at ⌈5 · 1.3ⁿ⌉, or at these numbers. watch(iterate)
-    sees each of them as it comes, the last too, and may return a reason to end. radius: of the trust region
-    ‖x‖_P ≤ radius, section 8.6: a step that leaves it, or that has no positive curvature, ends on its boundary.
-    crew: threads that share the passes over vectors that are worth it; the result is the same.
+    for zero; inverse_P: (p,) the diagonal of P⁻¹, or an object whose apply(r, out) writes P⁻¹ r into out; None for the
+    identity. stop(i, φ_i, r_i) returns a reason to end, or None; it is asked from i = 0 on. keep: also keep the
+    iterates at ⌈5 · 1.3ⁿ⌉, or at these numbers. watch(iterate) sees each of them as it comes, the last too, and may
+    return a reason to end. radius: of the trust region ‖x‖_P ≤ radius, section 8.6: a step that leaves it, or that
+    has no positive curvature, ends on its boundary. crew: threads that share the passes over vectors that are worth
+    it; the result is the same.
 
     Ends where pᵀA p ≤ 0 (A is not positive definite along p), and where a product is not finite; it raises nothing
     itself but ValueError for a radius with x0, and never writes into b or x0.
@@ -112,7 +113,8 @@ def pcg(
             r += damping * x
         np.subtract(r, b, out=r)  # r_0 = A x_0 − b
     products = int(x0 is not None)
-    y = r if inverse_P is None else np.multiply(r, inverse_P)  # P y_0 = r_0
+    y = r if inverse_P is None else np.empty_like(b)
+    precondition(inverse_P, r, y)  # P y_0 = r_0
     p = np.negative(y)
     ry, phi = dot(r, y), (dot(r, x) - dot(b, x)) / 2  # φ(x) = ½ (r − b)ᵀx, section 4
     if not (math.isfinite(ry) and math.isfinite(phi)):
@@ -139,7 +141,8 @@ def pcg(
                 break
         alpha = ry / pAp if pAp > 0 else math.inf  # α_i = r_iᵀy_i / p_iᵀA p_i
         if ball is not None and alpha >= ball.reach():
-            ball.measure(x, p, inverse_P)
+            if not hasattr(inverse_P, "apply"):  # which knows P⁻¹, not P
+                ball.measure(x, p, inverse_P)
             alpha, reason = ball.reach(), reason or "boundary of the trust region"
         phi -= alpha * (ry - alpha * pAp / 2)  # φ(x_i + α p_i) − φ(x_i), as p_iᵀr_i = −r_iᵀy_i
         ry, previous = passes.advance(alpha), ry
@@ -159,6 +162,16 @@ def pcg(
         if watch and finite:
             watch(iterates[-1])
     return CGResult(iterates, i, products, reason, finite)
+
+
+def precondition(inverse_P: Any, r: Any, y: Any) -> None:
+    """y ← P⁻¹ r, for P⁻¹ as `pcg` takes it."""
+    if hasattr(inverse_P, "apply"):
+        inverse_P.apply(r, y)
+    elif inverse_P is not None:
+        np.multiply(r, inverse_P, out=y)
+    elif y is not r:
+        np.copyto(y, r)
 
 
 def _end(i: int, iterations: int, ry: float) -> str:
@@ -199,8 +212,10 @@ class _Passes:
     def __init__(
         self, crew: Crew | None, damping: Any, inverse_P: Any, x: Any, r: Any, y: Any, p: Any, Ap: Any
     ) -> None:
-        self._diagonal, self._preconditioned = np.ndim(damping) > 0, inverse_P is not None
-        self._damping = damping
+        self._operator = inverse_P if hasattr(inverse_P, "apply") else None
+        self._diagonal = np.ndim(damping) > 0
+        self._preconditioned = inverse_P is not None and self._operator is None
+        self._damping, self._r, self._y = damping, r, y
         more = damping if self._diagonal else y, inverse_P if self._preconditioned else y
         self._views = list(blocks(x, r, y, p, Ap, *more))
         self._crew = crew if crew is not None and len(self._views) >= WORTH_THREADS else Crew(1)
@@ -228,9 +243,13 @@ class _Passes:
             np.add(r, np.multiply(Ap, alpha, out=w), out=r)
             if self._preconditioned:
                 np.multiply(r, inverse, out=y)
-            return dot(r, y)
+            return dot(r, y) if self._operator is None else 0.0
 
-        return sum(self._crew.run(block, len(self._views)))
+        found = sum(self._crew.run(block, len(self._views)))
+        if self._operator is None:
+            return found
+        self._operator.apply(self._r, self._y)
+        return sum(dot(r, y) for _, r, y, *_ in self._views)
 
     def turn(self, beta: float) -> None:
         """p ← −y + β p."""

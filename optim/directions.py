@@ -26,7 +26,7 @@ class Subproblem:
     """φ(δ) = ½ δᵀ(B + λD)δ − bᵀδ, b = −∇f: what there is to minimize, and what the search may use.
 
     product(v, out): B v into out; damping: λ, or (p,) the diagonal of λD; x0: where to start, None for zero;
-    inverse_P: (p,) or None. stop, keep, watch, crew: as for `pcg`. radius: of a trust region. f(δ): f and ∇f at θ + δ.
+    inverse_P, stop, keep, watch, crew: as for `pcg`. radius: of a trust region. f(δ): f and ∇f at θ + δ.
     """
 
     product: Callable[[Any, Any], None]

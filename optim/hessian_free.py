@@ -18,7 +18,7 @@ from optim.cg import CGResult, Iterate, relative_progress
 from optim.damping import Penalty, Tikhonov, damping_rule, reduction_ratio
 from optim.directions import ConjugateGradient, Direction, SteihaugToint, Subproblem
 from optim.linesearch import LineSearch
-from optim.preconditioner import Diagonal, Diagonals, EmpiricalFisher
+from optim.preconditioner import Diagonals, EmpiricalFisher, Preconditioner
 from optim.quadratic import Quadratic
 from optim.schedules import Schedule, value_at
 from optim.selection import Backtracking, HeldOut, LastIterate, Worst
@@ -61,11 +61,11 @@ class HessianFree(Optimizer):
     direction: ConjugateGradient(), SteihaugToint(radius) (section 8.6), KrylovSubspace(dimension) (section 8.1).
     cg_iterations: the most CG steps (section 13: 250; 25 to 50 in the third recipe). cg_tolerance: of the rule that
     ends CG, per step of its window (section 4); 0 for none. decay: ζ of the warm start (section 10); 0: none.
-    preconditioner: EmpiricalFisher(), which True stands for, UnbiasedDiagonal() or ExactDiagonal() (section 11); False
-    for none, as for RNNs. backtracking: Backtracking(), which True stands for, or HeldOut() (sections 8.7, 13); False
-    takes CG's last iterate. line_search: LineSearch(), which True stands for (section 8.8); False takes the full step,
-    or none. lr: the first α (section 12.2). l2: adds ½ l2‖θ‖² to f.
-    probe_seed: of UnbiasedDiagonal's probes. cg_iterations, decay, lr and l2 may be schedules of `optim.schedules`.
+    preconditioner: EmpiricalFisher(), which True stands for, UnbiasedDiagonal() or ExactDiagonal() (section 11);
+    KroneckerPreconditioner(); False for none, as for RNNs. backtracking: Backtracking(), which True stands for, or
+    HeldOut() (sections 8.7, 13); False takes CG's last iterate. line_search: LineSearch(), which True stands for
+    (section 8.8); False takes the full step, or none. lr: the first α (section 12.2). l2: adds ½ l2‖θ‖² to f.
+    probe_seed: of what a preconditioner draws. cg_iterations, decay, lr and l2 may be schedules of `optim.schedules`.
     All but curvature and structural may be changed between steps.
 
     Raises ValueError for a hyper-parameter out of range; TrainingDiverged at the tenth rejected step in a row.
@@ -85,7 +85,7 @@ class HessianFree(Optimizer):
         cg_iterations: int | Schedule = 250,
         cg_tolerance: float = 5e-4,
         decay: float | Schedule = 0.95,
-        preconditioner: bool | Diagonal = True,
+        preconditioner: bool | Preconditioner = True,
         backtracking: bool | LastIterate = True,
         line_search: bool | LineSearch = True,
         lr: float | Schedule = 1.0,
@@ -188,7 +188,7 @@ class HessianFree(Optimizer):
         diagonals = Diagonals(q, (self.probe_seed, self.k))
         penalty = Penalty(self.damping, self._rule.matrix(q, diagonals))  # λD: sec. 8
         inverse_P = self._preconditioner(diagonals, penalty)  # sec. 11
-        if inverse_P is not None and not is_finite(inverse_P):
+        if inverse_P is not None and not is_finite_inverse(inverse_P):
             return self._reject("non-finite preconditioner", record)
         model = Model(q, f, gradient, penalty, inverse_P)
         watch = self._selection.watch(lambda delta: self._f(delta, S_c))
@@ -208,7 +208,8 @@ class HessianFree(Optimizer):
         if not (math.isfinite(self._lr) and self._lr > 0):
             raise ValueError(f"lr must be > 0, got {self._lr!r}")
         self.objective.l2 = float(at_least("l2", value_at("l2", self.l2, self.k), 0.0))
-        for name, kind in (("preconditioner", Diagonal), ("backtracking", LastIterate), ("line_search", LineSearch)):
+        parts = (("preconditioner", Preconditioner), ("backtracking", LastIterate), ("line_search", LineSearch))
+        for name, kind in parts:
             if not isinstance(getattr(self, name), bool | kind):
                 raise ValueError(f"{name} must be a bool or a {kind.__name__}, got {getattr(self, name)!r}")
         chosen = self.backtracking
@@ -219,7 +220,7 @@ class HessianFree(Optimizer):
             self.structural_loss.strength = self.structural.strength(self.damping)  # μ or λμ: sec. 8.4
 
     def _preconditioner(self, diagonals: Diagonals, penalty: Penalty) -> Any:
-        """P⁻¹, P = (diag(B) + diag(λD) + l2 + κ)^ξ; None for the identity. Section 11.2."""
+        """P⁻¹, e.g. P = (diag(B) + diag(λD) + l2 + κ)^ξ; None for the identity. Section 11.2."""
         if not self.preconditioner:
             return None
         kind = EmpiricalFisher() if self.preconditioner is True else self.preconditioner
@@ -337,6 +338,11 @@ class _HeldOutModel:
         loss = self._opt.structural_loss
         along = self._q.curvature_along(delta)
         return dot(self._q.gradient, delta) + (sum(along[: loss.outputs]) + along[-1] if loss else sum(along)) / 2
+
+
+def is_finite_inverse(inverse_P: Any) -> bool:
+    arrays = inverse_P.arrays() if hasattr(inverse_P, "arrays") else [inverse_P]
+    return all(is_finite(np.reshape(a, -1)) for a in arrays)
 
 
 def one_of(name: str, value: str, known: tuple[str, ...]) -> None:

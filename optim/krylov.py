@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from optim.base import at_least
-from optim.cg import CGResult, Iterate
+from optim.cg import CGResult, Iterate, precondition
 from optim.directions import Direction, Subproblem
 from optim.vectors import dot
 
@@ -61,10 +61,10 @@ class KrylovSubspace(Direction):
 
     def _basis(self, problem: Subproblem) -> tuple[list[Any], Any, int]:
         """Orthonormal v_j and H_ij = v_iᵀA v_j; A v_j spans what comes next, so that each costs one product."""
-        P = 1.0 if problem.inverse_P is None else problem.inverse_P
         V: list[Any] = []
         H = np.zeros((self.dimension + 1, self.dimension + 1))
-        w, previous = P * problem.b, problem.x0
+        w, previous = np.empty_like(problem.b), problem.x0
+        precondition(problem.inverse_P, problem.b, w)
         while True:
             if not _append(V, w):
                 if previous is None or not _append(V, previous):
@@ -77,7 +77,9 @@ class KrylovSubspace(Direction):
                 H[i, j] = H[j, i] = dot(V[i], Av)
             if not np.isfinite(H[: j + 1, j]).all() or j == self.dimension:
                 break
-            w = P * Av if j + 1 < self.dimension else np.zeros_like(Av)
+            w = np.zeros_like(Av)
+            if j + 1 < self.dimension:
+                precondition(problem.inverse_P, Av, w)
         return V, H[: len(V), : len(V)], len(V)
 
     def _failed(self, problem: Subproblem, products: int, reason: str) -> CGResult:

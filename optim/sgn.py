@@ -15,7 +15,7 @@ from optim.base import Optimizer, StepInfo, above, at_least, fraction, not_finit
 from optim.cg import CGResult, pcg
 from optim.damping import Tikhonov, reduction_ratio
 from optim.linesearch import line_search
-from optim.preconditioner import diagonal_inverse
+from optim.preconditioner import Diagonals, Preconditioner, diagonal_inverse
 from optim.quadratic import Quadratic
 from optim.schedules import Schedule, value_at
 from optim.vectors import blocks, dot, is_finite
@@ -32,7 +32,8 @@ class SGN(Optimizer):
     reduction ratio too: half as many again after a good step, a third fewer after a bad one (the authors' future
     direction, section 4.6). lr: the first α; line_search: halved until Armijo's condition holds (their algorithm 3.1).
     momentum: μ of m ← μ m + (1 − μ)∇f, whose unbiased value takes the gradient's place. preconditioner:
-    P = (m² + ρ + l2)^preconditioner_exponent. l2: adds ½ l2‖θ‖² to f, its curvature to G.
+    True for P = (m² + ρ + l2)^preconditioner_exponent, or one of `optim.preconditioner`. l2: adds ½ l2‖θ‖² to f, its
+    curvature to G.
 
     Raises ValueError for a hyper-parameter out of range; TrainingDiverged at the tenth rejected step in a row.
     """
@@ -54,7 +55,7 @@ class SGN(Optimizer):
         line_search: bool = True,
         trust_region: bool = True,
         momentum: float = 0.0,
-        preconditioner: bool = False,
+        preconditioner: bool | Preconditioner = False,
         preconditioner_exponent: float = 1.0,
         l2: float = 0.0,
     ) -> None:
@@ -70,8 +71,10 @@ class SGN(Optimizer):
         self.preconditioner_exponent = at_least("preconditioner_exponent", preconditioner_exponent, 0.0)
         if preconditioner_exponent > 1:
             raise ValueError(f"preconditioner_exponent must be ≤ 1, got {preconditioner_exponent!r}")
+        if not isinstance(preconditioner, bool | Preconditioner):
+            raise ValueError(f"preconditioner must be a bool or a Preconditioner, got {preconditioner!r}")
         self.adapt_cg, self.line_search = bool(adapt_cg), bool(line_search)
-        self.trust_region, self.preconditioner = bool(trust_region), bool(preconditioner)
+        self.trust_region, self.preconditioner = bool(trust_region), preconditioner
         self.k = 0
         self.cg_steps = math.ceil(self.cg_iterations / 3) if adapt_cg else self.cg_iterations  # of the next update
         self.m = np.zeros_like(self.objective.flat()) if momentum else np.zeros(0)
@@ -94,17 +97,21 @@ class SGN(Optimizer):
             return self._converged("the gradient is zero", record)
         self.k += 1
         direction = self._averaged(gradient)
-        inverse_P = None
-        if self.preconditioner:
-            inverse_P = diagonal_inverse(
-                np.square(direction), self.damping + self.objective.l2, self.preconditioner_exponent
-            )
-        cg = self._solve(q, np.negative(direction), inverse_P)
+        cg = self._solve(q, np.negative(direction), self._preconditioner(q, direction))
         record |= {"cg_iterations": cg.iterations, "products": cg.products}
         if not cg.finite or cg.iterations == 0:
             return self._reject(cg.reason, record)
         del q
         return self._move(f, gradient, direction, cg, (x, t), record)
+
+    def _preconditioner(self, q: Quadratic, direction: Any) -> Any:
+        """P⁻¹; None for the identity."""
+        added = self.damping + self.objective.l2
+        if isinstance(self.preconditioner, Preconditioner):
+            return self.preconditioner.inverse(Diagonals(q, (0, self.k)), added)
+        if not self.preconditioner:
+            return None
+        return diagonal_inverse(np.square(direction), added, self.preconditioner_exponent)
 
     def _averaged(self, gradient: Any) -> Any:
         """m / (1 − μᵏ), m ← μ m + (1 − μ)∇f; the gradient itself where μ = 0."""
