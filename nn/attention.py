@@ -10,7 +10,7 @@ import numpy as np
 from nn import functional as F
 from nn import init as _init
 from nn.activations import GELU
-from nn.checks import check_floats, check_sizes
+from nn.checks import check_floats, check_maker, check_sizes
 from nn.containers import Sequential
 from nn.dropout import Dropout
 from nn.layer_norm import LayerNorm
@@ -119,6 +119,7 @@ class TransformerBlock(Module):
         init: Callable[..., Any] = _init.glorot_uniform,
         dtype: Any = np.float32,
     ) -> None:
+        check_maker(f"TransformerBlock({features}, {heads})", "activation", activation)
         hidden = 4 * features if hidden is None else hidden
         linear = {"bias": bias, "rng": rng, "init": init, "dtype": dtype}
         self.norm_first = bool(norm_first)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["bias_of", "check_dtype", "check_floats", "check_rng", "check_sizes", "initial"]
+__all__ = ["bias_of", "check_dtype", "check_floats", "check_maker", "check_rng", "check_sizes", "initial"]
 
 
 def check_sizes(name: str, what: str, *sizes: Any) -> None:
@@ -21,6 +21,13 @@ def check_sizes(name: str, what: str, *sizes: Any) -> None:
 def check_rng(name: str, rng: Any) -> None:
     if not isinstance(rng, np.random.Generator):
         raise TypeError(f"{name}: rng must be a Generator, as np.random.default_rng(0), not {type(rng).__name__}")
+
+
+def check_maker(name: str, argument: str, make: Any) -> None:
+    """Raises TypeError unless `make` makes a layer: a class, or a function without arguments."""
+    if not callable(make) or (hasattr(make, "forward") and not isinstance(make, type)):
+        found = f"a {type(make).__name__} that is made already" if callable(make) else repr(make)
+        raise TypeError(f"{name}: {argument} must make a layer, as the class nn.ReLU does, not {found}")
 
 
 def check_dtype(name: str, dtype: Any, kinds: str = "fc") -> None:

@@ -31,6 +31,7 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
     Buffers, as running statistics, are among them. A crash leaves the file that was there before, or none.
     Raises TypeError that names a parameter of a dtype that the format lacks, ImportError without safetensors.
     """
+    _check_order("save", model, path)
     st = safetensors_package()
     content = st.numpy.save(packed(model.state_dict(), "save"))
     write_whole(path, lambda file: file.write(content))
@@ -52,6 +53,7 @@ def load(model: Module, path: str | os.PathLike[str]) -> None:
     Raises ValueError that names the file and what is wrong with it, down to the parameter that does
     not fit and both shapes; the model is then as it was. ImportError without safetensors.
     """
+    _check_order("load", model, path)
     st = safetensors_package()
     content = Path(path).read_bytes()
     try:
@@ -63,6 +65,13 @@ def load(model: Module, path: str | os.PathLike[str]) -> None:
         model.load_state_dict(state)
     except ValueError as error:
         raise ValueError(f"{path} does not fit the model. {error}") from None
+
+
+def _check_order(who: str, model: Any, path: Any) -> None:
+    if not isinstance(model, Module):
+        raise TypeError(f"{who}: the model comes first, nn.{who}(model, path); it is of type {type(model).__name__}")
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{who}: the path must be a str or a Path, not {type(path).__name__}")
 
 
 def write_whole(

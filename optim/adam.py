@@ -41,7 +41,7 @@ class Adam(FirstOrder):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(model, loss, lr=lr, l2=l2)
-        if len(betas) != 2:
+        if np.shape(betas) != (2,):
             raise ValueError(f"betas must be two numbers, got {betas!r}")
         self.betas = fraction("betas[0]", betas[0]), fraction("betas[1]", betas[1])
         self.eps = above("eps", eps, 0.0)

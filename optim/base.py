@@ -137,6 +137,15 @@ def _number(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a number, got {value!r}")
 
 
+def generator(rng: Any) -> np.random.Generator:
+    """rng, where it is a generator of random numbers, or a new one with the seed 0 for None; TypeError otherwise."""
+    if rng is None:
+        return np.random.default_rng(0)
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng must be a Generator, as np.random.default_rng(0), not {type(rng).__name__}")
+    return rng
+
+
 def above(name: str, value: float, bound: float) -> float:
     """value, where it is a finite number > bound; ValueError otherwise."""
     _number(name, value)

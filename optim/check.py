@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from optim.base import generator
 from optim.losses import loss_value_and_gradient
 from optim.objective import Objective
 from rmad import tree as _tree
@@ -38,10 +39,9 @@ def check_ggn(
     Raises AssertionError that names the product that is wrong, J w, L″ w, Jᵀ w or G e_j; ValueError where the
     parameters are not float64.
     """
-    objective = Objective(model, loss, l2)
+    rng, objective = generator(rng), Objective(model, loss, l2)
     if objective.dtype != np.float64:
         raise ValueError(f"check_ggn: the parameters are {objective.dtype}; differences need float64")
-    rng = np.random.default_rng(0) if rng is None else rng
     theta = objective.flat()
     z, unravel = _tree.ravel(objective.model_at(theta)(x))
 

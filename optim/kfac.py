@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from optim.base import Optimizer, StepInfo, above, at_least, fraction, not_finite
+from optim.base import Optimizer, StepInfo, above, at_least, fraction, generator, not_finite
 from optim.damping import reduction_ratio
 from optim.factors import METHODS, estimate
 from optim.kronecker import Inverse, KroneckerFactors, KroneckerOperator, loaded, saved
@@ -88,8 +88,7 @@ class KFAC(Optimizer):
         self.momentum, self.exact_damping, self.sharing = bool(momentum), bool(exact_damping), sharing
         if momentum and lr is not None:
             raise ValueError("momentum: μ is found together with α, so lr must be None")
-        rng = np.random.default_rng(0) if rng is None else rng
-        self.seed = int(rng.integers(2**31))
+        self.seed = int(generator(rng).integers(2**31))
         self.k = 0  # updates made
         self.estimates = 0  # of the factors
         self.delta = np.zeros_like(self.objective.flat())  # δ₀

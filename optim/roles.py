@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from optim.base import above
+from optim.base import above, generator
 from optim.schedules import Schedule
 from optim.shards import cases, take
 
@@ -55,7 +55,7 @@ class Roles:
         self.sizes = {name: size for name, size in sizes.items() if size is not None}
         for name in self.sizes:
             self._size(name, 0)
-        self._seed = int(rng.integers(2**32))
+        self._seed = int(generator(rng).integers(2**32))
 
     def __call__(self, k: int) -> dict[str, Any]:
         """The arguments of `step` at update k: x, t, and name_batch for every set that is not the default's."""

@@ -269,6 +269,55 @@ LAYERS = {
         ValueError,
         r"flattened\['0.weight'\] must be \(c, h, w\), not \(1, 2\)",
     ),
+    "load with path and model swapped": (
+        lambda: nn.load("m.safetensors", net()),
+        TypeError,
+        r"load: the model comes first, nn.load\(model, path\); it is of type str",
+    ),
+    "save with path and model swapped": (
+        lambda: nn.save("m.safetensors", net()),
+        TypeError,
+        r"save: the model comes first, nn.save\(model, path\); it is of type str",
+    ),
+    "save to a model": (lambda: nn.save(net(), net()), TypeError, "the path must be a str or a Path, not Sequential"),
+    "an activation that is made": (
+        lambda: nn.TransformerBlock(4, 2, activation=nn.ReLU(), rng=rng()),
+        TypeError,
+        "activation must make a layer, as the class nn.ReLU does, not a ReLU that is made already",
+    ),
+    "a name for an activation": (
+        lambda: nn.models.mlp((4, 8, 3), activation="relu", rng=rng()),
+        TypeError,
+        "mlp: activation must make a layer, as the class nn.ReLU does, not 'relu'",
+    ),
+    "a name for the activation of an autoencoder": (
+        lambda: nn.models.autoencoder((4, 3), activation="relu", rng=rng()),
+        TypeError,
+        "autoencoder: activation must make a layer, as the class nn.ReLU does, not 'relu'",
+    ),
+    "outputs and more": (
+        lambda: nn.SquaredError()((Z, Z), Z),
+        TypeError,
+        r"SquaredError: z must be one array, not a tuple of 2; a loss of your own, any function \(z, t\) -> scalar",
+    ),
+    "outputs by name": (lambda: LOSS({"logits": Z}, T), TypeError, "z must be one array, not a dict of 1"),
+    "two targets": (lambda: nn.SquaredError()(Z, [Z, Z]), TypeError, "t must be one array, not a list of 2"),
+    "bytes for a text": (lambda: nn.data.Text(b"to be"), TypeError, r"must be a str, not bytes; text.decode\(\) makes"),
+    "a seed for samples of a text": (
+        lambda: nn.data.Text("to be or not to be").sample(2, 3, 0),
+        TypeError,
+        "Text.sample: rng must be a Generator",
+    ),
+    "minus one sample of a text": (
+        lambda: nn.data.Text("to be or not to be").sample(-1, 3, rng()),
+        ValueError,
+        "Text.sample: n and length must be positive",
+    ),
+    "a folder without the data": (
+        lambda: nn.data.mnist("no/such/folder"),
+        FileNotFoundError,
+        "mnist: no train-images-idx3-ubyte.gz in no/such/folder/mnist or no/such/folder",
+    ),
     "a summary of a function": (lambda: nn.summary(np.tanh, (4,)), TypeError, "must be an nn.Module, not ufunc"),
     "a summary at an array": (lambda: nn.summary(net(), X), TypeError, r"not an array; pass x.shape, \(5, 4\)"),
     "a summary at a number": (lambda: nn.summary(net(), 4), TypeError, r"must be a shape, as \(28, 28, 1\), .* not 4"),
@@ -450,6 +499,27 @@ def test_numbers_collected_in_a_plain_array() -> None:
 def test_a_tensor_of_pytorch() -> None:
     torch = pytest.importorskip("torch")
     refuses(grad_of(np.sum, torch.ones(3)), TypeError, r"x is of type torch.Tensor.*pass x.numpy\(\)")
+
+
+def test_tensors_of_pytorch_for_arrays() -> None:
+    torch = pytest.importorskip("torch")
+    message = r"Linear\(4, 8\): x must be an array of floats, not a torch.Tensor; pass x.numpy\(\)"
+    refuses(lambda: net()(torch.ones(5, 4)), TypeError, message)
+    refuses(lambda: LOSS(torch.ones(5, 3), T), TypeError, r"z is a torch.Tensor; pass z.numpy\(\)")
+    refuses(lambda: LOSS(Z, torch.zeros(5)), TypeError, r"t is a torch.Tensor; pass t.numpy\(\)")
+    refuses(
+        lambda: nn.load_torch_state_dict(net(), torch.nn.Linear(4, 8)),
+        TypeError,
+        r"not Linear; pass its state_dict\(\)",
+    )
+
+
+def test_a_seed_is_no_generator_for_an_optimizer() -> None:
+    message = r"rng must be a Generator, as np.random.default_rng\(0\), not int"
+    refuses(lambda: optim.KFAC(net(), LOSS, rng=0), TypeError, message)
+    refuses(lambda: optim.Roles(X, T, rng=0), TypeError, message)
+    refuses(lambda: optim.check_ggn(net(), LOSS, X, T, rng=0), TypeError, message)
+    refuses(lambda: optim.Adam(net(), LOSS, betas=0.9), ValueError, "betas must be two numbers, got 0.9")
 
 
 def test_a_batch_of_curvature_is_a_pair() -> None:

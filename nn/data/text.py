@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nn.checks import check_rng, check_sizes
 from nn.data.store import Folder, find, refuse_other_content
 
 __all__ = ["Text", "tiny_shakespeare"]
@@ -28,6 +29,9 @@ class Text:
     """
 
     def __init__(self, text: str, *, validation: float = 0.1) -> None:
+        if not isinstance(text, str):
+            hint = "; text.decode() makes one of bytes" if isinstance(text, bytes) else ""
+            raise TypeError(f"Text: the text must be a str, not {type(text).__name__}{hint}")
         if not text:
             raise ValueError("Text: the text is empty")
         if not 0 <= validation < 1:
@@ -57,6 +61,8 @@ class Text:
 
     def sample(self, n: int, length: int, rng: np.random.Generator, *, part: str = "train") -> tuple[Any, Any]:
         """x, t: (n, length) int64 each, n pieces from random places of a part; t is one character on from x."""
+        check_rng("Text.sample", rng)
+        check_sizes("Text.sample", "n and length", n, length)
         tokens = self._part(part, length)
         starts = rng.integers(len(tokens) - length, size=n)
         return _pieces(tokens, starts, length)

@@ -82,8 +82,7 @@ class Loss(ABC):
 
     def _checked(self, z: Any) -> Any:
         """z, when it is a batch of at least one case of floats."""
-        if not hasattr(z, "dtype"):
-            z = np.asarray(z)
+        z = self._array("z", z)
         if z.dtype.kind != "f":
             raise TypeError(f"{self._name}: z must hold real floats, not {z.dtype}")
         if not z.ndim:
@@ -92,6 +91,19 @@ class Loss(ABC):
             raise ValueError(f"{self._name}: z has shape {z.shape}: the mean over no cases is undefined")
         return z
 
+    def _array(self, name: str, a: Any) -> Any:
+        """a, or the array of the numbers in a list. TypeError for several arrays and for tensors of PyTorch."""
+        several = isinstance(a, tuple | list) and any(hasattr(part, "shape") and np.ndim(part) for part in a)
+        if several or isinstance(a, dict):
+            found = f"a {type(a).__name__} of {len(a)}"
+            hint = "; a loss of your own, any function (z, t) -> scalar, may take several" if name == "z" else ""
+            raise TypeError(f"{self._name}: {name} must be one array, not {found}{hint}")
+        if not hasattr(a, "dtype"):
+            return np.asarray(a)
+        if not hasattr(a.dtype, "kind"):
+            raise TypeError(f"{self._name}: {name} is a {type(a).__module__}.{type(a).__name__}; pass {name}.numpy()")
+        return a
+
     def _given(self, t: Any, z: Any) -> None:
         if t is None:
             raise ValueError(f"{self._name}: there is no target t for z of shape {np.shape(z)}; opt.step(x, t)")
@@ -99,8 +111,7 @@ class Loss(ABC):
     def _like(self, t: Any, z: Any) -> Any:
         """t in the dtype of z, when it has the shape of z."""
         self._given(t, z)
-        if not hasattr(t, "dtype"):
-            t = np.asarray(t)
+        t = self._array("t", t)
         if t.shape != z.shape:
             raise ValueError(f"{self._name}: z has shape {z.shape}, but t has shape {t.shape}")
         if t.dtype.kind not in "fiub":

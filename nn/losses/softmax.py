@@ -91,9 +91,8 @@ class SoftmaxCrossEntropy(Loss):
 
     def _both(self, z: Any, t: Any) -> tuple[Any, Any]:
         z = self._checked(z)
-        if not hasattr(t, "dtype"):
-            self._given(t, z)
-            t = np.asarray(t)
+        self._given(t, z)
+        t = self._array("t", t)
         if t.shape == z.shape:
             t = self._like(t, z)
             self._between_0_and_1(t)

@@ -10,6 +10,7 @@ import numpy as np
 
 from nn import init as _init
 from nn.activations import Sigmoid
+from nn.checks import check_maker
 from nn.containers import Sequential
 from nn.linear import Linear
 from nn.module import Module
@@ -43,6 +44,7 @@ def autoencoder(
         raise ValueError(f"autoencoder: sizes must name the input and at least one layer, not {tuple(sizes)}")
     if isinstance(code, str) and code != "linear":
         raise ValueError(f"autoencoder: code must be 'linear' or make an activation, not {code!r}")
+    check_maker("autoencoder", "activation", activation)
     middle = len(sizes) - 2
     up_and_down = [*sizes, *reversed(sizes[:-1])]
     layers: list[Module] = []

@@ -10,6 +10,7 @@ import numpy as np
 
 from nn import init as _init
 from nn.activations import Sigmoid, Tanh
+from nn.checks import check_maker
 from nn.containers import Sequential
 from nn.linear import Linear
 from nn.module import Module
@@ -31,6 +32,7 @@ def mlp(
     """
     if len(sizes) < 2:
         raise ValueError(f"mlp: sizes must name the input and the output at least, not {tuple(sizes)}")
+    check_maker("mlp", "activation", activation)
     layers: list[Module] = []
     for i, o in pairwise(sizes):
         layers += [Linear(i, o, rng=rng, init=init, dtype=dtype), activation()]
