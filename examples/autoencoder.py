@@ -98,7 +98,7 @@ class Config(runner.Config):
         return None if self.preset else super().budget()
 
     def free(self) -> set[str]:
-        return super().free() | {"data_dir"} - ({"updates"} if self.preset else set())
+        return (super().free() | {"data_dir"}) - ({"updates"} if self.preset else set())
 
 
 # -- the job itself ---------------------------------------------------------------------------------------

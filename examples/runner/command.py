@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import nn
 from nn.io import write_whole
-from runner.loop import Config, Methods, Record, Run
+from runner.loop import Config, Methods, Record, Run, StateDoesNotFit
 from runner.report import as_json, draw_training, from_json, table
 
 HYPER: dict[str, tuple[type, str]] = {
@@ -164,6 +164,8 @@ def main(job: Job) -> int:
     except KeyboardInterrupt:
         print(f"ended by Ctrl-C; {last_checkpoint(checkpoints)}", file=sys.stderr)
         return 128 + signal.SIGINT
+    except StateDoesNotFit as problem:
+        p.error(str(problem))
     except OSError as problem:
         print(f"{p.prog}: {problem}; {last_checkpoint(checkpoints)}", file=sys.stderr)
         return 1

@@ -20,6 +20,10 @@ Record = dict[str, Any]
 Methods = dict[str, tuple[Callable[..., Any], dict[str, Any]]]
 
 
+class StateDoesNotFit(ValueError):
+    """What the program makes is not what the checkpoint was made of."""
+
+
 @dataclass
 class Config:
     """One run. `hyper` holds what differs from the defaults in METHODS."""
@@ -160,8 +164,11 @@ def train(
         on_record(run.record(errors, config.MONITOR))
         save()  # also tells at once where nothing can be written
     else:
-        run.load_state_dict(state["run"])
-        batches.load_state_dict(state["batches"])  # type: ignore[attr-defined]
+        try:
+            run.load_state_dict(state["run"])
+            batches.load_state_dict(state["batches"])  # type: ignore[attr-defined]
+        except (KeyError, ValueError) as misfit:
+            raise StateDoesNotFit(f"{checkpoints.path if checkpoints else 'the state'} does not fit: {misfit}") from None
     saved = run.seconds
     while True:
         run.end = should_stop()
