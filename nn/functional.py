@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 import rmad
+from rmad import fast
 from rmad.primitives.conv import conv2d
-from rmad.primitives.elementwise import sigmoid
+from rmad.primitives.elementwise import sigmoid, softplus
 from rmad.primitives.normal import normal_cdf
 from rmad.primitives.pool import avg_pool2d, max_pool2d
 
@@ -30,7 +31,10 @@ __all__ = [
     "tanh",
 ]
 
-tanh = np.tanh
+
+def tanh(x: Any) -> Any:
+    """y = tanh x"""
+    return fast.tanh(x)
 
 
 def relu(x: Any) -> Any:
@@ -57,11 +61,6 @@ def gelu(x: Any) -> Any:
 def silu(x: Any) -> Any:
     """y = x / (1 + e⁻ˣ)"""
     return x * sigmoid(x)
-
-
-def softplus(x: Any) -> Any:
-    """y = log(1 + eˣ)"""
-    return np.logaddexp(x, 0)
 
 
 def softmax(x: Any, axis: int = -1) -> Any:

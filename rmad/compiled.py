@@ -15,17 +15,24 @@ from typing import Any
 import numba
 import numpy as np
 
-__all__ = ["gather_runs", "split_cotangents", "split_images", "unsplit"]
+__all__ = ["compiled", "gather_runs", "split_cotangents", "split_images", "unsplit"]
 
 U = np.uint64
 
 
-def _compiled(f: Any) -> Any:
-    """Machine code per dtype, kept on disk where a place for it can be found."""
-    try:
-        return numba.njit(nogil=True, cache=True)(f)
-    except RuntimeError:  # neither the package's directory nor the user's can be written
-        return numba.njit(nogil=True)(f)
+def compiled(**options: Any) -> Any:
+    """A decorator: machine code per dtype, kept on disk where a place for it can be found."""
+
+    def decorate(f: Any) -> Any:
+        try:
+            return numba.njit(nogil=True, cache=True, **options)(f)
+        except RuntimeError:  # neither the package's directory nor the user's can be written
+            return numba.njit(nogil=True, **options)(f)
+
+    return decorate
+
+
+_compiled = compiled()
 
 
 # -- what rmad.patches calls -----------------------------------------------------------------------------------------

@@ -211,11 +211,10 @@ class Primitive:
             return self.f(*args, **kwargs)
         argnums = [k for k, a in enumerate(args) if isinstance(a, Traced) and a.tape is tape]
         values = [a.value if isinstance(a, Traced) and a.tape is tape else a for a in args]
-        y = self(*values, **kwargs)
+        y, every = self.linearized(argnums, values, kwargs)
         inputs = [args[k].index for k in argnums]
         if not isinstance(y, tuple):
-            return self._record(tape, inputs, self.blocks(argnums, y, values, kwargs), y)
-        every = self.blocks(argnums, y, values, kwargs)
+            return self._record(tape, inputs, every, y)
         outputs = [self._record(tape, inputs, blocks, y_k) for blocks, y_k in zip(every, y, strict=True)]
         return type(y)(*outputs) if hasattr(y, "_fields") else tuple(outputs)
 
@@ -242,6 +241,11 @@ class Primitive:
         node = Node(self, [i for i, _ in pairs], [block for _, block in pairs], spec)
         return Traced(y, tape, tape.append(node))
 
+    def linearized(self, argnums: Sequence[int], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        """y, and its blocks at these arguments."""
+        y = self(*args, **kwargs)
+        return y, self.blocks(argnums, y, args, kwargs)
+
     def blocks(self, argnums: Sequence[int], y: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """The Jacobian blocks ∂y/∂args[k], k in argnums, at these arguments (None for zero)."""
         raise NotImplementedError(f"{type(self).__name__}.blocks")
@@ -254,9 +258,20 @@ class Primitive:
 
 
 class Elementwise(Primitive):
+    """`forward`, for functions of one argument: x → (f(x), f′(x)) in one pass, or None where x does not suit it."""
+
+    forward: Callable[[Any], tuple[Any, Any] | None] | None = None
+
     def __init__(self, f: Callable[..., Any], derivatives: Sequence[Any], name: str | None) -> None:
         super().__init__(f, name)
         self.derivatives = derivatives
+
+    def linearized(self, argnums: Sequence[int], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        both = None if self.forward is None or kwargs or len(args) != 1 else self.forward(args[0])
+        if both is None:
+            return super().linearized(argnums, args, kwargs)
+        spec = ArraySpec.of(both[0])
+        return both[0], [Diagonal(self, 0, spec, spec, both[1])]
 
     def blocks(self, argnums: Sequence[int], y: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         spec = ArraySpec.of(y)
@@ -320,7 +335,7 @@ class ExplicitPrimitive(Primitive):
 
 def elementwise(
     f: Callable[..., Any], *derivatives: Callable[..., Any] | int | None, name: str | None = None
-) -> Primitive:
+) -> Elementwise:
     """y = f(x₀, x₁, …), broadcast: one derivative per argument, ∂f/∂x_k = derivatives[k](y, x₀, x₁, …).
 
     A derivative is a function of the result and all arguments, or 1 or -1, or None where there is

@@ -8,8 +8,11 @@ import numpy as np
 
 from nn.functional import sigmoid, softplus
 from nn.losses.base import DiagonalCurvature, Loss, blocks, diagonal_columns, is_traced
+from rmad import fast
 
 __all__ = ["SigmoidCrossEntropy"]
+
+_sigmoid_and_slope = fast.with_derivative("sigmoid")
 
 
 class SigmoidCrossEntropy(Loss):
@@ -19,7 +22,11 @@ class SigmoidCrossEntropy(Loss):
     """
 
     def value(self, z: Any, t: Any) -> Any:
-        z, t = self._both(z, t)
+        z, t = self._shaped(z, t)
+        loop = fast.loop("sigmoid_cross_entropy", z, t)
+        if loop is not None:
+            return self._summed(t, *loop(z.reshape(-1), t.reshape(-1)))
+        self._between_0_and_1(t)
         if is_traced(z, t):  # softplus is smooth at z = 0, where |z| would lose the second derivative
             return np.sum(softplus(z) - z * t, dtype=np.float64) / z.shape[0]
         total = np.float64(0)
@@ -35,8 +42,14 @@ class SigmoidCrossEntropy(Loss):
         return u
 
     def value_and_gradient(self, z: Any, t: Any) -> tuple[Any, Any]:
-        z, t = self._both(z, t)
+        z, t = self._shaped(z, t)
         total, gradient = np.float64(0), np.empty_like(z)
+        loop = fast.loop("sigmoid_cross_entropy_and_gradient", z, t, gradient)
+        if loop is not None:
+            over_n = z.dtype.type(1 / z.shape[0])
+            found = loop(z.reshape(-1), t.reshape(-1), over_n, gradient.reshape(-1))
+            return self._summed(t, *found), gradient
+        self._between_0_and_1(t)
         for block in blocks(z):
             z_b, t_b, u = z[block], t[block], gradient[block]
             a, e = _exp_minus_abs(z_b)
@@ -50,6 +63,9 @@ class SigmoidCrossEntropy(Loss):
 
     def curvature(self, z: Any, t: Any = None) -> DiagonalCurvature:
         z = self._checked(z)
+        both = _sigmoid_and_slope(z)
+        if both is not None:
+            return DiagonalCurvature(np.multiply(both[1], z.dtype.type(1 / z.shape[0]), out=both[1]))
         # e / (1 + e)², e = exp(−|z|): no cancellation in 1 − σ where z is large
         d = np.negative(np.abs(z))
         np.exp(d, out=d)
@@ -70,10 +86,19 @@ class SigmoidCrossEntropy(Loss):
         return (uniform < sigmoid(z)).astype(z.dtype)
 
     def _both(self, z: Any, t: Any) -> tuple[Any, Any]:
-        z = self._checked(z)
-        t = self._like(t, z)
+        z, t = self._shaped(z, t)
         self._between_0_and_1(t)
         return z, t
+
+    def _shaped(self, z: Any, t: Any) -> tuple[Any, Any]:
+        z = self._checked(z)
+        return z, self._like(t, z)
+
+    def _summed(self, t: Any, total: float, outside: float) -> Any:
+        """The mean over cases of a sum that a loop made; it has counted the targets outside of [0, 1]."""
+        if outside:
+            self._between_0_and_1(t)
+        return np.float64(total / t.shape[0])
 
 
 def _exp_minus_abs(z: Any) -> tuple[Any, Any]:

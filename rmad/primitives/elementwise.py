@@ -7,6 +7,7 @@ constant between jumps have derivative zero. An infinite slope (sqrt at 0) is in
 
 import numpy as np
 
+from rmad import fast
 from rmad.rules import Primitive, constant, elementwise, linear, primitive
 from rmad.traced import implements, register, stop
 
@@ -94,6 +95,9 @@ log1p = elementwise(np.log1p, lambda y, x: 1 / (1 + x))
 
 def _sigmoid(x):
     """1 / (1 + exp(-x)), in one buffer: exp(-x) may overflow to inf, which gives the right 0."""
+    y = fast.same("sigmoid", x)
+    if y is not None:
+        return y
     y = np.negative(x)
     out = y if y.ndim else None
     with np.errstate(over="ignore"):
@@ -108,7 +112,25 @@ def _sigmoid_derivative(y, x):
     return d
 
 
+def _softplus(x):
+    """max(x, 0) + log(1 + e), e = exp(-|x|): a quarter of the time that logaddexp(x, 0) takes.
+
+    With s the rounded 1 + e, log(1 + e) = log s + log(1 + (e - (s - 1))/s); the first term of that is all that counts.
+    """
+    y = fast.same("softplus", x)
+    if y is not None:
+        return y
+    e = np.exp(-np.abs(x))
+    s = e + 1
+    e -= s - 1
+    e /= s
+    e += np.log(s)
+    e += np.maximum(x, 0)
+    return e
+
+
 sigmoid = elementwise(_sigmoid, _sigmoid_derivative, name="sigmoid")
+softplus = elementwise(_softplus, lambda y, x: sigmoid(x), name="softplus")
 
 
 def _difference(a, b):
@@ -176,6 +198,10 @@ arctan2 = elementwise(np.arctan2, lambda y, a, b: _per_square(b, a, b), lambda y
 deg2rad, radians = (elementwise(f, lambda y, x: np.pi / 180) for f in (np.deg2rad, np.radians))
 rad2deg, degrees = (elementwise(f, lambda y, x: 180 / np.pi) for f in (np.rad2deg, np.degrees))
 unwrap = elementwise(np.unwrap, 1)
+
+exp.forward = fast.exp_with_derivative
+for _f, _loop in ((tanh, "tanh"), (sigmoid, "sigmoid"), (softplus, "softplus")):
+    _f.forward = fast.with_derivative(_loop)
 
 
 def _sinc(x, k):

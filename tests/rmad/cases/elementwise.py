@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cases import Arg, Case, any_shape, made, real
+from rmad.primitives.elementwise import softplus
 
 INSIDE = any_shape(-0.9, 0.9)
 POSITIVE = any_shape(0.3, 3)
@@ -86,6 +87,7 @@ CASES: list[Case] = [
     Case("logaddexp", np.logaddexp, args=[any_shape(), any_shape()], covers=[np.logaddexp]),
     Case("logaddexp2", np.logaddexp2, args=[any_shape(), any_shape()], covers=[np.logaddexp2]),
     Case("softplus", lambda x: np.logaddexp(x, 0), args=[made(with_zeros)], covers=[np.logaddexp]),
+    Case("softplus itself", softplus, args=[any_shape(-30, 30)]),
     Case("i0", np.i0, args=[made(with_zeros)], covers=[np.i0]),
     # trigonometric and hyperbolic
     *(unary(name) for name in ("sin", "cos", "sinh", "cosh", "tanh")),
