@@ -9,6 +9,9 @@ any function of a tree: rmad.linearize(lambda m: m(x), model). This package impo
 the optimizers know models and losses by what they do, not by these classes.
 """
 
+import sys
+from typing import TYPE_CHECKING
+
 import rmad  # noqa: F401 (before NumPy: it chooses the BLAS kernel)
 
 # isort: split
@@ -78,3 +81,13 @@ __all__ = [
     "save",
     "summary",
 ]
+
+if not TYPE_CHECKING:  # a type checker would take every name for one of ours
+
+    def __getattr__(name: str) -> object:
+        """Called for names that are not here: those of torch.nn are told what they are called."""
+        from nn.torch_names import advice
+
+        raise AttributeError(
+            f"module 'nn' has no attribute {name!r}{advice(name)}", name=name, obj=sys.modules[__name__]
+        )

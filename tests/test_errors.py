@@ -6,6 +6,7 @@ A row: what was written, the kind of error, and a part of its message.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ import scipy.special
 import nn
 import optim
 import rmad
+from nn.torch_names import HERE
 
 ONES = np.ones(3)
 
@@ -512,6 +514,21 @@ def test_tensors_of_pytorch_for_arrays() -> None:
         TypeError,
         r"not Linear; pass its state_dict\(\)",
     )
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(ours, name) for ours, names in HERE.items() for name in names])
+def test_pytorchs_names(ours: str, theirs: str) -> None:
+    torch = pytest.importorskip("torch")
+    assert hasattr(torch.nn, theirs)
+    if ours.startswith("nn."):
+        assert callable(operator.attrgetter(ours.removeprefix("nn.").split(",")[0])(nn))
+    refuses(
+        lambda: getattr(nn, theirs), AttributeError, f"^module 'nn' has no attribute '{theirs}'; here it is {ours}$"
+    )
+
+
+def test_a_name_that_nobody_has() -> None:
+    refuses(lambda: nn.ReLu, AttributeError, "^module 'nn' has no attribute 'ReLu'$")
 
 
 def test_a_seed_is_no_generator_for_an_optimizer() -> None:

@@ -1,0 +1,30 @@
+"""PyTorch's names for what is called otherwise here: what the error for nn.CrossEntropyLoss says."""
+
+from __future__ import annotations
+
+__all__ = ["advice"]
+
+HERE = {
+    "nn.SoftmaxCrossEntropy": ("CrossEntropyLoss", "NLLLoss"),
+    "nn.SigmoidCrossEntropy, summed over outputs": ("BCEWithLogitsLoss", "BCELoss"),
+    "nn.SquaredError, ½‖z − t‖²": ("MSELoss",),
+    "nn.BatchNorm": ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d"),
+    "nn.Dropout": ("Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout"),
+    "nn.Conv2d, on images of height 1": ("Conv1d",),
+    "nn.GlobalAvgPool2d": ("AdaptiveAvgPool2d",),
+    "nn.GlobalMaxPool2d": ("AdaptiveMaxPool2d",),
+    "nn.MultiHeadAttention": ("MultiheadAttention",),
+    "nn.TransformerBlock": ("TransformerEncoderLayer",),
+    "nn.RNN": ("RNNCell",),
+    "nn.LSTM": ("LSTMCell",),
+    "nn.GRU": ("GRUCell",),
+    "nn.functional.log_softmax": ("LogSoftmax",),
+    "an array as an attribute of the module": ("Parameter", "ParameterList", "ParameterDict"),
+    "a list of modules as an attribute": ("ModuleList",),
+    "a dict of modules as an attribute": ("ModuleDict",),
+}
+
+
+def advice(name: str) -> str:
+    """What to write instead of torch.nn's `name`, or nothing."""
+    return next((f"; here it is {ours}" for ours, theirs in HERE.items() if name in theirs), "")
