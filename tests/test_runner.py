@@ -38,6 +38,8 @@ def autoencoder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.chdir(tmp_path)
     module = importlib.import_module("autoencoder")
     monkeypatch.setitem(module.SIZES, "curves", (784, 8, 3))
+    monkeypatch.setattr(module, "draw_reconstructions", lambda *arguments: None)
+    monkeypatch.setattr("runner.command.draw_training", lambda *arguments: None)  # test_examples.py looks at them
     return module
 
 
@@ -350,7 +352,12 @@ def test_records_have_all_of_the_step(run: Any) -> None:
     assert records()[-1]["gradient_norm"] > 0
 
 
-def test_a_figure_on_demand(run: Any, refused: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_figure_on_demand(
+    run: Any, refused: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import runner.report
+
+    monkeypatch.setattr("runner.command.draw_training", runner.report.draw_training)
     assert run(*ADAM, "--updates", "3", "--log-every", "1") == 0
     figure = pathlib.Path("out/training.png")
     figure.unlink()
