@@ -79,7 +79,7 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, mask: Any = N
     query: (…, t, d), key: (…, s, d), value: (…, s, o), y: (…, t, o). mask: (…, t, s), booleans that tell which keys a
     query may see, or numbers to add, −inf for a key that it may not. causal: query j sees the keys up to j + s − t.
 
-    Raises ValueError where a query may see no key, or the shapes do not fit.
+    Raises ValueError where a query may see no key, or the shapes do not fit; TypeError for a mask of integers.
     Source: Vaswani et al. (2017), eq. (1).
     """
     shapes = [np.shape(a) for a in (query, key, value)]
@@ -95,8 +95,8 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, mask: Any = N
 
 def _added_mask(mask: Any, t: int, s: int, scores: Any, causal: bool) -> Any:
     """What is added to the scores: a constant, so that it costs nothing in a sweep, for softmax knows e^−∞ = 0."""
-    if mask is not None and np.shape(mask)[-2:] != (t, s):
-        raise ValueError(f"attention: mask has shape {np.shape(mask)}, expected (…, {t}, {s})")
+    if mask is not None:
+        _check_mask(mask, t, s, np.shape(scores))
     if mask is not None and mask.dtype.kind != "b":
         added = mask.astype(scores.dtype)
         if causal:
@@ -111,6 +111,22 @@ def _added_mask(mask: Any, t: int, s: int, scores: Any, causal: bool) -> Any:
     _check_seen(seen)
     added = np.where(seen, 0, -math.inf).astype(scores.dtype)
     return np.asarray(added, like=rmad.stop_gradient(scores))
+
+
+def _check_mask(mask: Any, t: int, s: int, scores: tuple[int, ...]) -> None:
+    kind = getattr(getattr(mask, "dtype", None), "kind", None)
+    if kind is None or kind not in "bf":
+        found = (
+            f"of {mask.dtype}; mask.astype(bool) makes one" if kind else f"{type(mask).__name__}; np.array makes one"
+        )
+        raise TypeError(
+            f"attention: mask must be an array of booleans, True for what is seen, or of floats, not {found}"
+        )
+    shape = np.shape(mask)
+    leading, ours = shape[-3::-1], scores[-3::-1]
+    if shape[-2:] != (t, s) or any(m not in (1, n) for m, n in zip(leading, ours)):
+        batch = "".join(f"{n}, " for n in scores[:-2])
+        raise ValueError(f"attention: mask has shape {shape}, expected (…, {t}, {s}), as ({batch}{t}, {s})")
 
 
 def _check_seen(seen: Any) -> None:

@@ -297,6 +297,31 @@ LAYERS = {
         TypeError,
         "autoencoder: activation must make a layer, as the class nn.ReLU does, not 'relu'",
     ),
+    "a list for a mask": (
+        lambda: nn.MultiHeadAttention(4, 2, rng=rng())(X[None], mask=np.tri(5).tolist()),
+        TypeError,
+        "mask must be an array of booleans, True for what is seen, or of floats, not list; np.array makes one",
+    ),
+    "integers for a mask": (
+        lambda: nn.MultiHeadAttention(4, 2, rng=rng())(X[None], mask=np.tri(5, dtype=int)),
+        TypeError,
+        r"mask must be .* or of floats, not of int64; mask.astype\(bool\) makes one",
+    ),
+    "a word for a mask": (
+        lambda: nn.MultiHeadAttention(4, 2, rng=rng())(X[None], mask="causal"),
+        TypeError,
+        "mask must be .* or of floats, not str",
+    ),
+    "a mask of another batch": (
+        lambda: nn.MultiHeadAttention(4, 2, rng=rng())(X[None], mask=np.ones((3, 5, 5), bool)),
+        ValueError,
+        r"mask has shape \(3, 1, 5, 5\), expected \(…, 5, 5\), as \(1, 2, 5, 5\)",
+    ),
+    "keys and values as in PyTorch": (
+        lambda: nn.MultiHeadAttention(4, 2, rng=rng())(X[None], X[None], X[None]),
+        ValueError,
+        r"mask has shape \(1, 1, 5, 4\), expected",
+    ),
     "outputs and more": (
         lambda: nn.SquaredError()((Z, Z), Z),
         TypeError,
