@@ -116,9 +116,8 @@ def _added_mask(mask: Any, t: int, s: int, scores: Any, causal: bool) -> Any:
 def _check_mask(mask: Any, t: int, s: int, scores: tuple[int, ...]) -> None:
     kind = getattr(getattr(mask, "dtype", None), "kind", None)
     if kind is None or kind not in "bf":
-        found = (
-            f"of {mask.dtype}; mask.astype(bool) makes one" if kind else f"{type(mask).__name__}; np.array makes one"
-        )
+        found = f"of {mask.dtype}; mask.astype(bool) makes one" if kind else type(mask).__name__
+        found += "; np.array(mask) makes one" if isinstance(mask, list | tuple) else ""
         raise TypeError(
             f"attention: mask must be an array of booleans, True for what is seen, or of floats, not {found}"
         )

@@ -171,13 +171,13 @@ Z = np.ones((5, 3))
 
 LAYERS = {
     "features": (lambda: nn.Linear(4, 8, rng=rng())(np.ones((5, 3))), ValueError, r"Linear\(4, 8\): x has 3 features"),
-    "a float as a size": (lambda: nn.Linear(4.0, 8, rng=rng()), TypeError, "must be whole numbers"),
-    "a word as a size": (lambda: nn.Linear("4", 8, rng=rng()), TypeError, "must be whole numbers, not '4', 8"),
-    "a float as a number of channels": (lambda: nn.Conv2d(1.0, 6, 5, rng=rng()), TypeError, "must be whole numbers"),
-    "a float as a number of units": (lambda: nn.LSTM(3, 4.0, rng=rng()), TypeError, "must be whole numbers"),
-    "a float as a number of heads": (lambda: nn.MultiHeadAttention(12, 3.0, rng=rng()), TypeError, "whole numbers"),
-    "a float as a number of features": (lambda: nn.BatchNorm(4.0), TypeError, "must be whole numbers, not 4.0"),
-    "a shape that is none": (lambda: nn.LayerNorm(None), TypeError, "must be whole numbers, not None"),
+    "a float as a size": (lambda: nn.Linear(4.0, 8, rng=rng()), TypeError, "must be whole"),
+    "a word as a size": (lambda: nn.Linear("4", 8, rng=rng()), TypeError, "must be whole, not '4', 8"),
+    "a float as a number of channels": (lambda: nn.Conv2d(1.0, 6, 5, rng=rng()), TypeError, "must be whole"),
+    "a float as a number of units": (lambda: nn.LSTM(3, 4.0, rng=rng()), TypeError, "must be whole"),
+    "a float as a number of heads": (lambda: nn.MultiHeadAttention(12, 3.0, rng=rng()), TypeError, "must be whole"),
+    "a float as a number of features": (lambda: nn.BatchNorm(4.0), TypeError, "must be whole, not 4.0"),
+    "a shape that is none": (lambda: nn.LayerNorm(None), TypeError, "must be whole, not None"),
     "a name for init": (
         lambda: nn.Linear(4, 8, rng=rng(), init="he"),
         TypeError,
@@ -300,7 +300,7 @@ LAYERS = {
     "a list for a mask": (
         lambda: nn.MultiHeadAttention(4, 2, rng=rng())(X[None], mask=np.tri(5).tolist()),
         TypeError,
-        "mask must be an array of booleans, True for what is seen, or of floats, not list; np.array makes one",
+        r"mask must be an array of booleans, True for what is seen, or of floats, not list; np.array\(mask\) makes one",
     ),
     "integers for a mask": (
         lambda: nn.MultiHeadAttention(4, 2, rng=rng())(X[None], mask=np.tri(5, dtype=int)),
@@ -329,6 +329,16 @@ LAYERS = {
     ),
     "outputs by name": (lambda: LOSS({"logits": Z}, T), TypeError, "z must be one array, not a dict of 1"),
     "two targets": (lambda: nn.SquaredError()(Z, [Z, Z]), TypeError, "t must be one array, not a list of 2"),
+    "a data set in batches": (
+        lambda: nn.data.batches(nn.data.Dataset(X, T, X, T), None, 2),
+        TypeError,
+        r"x must be an array, not a Dataset; batches\(data.x_train, data.t_train, size\)",
+    ),
+    "a list in batches": (lambda: nn.data.batches(X, [0] * 5, 2), TypeError, "t must be an array, not a list"),
+    "a seed for batches": (lambda: nn.data.batches(X, T, 2, 0), TypeError, "batches: rng must be a Generator"),
+    "half a case in batches": (lambda: nn.data.batches(X, T, 2.5), TypeError, "size must be whole, not 2.5"),
+    "no case in batches": (lambda: nn.data.batches(X, T, 0), ValueError, "batches: size must be positive"),
+    "other targets in batches": (lambda: nn.data.batches(X, T[:3], 2), ValueError, "x has 5 cases, t has 3"),
     "bytes for a text": (lambda: nn.data.Text(b"to be"), TypeError, r"must be a str, not bytes; text.decode\(\) makes"),
     "a seed for samples of a text": (
         lambda: nn.data.Text("to be or not to be").sample(2, 3, 0),

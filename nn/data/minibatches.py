@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from nn.checks import check_rng, check_sizes
+
 __all__ = ["Batches", "batches"]
 
 
@@ -25,15 +27,21 @@ def batches(
     >>> [xb.tolist() for xb, _ in nn.data.batches(x, None, 2, passes=1, rest=True)]
     [[0, 1], [2, 3], [4]]
 
-    Raises ValueError, when it is called, where x and t differ in length, there is no case, or size is no number ≥ 1.
+    Raises, when it is called, ValueError where x and t differ in length, there is no case, or size is below 1, and
+    TypeError for what is no array, no whole number or no generator.
     """
+    for name, a in (("x", x), ("t", t)):
+        if a is not None and not hasattr(a, "shape"):
+            hint = "; batches(data.x_train, data.t_train, size)" if hasattr(a, "_fields") else ""
+            raise TypeError(f"batches: {name} must be an array, not a {type(a).__name__}{hint}")
+    if rng is not None:
+        check_rng("batches", rng)
+    check_sizes("batches", "size", size)
     n = len(x)
     if t is not None and len(t) != n:
         raise ValueError(f"batches: x has {n} cases, t has {len(t)}")
     if n == 0:
         raise ValueError(f"batches: x has no cases, its shape is {np.shape(x)}")
-    if size < 1:
-        raise ValueError(f"batches: size must be positive, not {size}")
     return Batches(x, t, min(size, n), rng, passes, rest)
 
 
