@@ -12,6 +12,7 @@ import numpy as np
 
 from optim.objective import Objective
 from optim.vectors import is_finite
+from rmad import tree as _tree
 
 __all__ = ["NumericalWarning", "Optimizer", "StepInfo", "TrainingDiverged"]
 
@@ -57,6 +58,8 @@ class Optimizer:
 
     def __init__(self, model: Any, loss: Any, *, l2: float = 0.0) -> None:
         self.objective = Objective(model, loss, l2=at_least("l2", l2, 0.0))
+        if place := _tree.in_tuple(model, "model"):
+            raise TypeError(f"{place} sits in a tuple and cannot be rebound; use a list or a dict")
         self.rejected_in_a_row = 0
 
     @property

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from optim import presets
-from optim.base import Optimizer, StepInfo, at_least, not_finite
+from optim.base import Optimizer, StepInfo, above, at_least, not_finite
 from optim.cg import CGResult, Iterate, relative_progress
 from optim.damping import Penalty, Tikhonov, damping_rule, reduction_ratio
 from optim.directions import ConjugateGradient, Direction, SteihaugToint, Subproblem
@@ -204,9 +204,7 @@ class HessianFree(Optimizer):
         self._decay = at_least("decay", value_at("decay", self.decay, self.k), 0.0)
         if self._decay > 1:
             raise ValueError(f"decay must be ≤ 1, got {self._decay!r}")
-        self._lr = value_at("lr", self.lr, self.k)
-        if not (math.isfinite(self._lr) and self._lr > 0):
-            raise ValueError(f"lr must be > 0, got {self._lr!r}")
+        self._lr = above("lr", value_at("lr", self.lr, self.k), 0.0)
         self.objective.l2 = float(at_least("l2", value_at("l2", self.l2, self.k), 0.0))
         parts = (("preconditioner", Preconditioner), ("backtracking", LastIterate), ("line_search", LineSearch))
         for name, kind in parts:

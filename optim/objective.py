@@ -82,7 +82,9 @@ class Objective:
             )
         arrays, treedef = _tree.flatten(model, "model")
         if not arrays:
-            raise TypeError("model holds no float arrays to train")
+            found = sorted({str(_tree.dtype_of(leaf)) for _, leaf in _tree.leaves(model) if hasattr(leaf, "dtype")})
+            hint = f"; it holds {', '.join(found)}, which is constant: make it float32" if found else ""
+            raise TypeError(f"model holds no float arrays to train, NumPy arrays among its attributes{hint}")
         if twice := _tree.met_twice(model, "model"):
             raise ValueError(
                 f"{twice[0]} and {twice[1]} are one and the same object, but its arrays would count as two and get two "

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["TreeDef", "flatten", "leaves", "map_leaves", "met_twice", "ravel", "rebind", "replace_leaves"]
+__all__ = ["TreeDef", "flatten", "in_tuple", "leaves", "map_leaves", "met_twice", "ravel", "rebind", "replace_leaves"]
 
 
 def _items(tree: Any) -> list[tuple[str, Any]] | None:
@@ -115,6 +115,17 @@ def met_twice(tree: Any, name: str = "x") -> tuple[str, str] | None:
         return next(filter(None, (walk(sub, path + label) for label, sub in items)), None)
 
     return walk(tree, name)
+
+
+def in_tuple(tree: Any, name: str = "x") -> str | None:
+    """The path of a float array that stands in a tuple, which `rebind` cannot reach; None where there is none."""
+    for label, sub in _items(tree) or ():
+        if _items(sub) is not None:
+            if found := in_tuple(sub, name + label):
+                return found
+        elif isinstance(tree, tuple) and is_differentiable(sub):
+            return name + label
+    return None
 
 
 def dtype_of(leaf: Any) -> np.dtype[Any]:

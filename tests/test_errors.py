@@ -404,6 +404,14 @@ def net() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 8, rng=rng()), nn.Tanh(), nn.Linear(8, 3, rng=rng()))
 
 
+class InATuple(nn.Module):
+    def __init__(self) -> None:
+        self.pair = (np.ones((4, 3), np.float32), np.ones(3, np.float32))
+
+    def forward(self, x: Any) -> Any:
+        return x @ self.pair[0] + self.pair[1]
+
+
 LOSS = nn.SoftmaxCrossEntropy()
 METHODS: dict[str, Callable[..., Any]] = {
     "SGD": lambda m, loss, **hyper: optim.SGD(m, loss, **{"lr": 0.1, **hyper}),
@@ -444,6 +452,17 @@ STEPS: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
         lambda make: make(net().parameters(), LOSS),
         TypeError,
         "model must be callable.*got list",
+    ),
+    "integers as parameters": (
+        lambda make: make(optim.Function(lambda p, x: x @ p, np.ones((4, 3), int)), LOSS),
+        TypeError,
+        "no float arrays to train, NumPy arrays among its attributes; it holds int64, which is constant",
+    ),
+    "no parameters": (lambda make: make(nn.Tanh(), LOSS), TypeError, "no float arrays to train"),
+    "parameters in a tuple": (
+        lambda make: make(InATuple(), LOSS),
+        TypeError,
+        r"model.pair\[0\] sits in a tuple and cannot be rebound; use a list or a dict",
     ),
     "a plain function": (
         lambda make: make(lambda x: x, LOSS),
@@ -572,6 +591,12 @@ def test_a_seed_is_no_generator_for_an_optimizer() -> None:
     refuses(lambda: optim.Roles(X, T, rng=0), TypeError, message)
     refuses(lambda: optim.check_ggn(net(), LOSS, X, T, rng=0), TypeError, message)
     refuses(lambda: optim.Adam(net(), LOSS, betas=0.9), ValueError, "betas must be two numbers, got 0.9")
+
+
+@pytest.mark.parametrize("method", sorted(METHODS.keys() - {"LBFGS"}))
+def test_a_word_for_a_step_size(method: str) -> None:
+    refuses(lambda: METHODS[method](net(), LOSS, lr="a"), TypeError, "lr must be a number, got 'a'")
+    refuses(lambda: METHODS[method](net(), LOSS, lr=-1), ValueError, "lr must be > 0, got -1")
 
 
 def test_a_batch_of_curvature_is_a_pair() -> None:
