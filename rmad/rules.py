@@ -233,12 +233,11 @@ class Primitive:
     def _record(self, tape: Tape, inputs: list[int], blocks: Sequence[Block | None], y: Any) -> Any:
         """y as a traced array on the tape; plain where no block is left (a constant function)."""
         pairs = [(i, block) for i, block in zip(inputs, blocks, strict=True) if block is not None]
-        spec = ArraySpec.of(y)
-        if not pairs or spec.dtype.kind not in "fc":
+        if not pairs or pairs[0][1].y.dtype.kind not in "fc":
             return y
         if isinstance(y, Traced):
             tape.nested = True
-        node = Node(self, [i for i, _ in pairs], [block for _, block in pairs], spec)
+        node = Node(self, [i for i, _ in pairs], [block for _, block in pairs], pairs[0][1].y)
         return Traced(y, tape, tape.append(node))
 
     def linearized(self, argnums: Sequence[int], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, Any]:

@@ -34,9 +34,10 @@ class ArraySpec:
 
     @classmethod
     def of(cls, array: Any) -> ArraySpec:
-        if not hasattr(array, "dtype"):
-            array = np.asarray(array)
-        return cls(array.shape, array.dtype)
+        try:
+            return cls(array.shape, array.dtype)
+        except AttributeError:
+            return cls.of(np.asarray(array))
 
     @property
     def ndim(self) -> int:

@@ -54,14 +54,14 @@ def _no_rule(what: str) -> NotImplementedError:
     )
 
 
-def _lookup(key: Any, what: str) -> Callable[..., Any]:
+def _lookup(key: Any, what: Any) -> Callable[..., Any]:
     handler = HANDLERS.get(key)
     if handler is None:
         import rmad.primitives.special  # noqa: F401 (its rules load when SciPy's ufuncs are first met)
 
         handler = HANDLERS.get(key)
     if handler is None:
-        raise _no_rule(what)
+        raise _no_rule(what if isinstance(what, str) else _label(what))
     return handler
 
 
@@ -99,7 +99,7 @@ class Traced(NDArrayOperatorsMixin):
                 raise TypeError(f"{ufunc.__name__} of a traced array takes no where=; use np.where")
             for layout in ("casting", "order", "subok"):
                 kwargs.pop(layout, None)
-            y = _lookup(ufunc, _label(ufunc))(*inputs, **kwargs)
+            y = _lookup(ufunc, ufunc)(*inputs, **kwargs)
             return y if dtype is None else y.astype(dtype)
         if method == "outer":
             a, b = inputs
@@ -109,7 +109,7 @@ class Traced(NDArrayOperatorsMixin):
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if kwargs.get("out") is not None:
             raise TypeError(f"{func.__name__}: a traced array cannot be written to `out`; use the return value")
-        return _lookup(func, _label(func))(*args, **kwargs)
+        return _lookup(func, func)(*args, **kwargs)
 
     # -- what would lose the derivative is an error --------------------------------------------------
 
