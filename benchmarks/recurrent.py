@@ -1,6 +1,6 @@
 """Recurrent layers: one Gauss-Newton product beside PyTorch and JAX, and what checkpoints in time cost and save.
 
-    python benchmarks/recurrent.py                      RNN and LSTM at T = 100, checkpoints at T = 400
+    python benchmarks/recurrent.py                      RNN, LSTM and GRU at T = 100, checkpoints at T = 400
     python benchmarks/recurrent.py --kinds lstm --rounds 3 --json results.json
 
 100 units, 2 inputs, 1000 cases, float32, a linear readout of the last state. The linearization is cached and products
@@ -25,7 +25,7 @@ from ggn_product import median_ms
 
 N, T, UNITS, INPUTS, OUTPUTS = 1000, 100, 100, 2, 2
 LONG = 400  # steps, where checkpoints are compared
-GATES = {"rnn": 1, "lstm": 4}
+GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 
 
 # -- rmad and the bare GEMMs ----------------------------------------------------------------------------------------
@@ -40,7 +40,7 @@ def problem(kind: str, steps: int, checkpoint: bool = False) -> tuple[Any, Any, 
     import nn
 
     rng = np.random.default_rng(0)
-    layer = {"rnn": nn.RNN, "lstm": nn.LSTM}[kind]
+    layer = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[kind]
     recurrent = layer(INPUTS, UNITS, rng=rng, last=True, checkpoint=checkpoint)
     model = nn.Sequential(recurrent, nn.Linear(UNITS, OUTPUTS, rng=rng))
     x = rng.standard_normal((N, steps, INPUTS), dtype=np.float32)
@@ -138,7 +138,8 @@ def peak_mb(call: Callable[[], Any]) -> float:
 
 def shapes(kind: str) -> dict[str, tuple[int, ...]]:
     o = GATES[kind] * UNITS
-    return {"W": (INPUTS, o), "U": (UNITS, o), "b": (o,), "V": (UNITS, OUTPUTS), "c": (OUTPUTS,)}
+    more = {"e": (UNITS,)} if kind == "gru" else {}
+    return {"W": (INPUTS, o), "U": (UNITS, o), "b": (o,), "V": (UNITS, OUTPUTS), "c": (OUTPUTS,), **more}
 
 
 def run_torch(kind: str) -> dict[str, float]:
@@ -155,6 +156,12 @@ def run_torch(kind: str) -> dict[str, float]:
     def forward(p: Any) -> Any:
         h = c = torch.zeros(N, UNITS)
         for t in range(T):
+            if kind == "gru":
+                a, s = torch.addmm(p["b"], x[:, t], p["W"]), h @ p["U"]
+                r, z = torch.sigmoid(a[:, : 2 * UNITS] + s[:, : 2 * UNITS]).chunk(2, 1)
+                n = torch.tanh(a[:, 2 * UNITS :] + r * (s[:, 2 * UNITS :] + p["e"]))
+                h = n + z * (h - n)
+                continue
             a = torch.addmm(torch.addmm(p["b"], x[:, t], p["W"]), h, p["U"])
             if kind == "rnn":
                 h = torch.tanh(a)
@@ -185,6 +192,11 @@ def run_jax(kind: str) -> dict[str, float]:
     def forward(p: Any) -> Any:
         def cell(state: Any, x_t: Any) -> Any:
             h, c = state
+            if kind == "gru":
+                a, s = x_t @ p["W"] + p["b"], h @ p["U"]
+                r, z = jnp.split(jax.nn.sigmoid(a[:, : 2 * UNITS] + s[:, : 2 * UNITS]), 2, axis=1)
+                n = jnp.tanh(a[:, 2 * UNITS :] + r * (s[:, 2 * UNITS :] + p["e"]))
+                return (n + z * (h - n), c), None
             a = x_t @ p["W"] + h @ p["U"] + p["b"]
             if kind == "rnn":
                 return (jnp.tanh(a), c), None

@@ -2,7 +2,7 @@
 
     x: (n, t, i) → all hidden states (n, t, h); with last=True the one after the last step, (n, h)
 
-Each is a loop of plain NumPy steps; the sweeps of RNN and LSTM are those of rmad.recurrence. With checkpoint=True the
+Each is a loop of plain NumPy steps, whose sweeps are those of rmad.recurrence. With checkpoint=True the
 tape keeps every ⌈√t⌉-th state, and a sweep computes the steps in between anew (Martens & Sutskever 2012, section
 7.1): a product takes up to twice as long, for about 2/√t of the memory.
 """
@@ -21,7 +21,8 @@ from nn import init as _init
 from nn.checks import bias_of, check_dtype, check_floats, check_sizes, initial
 from nn.functional import relu, sigmoid
 from nn.module import Module
-from rmad.recurrence import LSTMCell, RNNCell, recur
+from rmad.cells import GRUCell, LSTMCell, RNNCell
+from rmad.recurrence import recur
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -78,21 +79,18 @@ class Recurrent(Module):
         raise NotImplementedError(f"{type(self).__name__}: one step in time")
 
     def _cell(self) -> Any:
-        """The cell whose sweeps rmad.recurrence has as one node; None for a loop."""
-        return None
+        """The cell whose sweeps rmad.recurrence has."""
+        raise NotImplementedError(f"{type(self).__name__}: the cell of its sweeps")
 
     def forward(self, x: Any, state: Any = None) -> Any:
         """x: (n, t, i), state: (n, h) before the first step (LSTM: a pair of them), zeros where None."""
         start = self._start(state, self._check(x))
         size = math.ceil(math.sqrt(x.shape[1])) if self.checkpoint else None
-        cell = self._cell()
-        if cell is not None:
-            h, c = (None, None) if start is None else (*start, None)[:2]
-            arrays = (self.weight, self.recurrent_weight, self.bias, x, h, c)
-            y = recur(cell, partial(_steps, self._step(), self.last), arrays, last=self.last, every=size)
-            if y is not None:
-                return y
-        return self._loop(x, start, size)
+        h, c = (None, None) if start is None else (*start, None)[:2]
+        W, U, b, *more = self._parameters()
+        arrays = (W, U, b, x, h, c, *(more or [None]))
+        y = recur(self._cell(), partial(_steps, self._step(), self.last), arrays, last=self.last, every=size)
+        return self._loop(x, start, size) if y is None else y
 
     def _loop(self, x: Any, start: State | None, size: int | None) -> Any:
         """The steps as they are written, in pieces of `size` that every sweep computes anew."""
@@ -148,16 +146,16 @@ def _run(step: Step, last: bool, parameters: Sequence[Any], x: Any, state: State
     return (None, state) if last else (np.stack(states, axis=1), state[1:])
 
 
-def _steps(step: Step, last: bool, W: Any, U: Any, b: Any, x: Any, h: Any, c: Any) -> Any:
+def _steps(step: Step, last: bool, W: Any, U: Any, b: Any, x: Any, h: Any, c: Any, e: Any) -> Any:
     """The states, or with `last` h after the last step, by the loop."""
     state = None if h is None else (h,) if c is None else (h, c)
-    states, final = _run(step, last, (W, U, b), x, state)
+    states, final = _run(step, last, (W, U, b, e), x, state)
     return final[0] if last else states
 
 
 def _affine(parameters: Sequence[Any], x: Any, h: Any) -> Any:
     """x W + h U + b"""
-    W, U, b = parameters
+    W, U, b = parameters[:3]
     y = x @ W if h is None else x @ W + h @ U
     return y if b is None else y + b
 
@@ -238,6 +236,9 @@ class GRU(Recurrent):
 
     def _step(self) -> Step:
         return _gru_step
+
+    def _cell(self) -> Any:
+        return GRUCell()
 
 
 def _gru_step(parameters: Sequence[Any], x: Any, state: State | None) -> State:

@@ -209,10 +209,10 @@ def test_an_interrupted_sweep_leaves_nothing_wrong(monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    from rmad import recurrence
+    from rmad import cells
 
     with monkeypatch.context() as patch:
-        patch.setattr(recurrence.RNNCell, "forward", interrupted)
+        patch.setattr(cells.RNNCell, "forward", interrupted)
         with pytest.raises(KeyboardInterrupt):
             lin.Jv(layer)
     np.testing.assert_array_equal(rmad.ravel(lin.JTu(y))[0], wanted)
@@ -250,13 +250,15 @@ def test_memory(kind):
 @pytest.mark.parametrize(("t", "stored"), [(1, 1), (5, 2), (16, 4), (17, 4), (400, 20)])
 def test_stored_states(t, stored):
     """Every ⌈√T⌉-th state is kept: T / ⌈√T⌉ of them, the first included."""
-    from rmad.recurrence import Recurrence, RNNCell
+    from rmad.cells import RNNCell
+    from rmad.recurrence import Recurrence
 
     layer, every = make("rnn"), int(np.ceil(np.sqrt(t)))
     recurrence = Recurrence(RNNCell("tanh"), None, True, every)
-    recurrence(layer.weight, layer.recurrent_weight, layer.bias, data(2, t, 3), None, None)
+    recurrence(layer.weight, layer.recurrent_weight, layer.bias, data(2, t, 3), None, None, None)
     assert len(recurrence.checkpoints) == stored
-    assert len(recurrence.residuals.d) == every
+    assert all(len(residuals.d) == every for residuals in recurrence.held.values())
+    assert len(recurrence.held) <= max(1, stored / 7)
 
 
 @pytest.mark.parametrize("checkpoint", [False, True])
@@ -303,7 +305,7 @@ def test_float32_and_no_cases(kind):
     assert lin.JTu(y).weight.dtype == np.float32
 
 
-@pytest.mark.parametrize("kind", ["rnn", "lstm"])
+@pytest.mark.parametrize("kind", ["rnn", "lstm", "gru"])
 def test_threads_may_share_the_sweeps_of_a_checkpointed_layer(kind):
     """Its buffers hold one segment at a time, so two sweeps must not run through it together."""
     layer, x = make(kind, checkpoint=True), data(5, 30, 3)
