@@ -1,25 +1,38 @@
 """Recurrent nets on the pathological tasks, by Hessian-free optimization with structural damping.
 
-    python examples/pathological.py --task addition --length 30
-    python examples/pathological.py --task temporal_order --length 100 --seed 3 --mu 0       without structural damping
+    python examples/pathological.py --task addition --T 30
+    python examples/pathological.py --task addition,multiplication,temporal_order --T 30 --seeds 4 --mu 0.03,0
+    python examples/pathological.py --task temporal_order --T 100 --seeds 1 --resume       goes on where it was cut
+    python examples/pathological.py --draw                                      table and figure, from the files
 
-Every update has new sequences for the gradient, a part of them for the curvature; it is tested on others. The run ends
-when less than one test case in a thousand is wrong, or after --updates. Source: Martens & Sutskever (2011);
-λ₀ = 0.01 · outputs, μ = 0.03, 300 CG steps, no preconditioner: Sutskever's code.
+Every update has new sequences for the gradient, the first of them for the curvature. After it the net is tested on 2000
+others, and once less than one of these in a thousand is wrong, on 10,000 more: where that holds there too, the task is
+solved, and the run is over. --mu 0 is without structural damping. Records: one JSON line per update in
+OUT/TASK-T-mu-SEED/metrics.jsonl; cpu_seconds are those of all threads, tests and drawing of sequences included.
+
+Source: Martens & Sutskever (2011); λ₀ = 0.01 · outputs, μ = 0.03, no preconditioner: Sutskever's code. It takes 300 CG
+steps from 0.95 times the last result: 30 from all of it get there in fewer products ("momentum", Martens & Sutskever
+2012, section 13).
 """
 
 from __future__ import annotations
 
 import argparse
+import math
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-import rmad  # noqa: F401 (first: it may choose the BLAS kernel)
+import rmad  # noqa: F401 (before NumPy: it picks the BLAS kernel that suits the CPU)
 
 # isort: split
 import numpy as np
+import runner
+from runner import Record
 
 import nn
 import optim
@@ -37,6 +50,7 @@ TASKS: dict[str, tuple[Draw, int]] = {  # and the number of outputs
     "memorisation_20": (partial(tasks.noiseless_memorisation, bits=20), 6),
 }
 SOLVED = 1e-3
+CHUNK = 1000  # sequences of a test that are in memory at a time
 
 
 class WithStates(nn.Module):
@@ -56,52 +70,213 @@ def network(inputs: int, outputs: int, every_step: bool, rng: np.random.Generato
     return WithStates(hidden, out, every_step)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--task", choices=TASKS, default="addition")
-    parser.add_argument("--length", type=int, default=30, help="T")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--updates", type=int, default=1000)
-    parser.add_argument("--gradient", type=int, default=2000, help="sequences for the gradient of an update")
-    parser.add_argument("--curvature", type=int, default=500, help="of these for the curvature")
-    parser.add_argument("--mu", type=float, default=0.03, help="of structural damping; 0 is none")
-    parser.add_argument("--cg", type=int, default=300, help="the most CG steps of an update")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long")
-    arguments = parser.parse_args()
-    solved = train(arguments)
-    print("solved" if solved else "not solved")
+class Sequences:
+    """New sequences at every update, without end; and the CPU time since the first of them."""
+
+    def __init__(self, draw: Draw, n: int, T: int, rng: np.random.Generator) -> None:
+        self.draw, self.n, self.T, self.rng = draw, n, T, rng
+        self.drawn, self.started = 0, time.process_time()
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> tuple[Any, Any]:
+        self.drawn += 1
+        return self.draw(self.n, self.T, rng=self.rng)
+
+    def cpu_seconds(self) -> float:
+        return time.process_time() - self.started
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rng": self.rng.bit_generator.state, "drawn": self.drawn, "cpu_seconds": self.cpu_seconds()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.rng.bit_generator.state = state["rng"]
+        self.drawn, self.started = state["drawn"], time.process_time() - state["cpu_seconds"]
 
 
-def train(arguments: argparse.Namespace) -> bool:
-    draw, outputs = TASKS[arguments.task]
-    rng = np.random.default_rng(arguments.seed)
-    x_test, t_test = draw(2000, arguments.length, rng=rng)
-    real = t_test.dtype.kind == "f"
-    model = network(x_test.shape[2], outputs, every_step=not real and t_test.ndim == 2, rng=rng)
+@dataclass
+class Config(runner.Config):
+    """A run; `optimizer` says how the hidden states are damped."""
+
+    def known_hyper(self) -> dict[str, Any]:
+        return {"curvature_batch": 500}
+
+    def budget(self) -> float | None:
+        return None
+
+
+def error(model: Any, draw: Draw, n: int, T: int, seed: Any) -> float:
+    """The share of wrong ones among n sequences that are always the same."""
+    rng = np.random.default_rng(seed)
+    sizes = [min(CHUNK, n - first) for first in range(0, n, CHUNK)]
+    wrong = 0.0
+    for size in sizes:
+        x, t = draw(size, T, rng=rng)
+        wrong += size * tasks.zero_one(model(x)[0], t)
+    return wrong / n
+
+
+def train(series: runner.Series, args: argparse.Namespace, task: str, mu: float, seed: int) -> list[Record]:
+    """The records of a run until the task is solved, or the updates or the CPU seconds are used up."""
+    name = f"{task}-{args.T}-{mu:g}-{seed}"
+    before = series.folder / name / "metrics.jsonl"
+    if series.resume and before.exists() and solved(records := read(before)):
+        return records
+    draw, outputs = TASKS[task]
+    rng = np.random.default_rng(seed)
+    x, t = draw(1, args.T, rng=np.random.default_rng(0))
+    real = t.dtype.kind == "f"
     opt = optim.HessianFree.preset(
         "rnn",
-        model,
+        network(x.shape[2], outputs, every_step=not real and t.ndim == 2, rng=rng),
         nn.SquaredError() if real else nn.SoftmaxCrossEntropy(),
-        damping=0.01 * outputs,
-        structural=optim.StructuralDamping(arguments.mu),
-        cg_iterations=arguments.cg,
+        damping=args.damping * outputs,
+        structural=optim.StructuralDamping(mu),
+        cg_iterations=args.cg_iterations,
+        decay=args.decay,
     )
-    start = time.perf_counter()
-    print("update  seconds  products       loss  test error       λ")
-    products = 0
-    for k in range(arguments.updates):
-        x, t = draw(arguments.gradient, arguments.length, rng=rng)
-        part = slice(0, arguments.curvature)
-        info = opt.step(x, t, curvature_batch=(x[part], t[part]))
-        products += info.products
-        error, seconds = tasks.zero_one(model(x_test)[0], t_test), time.perf_counter() - start
-        print(f"{k + 1:6d}{seconds:9.1f}{products:10d}{info.loss:11.3g}{error:12.4f}{info.damping:8.2g}", flush=True)
-        if error < SOLVED:
-            return True
-        if seconds > arguments.seconds:
-            break
-    return False
+    config = Config(
+        optimizer=f"structural damping, μ = {mu:g}" if mu else "no structural damping",
+        hyper={"curvature_batch": args.curvature_batch},
+        seed=seed,
+        updates=args.updates,
+        log_every=1,
+    )
+    batches = Sequences(draw, args.batch, args.T, rng)
+
+    def measured(model: Any) -> Record:
+        wrong = error(model, draw, 2000, args.T, (seed, 1))
+        if wrong < SOLVED:
+            wrong = error(model, draw, 10_000, args.T, (seed, 2))
+        cpu = batches.cpu_seconds()
+        if wrong < SOLVED or cpu >= args.cpu_seconds:
+            config.updates = batches.drawn  # that was the last one
+        if args.verbose:
+            print(f"{name}: update {batches.drawn}, {cpu:.1f} CPU seconds, test error {wrong:.4f}", flush=True)
+        return {"test_error": wrong, "cpu_seconds": cpu}
+
+    return series.train(name, config, opt, batches, measured).records
+
+
+def read(path: Path) -> list[Record]:
+    return [runner.from_json(line) for line in path.read_text().splitlines()]
+
+
+def solved(records: list[Record]) -> bool:
+    return bool(records) and records[-1]["test_error"] < SOLVED
+
+
+def table(runs: dict[str, list[Record]]) -> str:
+    """A row for task, T and μ: how many seeds are solved, and CPU seconds, updates, products of every seed."""
+    groups: dict[tuple[str, str, str], list[tuple[str, list[Record]]]] = {}
+    for name, records in sorted(runs.items()):
+        task, T, mu, seed = name.rsplit("-", 3)
+        groups.setdefault((task, T, mu), []).append((seed, records))
+    rows = [["task", "T", "μ", "seeds solved", "CPU seconds", "updates", "products", "last test error"]]
+    for (task, T, mu), found in sorted(groups.items(), key=lambda item: (item[0][0], int(item[0][1]), item[0][2])):
+        ends = [
+            (
+                ("" if solved(records) else "> ") + f"{records[-1]['cpu_seconds']:.0f}",
+                f"{records[-1]['update']}",
+                f"{sum(record.get('products', 0) for record in records)}",
+                f"{records[-1]['test_error']:.4f}",
+            )
+            for _, records in found
+        ]
+        count = sum(solved(records) for _, records in found)
+        columns = [", ".join(column) for column in zip(*ends, strict=True)]
+        rows.append([task.replace("_", " "), T, mu, f"{count} of {len(found)}", *columns])
+    return runner.markdown(rows)
+
+
+def draw_figure(runs: dict[str, list[Record]], path: Path) -> None:
+    """Test error against CPU seconds, a panel per task and T, with structural damping and without."""
+    from matplotlib.figure import Figure
+
+    kinds = sorted({tuple(name.rsplit("-", 3)[:2]) for name in runs}, key=lambda kind: (int(kind[1]), kind[0]))
+    columns = min(3, len(kinds))
+    rows = math.ceil(len(kinds) / columns)
+    figure = Figure(figsize=(4.3 * columns, 3.3 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axes in panels.flat[len(kinds) :]:
+        axes.set_visible(False)
+    for axes, (task, T) in zip(panels.flat, kinds):
+        labels = set()
+        for name, records in sorted(runs.items()):
+            if name.rsplit("-", 3)[:2] != [task, T]:
+                continue
+            mu = float(name.rsplit("-", 3)[2])
+            label = f"μ = {mu:g}" if mu else "without"
+            shown = [max(r["test_error"], SOLVED / 10) for r in records]
+            seconds = [r["cpu_seconds"] for r in records]
+            color = "C0" if mu else "C1"
+            axes.semilogy(seconds, shown, "-" if mu else "--", color=color, label=None if label in labels else label)
+            if solved(records):
+                axes.plot(seconds[-1], shown[-1], "o", color=color, ms=4)
+            labels.add(label)
+        axes.axhline(SOLVED, color="gray", lw=0.8)
+        axes.set(title=f"{task.replace('_', ' ')}, T = {T}", xlabel="CPU seconds")
+        axes.grid(True, alpha=0.3)
+        axes.legend()
+    for axes in panels[:, 0]:
+        axes.set_ylabel("test zero-one error")
+    figure.savefig(path, dpi=110)
+
+
+def numbers(text: str) -> list[float]:
+    return [float(word) for word in text.split(",")]
+
+
+def parser() -> runner.Parser:
+    p = runner.Parser(prog="pathological.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--task", default="addition", help=f"comma-separated, of {', '.join(TASKS)} (addition)")
+    p.add_argument("--T", type=runner.positive(int), default=30, metavar="N", help="length of the sequences (30)")
+    seeds = p.add_mutually_exclusive_group()
+    seeds.add_argument("--seed", type=runner.natural, default=0, metavar="N", help="of weights and sequences (0)")
+    seeds.add_argument("--seeds", type=runner.positive(int), metavar="N", help="the seeds 0 to N − 1 instead")
+    p.add_argument("--mu", type=numbers, default=[0.03], metavar="X,…", help="μ of structural damping; 0: none (0.03)")
+    p.add_argument("--damping", type=float, default=0.01, metavar="X", help="λ₀ per output (0.01)")
+    p.add_argument("--batch", type=runner.positive(int), default=2000, metavar="N", help="of a gradient (2000)")
+    p.add_argument("--curvature-batch", type=runner.positive(int), default=500, metavar="N", help="of products (500)")
+    p.add_argument("--cg-iterations", type=runner.positive(int), default=30, metavar="N", help="of an update (30)")
+    p.add_argument("--decay", type=float, default=1.0, metavar="X", help="ζ of the warm start (1)")
+    p.add_argument("--updates", type=runner.positive(int), default=1000, metavar="N", help="the most (1000)")
+    p.add_argument(
+        "--cpu-seconds", type=runner.positive(float), default=math.inf, metavar="X", help="end after so many"
+    )
+    p.add_argument("--out", type=Path, default=Path("runs/pathological"), metavar="DIR", help="runs/pathological")
+    p.add_argument("--quiet", dest="verbose", action="store_false", help="no line per update")
+    p.add_argument("--draw", action="store_true", help="only the table and the figure of what the files hold")
+    runner.Series.add_options(p)
+    return p
+
+
+def main() -> int:
+    p = parser()
+    args = p.parse_args()
+    for task in args.task.split(","):
+        if task not in TASKS:
+            p.error(f"--task {task}: expected one of {', '.join(TASKS)}")
+    try:
+        for task in args.task.split(","):
+            TASKS[task][0](1, args.T, rng=np.random.default_rng(0))
+    except ValueError as problem:
+        p.error(str(problem))
+    if not args.draw:
+        with runner.Series(p.prog, args.out, args) as series:
+            for seed in range(args.seeds) if args.seeds else [args.seed]:
+                for task in args.task.split(","):
+                    for mu in args.mu:
+                        records = train(series, args, task, mu, seed)
+                        last, word = records[-1], "solved" if solved(records) else "not solved"
+                        spent = f"{last['update']} updates, {last['cpu_seconds']:.1f} CPU seconds"
+                        print(f"{task}, T = {args.T}, μ = {mu:g}, seed {seed}: {word}, {spent}", flush=True)
+    runs = {path.parent.name: read(path) for path in sorted(args.out.glob("*/metrics.jsonl"))}
+    print(table(runs))
+    draw_figure(runs, args.out / "pathological.png")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
