@@ -138,6 +138,8 @@ def _how_to_reach(shape: tuple[int, ...], channels: int | str) -> str:
     """How images (n, h, w, c) are made of what a newcomer is likely to have: rows, grey images, torch's layout."""
     if len(shape) == 2:
         return "; x.reshape(len(x), h, w, c) makes images of rows"
+    if len(shape) == 3 and shape[-1] == channels:
+        return "; x[None] is a batch of one image"
     if len(shape) == 3:
         return "; x[..., None] adds the channel of grey images" if channels in (1, "c") else ""
     if len(shape) == 4 and shape[1] == channels:
