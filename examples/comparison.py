@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ import rmad  # noqa: F401 (before NumPy: it picks the BLAS kernel that suits the
 
 # isort: split
 import numpy as np
+import runner
 
 import nn
 import optim
@@ -40,23 +40,39 @@ def mlp(sizes: Sequence[int], seed: int = 10) -> Any:
     return nn.models.mlp(sizes, rng=np.random.default_rng(0), activation=nn.Sigmoid, init=normal)
 
 
-def train(optimizer: Any, data: Any, batch: int, epochs: int, seed: int, measure: Callable[[Any], float]) -> Curve:
+@dataclass
+class Config(runner.Config):
+    """A run of a number of epochs; `optimizer` is its label."""
+
+    def known_hyper(self) -> dict[str, Any]:
+        return {}
+
+    def budget(self) -> float | None:
+        return None
+
+
+def train(
+    series: runner.Series,
+    label: str,
+    optimizer: Any,
+    data: Any,
+    batch: int,
+    epochs: int,
+    seed: int,
+    measure: Callable[[Any], float],
+) -> Curve:
     """Epochs of minibatches in an order drawn from the seed; the seconds are those of the updates only."""
-    curve, rng, seconds = Curve(), np.random.default_rng(seed), 0.0
-    for _ in range(epochs):
-        losses = []
-        for x, t in nn.data.batches(data.x_train, data.t_train, batch, rng, passes=1, rest=True):
-            started = time.perf_counter()
-            try:
-                losses.append(optimizer.step(x, t).loss)
-            except optim.TrainingDiverged as failure:
-                curve.end = str(failure)
-                return curve
-            seconds += time.perf_counter() - started
-        curve.train.append(float(np.mean(losses)))
-        curve.test.append(measure(optimizer.model))
-        curve.seconds.append(seconds)
-    return curve
+    each = -(-len(data.x_train) // batch)  # updates of an epoch
+    run = series.train(
+        f"{label}-{seed}",
+        Config(optimizer=label, seed=seed, updates=epochs * each, log_every=each),
+        optimizer,
+        nn.data.batches(data.x_train, data.t_train, batch, np.random.default_rng(seed), rest=True),
+        lambda model: {"test": measure(model)},
+    )
+    whole = [record for record in run.records if record["update"] and record["update"] % each == 0]
+    train, test, seconds = ([record[name] for record in whole] for name in ("loss", "test", "seconds"))
+    return Curve(train, test, seconds, run.end if run.failed else "")
 
 
 def method(name: str, **sgn: Any) -> tuple[str, Callable[[Any, Any], Any]]:

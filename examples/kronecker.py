@@ -3,22 +3,24 @@
     python examples/kronecker.py --data curves --seconds 600 --out runs/kronecker
     python examples/kronecker.py --data mnist --methods kfra,adam:1e-3 --updates 500
     python examples/kronecker.py --data curves --cosine 20 --updates 200        # alignment with Gauss-Newton
+    python examples/kronecker.py --out runs/kronecker --resume                  # where the same command was cut
     python examples/kronecker.py --draw --out runs/kronecker                    # the figures, from the files
 
 A method is a name, with a learning rate after a colon for adam, sgd and nesterov; these take the grid
 --grid where no rate is given. Momentum on the factors is off in kfac:0 and kfra:0. --decay halves the rates of
-first-order methods after so many updates. Records: one JSON line per --every updates, the objective on --judged
-training cases, seconds of training (evaluation excluded). --cosine k: every k updates, the cosine of the method's
-direction C̃⁻¹∇f with that of Gauss-Newton, (G + λI)⁻¹∇f by converged CG on the same batch and λ.
+first-order methods after so many updates. Records: one JSON line per --every updates in OUT/DATA-METHOD/metrics.jsonl,
+the objective on --judged training cases, seconds of training (evaluation excluded), and the step. --cosine k: in
+records at a multiple of k updates, the cosine of the method's direction C̃⁻¹∇f with that of Gauss-Newton,
+(G + λI)⁻¹∇f by converged CG on the same batch and λ.
 Source: Botev, Ritter & Barber (2017), sections 5.1 and 5.2.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import time
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ import rmad  # noqa: F401 (before NumPy: it picks the BLAS kernel that suits the
 
 # isort: split
 import numpy as np
+import runner
+from runner import Record, Run
 
 import nn
 import optim
@@ -52,6 +56,8 @@ def build(method: str, model: Any, loss: Any, decay: int) -> Any:
         lr = optim.schedules.Step(lr, every=decay, factor=0.5)
     if name == "adam":
         return optim.Adam(model, loss, lr=lr)
+    if name not in ("sgd", "nesterov"):
+        raise ValueError(f"no method is called {name}")
     return optim.SGD(model, loss, lr=lr, momentum=0.9 if name == "nesterov" else 0.0, nesterov=name == "nesterov")
 
 
@@ -67,27 +73,37 @@ def cosine(opt: Any, x: Any, iterations: int) -> float:
     return float(own @ exact / (np.linalg.norm(own) * np.linalg.norm(exact)))
 
 
-def train(args: argparse.Namespace, data: str, method: str) -> Iterator[dict[str, Any]]:
+@dataclass
+class Config(runner.Config):
+    """A run; `optimizer` is the method as the command line has it."""
+
+    def known_hyper(self) -> dict[str, Any]:
+        return {}
+
+
+def train(series: runner.Series, args: argparse.Namespace, data: str, method: str) -> Run:
     load, sizes, make_loss = SETS[data]
     x = load().x_train
     judged = x[: args.judged]
     opt = build(method, autoencoder(sizes), make_loss(), args.decay)
-    spent = 0.0
-    batches = nn.data.batches(x, None, BATCH, np.random.default_rng(1))
-    for k in range(args.updates + 1):
-        if k % args.every == 0:
-            value = opt.objective.value(judged, judged)
-            yield {"data": data, "method": method, "update": k, "seconds": spent, "loss": value}
-        batch, _ = next(batches)
-        if args.cosine and k and k % args.cosine == 0 and method.partition(":")[0] in SECOND_ORDER:
-            yield {"data": data, "method": method, "update": k, "cosine": cosine(opt, batch, args.cg_iterations)}
-        if spent >= args.seconds:
-            break
-        start = time.perf_counter()
-        info = opt.step(batch, batch)
-        spent += time.perf_counter() - start
-        if not np.isfinite(info.loss):
-            break
+    batches = nn.data.batches(x, x, BATCH, np.random.default_rng(1))
+
+    def measured(model: Any) -> Record:
+        found = {"objective": opt.objective.value(judged, judged)}
+        if args.cosine and getattr(opt, "factors", None) is not None and opt.k % args.cosine == 0:
+            found["cosine"] = cosine(opt, upcoming(batches), args.cg_iterations)
+        return found
+
+    config = Config(optimizer=method, time_budget=args.seconds, updates=args.updates, log_every=args.every)
+    return series.train(f"{data}-{method.replace(':', '-')}", config, opt, batches, measured)
+
+
+def upcoming(batches: nn.data.Batches) -> Any:
+    """The batch of the next update, which is not used up by that."""
+    state = batches.state_dict()
+    x, _ = next(batches)
+    batches.load_state_dict(state)
+    return x
 
 
 def draw(out: Path) -> None:
@@ -97,15 +113,18 @@ def draw(out: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    records = [json.loads(line) for path in sorted(out.glob("*.jsonl")) for line in path.open()]
+    records = []
+    for path in sorted(out.glob("*/metrics.jsonl")):
+        data, _, method = path.parent.name.partition("-")
+        records += [record | {"data": data, "method": method} for record in runner.read_records(path)]
     for data in sorted({record["data"] for record in records}):
         figure, axes = plt.subplots(1, 3, figsize=(13, 4))
         for method in sorted({record["method"] for record in records if record["data"] == data}):
             own = [r for r in records if r["data"] == data and r["method"] == method]
-            losses, cosines = [r for r in own if "loss" in r], [r for r in own if "cosine" in r]
-            style = "-" if method.partition(":")[0] in SECOND_ORDER else "--"
+            cosines = [r for r in own if "cosine" in r]
+            style = "-" if method.partition("-")[0] in SECOND_ORDER else "--"
             for axis, key in zip(axes, ("update", "seconds"), strict=False):
-                axis.plot([r[key] for r in losses], [r["loss"] for r in losses], style, label=method)
+                axis.plot([r[key] for r in own], [r["objective"] for r in own], style, label=method)
                 axis.set(xlabel=key, ylabel="objective", yscale="log")
             if cosines:
                 axes[2].plot([r["update"] for r in cosines], [r["cosine"] for r in cosines], label=method)
@@ -116,30 +135,47 @@ def draw(out: Path) -> None:
         figure.savefig(out / f"{data}.png", dpi=120)
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="curves", help=f"comma-separated, of {', '.join(SETS)}")
-    parser.add_argument("--methods", default=f"kfac,kfra,kfac:0,kfra:0,{GRID}")
-    parser.add_argument("--seconds", type=float, default=600.0, help="of training, per method")
-    parser.add_argument("--updates", type=int, default=5000, help="the most")
-    parser.add_argument("--every", type=int, default=10, help="updates between records")
-    parser.add_argument("--judged", type=int, default=5000, help="training cases that the objective is recorded on")
-    parser.add_argument("--decay", type=int, default=0, help="updates after which first-order rates halve")
-    parser.add_argument("--cosine", type=int, default=0, help="updates between two cosines")
-    parser.add_argument("--cg-iterations", type=int, default=500)
-    parser.add_argument("--out", type=Path, default=Path("runs/kronecker"))
-    parser.add_argument("--draw", action="store_true", help="only draw what the files hold")
-    args = parser.parse_args(argv)
-    args.out.mkdir(parents=True, exist_ok=True)
+def parser() -> runner.Parser:
+    p = runner.Parser(prog="kronecker.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--data", default="curves", help=f"comma-separated, of {', '.join(SETS)}")
+    p.add_argument("--methods", default=f"kfac,kfra,kfac:0,kfra:0,{GRID}")
+    p.add_argument("--seconds", type=runner.positive(float), default=600.0, help="of training, per method")
+    p.add_argument("--updates", type=runner.positive(int), default=5000, help="the most")
+    p.add_argument("--every", type=runner.positive(int), default=10, help="updates between records")
+    p.add_argument("--judged", type=runner.positive(int), default=5000, help="training cases of the objective recorded")
+    p.add_argument("--decay", type=int, default=0, help="updates after which first-order rates halve")
+    p.add_argument("--cosine", type=int, default=0, help="updates between two cosines: a multiple of --every")
+    p.add_argument("--cg-iterations", type=int, default=500)
+    p.add_argument("--out", type=Path, default=Path("runs/kronecker"))
+    p.add_argument("--draw", action="store_true", help="only draw what the files hold")
+    runner.Series.add_options(p)
+    return p
+
+
+def main() -> int:
+    p = parser()
+    args = p.parse_args()
+    if args.cosine % args.every:
+        p.error(f"--cosine {args.cosine} is no multiple of --every {args.every}")
+    for data in args.data.split(","):
+        if data not in SETS:
+            p.error(f"--data {data}: expected one of {', '.join(SETS)}")
+    for method in args.methods.split(","):
+        try:
+            build(method, autoencoder((2, 2)), nn.SquaredError(), 0)
+        except ValueError:
+            names = ", ".join(SECOND_ORDER)
+            p.error(f"--methods {method}: expected one of {names}, or adam, sgd, nesterov with a colon and a rate")
     if not args.draw:
-        for data in args.data.split(","):
-            for method in args.methods.split(","):
-                with open(args.out / f"{data}-{method.replace(':', '-')}.jsonl", "w") as file:
-                    for record in train(args, data, method):
-                        print(json.dumps(record), file=file, flush=True)
-                        print(json.dumps(record), flush=True)
+        with runner.Series(p.prog, args.out, args) as series:
+            for data in args.data.split(","):
+                for method in args.methods.split(","):
+                    run = train(series, args, data, method)
+                    last = run.records[-1]["objective"]
+                    print(f"{data}, {method}: {run.end}: {run.update} updates, {run.seconds:.0f} s, {last:.4g}")
     draw(args.out)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

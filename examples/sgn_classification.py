@@ -3,6 +3,7 @@
     python examples/sgn_classification.py                                  # table 1: MNIST, 784-20-20-20-10
     python examples/sgn_classification.py --methods sgn:3 --seeds 1
     python examples/sgn_classification.py --data fashion --methods sgn:5,sgd:0.1 --epochs 5
+    python examples/sgn_classification.py --resume                         # where the same command was cut
 
 Batches of 1000, softmax cross-entropy. MNIST: sigmoid layers, one start from N(0, 1) for every run. Fashion-MNIST
 (6-16 filters of 5 × 5, 120-84) and CIFAR-10 (32-64-64 filters of 3 × 3, 64): ReLU, uniform starts as in the authors'
@@ -144,7 +145,9 @@ def accuracy(model: Any, data: Any) -> float:
     return 100 * right / len(data.x_test)
 
 
-def run(problem: Problem, methods: list[str], seeds: int, data: Any, epochs: int | None) -> dict[str, list[Curve]]:
+def run(
+    series: runner.Series, problem: Problem, methods: list[str], seeds: int, data: Any, epochs: int | None
+) -> dict[str, list[Curve]]:
     """The curves of every method, one for each seed; as many epochs as the paper's longer run."""
     loss = nn.SoftmaxCrossEntropy()
     curves: dict[str, list[Curve]] = {}
@@ -154,7 +157,7 @@ def run(problem: Problem, methods: list[str], seeds: int, data: Any, epochs: int
         curves[label] = []
         for seed in range(seeds):
             measured = comparison.train(
-                make(problem.model(), loss), data, 1000, n, seed, lambda model: accuracy(model, data)
+                series, label, make(problem.model(), loss), data, 1000, n, seed, lambda model: accuracy(model, data)
             )
             curves[label].append(measured)
             last = f"{measured.test[-1]:.1f} %, {measured.seconds[-1]:.1f} s" if measured.test else measured.end
@@ -188,7 +191,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--n-train", type=runner.positive(int), help="cases to train on: the first of the set (all)")
     p.add_argument("--n-test", type=runner.positive(int), help="cases to test on: the first of the set (all)")
     p.add_argument("--data-dir", help="the folder of the data sets")
-    p.add_argument("--out", type=Path, default=Path("sgn"), help="the figure is OUT-mnist.png and so on")
+    p.add_argument("--out", type=Path, default=Path("sgn"), help="figure OUT-mnist.png, runs in OUT-mnist, and so on")
+    runner.Series.add_options(p)
     return p
 
 
@@ -209,9 +213,11 @@ def main() -> int:
         x_test=data.x_test[: args.n_test],
         t_test=data.t_test[: args.n_test],
     )
-    curves = run(problem, methods, args.seeds, data, args.epochs)
+    name = f"{args.out.name}-{args.data}"
+    with runner.Series(p.prog, args.out.with_name(name), args) as series:
+        curves = run(series, problem, methods, args.seeds, data, args.epochs)
     print(table(problem, curves))
-    path = args.out.with_name(f"{args.out.name}-{args.data}.png")
+    path = args.out.with_name(f"{name}.png")
     labels = {"train": "training loss", "test": "test accuracy, %"}
     comparison.draw(curves, labels, path, f"{args.data}, means of {args.seeds} runs", logarithmic=False)
     print(f"figure: {path}")

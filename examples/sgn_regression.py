@@ -66,7 +66,9 @@ def load(name: str, data_dir: str | None) -> Any:
     return nn.data.boston(data_dir) if name == "boston" else nn.data.sine(7000, 3000)
 
 
-def run(name: str, methods: list[str], seeds: int, data: Any, epochs: int) -> dict[str, list[Curve]]:
+def run(
+    series: runner.Series, name: str, methods: list[str], seeds: int, data: Any, epochs: int
+) -> dict[str, list[Curve]]:
     """The curves of every method, one for each seed."""
     problem, loss = PROBLEMS[name], MeanSquare()
 
@@ -77,7 +79,9 @@ def run(name: str, methods: list[str], seeds: int, data: Any, epochs: int) -> di
     for method in methods:
         label, make = comparison.method(method, **SGN)
         curves[label] = [
-            comparison.train(make(comparison.mlp(problem.sizes), loss), data, problem.batch, epochs, seed, measure)
+            comparison.train(
+                series, label, make(comparison.mlp(problem.sizes), loss), data, problem.batch, epochs, seed, measure
+            )
             for seed in range(seeds)
         ]
     return curves
@@ -112,7 +116,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seeds", type=runner.positive(int), default=5, help="runs of every method (5)")
     p.add_argument("--epochs", type=runner.positive(int), help="20 for boston, 10 for sine")
     p.add_argument("--data-dir", help="the folder of the data sets")
-    p.add_argument("--out", type=Path, default=Path("sgn"), help="the figures are OUT-boston.png, OUT-sine.png")
+    p.add_argument("--out", type=Path, default=Path("sgn"), help="figures OUT-boston.png, …; runs in OUT-boston, …")
+    runner.Series.add_options(p)
     return p
 
 
@@ -129,7 +134,8 @@ def main() -> int:
         p.error(" ".join(str(problem).split()))
     for name in names:
         epochs = args.epochs or PROBLEMS[name].epochs
-        curves = run(name, methods, args.seeds, data[name], epochs)
+        with runner.Series(p.prog, args.out.with_name(f"{args.out.name}-{name}"), args) as series:
+            curves = run(series, name, methods, args.seeds, data[name], epochs)
         print(table(name, curves, epochs))
         path = args.out.with_name(f"{args.out.name}-{name}.png")
         labels = {"train": "training loss", "test": "test loss"}

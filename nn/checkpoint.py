@@ -81,6 +81,10 @@ class Checkpoints:
             raise self.refused
         return None
 
+    def exist(self) -> bool:
+        """Whether there is a file, whole or not."""
+        return self.path.exists() or self.previous.exists()
+
     def remove(self) -> None:
         """Deletes both files."""
         self._clear()

@@ -346,8 +346,7 @@ def test_patience_needs_a_validation_set(refused: Any) -> None:
 
 def test_records_have_all_of_the_step(run: Any) -> None:
     assert run(*TINY, *QUICK["hf"], "--updates", "2", "--log-every", "1") == 0
-    step = {f for f in optim.StepInfo.__dataclass_fields__}
-    assert step <= records()[-1].keys()
+    assert set(optim.StepInfo.__dataclass_fields__) <= records()[-1].keys()
     assert records()[-1]["products"] > 0
     assert records()[-1]["gradient_norm"] > 0
 
@@ -406,7 +405,116 @@ def test_killed_at_fifty_random_moments(tmp_path: pathlib.Path) -> None:
     assert halves > 10
     for out in ("out", "whole"):
         done = [*command, "--out", out, "--updates", str(last + 2), "--checkpoint-every", "1e6"]
-        subprocess.run(done, cwd=tmp_path, env=environment, check=True, capture_output=True)
+        ended = subprocess.run(done, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr
     os.chdir(tmp_path)
     assert same(arrays(), arrays(folder="whole"))
     print(f"50 kills, {halves} of them in a write, up to update {last}")
+
+
+# -- many runs in one command ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def script(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """script(name, *arguments): the main of an example in an empty folder."""
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    monkeypatch.chdir(tmp_path)
+
+    def run(name: str, *arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        return importlib.import_module(name).main()
+
+    return run
+
+
+SINE = ["--problem", "sine", "--methods", "sgn:3,sgd:0.1", "--seeds", "2", "--epochs", "2"]
+
+
+def test_a_series_goes_on(
+    script: Any, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in its third run, update 5 of 14."""
+    assert script("sgn_regression", *SINE, "--out", "whole") == 0
+    count, step = 0, optim.SGD.step
+
+    def interrupted(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, *arguments, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optim.SGD, "step", interrupted)
+        with pytest.raises(SystemExit) as ended:
+            script("sgn_regression", *SINE, "--out", "out")
+    assert ended.value.code == 128 + signal.SIGTERM
+    told = capsys.readouterr().err
+    assert told == (
+        "sgn_regression.py: stopped by SIGTERM, at update 5 of SGD(0.1)-0; "
+        "--resume goes on from the checkpoints in out-sine\n"
+    )
+    made = 0
+
+    def counted(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        nonlocal made
+        made += 1
+        return step(self, *arguments, **keywords)
+
+    monkeypatch.setattr(optim.SGD, "step", counted)
+    monkeypatch.setattr(optim.SGN, "step", None)  # these runs are over
+    assert script("sgn_regression", *SINE, "--out", "out", "--resume") == 0
+    assert made == 9 + 14
+    for folder in (tmp_path / "whole-sine").iterdir():
+        a, b = (nn.Checkpoints(tmp_path / out / folder.name).load() for out in ("whole-sine", "out-sine"))
+        assert a is not None
+        assert b is not None
+        assert same(a["run"]["model"], b["run"]["model"])
+
+
+def test_a_series_on_a_full_disk(
+    script: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SystemExit) as ended:
+        script("sgn_regression", *SINE)
+    assert ended.value.code == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "No space left on device; --resume goes on from the checkpoints in sgn-sine" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--methods", "magic:1"], "--methods magic:1: expected one of kfac, kflr, kfra"),
+        (["--data", "magic"], "--data magic: expected one of curves, mnist, faces"),
+        (["--methods", "adam"], "--methods adam: expected one of"),
+        (["--cosine", "3", "--every", "2"], "--cosine 3 is no multiple of --every 2"),
+    ],
+)
+def test_kronecker_refuses(script: Any, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str) -> None:
+    with pytest.raises(SystemExit):
+        script("kronecker", *arguments)
+    assert told in capsys.readouterr().err
+
+
+def test_kronecker(script: Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import kronecker
+
+    x = np.random.default_rng(0).random((40, 6)).astype(np.float32)
+    data = nn.data.Dataset(x, None, x, None)
+    monkeypatch.setitem(kronecker.SETS, "curves", (lambda: data, (6, 4, 2), nn.SigmoidCrossEntropy))
+    monkeypatch.setattr(kronecker, "BATCH", 10)
+    common = ["--methods", "kfac,adam:1e-2", "--every", "2", "--cosine", "4", "--out", "runs"]
+    assert script("kronecker", *common, "--updates", "6") == 0
+    assert script("kronecker", *common, "--updates", "8", "--resume") == 0
+    found = records("runs/curves-kfac")
+    assert [record["update"] for record in found] == [0, 2, 4, 6, 8]
+    assert [record["update"] for record in found if "cosine" in record] == [4, 8]
+    assert found[-1]["objective"] < found[0]["objective"]
+    assert (tmp_path / "runs" / "curves.png").stat().st_size > 1000

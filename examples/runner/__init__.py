@@ -2,7 +2,8 @@
 
 from runner.command import Job, Parser, as_json, main, natural, option, positive
 from runner.loop import Config, Methods, Record, Run, on_device, optimizer_for, train
-from runner.report import draw_training, markdown, progress
+from runner.report import draw_training, from_json, markdown, progress, read_records
+from runner.series import Series
 
 __all__ = [
     "Config",
@@ -11,8 +12,10 @@ __all__ = [
     "Parser",
     "Record",
     "Run",
+    "Series",
     "as_json",
     "draw_training",
+    "from_json",
     "main",
     "markdown",
     "natural",
@@ -21,5 +24,6 @@ __all__ = [
     "option",
     "positive",
     "progress",
+    "read_records",
     "train",
 ]

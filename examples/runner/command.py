@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import nn
 from nn.io import write_whole
 from runner.loop import Config, Methods, Record, Run, StateDoesNotFit
-from runner.report import as_json, draw_training, from_json, table
+from runner.report import as_json, draw_training, read_records, table
 
 HYPER: dict[str, tuple[type, str]] = {
     "batch": (int, "cases of a gradient"),
@@ -151,7 +151,7 @@ def main(job: Job) -> int:
         config = job.config(**(given if state is None else continued(job.config, given, state["config"])))
         optimizer, data = job.prepare(config)
         out.mkdir(parents=True, exist_ok=True)
-        begin(out, config, checkpoints, state)
+        append = begin(out, config, checkpoints, state)
     except KeyboardInterrupt:
         print("ended by Ctrl-C, without results", file=sys.stderr)
         return 128 + signal.SIGINT
@@ -159,7 +159,7 @@ def main(job: Job) -> int:
         p.error(" ".join(str(problem).split()))
     try:
         with Stop() as stop:
-            run = with_progress(job, config, optimizer, data, out, checkpoints, state, stop)
+            run = with_progress(job, config, optimizer, data, append, stop, checkpoints=checkpoints, state=state)
         print(results(job, run, config, data, out))
     except KeyboardInterrupt:
         print(f"ended by Ctrl-C; {last_checkpoint(checkpoints)}", file=sys.stderr)
@@ -201,46 +201,51 @@ def continued(config: type[Config], given: dict[str, Any], saved: dict[str, Any]
     return saved | {name: value for name, value in given.items() if name != "hyper"}
 
 
-def begin(out: Path, config: Config, checkpoints: nn.Checkpoints, state: dict[str, Any] | None) -> None:
-    """The folder as it must be before the first update: what was recorded after the checkpoint goes."""
+def begin(
+    out: Path, config: Config, checkpoints: nn.Checkpoints, state: dict[str, Any] | None
+) -> Callable[[Record], None]:
+    """Makes the folder what it must be before the first update, without records later than the checkpoint.
+
+    Returns what adds a record.
+    """
     if state is None:
         checkpoints.remove()
         (out / "best.safetensors").unlink(missing_ok=True)
     write_whole(out / "config.json", lambda file: file.write(as_json(asdict(config), indent=2).encode() + b"\n"))
-    with open(out / "metrics.jsonl", "w") as file:
-        for record in state["run"]["records"] if state else []:
+    return record_file(out / "metrics.jsonl", state["run"]["records"] if state else [])
+
+
+def record_file(path: Path, records: list[Record]) -> Callable[[Record], None]:
+    """Writes records, one JSON line each; what it returns appends one."""
+    path.write_text("".join(as_json(record) + "\n" for record in records))
+
+    def append(record: Record) -> None:
+        with open(path, "a") as file:
             print(as_json(record), file=file)
+
+    return append
 
 
 def with_progress(
-    job: Job,
-    config: Config,
-    optimizer: Any,
-    data: Any,
-    out: Path,
-    checkpoints: nn.Checkpoints,
-    state: dict[str, Any] | None,
-    stop: Stop,
+    job: Job, config: Config, optimizer: Any, data: Any, append: Callable[[Record], None], stop: Stop, **keywords: Any
 ) -> Run:
-    """job.train, with a bar, a line in metrics.jsonl for every record, and checkpoints."""
+    """job.train with a bar."""
     from tqdm import tqdm
 
     with tqdm(total=1.0, bar_format=LAYOUT) as bar:
 
         def show(record: Record) -> None:
             bar.set_postfix_str(job.numbers(record))
-            with open(out / "metrics.jsonl", "a") as file:
-                print(as_json(record), file=file)
+            append(record)
 
         return job.train(
             config,
             optimizer,
             data,
-            checkpoints=checkpoints,
-            state=state,
             on_record=show,
             on_update=lambda fraction: bar.update(min(fraction, 1.0) - bar.n),
             should_stop=lambda: stop.reason,
+            **keywords,
         )
 
 
@@ -266,7 +271,7 @@ def results(job: Job, run: Run, config: Config, data: Any, out: Path) -> str:
 def draw_again(job: Job, out: Path) -> Path:
     """training.png from the records in the folder."""
     config = job.config(**json.loads((out / "config.json").read_text()))
-    records = [from_json(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    records = read_records(out / "metrics.jsonl")
     draw_training(records, job.drawn, job.ylabel, job.folder(config), out / "training.png")
     return out / "training.png"
 

@@ -121,15 +121,16 @@ class Run:
         return self.records[-1]
 
     def state_dict(self) -> dict[str, Any]:
-        names = ("records", "update", "seconds", "best", "stale", "end", "stopped", "logged")
+        names = ("records", "update", "seconds", "best", "stale", "end", "stopped", "failed", "logged")
         state = {name: getattr(self, name) for name in names} | {"infos": [asdict(info) for info in self.infos]}
         return state | {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        for name in ("records", "update", "seconds", "best", "stale", "logged"):
+        for name in ("records", "update", "seconds", "best", "stale", "failed", "logged"):
             setattr(self, name, state[name])
+        self.end = state["end"] if self.failed else ""
         self.infos = [optim.StepInfo(**info) for info in state["infos"]]
 
 
@@ -168,9 +169,11 @@ def train(
             run.load_state_dict(state["run"])
             batches.load_state_dict(state["batches"])  # type: ignore[attr-defined]
         except (KeyError, ValueError) as misfit:
-            raise StateDoesNotFit(f"{checkpoints.path if checkpoints else 'the state'} does not fit: {misfit}") from None
+            raise StateDoesNotFit(
+                f"{checkpoints.path if checkpoints else 'the state'} does not fit: {misfit}"
+            ) from None
     saved = run.seconds
-    while True:
+    while not run.failed:
         run.end = should_stop()
         run.stopped = bool(run.end)
         run.end = run.end or run.over(config)

@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from runner.loop import Record, Run
 
@@ -75,5 +74,9 @@ def as_json(record: Record, indent: int | None = None) -> str:
 
 def from_json(text: str) -> Record:
     """What `as_json` wrote, NaN for null."""
-    found: dict[str, Any] = json.loads(text)
-    return {k: math.nan if v is None else v for k, v in found.items()}
+    return {k: math.nan if v is None else v for k, v in json.loads(text).items()}
+
+
+def read_records(path: Path) -> list[Record]:
+    """The records of a file, a line each."""
+    return [from_json(line) for line in path.read_text().splitlines()]

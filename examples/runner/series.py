@@ -1,0 +1,75 @@
+"""Many runs under one command: each has checkpoints and records in a folder of its own."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import nn
+from runner.command import Stop, found, positive, record_file
+from runner.loop import Config, Record, Run, StateDoesNotFit, train
+
+__all__ = ["Series"]
+
+
+class Series:
+    """with Series(prog, folder, arguments) as series: series.train(name, …) for every run, in the same order each time.
+
+    With --resume a run that is over is read and not made again, one that was cut goes on. Ctrl-C and SIGTERM end
+    the program after the present update; they, and a full disk, with one line.
+    """
+
+    def __init__(self, prog: str, folder: Path, arguments: argparse.Namespace) -> None:
+        self.prog, self.folder = prog, folder
+        self.resume, self.checkpoint_every = bool(arguments.resume), arguments.checkpoint_every
+        self.stop = Stop()
+
+    @staticmethod
+    def add_options(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--resume", action="store_true", help="go on where the same command was cut, bit for bit")
+        every, text = Config.checkpoint_every, "of training between checkpoints"
+        parser.add_argument(
+            "--checkpoint-every", type=positive(float), metavar="SECONDS", default=every, help=f"{text} ({every:g})"
+        )
+
+    def train(self, name: str, config: Config, optimizer: Any, batches: Any, errors: Callable[[Any], Record]) -> Run:
+        """runner.train, in the folder `name`."""
+        folder = self.folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        config.checkpoint_every = self.checkpoint_every
+        checkpoints = nn.Checkpoints(folder)
+        state = found(checkpoints, True) if self.resume and checkpoints.exist() else None
+        if state is None:
+            checkpoints.remove()
+        run = train(
+            config,
+            optimizer,
+            batches,
+            errors,
+            checkpoints=checkpoints,
+            state=state,
+            on_record=record_file(folder / "metrics.jsonl", state["run"]["records"] if state else []),
+            should_stop=lambda: self.stop.reason,
+        )
+        if run.stopped:
+            self._end(f"{run.end}, at update {run.update} of {name}", self.stop.code)
+        return run
+
+    def __enter__(self) -> Series:
+        self.stop.__enter__()
+        return self
+
+    def __exit__(self, kind: Any, problem: Any, traceback: Any) -> None:
+        self.stop.__exit__()
+        if isinstance(problem, KeyboardInterrupt):
+            self._end("ended by Ctrl-C", 128 + signal.SIGINT)
+        if isinstance(problem, OSError | nn.DamagedCheckpoint | StateDoesNotFit):
+            self._end(str(problem), 1)
+
+    def _end(self, words: str, code: int) -> NoReturn:
+        print(f"{self.prog}: {words}; --resume goes on from the checkpoints in {self.folder}", file=sys.stderr)
+        raise SystemExit(code)
