@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+import numpy as np
 
 from rmad import tree as _tree
 
@@ -70,6 +72,30 @@ class Function:
         if told:
             self._leaves = dict(zip(self._leaves, (leaf for _, leaf in _tree.leaves(params)), strict=True))
             self._like = _tree.map_leaves(lambda leaf: 0, params)
+
+    def state_dict(self) -> dict[str, Any]:
+        """{name: array} of all arrays of the parameters, and of the buffers of modules among them; not copies."""
+        state = dict(self._leaves)
+        for k, module in enumerate(_modules(self._like)):  # here only buffers are arrays
+            if hasattr(module, "state_dict"):
+                state |= {f"modules[{k}].{name}": array for name, array in module.state_dict().items()}
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Rebinds every array to a copy of the one of its name. ValueError names what does not fit."""
+        own = self.state_dict()
+        if state.keys() != own.keys():
+            raise ValueError(f"Function: the state has the entries {sorted(state)}, expected {sorted(own)}")
+        for name, array in own.items():
+            if np.shape(state[name]) != array.shape or state[name].dtype != array.dtype:
+                found = f"{state[name].dtype}{list(state[name].shape)}"
+                raise ValueError(f"Function: {name} is {array.dtype}{list(array.shape)}, the state has {found}")
+        new = {name: np.array(state[name], like=array) for name, array in own.items()}
+        self._leaves = {name: new[name] for name in self._leaves}
+        for k, module in enumerate(_modules(self._like)):
+            start = f"modules[{k}]."
+            if hasattr(module, "load_state_dict"):
+                module.load_state_dict({n.removeprefix(start): a for n, a in new.items() if n.startswith(start)})
 
     def __tree_items__(self) -> dict[str, Any]:
         return self._leaves

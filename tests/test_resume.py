@@ -73,6 +73,7 @@ OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "hf, krylov": hf(direction=optim.KrylovSubspace(4)),
     "hf, held out": hf(backtracking=optim.HeldOut(gap=2, every=1)),
     "hf, probes": hf(preconditioner=optim.UnbiasedDiagonal(probes=2)),
+    "hf, kronecker": hf(preconditioner=optim.KroneckerPreconditioner()),
     "hf, exact diagonal": hf(preconditioner=optim.ExactDiagonal(), decay=schedules.Linear(0.9, 7, 0.5)),
     "hf, diagonal damping": hf(damping=optim.DiagonalDamping(1.0), l2=optim.Phases(((0, 1e-3), (3, 0.0)))),
 }
@@ -168,3 +169,31 @@ def test_batches_go_on(rest: bool, shuffled: bool, cut: int) -> None:
         next(first)
     second.load_state_dict(first.state_dict())
     assert [list(x) for x, _ in second] == whole[cut:]
+
+
+def test_a_function_as_model(tmp_path: pathlib.Path) -> None:
+    """With a module among its parameters: masks and running averages go on too."""
+    x, t = np.random.default_rng(0).normal(size=(20, 3)), np.random.default_rng(1).normal(size=(20, 2))
+
+    def made(seed: int) -> Any:
+        rng = np.random.default_rng(seed)
+        layers = nn.Sequential(nn.Dropout(0.2, rng=rng), nn.BatchNorm(3, dtype=np.float64))
+        params = {"W": rng.normal(size=(3, 2)), "b": (rng.normal(size=2),), "layers": [layers]}
+        model = optim.Function(lambda p, x: p["layers"][0](x) @ p["W"] + p["b"][0], params)
+        return optim.SGD(model, nn.SquaredError(), 0.1, momentum=0.9)
+
+    whole, again = made(0), made(1)
+    whole.step(x, t)
+    checkpoints = nn.Checkpoints(tmp_path)
+    checkpoints.save({"model": whole.model.state_dict(), "optimizer": whole.state_dict()})
+    state = checkpoints.load() or {}
+    again.model.load_state_dict(state["model"])
+    again.load_state_dict(state["optimizer"])
+    for opt in (whole, again):
+        opt.step(x, t)
+    exactly(again.model.state_dict(), whole.model.state_dict())
+    assert "modules[0].1.running_mean" in state["model"]
+    for bad in ({}, state["model"] | {"params['W']": np.zeros((3, 3))}, state["model"] | {"params['W']": np.zeros(3)}):
+        with pytest.raises(ValueError, match="Function: "):
+            again.model.load_state_dict(bad)
+    exactly(again.model.state_dict(), whole.model.state_dict())
