@@ -10,6 +10,7 @@ import numpy as np
 from nn import init as _init
 from nn.checks import bias_of, check_dtype, check_floats, check_sizes, initial
 from nn.module import Module
+from rmad.primitives.affine import affine
 
 __all__ = ["Linear"]
 
@@ -50,7 +51,7 @@ class Linear(Module):
     def forward(self, x: Any) -> Any:
         weight, bias = self.weight, self.bias
         check_floats(self, x)
-        shape = np.shape(x)
+        shape = x.shape if hasattr(x, "shape") else np.shape(x)  # of a traced array, np.shape takes ten times as long
         if not shape or shape[-1] != weight.shape[0]:
             has = f"{shape[-1]} features" if shape else "no axis of features"
             images = len(shape) == 4 and np.prod(shape[1:]) == weight.shape[0]
@@ -58,13 +59,7 @@ class Linear(Module):
             raise ValueError(
                 f"Linear({self.describe()}): x has {has}: its shape is {shape}, expected (…, {weight.shape[0]}){hint}"
             )
-        y = x @ weight
-        if bias is None:
-            return y
-        if type(y) is type(bias) and y.dtype == bias.dtype:
-            y += bias  # y is ours; on a traced array this is y + bias
-            return y
-        return y + bias
+        return x @ weight if bias is None else affine(x, weight, bias)
 
     def describe(self) -> str:
         return f"{self.in_features}, {self.out_features}" + (", bias=False" if self.bias is None else "")

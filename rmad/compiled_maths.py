@@ -19,6 +19,7 @@ import numpy as np
 from rmad.compiled import compiled
 
 __all__ = [
+    "add_to_rows",
     "exp",
     "sigmoid",
     "sigmoid_and_derivative",
@@ -168,6 +169,14 @@ def softplus_and_derivative(x, y, d):
         e = _exp_minus(abs(a))
         y[j] = (a if a > ZERO else ZERO) + _log1p(e)
         d[j] = (e if a < ZERO else ONE) / (ONE + e)
+
+
+@exactly
+def add_to_rows(y, b):
+    """y ← y + b for every row of y: (n, o), b: (o,)"""
+    for r in range(y.shape[0]):
+        for j in range(b.size):
+            y[r, j] += b[j]
 
 
 # -- losses ------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["WORTH_IT", "exp", "exp_with_derivative", "loop", "loops_of", "same", "tanh", "with_derivative"]
+__all__ = ["WORTH_IT", "exp", "exp_with_derivative", "loop", "loops_of", "same", "suits", "tanh", "with_derivative"]
 
 WORTH_IT = 1 << 14  # elements; below, a call of NumPy's costs about as much as all that it computes
 FLOAT32 = np.dtype(np.float32)
@@ -28,23 +28,27 @@ def loops_of(module: str) -> Any:
     return importlib.import_module(f"rmad.{module}") if importlib.util.find_spec("numba") is not None else None
 
 
+def suits(a: Any) -> bool:
+    """A plain array of float32, in C order, that may be written into: for read-only ones numba would compile anew."""
+    return type(a) is np.ndarray and a.dtype == FLOAT32 and a.flags.carray
+
+
 def loop(name: str, *arrays: Any) -> Callable[..., Any] | None:
     """The loop of that name, which wants flat arrays, if it may run on these; else None."""
-    shape = getattr(arrays[0], "shape", None)
     for a in arrays:
-        if type(a) is not np.ndarray or a.dtype != FLOAT32 or not a.flags.carray or a.shape != shape:
+        if not suits(a) or a.shape != arrays[0].shape:
             return None
     if arrays[0].size < WORTH_IT:
         return None
     return getattr(loops_of("compiled_maths"), name, None)
 
 
-def same(name: str, x: Any, out: Any = None) -> Any:
-    """f(x), an array like x or written to `out`; None where no loop takes x."""
-    run = loop(name, x) if out is None else loop(name, x, out)
+def same(name: str, x: Any) -> Any:
+    """f(x), a new array like x; None where no loop takes x. (Into x itself, LLVM's loops run one number at a time.)"""
+    run = loop(name, x)
     if run is None:
         return None
-    y = np.empty_like(x) if out is None else out
+    y = np.empty_like(x)
     run(x.reshape(-1), y.reshape(-1))
     return y
 
@@ -69,13 +73,13 @@ def exp_with_derivative(x: Any) -> tuple[Any, Any] | None:
     return None if y is None else (y, y)
 
 
-def exp(x: Any, out: Any = None) -> Any:
-    """np.exp"""
-    y = same("exp", x, out)
-    return (np.exp(x) if out is None else np.exp(x, out=out)) if y is None else y
+def exp(x: Any, *, ours: bool = False) -> Any:
+    """np.exp; with `ours`, x may be written over, and is not to be used again."""
+    y = same("exp", x)
+    return y if y is not None else np.exp(x, out=x) if ours and x.ndim else np.exp(x)
 
 
-def tanh(x: Any, out: Any = None) -> Any:
+def tanh(x: Any) -> Any:
     """np.tanh"""
-    y = same("tanh", x, out)
-    return (np.tanh(x) if out is None else np.tanh(x, out=out)) if y is None else y
+    y = same("tanh", x)
+    return np.tanh(x) if y is None else y

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad import fast
 from rmad.primitives.symmetric import SymmetricKernels
 from rmad.rules import primitive, unbroadcast
 from rmad.traced import stop
@@ -134,7 +135,7 @@ def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, 
 
 def _softmax_of(x: Any, axis: Axis) -> Any:
     y = x - np.max(x, axis=axis, keepdims=True)
-    y = np.exp(y, out=y) if y.ndim else np.exp(y)
+    y = fast.exp(y, ours=True)
     y /= np.sum(y, axis=axis, keepdims=True)
     return y
 

@@ -209,10 +209,13 @@ class Primitive:
                 tape = a.tape
         if tape is None:
             return self.f(*args, **kwargs)
-        argnums = [k for k, a in enumerate(args) if isinstance(a, Traced) and a.tape is tape]
-        values = [a.value if isinstance(a, Traced) and a.tape is tape else a for a in args]
+        argnums, inputs, values = [], [], list(args)
+        for k, a in enumerate(args):
+            if isinstance(a, Traced) and a.tape is tape:
+                argnums.append(k)
+                inputs.append(a.index)
+                values[k] = a.value
         y, every = self.linearized(argnums, values, kwargs)
-        inputs = [args[k].index for k in argnums]
         if not isinstance(y, tuple):
             return self._record(tape, inputs, every, y)
         outputs = [self._record(tape, inputs, blocks, y_k) for blocks, y_k in zip(every, y, strict=True)]
@@ -232,13 +235,14 @@ class Primitive:
 
     def _record(self, tape: Tape, inputs: list[int], blocks: Sequence[Block | None], y: Any) -> Any:
         """y as a traced array on the tape; plain where no block is left (a constant function)."""
-        pairs = [(i, block) for i, block in zip(inputs, blocks, strict=True) if block is not None]
-        if not pairs or pairs[0][1].y.dtype.kind not in "fc":
+        found = [block for block in blocks if block is not None]
+        if len(found) < len(blocks):
+            inputs = [i for i, block in zip(inputs, blocks, strict=True) if block is not None]
+        if not found or found[0].y.dtype.kind not in "fc":
             return y
         if isinstance(y, Traced):
             tape.nested = True
-        node = Node(self, [i for i, _ in pairs], [block for _, block in pairs], pairs[0][1].y)
-        return Traced(y, tape, tape.append(node))
+        return Traced(y, tape, tape.append(Node(self, inputs, found, found[0].y)))
 
     def linearized(self, argnums: Sequence[int], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         """y, and its blocks at these arguments."""
@@ -274,7 +278,7 @@ class Elementwise(Primitive):
 
     def blocks(self, argnums: Sequence[int], y: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         spec = ArraySpec.of(y)
-        args = [np.asarray(a) if isinstance(a, list | tuple) else a for a in args]
+        args = [np.asarray(a) if isinstance(a, (list, tuple)) else a for a in args]
         blocks: list[Block] = []
         for k in argnums:
             d = self.derivatives[k] if k < len(self.derivatives) else None

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from rmad.primitives.affine import affine
+
 from . import Case, real
 
 PAIRS = (
@@ -55,6 +57,10 @@ def args(shapes):
 
 
 CASES = [
+    Case("affine", affine, args=args([(2, 3), (3, 4), (4,)]), complex=True),
+    Case("affine of a sequence", affine, args=args([(2, 5, 3), (3, 4), (4,)]), complex=True),
+    Case("affine of one case", affine, args=args([(3,), (3, 4), (4,)]), complex=True),
+    Case("affine, one bias for all", affine, args=args([(2, 3), (3, 4), (1,)]), complex=True),
     *[
         Case(f"matmul {a} {b}", lambda A, B: A @ B, args=args((a, b)), complex=True, covers=[np.matmul])
         for a, b in PAIRS
