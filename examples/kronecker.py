@@ -78,7 +78,7 @@ class Config(runner.Config):
     """A run; `optimizer` is the method as the command line has it."""
 
     def known_hyper(self) -> dict[str, Any]:
-        return {}
+        return {"decay": 0}
 
 
 def train(series: runner.Series, args: argparse.Namespace, data: str, method: str) -> Run:
@@ -94,7 +94,8 @@ def train(series: runner.Series, args: argparse.Namespace, data: str, method: st
             found["cosine"] = cosine(opt, upcoming(batches), args.cg_iterations)
         return found
 
-    config = Config(optimizer=method, time_budget=args.seconds, updates=args.updates, log_every=args.every)
+    budget: dict[str, Any] = {"time_budget": args.seconds, "updates": args.updates, "log_every": args.every}
+    config = Config(optimizer=method, hyper={"decay": args.decay}, **budget)
     return series.train(f"{data}-{method.replace(':', '-')}", config, opt, batches, measured)
 
 

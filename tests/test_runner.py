@@ -384,7 +384,9 @@ def test_killed_at_fifty_random_moments(tmp_path: pathlib.Path) -> None:
     arguments = ["--n-train", "60", "--n-test", "20", "--optimizer", "adam", "--batch", "20", "--resume"]
     command = [sys.executable, str(SCRIPT), *arguments]
     last, halves = 0, 0
-    for _ in range(50):
+    newest = tmp_path / "out" / "checkpoint.safetensors"
+    for k in range(50):
+        before = newest.stat().st_mtime_ns if newest.exists() else 0
         process = subprocess.Popen(
             [*command, "--out", "out", "--checkpoint-every", "1e-9", "--time-budget", "1e6"],
             cwd=tmp_path,
@@ -392,7 +394,10 @@ def test_killed_at_fifty_random_moments(tmp_path: pathlib.Path) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
-        time.sleep(rng.uniform(1.0, 5.0))
+        while k % 10 and not (newest.exists() and newest.stat().st_mtime_ns > before):  # every tenth dies at its start
+            assert process.poll() is None, process.communicate()[1].decode()
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0.0, 1.0))
         process.send_signal(signal.SIGKILL)
         told = process.communicate()[1].decode()
         assert process.returncode == -signal.SIGKILL, told
@@ -503,7 +508,9 @@ def test_kronecker_refuses(script: Any, capsys: pytest.CaptureFixture[str], argu
     assert told in capsys.readouterr().err
 
 
-def test_kronecker(script: Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kronecker(
+    script: Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     import kronecker
 
     x = np.random.default_rng(0).random((40, 6)).astype(np.float32)
@@ -518,3 +525,6 @@ def test_kronecker(script: Any, tmp_path: pathlib.Path, monkeypatch: pytest.Monk
     assert [record["update"] for record in found if "cosine" in record] == [4, 8]
     assert found[-1]["objective"] < found[0]["objective"]
     assert (tmp_path / "runs" / "curves.png").stat().st_size > 1000
+    with pytest.raises(SystemExit):
+        script("kronecker", *common, "--updates", "8", "--resume", "--decay", "3")
+    assert "curves-kfac/checkpoint.safetensors is of a run with another hyper" in capsys.readouterr().err

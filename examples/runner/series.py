@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -45,6 +46,8 @@ class Series:
         state = found(checkpoints, True) if self.resume and checkpoints.exist() else None
         if state is None:
             checkpoints.remove()
+        elif changed := [n for n, v in asdict(config).items() if v != state["config"][n] and n not in config.free()]:
+            raise StateDoesNotFit(f"{checkpoints.path} is of a run with another {changed[0]}")
         run = train(
             config,
             optimizer,
