@@ -20,7 +20,7 @@ import numpy as np
 
 from rmad.backend import array_module
 
-__all__ = ["Folded", "Forward", "Geometry", "Weights"]
+__all__ = ["Folded", "Forward", "Geometry", "Weights", "meeting"]
 
 Pair = tuple[int, int]
 
@@ -262,14 +262,14 @@ class Folded(Patches):
         by_tap = patches.reshape(g.groups, len(x), lines.stop - lines.start, g.out[1], *g.kernel, c)
         x = x.reshape(len(x), *g.size, g.groups, c)
         for k in range(g.kernel[0]):
-            ys, rows = _meeting(g, 0, k, lines)
+            ys, rows = meeting(g, 0, k, lines)
             for m in range(g.kernel[1]):
-                xs, columns = _meeting(g, 1, m, slice(0, g.out[1]))
+                xs, columns = meeting(g, 1, m, slice(0, g.out[1]))
                 part = by_tap[:, :, slice(ys.start - lines.start, ys.stop - lines.start), xs, k, m]
                 x[:, rows, columns] += np.moveaxis(part, 0, 3)
 
 
-def _meeting(g: Geometry, axis: int, tap: int, lines: slice) -> tuple[slice, slice]:
+def meeting(g: Geometry, axis: int, tap: int, lines: slice) -> tuple[slice, slice]:
     """Where y s + tap d − before lies inside the image: those y among the lines, and the pixels of x they meet."""
     s, offset = g.stride[axis], tap * g.dilation[axis] - g.padding[axis][0]
     first = max(lines.start, -(offset // s))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from rmad.backend import is_cupy
+from rmad.depthwise import DepthwiseFolded, DepthwiseForward, DepthwiseWeights, is_depthwise
 from rmad.patches import Folded, Forward, Geometry, Weights
 from rmad.rules import Linear, as_array, bilinear
 from rmad.windows import paddings, pair
@@ -28,6 +29,9 @@ CHUNK_ON_GPU = 1 << 28  # bytes of patches at a time on a GPU, where a small pro
 
 def _product(wanted: str, geometry: Geometry, n: int, dtype: Any, new: Any, *more: Any) -> Any:
     """The product with the patches of n images that makes u of (x, w), x of (u, w) or w of (u, x)."""
+    if is_depthwise(geometry):
+        kinds: Any = {"u": DepthwiseForward, "x": DepthwiseFolded, "w": DepthwiseWeights}
+        return kinds[wanted](geometry, n, dtype, new, *more)
     if wanted == "x":
         return Folded(geometry, n, dtype, new, *more)
     if fits(geometry, n, dtype):
