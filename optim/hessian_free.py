@@ -157,16 +157,14 @@ class HessianFree(Optimizer):
         self._now()
         self.objective.begin_step()
         S = (x, t)
-        for name, batch in (
-            ("curvature_batch", curvature_batch),
-            ("backtracking_batch", backtracking_batch),
-            ("line_search_batch", line_search_batch),
-            ("ratio_batch", ratio_batch),
-        ):
-            if batch is not None and not (isinstance(batch, tuple | list) and len(batch) == 2):
-                raise TypeError(f"{name} must be a pair (x, t), not {type(batch).__name__}")
-        S_c = curvature_batch or S
-        batches = Batches(S, S_c, backtracking_batch or S, line_search_batch or S, ratio_batch or S_c)  # sec. 12
+        S_c = _pair("curvature_batch", curvature_batch, S) or S
+        batches = Batches(  # sec. 12
+            S,
+            S_c,
+            _pair("backtracking_batch", backtracking_batch, S) or S,
+            _pair("line_search_batch", line_search_batch, S) or S,
+            _pair("ratio_batch", ratio_batch, S) or S_c,
+        )
         if isinstance(self.backtracking, HeldOut) and batches.backtracking is S_c:
             raise ValueError("HeldOut compares on cases that are not in the curvature batch: give backtracking_batch")
 
@@ -263,17 +261,20 @@ class HessianFree(Optimizer):
                 known[id(batch)] = self._f(delta, batch)
 
         M = self._model_value(model, chosen)  # M(δ) − f(θ): sec. 4, eq. (1)
-        f_ratio = model.q.value if batches.ratio is batches.curvature else self.objective.value(*batches.ratio)
-        rho = reduction_ratio(known[id(batches.ratio)] - f_ratio, M)  # sec. 8.5, eq. (10)
+        before = {id(batches.curvature): model.q.value, id(batches.gradient): model.f}
+
+        def f_before(batch: Batch) -> float:
+            return before[id(batch)] if id(batch) in before else self.objective.value(*batch)
+
+        rho = reduction_ratio(known[id(batches.ratio)] - f_before(batches.ratio), M)  # sec. 8.5, eq. (10)
         record |= {"reduction_ratio": rho, "products": model.q.products + judge.products}
-        f = model.f if batches.line_search is batches.gradient else self.objective.value(*batches.line_search)
         alpha, f_tried = self._search(  # sec. 8.8
             lambda a: self._f(self._lr * a * delta, batches.line_search),
-            f,
+            f_before(batches.line_search),
             self._lr * dot(model.gradient, delta),
             known[id(batches.line_search)] if self._lr == 1 else None,
         )
-        rounding = 8 * float(np.finfo(theta.dtype).eps) * abs(f)
+        rounding = 8 * float(np.finfo(theta.dtype).eps) * abs(f_before(batches.line_search))
         if alpha == 0 and abs(M) <= rounding:
             return self._converged("the model predicts no more than the rounding error of the loss", record)
         new = theta + (self._lr * alpha) * delta
@@ -336,6 +337,15 @@ class _HeldOutModel:
         loss = self._opt.structural_loss
         along = self._q.curvature_along(delta)
         return dot(self._q.gradient, delta) + (sum(along[: loss.outputs]) + along[-1] if loss else sum(along)) / 2
+
+
+def _pair(name: str, batch: Any, S: Batch) -> Batch | None:
+    """The batch; S itself where it holds the same arrays, so that what is known of S is not found again."""
+    if batch is None:
+        return None
+    if not (isinstance(batch, tuple | list) and len(batch) == 2):
+        raise TypeError(f"{name} must be a pair (x, t), not {type(batch).__name__}")
+    return S if batch[0] is S[0] and batch[1] is S[1] else batch  # type: ignore[return-value]
 
 
 def is_finite_inverse(inverse_P: Any) -> bool:

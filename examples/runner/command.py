@@ -21,6 +21,7 @@ from runner.report import as_json, draw_training, read_records, table
 HYPER: dict[str, tuple[type, str]] = {
     "batch": (int, "cases of a gradient"),
     "curvature_batch": (int, "cases of a curvature product: the first of the gradient's"),
+    "double_batches": (int, "updates after which the batches are twice as large"),
     "lr": (float, "learning rate"),
     "momentum": (float, "μ"),
     "damping": (float, "λ at the start"),
