@@ -54,8 +54,9 @@ def main() -> None:
             lambda lin=lin, u=u: lin.JTu(u),
         ]
         value, push, pull = map(cpu_ms, calls)
-        line = f"n={n} {pixels}×{pixels}×{c}, kernel {kernel}, stride {stride}: value {value:.1f}  Jv {push:.1f}  Jᵀu {pull:.1f}"
-        print(line + torch_line(x, w, u, stride), flush=True)
+        name = f"n={n} {pixels}×{pixels}×{c}, kernel {kernel}, stride {stride}"
+        ours = f"value {value:.1f}  Jv {push:.1f}  Jᵀu {pull:.1f}"
+        print(f"{name}: {ours}{torch_line(x, w, u, stride)}", flush=True)
 
 
 def torch_line(x: Any, w: Any, u: Any, stride: int) -> str:
