@@ -50,11 +50,13 @@ class Checkpoints:
         self.refused: DamagedCheckpoint | None = None
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Writes a checkpoint; the one before it is kept. A crash at any moment leaves at least one that is whole.
+        """Writes a checkpoint, into a new folder where there is none; the one before it is kept. A crash at any moment
+        leaves at least one that is whole.
 
         Raises TypeError that names what cannot be saved, OSError; the last checkpoint is as it was then.
         """
         content = _content(state)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._clear()
         # a damaged file must not push out the whole one
         write_whole(

@@ -82,6 +82,9 @@ def test_what_cannot_be_saved_is_named(checkpoints: nn.Checkpoints, state: dict[
 def test_a_folder_without_checkpoint(checkpoints: nn.Checkpoints) -> None:
     assert checkpoints.load() is None
     checkpoints.remove()
+    made = nn.Checkpoints(checkpoints.path.parent / "new" / "folder")
+    made.save({"k": 1})
+    assert made.load() == {"k": 1}
 
 
 def test_the_previous_one_is_kept(checkpoints: nn.Checkpoints, tmp_path: pathlib.Path) -> None:
