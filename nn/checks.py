@@ -13,9 +13,9 @@ __all__ = ["bias_of", "check_dtype", "check_floats", "check_maker", "check_rng",
 def check_sizes(name: str, what: str, *sizes: Any) -> None:
     """Raises TypeError or ValueError that begins with `name`, unless all sizes are whole numbers ≥ 1."""
     if not all(isinstance(size, int | np.integer) for size in sizes):
-        raise TypeError(f"{name}: {what} must be whole, not {', '.join(map(repr, sizes))}")
+        raise TypeError(f"{name}: {what} must be whole, not {' and '.join(map(repr, sizes))}")
     if min(sizes) < 1:
-        raise ValueError(f"{name}: {what} must be positive")
+        raise ValueError(f"{name}: {what} must be positive, not {' and '.join(map(str, sizes))}")
 
 
 def check_rng(name: str, rng: Any) -> None:

@@ -123,6 +123,7 @@ class Module:
         return ((name, array) for name, array, *_ in _places(self, _children) if tree.is_differentiable(array))
 
     def parameters(self) -> list[Any]:
+        """The float arrays in the order of the tree."""
         return [array for _, array in self.named_parameters()]
 
     @property

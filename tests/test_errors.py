@@ -172,7 +172,7 @@ Z = np.ones((5, 3))
 LAYERS = {
     "features": (lambda: nn.Linear(4, 8, rng=rng())(np.ones((5, 3))), ValueError, r"Linear\(4, 8\): x has 3 features"),
     "a float as a size": (lambda: nn.Linear(4.0, 8, rng=rng()), TypeError, "must be whole"),
-    "a word as a size": (lambda: nn.Linear("4", 8, rng=rng()), TypeError, "must be whole, not '4', 8"),
+    "a word as a size": (lambda: nn.Linear("4", 8, rng=rng()), TypeError, "must be whole, not '4' and 8"),
     "a float as a number of channels": (lambda: nn.Conv2d(1.0, 6, 5, rng=rng()), TypeError, "must be whole"),
     "a float as a number of units": (lambda: nn.LSTM(3, 4.0, rng=rng()), TypeError, "must be whole"),
     "a float as a number of heads": (lambda: nn.MultiHeadAttention(12, 3.0, rng=rng()), TypeError, "must be whole"),
@@ -349,6 +349,26 @@ LAYERS = {
         lambda: nn.data.Text("to be or not to be").sample(-1, 3, rng()),
         ValueError,
         "Text.sample: n and length must be positive",
+    ),
+    "a file for a folder": (
+        lambda: nn.data.mnist(__file__),
+        FileNotFoundError,
+        "data_dir is a file, give the folder that it lies in",
+    ),
+    "an image without channels": (
+        lambda: nn.models.sgn_cifar(rng=rng(), image=(28, 28)),
+        ValueError,
+        r"sgn_cifar: image must be a shape \(h, w, c\), not \(28, 28\)",
+    ),
+    "an image too small": (
+        lambda: nn.models.sgn_cifar(rng=rng(), image=(2, 2, 3)),
+        ValueError,
+        "a window of 2 × 2 does not fit into 1 × 1 pixels",
+    ),
+    "a word for a number of curves": (
+        lambda: nn.data.curves("x"),
+        TypeError,
+        "n_train and n_test must be whole, not 'x'",
     ),
     "a folder without the data": (
         lambda: nn.data.mnist("no/such/folder"),

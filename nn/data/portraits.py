@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nn.checks import check_sizes
 from nn.data.dataset import Dataset
 from nn.data.store import Folder, find, refuse_other_content
 
@@ -56,8 +57,7 @@ def faces(data_dir: Folder = None, *, pairs: int = 414, seed: int = 0) -> Datase
     (bilinear) and what a scaling is: how many pixels of the picture lie between two of the cut, about the middle of
     the picture. So 25 pixels at 1.8 just fit into it at every angle.
     """
-    if pairs < 1:
-        raise ValueError(f"faces: pairs must be positive, not {pairs}")
+    check_sizes("faces", "pairs", pairs)
     pictures = _pictures(data_dir)
     parts: list[Any] = []
     for people in (range(25), range(30, 40)):

@@ -39,7 +39,8 @@ def folders(name: str, data_dir: Folder) -> list[Path]:
 
 
 def missing(name: str, files: str, data_dir: Folder) -> FileNotFoundError:
-    return FileNotFoundError(f"{name}: no {files} in {' or '.join(map(str, folders(name, data_dir)))}")
+    hint = "; data_dir is a file, give the folder that it lies in" if data_dir and Path(data_dir).is_file() else ""
+    return FileNotFoundError(f"{name}: no {files} in {' or '.join(map(str, folders(name, data_dir)))}{hint}")
 
 
 def fetch(name: str, file: str) -> Path:

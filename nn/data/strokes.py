@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nn.checks import check_sizes
 from nn.data.dataset import Dataset, cache_dir
 from nn.io import write_whole
 
@@ -38,8 +39,7 @@ def curves(
     Source: the set that Hinton & Salakhutdinov (2006) trained on, as its supplement describes it;
     the pen and the distribution of the points are ours.
     """
-    if n_train < 1 or n_test < 1:
-        raise ValueError(f"curves: n_train and n_test must be positive, not {n_train} and {n_test}")
+    check_sizes("curves", "n_train and n_test", n_train, n_test)
     points = [_points(seed, part, n) for part, n in enumerate((n_train, n_test))]
     images = None
     if cache is not False:

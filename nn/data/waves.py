@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from nn.checks import check_sizes
 from nn.data.dataset import Dataset
 
 __all__ = ["sine"]
@@ -19,8 +20,7 @@ def sine(
     Deterministic in the seed; a larger set begins with the smaller one. The test cases have the noise too.
     Source: Gargiani et al. (2020), section 4.2 (10,000 samples, frequency 10, σ = 0.01; the test cases are ours).
     """
-    if n_train < 1 or n_test < 1:
-        raise ValueError(f"sine: n_train and n_test must be positive, not {n_train} and {n_test}")
+    check_sizes("sine", "n_train and n_test", n_train, n_test)
     if not sigma >= 0:
         raise ValueError(f"sine: sigma must not be negative, not {sigma}")
     parts: list[Any] = []

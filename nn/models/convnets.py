@@ -34,7 +34,7 @@ def sgn_fashion(
     (256 numbers go into the first dense layer), and the first weights, here He's.
     """
     layers: list[Module] = []
-    for i, o in ((image[2], 6), (6, 16)):
+    for i, o in ((channels("sgn_fashion", image), 6), (6, 16)):
         layers += [Conv2d(i, o, 5, padding=padding, rng=rng, init=_init.he_normal, dtype=dtype), ReLU(), MaxPool2d(2)]
     return _with_head(layers, image, (120, 84, classes), rng, dtype)
 
@@ -53,7 +53,7 @@ def sgn_cifar(
     numbers go into the dense layer), and the first weights, here He's.
     """
     layers: list[Module] = []
-    for i, o in ((image[2], 32), (32, 64), (64, 64)):
+    for i, o in ((channels("sgn_cifar", image), 32), (32, 64), (64, 64)):
         layers += [Conv2d(i, o, 3, padding=padding, rng=rng, init=_init.he_normal, dtype=dtype), ReLU(), MaxPool2d(2)]
     return _with_head(layers[:-1], image, (64, classes), rng, dtype)
 
@@ -77,11 +77,18 @@ def curveball_cifar(
     second and third layer), where BatchNorm stands, and the first weights, here He's.
     """
     layers: list[Module] = []
-    for i, o in ((image[2], 32), (32, 32), (32, 64)):
+    for i, o in ((channels("curveball_cifar", image), 32), (32, 32), (32, 64)):
         layers.append(Conv2d(i, o, 5, padding=2, bias=not batch_norm, rng=rng, init=_init.he_normal, dtype=dtype))
         layers += [BatchNorm(o, dtype=dtype)] if batch_norm else []
         layers += [ReLU(), MaxPool2d(3, 2, 1)]
     return _with_head(layers, image, (64, classes), rng, dtype, batch_norm)
+
+
+def channels(name: str, image: Image) -> int:
+    """c of an image (h, w, c). Raises ValueError that begins with `name` where it is no such shape."""
+    if len(image) != 3:
+        raise ValueError(f"{name}: image must be a shape (h, w, c), not {image!r}")
+    return image[2]
 
 
 def _with_head(

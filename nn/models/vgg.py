@@ -13,7 +13,7 @@ from nn.containers import Sequential
 from nn.conv import Conv2d
 from nn.dropout import Dropout
 from nn.linear import Linear
-from nn.models.convnets import Image, pixels
+from nn.models.convnets import Image, channels, pixels
 from nn.module import Module
 from nn.pooling import Flatten, MaxPool2d
 
@@ -52,7 +52,11 @@ def vgg_f(
 
     narrow, wide, dense = width, 4 * width, 64 * width
     # the padding of the first pooling, below and to the right, is that of the authors' model
-    layers = [Conv2d(image[2], narrow, 11, stride=4, **made), *finished(narrow), MaxPool2d(3, 2, ((0, 1), (0, 1)))]
+    layers = [
+        Conv2d(channels("vgg_f", image), narrow, 11, stride=4, **made),
+        *finished(narrow),
+        MaxPool2d(3, 2, ((0, 1), (0, 1))),
+    ]
     layers += [Conv2d(narrow, wide, 5, padding=2, **made), *finished(wide), MaxPool2d(3, 2)]
     for _ in range(3):
         layers += [Conv2d(wide, wide, 3, padding=1, **made), *finished(wide)]
