@@ -93,12 +93,17 @@ log10 = elementwise(np.log10, lambda y, x: 1 / (LN10 * x))
 log1p = elementwise(np.log1p, lambda y, x: 1 / (1 + x))
 
 
+def _as_floats(x):
+    """Numbers, integers and booleans as floats: what is negative, or below one, may be none of theirs."""
+    return x if hasattr(x, "dtype") and x.dtype.kind in "fc" else np.multiply(x, 1.0)
+
+
 def _sigmoid(x):
     """1 / (1 + exp(-x)), in one buffer: exp(-x) may overflow to inf, which gives the right 0."""
     y = fast.same("sigmoid", x)
     if y is not None:
         return y
-    y = np.negative(x)
+    y = np.negative(_as_floats(x))
     out = y if y.ndim else None
     with np.errstate(over="ignore"):
         y = np.exp(y, out=out)
@@ -120,6 +125,7 @@ def _softplus(x):
     y = fast.same("softplus", x)
     if y is not None:
         return y
+    x = _as_floats(x)
     e = np.exp(-np.abs(x))
     s = e + 1
     e -= s - 1

@@ -7,6 +7,7 @@ import pytest
 from scipy import special as sc
 
 import rmad
+from rmad.primitives.elementwise import sigmoid, softplus
 from rmad.primitives.normal import normal_cdf
 
 HUGE = np.array([-1e200, -800.0, -40.0, 0.0, 40.0, 800.0, 1e200])
@@ -162,3 +163,9 @@ def test_normal_cdf_in_single_precision():
     edges = np.array([[-np.inf, -1e30, -5.5, 0.0], [5.5, 1e30, np.inf, np.nan]], np.float32)
     np.testing.assert_array_equal(normal_cdf(edges), np.array([[0, 0, 0, 0.5], [1, 1, 1, np.nan]], np.float32))
     assert normal_cdf(np.zeros((0, 3), np.float32)).shape == (0, 3)
+
+
+@pytest.mark.parametrize("x", [np.arange(-3, 3), np.arange(3, dtype=np.uint8), np.array([True, False]), [1, -2], 3])
+@pytest.mark.parametrize(("f", "g"), [(sigmoid, sc.expit), (softplus, lambda x: np.logaddexp(x, 0))])
+def test_integers_are_taken_as_floats(f, g, x):
+    np.testing.assert_allclose(f(x), g(np.asarray(x, float)), rtol=1e-15)
