@@ -7,8 +7,9 @@
     python examples/autoencoder.py --preset momentum --data mnist --device gpu
 
 784-400-200-100-50-25-6 and back, logistic units, a linear code (Hinton & Salakhutdinov 2006): a network that plain
-gradient descent hardly moves. The objective is the sigmoid cross-entropy; the error reported is the squared
-reconstruction error per image. Metrics, model and pictures go to a folder. Ctrl-C ends early and keeps what there is.
+gradient descent hardly moves. The objective is the sigmoid cross-entropy (of faces half the squared error); the error
+reported is the squared reconstruction error per image. Metrics, model and pictures go to a folder. Ctrl-C ends early
+and keeps what there is.
 
 --preset is a whole recipe of Martens & Sutskever (2012), section 13, over --updates (1000 where not given) and without
 a time budget where none is given. Curvature on a twentieth of the images, another one at every update. original: CG to
@@ -41,7 +42,25 @@ from rmad.backend import to_numpy
 
 __all__ = ["Config", "as_json", "build", "load", "train"]  # for scripts that race
 
-SIZES = {"curves": nn.models.CURVES, "mnist": nn.models.MNIST}
+
+@dataclass(frozen=True)
+class Problem:
+    """Images of side × side pixels, an encoder's sizes, and a loss on what the network puts out."""
+
+    sizes: tuple[int, ...]
+    side: int = 28
+    loss: Callable[[], Any] = nn.SigmoidCrossEntropy
+
+    def pictures(self, z: Any) -> Any:
+        """The pixels that outputs z stand for: logits where the loss holds the sigmoid."""
+        return 0.5 + 0.5 * np.tanh(0.5 * z) if self.loss is nn.SigmoidCrossEntropy else z
+
+
+PROBLEMS = {
+    "curves": Problem(nn.models.CURVES),
+    "mnist": Problem(nn.models.MNIST),
+    "faces": Problem(nn.models.FACES, 25, nn.SquaredError),
+}
 
 METHODS: runner.Methods = {
     # after the third recipe in section 13 of Martens & Sutskever (2012), short runs of CG on batches that grow
@@ -116,12 +135,11 @@ def load(config: Config) -> tuple[Any, Any]:
     """Images for training (the validation set at their end) and for test, float32 in [0, 1]: (n, 784) each."""
     if config.patience is not None and not config.validation:
         raise ValueError("--patience looks at a validation set: give --validation")
-    if config.data == "mnist":
-        data = nn.data.mnist(config.data_dir)
-        images = data.x_train[: config.n_train], data.x_test[: config.n_test]
+    if config.data == "curves":
+        data = nn.data.curves(config.n_train or 20_000, config.n_test or 10_000)
     else:
-        made = nn.data.curves(config.n_train or 20_000, config.n_test or 10_000)
-        images = made.x_train, made.x_test
+        data = (nn.data.mnist if config.data == "mnist" else nn.data.faces)(config.data_dir)
+    images = data.x_train[: config.n_train], data.x_test[: config.n_test]
     if config.validation >= len(images[0]):
         raise ValueError(f"--validation {config.validation} leaves none of the {len(images[0])} images for training")
     return runner.on_device(config, images)
@@ -129,8 +147,9 @@ def load(config: Config) -> tuple[Any, Any]:
 
 def build(config: Config) -> Any:
     """The optimizer, with a new model in it."""
-    model = nn.models.autoencoder(SIZES[config.data], rng=np.random.default_rng(config.seed))
-    model, loss = runner.on_device(config, model), nn.SigmoidCrossEntropy()
+    problem = PROBLEMS[config.data]
+    model = nn.models.autoencoder(problem.sizes, rng=np.random.default_rng(config.seed))
+    model, loss = runner.on_device(config, model), problem.loss()
     if config.preset is None:
         return runner.optimizer_for(config, model, loss)
     return optim.HessianFree.preset(config.preset, model, loss, updates=config.updates or 1000, **config.hyper)
@@ -151,7 +170,7 @@ def train(
         samples["validation_error"] = held_out
 
     def errors(model: Any) -> Record:
-        return {name: error(model, images) for name, images in samples.items()}
+        return {name: error(model, images, PROBLEMS[config.data]) for name, images in samples.items()}
 
     rng = np.random.default_rng([config.seed, 1])
     if config.preset is not None:
@@ -169,14 +188,11 @@ def split(config: Config, images: Any) -> tuple[Any, Any]:
     return images[:end], images[end:]
 
 
-class Counted:
+class Counted(Iterator[dict[str, Any]]):
     """Batches as arguments of the optimizer's next step, which depend on its count of updates only: no state."""
 
     def __init__(self, optimizer: Any) -> None:
         self.optimizer = optimizer
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return self
 
     def state_dict(self) -> dict[str, Any]:
         return {}
@@ -223,15 +239,10 @@ class Recipe(Counted):
         return self.some(k) if k < self.until else self.all_images(k)
 
 
-def reconstruct(model: Any, images: Any) -> Any:
-    """The sigmoid of the model's output, which is in logits because the loss holds the sigmoid."""
-    return 0.5 + 0.5 * np.tanh(0.5 * model(images))
-
-
-def error(model: Any, images: Any) -> float:
+def error(model: Any, images: Any, problem: Problem) -> float:
     """Σ over pixels of (reconstruction − image)², mean over images; in pieces that fit in a cache."""
     pieces = [images[k : k + 500] for k in range(0, len(images), 500)]
-    return sum(float(np.sum(np.square(reconstruct(model, x) - x), dtype=float)) for x in pieces) / len(images)
+    return sum(float(np.sum(np.square(problem.pictures(model(x)) - x), dtype=float)) for x in pieces) / len(images)
 
 
 # -- what a person sees -----------------------------------------------------------------------------------
@@ -243,14 +254,14 @@ def numbers(record: Record) -> str:
     return runner.progress(record, f"loss {record['loss']:.1f}, {text}" if "loss" in record else text)
 
 
-def draw_reconstructions(model: Any, images: Any, path: Path) -> None:
+def draw_reconstructions(model: Any, images: Any, problem: Problem, path: Path) -> None:
     """Sixteen images above, what the network makes of them below; black on white, each pixel as 2 × 2."""
     from matplotlib.image import imsave
 
-    some = images[:16]
-    rows = to_numpy(np.stack([some, reconstruct(model, some)])).reshape(2, len(some), 28, 28)
+    some, side = images[:16], problem.side
+    rows = to_numpy(np.stack([some, problem.pictures(model(some))])).reshape(2, len(some), side, side)
     rows = np.pad(rows, ((0, 0), (0, 0), (2, 2), (2, 2)))
-    sheet = rows.transpose(0, 2, 1, 3).reshape(2 * 32, -1)
+    sheet = rows.transpose(0, 2, 1, 3).reshape(2 * (side + 4), -1)
     imsave(path, 1 - sheet.repeat(2, axis=0).repeat(2, axis=1), cmap="gray", vmin=0, vmax=1)
 
 
@@ -258,19 +269,18 @@ def finish(model: Any, config: Config, data: tuple[Any, Any], out: Path) -> tupl
     """The errors on all images, and pictures of some."""
     x, held_out = split(config, data[0])
     sets = {"train_error": x, "test_error": data[1]} | ({"validation_error": held_out} if len(held_out) else {})
-    draw_reconstructions(model, data[1], out / "reconstructions.png")
-    return {name: error(model, images) for name, images in sets.items()}, ""
+    problem = PROBLEMS[config.data]
+    draw_reconstructions(model, data[1], problem, out / "reconstructions.png")
+    return {name: error(model, images, problem) for name, images in sets.items()}, ""
 
 
 # -- the command line -------------------------------------------------------------------------------------
 
 
 def parser() -> runner.Parser:
-    p = runner.Parser(
-        prog="autoencoder.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    p.add_argument("--data", choices=SIZES, help="curves (made on the spot, the default) or mnist")
-    p.add_argument("--data-dir", metavar="DIR", help="where the MNIST files are: else $RMAD_DATA, else a download")
+    p = runner.Parser(prog="autoencoder.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--data", choices=PROBLEMS, help="curves (made on the spot, the default), mnist, faces")
+    p.add_argument("--data-dir", metavar="DIR", help="where the files are: else $RMAD_DATA, else a download")
     p.add_argument("--n-train", type=positive(int), metavar="N", help="images for training")
     p.add_argument("--n-test", type=positive(int), metavar="N", help="images for test")
     p.add_argument("--validation", type=positive(int), metavar="N", help="images of these for early stopping")

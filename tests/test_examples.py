@@ -1,5 +1,6 @@
 """examples/autoencoder.py as a person runs it: on tiny data."""
 
+import functools
 import importlib
 import json
 import os
@@ -113,6 +114,38 @@ def test_mnist_from_a_folder(run: Any, tmp_path: pathlib.Path, data_dir: pathlib
     data = ["--data", "mnist", "--data-dir", str(data_dir)]
     assert run(*data, *TINY, "--updates", "1", "--cg-iterations", "2", "--curvature-batch", "20", "--out", "here") == 0
     assert json.loads((tmp_path / "here" / "summary.json").read_text())["config"]["data"] == "mnist"
+
+
+def test_faces_from_a_folder(
+    run: Any, autoencoder: Any, tmp_path: pathlib.Path, data_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linear outputs and half the squared error: the objective is half of the error that is reported."""
+    import nn
+
+    monkeypatch.setattr(nn.data, "faces", functools.partial(nn.data.faces, pairs=1))
+    monkeypatch.setitem(autoencoder.PROBLEMS, "faces", autoencoder.Problem((625, 20, 5), 25, nn.SquaredError))
+    data = ["--data", "faces", "--data-dir", str(data_dir), "--n-train", "250", "--n-test", "50"]
+    assert (
+        run(*data, "--updates", "2", "--batch", "250", "--optimizer", "adam", "--log-every", "1", "--out", "here") == 0
+    )
+    first, last = records(tmp_path / "here")[1:3]
+    assert last["loss"] == pytest.approx(first["train_error"] / 2, rel=1e-3)
+    assert (tmp_path / "here" / "reconstructions.png").stat().st_size > 1000
+
+
+def test_batches_of_hessian_free_grow(autoencoder: Any) -> None:
+    config = autoencoder.Config(hyper={"batch": 40, "curvature_batch": 10, "double_batches": 3})
+    opt = autoencoder.build(config)
+    x = np.random.default_rng(0).random((100, 784)).astype(np.float32)
+    batches = autoencoder.Growing(config, opt, x)
+    sizes = []
+    for opt.k in (0, 2, 3, 6, 500):
+        batch, again = next(batches), next(batches)
+        np.testing.assert_array_equal(batch["x"], again["x"])  # by the count of updates alone: nothing to save
+        sizes.append((len(batch["x"]), len(batch["curvature_batch"][0])))
+        assert batch["ratio_batch"][0] is batch["x"]
+        assert {row.tobytes() for row in batch["curvature_batch"][0]} <= {row.tobytes() for row in batch["x"]}
+    assert sizes == [(40, 10), (40, 10), (80, 20), (100, 25), (100, 25)]
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def autoencoder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.delenv("RMAD_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
     module = importlib.import_module("autoencoder")
-    monkeypatch.setitem(module.SIZES, "curves", (784, 8, 3))
+    monkeypatch.setitem(module.PROBLEMS, "curves", module.Problem((784, 8, 3)))
     monkeypatch.setattr(module, "draw_reconstructions", lambda *arguments: None)
     monkeypatch.setattr("runner.command.draw_training", lambda *arguments: None)  # test_examples.py looks at them
     return module
@@ -179,7 +179,7 @@ def test_the_state_of_another_network_is_refused_in_one_line(
     run: Any, autoencoder: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*ADAM, "--updates", "2") == 0
-    monkeypatch.setitem(autoencoder.SIZES, "curves", (784, 9, 3))
+    monkeypatch.setitem(autoencoder.PROBLEMS, "curves", autoencoder.Problem((784, 9, 3)))
     with pytest.raises(SystemExit):
         run(*ADAM, "--resume")
     last = capsys.readouterr().err.splitlines()[-1]
@@ -325,7 +325,7 @@ def test_early_stopping_keeps_the_best_model(run: Any, autoencoder: Any, capsys:
     model = nn.models.autoencoder((784, 8, 3), rng=np.random.default_rng(0))
     nn.load(model, "out/best.safetensors")
     held_out = nn.data.curves(60, 20).x_train[-10:]
-    assert autoencoder.error(model, held_out) == pytest.approx(best["validation_error"])
+    assert autoencoder.error(model, held_out, autoencoder.PROBLEMS["curves"]) == pytest.approx(best["validation_error"])
     assert not same(arrays("best.safetensors"), arrays())
 
 
