@@ -40,6 +40,7 @@ class Checkpoints:
     >>> state = checkpoints.load()
     >>> state["update"], state["velocity"], state["rng"] == rng.bit_generator.state
     (3, array([1., 1.]), True)
+    >>> folder.cleanup()
 
     After `load`, `refused` says which file was damaged, where the previous one was taken for it.
     """
