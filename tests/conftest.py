@@ -33,3 +33,15 @@ def data_dir():
     if not folder.is_dir():
         pytest.skip(f"no data: {folder} is not a folder (set RMAD_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def refuses():
+    """refuses(call, kind, message): the call raises that very kind of error, with a message that the pattern is in."""
+
+    def check(call, kind, message):
+        with pytest.raises(kind, match=message) as caught:
+            call()
+        assert type(caught.value) is kind
+
+    return check
