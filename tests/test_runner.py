@@ -285,7 +285,9 @@ def test_no_room_for_records(run: Any, refused: Any, tmp_path: pathlib.Path) -> 
     """/dev/full takes nothing: the same error as that of a full disk, found at the start."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "metrics.jsonl").symlink_to("/dev/full")
+    (tmp_path / "out" / "config.json.1-a.part").write_text("what a killed run left")
     assert run(*ADAM, "--updates", "2") == 1
+    assert not list((tmp_path / "out").glob("*.part"))
 
 
 def test_no_room_for_results(run: Any, capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path) -> None:
@@ -385,7 +387,7 @@ def test_killed_at_fifty_random_moments(tmp_path: pathlib.Path) -> None:
     command = [sys.executable, str(SCRIPT), *arguments, "--time-budget", "1e6", "--log-interval", "1e6"]
     out, last, halves = tmp_path / "out", 0, 0
     for k in range(50):
-        before = {path.name for path in out.glob("*.part")}
+        before = {path.name for path in out.glob("checkpoint*.part")}
         process = subprocess.Popen(
             [*command, "--out", "out", "--checkpoint-every", "1e-9"],
             cwd=tmp_path,
@@ -393,7 +395,7 @@ def test_killed_at_fifty_random_moments(tmp_path: pathlib.Path) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
-        while k % 3 and not {path.name for path in out.glob("*.part")} - before:
+        while k % 3 and not {path.name for path in out.glob("checkpoint*.part")} - before:
             assert process.poll() is None, process.communicate()[1].decode()
             time.sleep(0.001)
         time.sleep(rng.uniform(0.0, 0.01 if k % 3 else 3.0))
@@ -401,7 +403,7 @@ def test_killed_at_fifty_random_moments(tmp_path: pathlib.Path) -> None:
         told = process.communicate()[1].decode()
         assert process.returncode == -signal.SIGKILL, told
         assert "damaged" not in told
-        halves += bool({path.name for path in out.glob("*.part")} - before)
+        halves += bool({path.name for path in out.glob("checkpoint*.part")} - before)
         state = nn.Checkpoints(out).load()
         if state is not None:
             assert state["run"]["update"] >= last

@@ -212,6 +212,8 @@ def begin(
     if state is None:
         checkpoints.remove()
         (out / "best.safetensors").unlink(missing_ok=True)
+    for part in out.glob("*.part"):  # of a run that was killed
+        part.unlink()
     write_whole(out / "config.json", lambda file: file.write(as_json(asdict(config), indent=2).encode() + b"\n"))
     return record_file(out / "metrics.jsonl", state["run"]["records"] if state else [])
 
