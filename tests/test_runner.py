@@ -386,8 +386,18 @@ def test_killed_at_fifty_random_moments(tmp_path: pathlib.Path) -> None:
     arguments = ["--n-train", "60", "--n-test", "20", "--optimizer", "adam", "--batch", "20", "--resume"]
     command = [sys.executable, str(SCRIPT), *arguments, "--time-budget", "1e6", "--log-interval", "1e6"]
     out, last, halves = tmp_path / "out", 0, 0
+
+    def parts() -> set[str]:
+        return {path.name for path in out.glob("checkpoint*.part")}
+
+    def written() -> int:
+        try:
+            return (out / "checkpoint.safetensors").stat().st_mtime_ns
+        except FileNotFoundError:  # not yet, or between the two renames
+            return 0
+
     for k in range(50):
-        before = {path.name for path in out.glob("checkpoint*.part")}
+        before = parts()
         process = subprocess.Popen(
             [*command, "--out", "out", "--checkpoint-every", "1e-9"],
             cwd=tmp_path,
@@ -395,15 +405,17 @@ def test_killed_at_fifty_random_moments(tmp_path: pathlib.Path) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
-        while k % 3 and not {path.name for path in out.glob("checkpoint*.part")} - before:
-            assert process.poll() is None, process.communicate()[1].decode()
-            time.sleep(0.001)
-        time.sleep(rng.uniform(0.0, 0.01 if k % 3 else 3.0))
+        if k % 3:  # after its first checkpoint, as soon as another is begun
+            for known, now in ((written(), written), (parts(), parts)):
+                while now() == known:  # type: ignore[operator]
+                    assert process.poll() is None, process.communicate()[1].decode()
+                    time.sleep(0.0005)
+        time.sleep(rng.uniform(0.0, 0.01 if k % 3 else 6.0))
         process.send_signal(signal.SIGKILL)
         told = process.communicate()[1].decode()
         assert process.returncode == -signal.SIGKILL, told
         assert "damaged" not in told
-        halves += bool({path.name for path in out.glob("checkpoint*.part")} - before)
+        halves += bool(parts() - before)
         state = nn.Checkpoints(out).load()
         if state is not None:
             assert state["run"]["update"] >= last
