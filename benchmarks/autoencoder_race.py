@@ -17,7 +17,6 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is loaded
 
 import argparse
 import json
-import math
 import subprocess
 import sys
 import time
@@ -88,9 +87,8 @@ def table(records: dict[str, list[dict[str, Any]]], key: str) -> None:
         for mark in MARKS:
             reached = [r[key] for r in rows if r["seconds"] <= mark + 3]
             cells.append(f"{reached[-1]:.2f}" if rows[-1]["seconds"] >= mark - 3 else "–")
-        print(
-            f"| {name} | " + " | ".join(cells) + f" | {rows[-1]['update']} | {rows[-1].get('passes', math.nan):.0f} |"
-        )
+        passes = f"{rows[-1]['passes']:.0f}" if "passes" in rows[-1] else "–"
+        print(f"| {name} | " + " | ".join([*cells, str(rows[-1]["update"]), passes]) + " |")
 
 
 def draw(out: Path, data: str) -> None:
