@@ -77,7 +77,7 @@ def test_no_more_sweeps_than_without(data, monkeypatch):
     for name in ("push", "pull"):
         sweep = getattr(optim.lanes.Plan, name)
         monkeypatch.setattr(
-            optim.lanes.Plan, name, lambda plan, name=name, sweep=sweep: (sweeps.append(name), sweep(plan))[1]
+            optim.lanes.Plan, name, lambda plan, *at, name=name, sweep=sweep: (sweeps.append(name), sweep(plan, *at))[1]
         )
     counts = {}
     for structural in (None, optim.StructuralDamping(0.1)):
