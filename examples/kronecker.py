@@ -35,6 +35,7 @@ import nn
 import optim
 from optim.cg import pcg
 from optim.kronecker import Inverse
+from optim.schedules import Step
 
 BATCH = 1000
 SETS: dict[str, tuple[Callable[[], Any], Any, Callable[[], Any]]] = {
@@ -53,7 +54,7 @@ def build(method: str, model: Any, loss: Any, decay: int) -> Any:
         return SECOND_ORDER[name](model, loss, rng=np.random.default_rng(3), **average)
     lr: Any = float(setting)
     if decay:
-        lr = optim.schedules.Step(lr, every=decay, factor=0.5)
+        lr = Step(lr, every=decay, factor=0.5)
     if name == "adam":
         return optim.Adam(model, loss, lr=lr)
     if name not in ("sgd", "nesterov"):

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
-import rmad  # before NumPy: it picks the BLAS kernel that suits the CPU
+import rmad  # noqa: F401 (before NumPy: it picks the BLAS kernel that suits the CPU)
 
 # isort: split
 import numpy as np
 
 import nn
 import optim
+from rmad.tree import map_leaves
 
 Record = dict[str, Any]
 Methods = dict[str, tuple[Callable[..., Any], dict[str, Any]]]
@@ -221,7 +222,7 @@ def on_device(config: Config, tree: Any) -> Any:
         return tree
     from rmad.backend import import_cupy
 
-    return rmad.tree.map_leaves(import_cupy().asarray, tree)
+    return map_leaves(import_cupy().asarray, tree)
 
 
 def summary(infos: list[optim.StepInfo], span: float) -> Record:
