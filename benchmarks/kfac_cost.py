@@ -1,6 +1,8 @@
 """What an update of KFAC, KFLR and KFRA costs, in gradients: MNIST's autoencoder D-1000-500-250-30, 1000 cases.
 
     python benchmarks/kfac_cost.py                    the table, medians over --updates updates
+    python benchmarks/kfac_cost.py --clock cpu        in CPU time of one thread: on a machine with other work
+    python benchmarks/kfac_cost.py --cases 1000 --fraction 1       factors and α from all cases
     python benchmarks/kfac_cost.py --parts KFAC       where the time of an update goes
 
 The methods and the gradient take turns, one inverse period of updates each, so a machine that changes its speed
@@ -30,14 +32,18 @@ METHODS = ("KFAC", "KFRA")
 def build(name: str, args: argparse.Namespace) -> Any:
     model = nn.models.autoencoder(args.sizes, rng=np.random.default_rng(0), init=nn.init.glorot_uniform)
     hyper = {"inverses_every": args.period, "factors_every": args.factors_every, "adapt_every": args.period}
-    return getattr(optim, name)(model, nn.SigmoidCrossEntropy(), **hyper)
+    method = getattr(optim, name)(model, nn.SigmoidCrossEntropy(), cases=args.fraction, **hyper)
+    if args.clock == "cpu":
+        method.objective.threads = 1
+    return method
 
 
-def seconds(task: Any, times: int) -> float:
-    start = time.perf_counter()
+def seconds(task: Any, times: int, clock: str = "wall") -> float:
+    now = time.thread_time if clock == "cpu" else time.perf_counter
+    start = now()
     for _ in range(times):
         task()
-    return (time.perf_counter() - start) / times
+    return (now() - start) / times
 
 
 def main() -> None:
@@ -46,6 +52,8 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--period", type=int, default=5, help="updates between inversions")
     parser.add_argument("--factors-every", type=int, default=2)
+    parser.add_argument("--fraction", type=float, default=0.25, help="of the cases, for factors and α")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--updates", type=int, default=50)
     parser.add_argument("--parts", choices=METHODS, help="profile this method instead")
     args = parser.parse_args()
@@ -55,7 +63,7 @@ def main() -> None:
         for _ in range(args.period):  # every inversion of the start
             method.step(x, x)
     if args.parts:
-        profile = cProfile.Profile()
+        profile = cProfile.Profile(time.thread_time if args.clock == "cpu" else time.perf_counter)
         profile.enable()
         seconds(lambda: methods[args.parts].step(x, x), args.updates)
         profile.disable()
@@ -67,7 +75,7 @@ def main() -> None:
     found: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(max(1, args.updates // args.period)):
         for name, task in tasks.items():
-            found[name].append(seconds(task, args.period))
+            found[name].append(seconds(task, args.period, args.clock))
     base = float(np.median(found["gradient"]))
     print("| | ms | gradients |\n|---|---|---|")
     for name, times in found.items():

@@ -18,11 +18,15 @@ from optim.factors import METHODS, estimate
 from optim.kronecker import Inverse, KroneckerFactors, KroneckerOperator, loaded, saved
 from optim.objective import WORTH_A_THREAD
 from optim.quadratic import Quadratic
+from optim.shards import cases as cases_of
+from optim.shards import take
 from optim.vectors import dot, is_finite
 
 __all__ = ["KFAC", "KFLR", "KFRA"]
 
 Batch = tuple[Any, Any]
+
+FEWEST = 250  # cases that factors and products of a part of the batch are formed from
 
 
 class KFAC(Optimizer):
@@ -36,6 +40,8 @@ class KFAC(Optimizer):
     average: of the moving averages of the factors; 0 for those of the batch alone. factors_every, inverses_every:
     updates between two estimates of factors, and between two inversions, which take new factors, too; the first
     four updates do both.
+    cases: the fraction of a batch for factors, α and μ: every ⌊1/cases⌉th case, in turn, no fewer than 250 of them; a
+    smaller batch, or one whose cases the model couples, is taken whole. ∇f and ρ are those of all cases.
     lr: None scales d by α = −∇fᵀd / dᵀ(G + λI)d, at most 1, with the exact G (one push); a number is α.
     momentum=True takes α and μ that minimize the model along d and the last step δ₀ together. clip: the most that
     δᵀ(G + λI)δ may be (‖δ‖² where lr is a number); a longer step is shortened. sharing: of weights used several
@@ -61,6 +67,7 @@ class KFAC(Optimizer):
         average: float = 0.9,
         factors_every: int = 2,
         inverses_every: int = 5,
+        cases: float = 0.25,
         lr: float | None = None,
         momentum: bool = False,
         clip: float | None = None,
@@ -82,6 +89,9 @@ class KFAC(Optimizer):
         self.average = fraction("average", average)
         self.factors_every = int(at_least("factors_every", factors_every, 1))
         self.inverses_every = int(at_least("inverses_every", inverses_every, 1))
+        self.cases = above("cases", float(cases), 0.0)
+        if self.cases > 1:
+            raise ValueError(f"cases must be a fraction of the batch, at most 1, got {cases}")
         self.samples = int(at_least("samples", samples, 1))
         self.lr = lr if lr is None else above("lr", lr, 0.0)
         self.clip = clip if clip is None else above("clip", clip, 0.0)
@@ -100,14 +110,15 @@ class KFAC(Optimizer):
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # found and reported as a rejected step
     def step(self, x: Any, t: Any = None, *, curvature_batch: Batch | None = None) -> StepInfo:
-        """One update on the batch (x, t). curvature_batch: (x, t) of the factors, of α and of ρ; (x, t) if not given.
+        """One update on the batch (x, t). curvature_batch: (x, t) of the factors, of α and of ρ, taken whole.
 
         A step that finds anything NaN or infinite is rejected, and λ raised.
         """
         self.objective.begin_step()
         # (x, t) comes first: running statistics are those of the first batch that the model sees
-        known = None if curvature_batch is None else self.objective.value_and_gradient(x, t)
-        q = self.objective.quadratic(*((x, t) if curvature_batch is None else curvature_batch))
+        part = self._part(x, t) if curvature_batch is None else curvature_batch
+        known = None if part is None else self.objective.value_and_gradient(x, t)
+        q = self.objective.quadratic(*(part or (x, t)))
         f, gradient = known or (q.value, q.gradient)
         squared_norm = dot(gradient, gradient)
         norm = math.sqrt(squared_norm) if squared_norm >= 0 else math.nan
@@ -128,17 +139,30 @@ class KFAC(Optimizer):
         if not (math.isfinite(alpha) and is_finite(new)):
             return self._reject("non-finite step", record)
         if self.adapt_every and (self.k + 1) % self.adapt_every == 0:
-            slope = dot(q.gradient, delta)
+            f_old, slope = (f, dot(gradient, delta)) if curvature_batch is None else (q.value, dot(q.gradient, delta))
             if math.isnan(dGd):
                 dGd = sum(q.curvature_along(delta))
                 record["products"] = q.products
             batch = (x, t) if curvature_batch is None else curvature_batch
-            rho = reduction_ratio(self.objective.value_at(new, *batch) - q.value, slope + dGd / 2)
+            rho = reduction_ratio(self.objective.value_at(new, *batch) - f_old, slope + dGd / 2)
             record["reduction_ratio"] = rho
             self._adapt(rho)
         self._accept(new)
         self.delta, self.k = delta, self.k + 1
         return StepInfo(**record, step_size=alpha, reason=self._without_block())
+
+    def _part(self, x: Any, t: Any) -> Batch | None:
+        """The cases of this update's factors and products; None for all of them."""
+        n = cases_of(x, t)
+        if n is None or getattr(self.objective.model, "couples_cases", False):
+            return None
+        if not getattr(self.objective.loss, "mean_over_cases", True):
+            return None
+        parts = min(round(1 / self.cases), n // FEWEST)
+        if parts < 2:
+            return None
+        every = slice(self.k % parts, None, parts)
+        return take(x, every), take(t, every)
 
     def _renew(self, q: Quadratic) -> str:
         """New factors and a new inverse, where it is time. Returns what is not finite, or nothing."""

@@ -76,7 +76,9 @@ class KroneckerFactors:
         """average · older + (1 − average) · these: a moving average of the factors."""
 
         def mix(new: Any, old: Any) -> Any:
-            return old * old.dtype.type(average) + new * new.dtype.type(1 - average)
+            mixed = old * old.dtype.type(average)
+            mixed += new * new.dtype.type(1 - average)
+            return mixed
 
         blocks = [
             Block(new.parts, mix(new.A, old.A), mix(new.G, old.G))
@@ -227,11 +229,12 @@ def _inverse(M: Any, shift: float) -> Any:
 
 
 def _mirrored(M: Any) -> Any:
-    """The symmetric matrix of which M holds the upper triangle."""
-    upper = np.triu(M)
-    out = upper + upper.T
-    out.reshape(-1)[:: len(M) + 1] /= 2
-    return out
+    """The symmetric matrix of which M holds the upper triangle; written into M, in blocks that stay in cache."""
+    for k in range(0, len(M), 128):
+        own = M[k : k + 128, k : k + 128]
+        np.copyto(own, np.triu(own) + np.triu(own, 1).T)
+        M[k + 128 :, k : k + 128] = M[k : k + 128, k + 128 :].T
+    return M
 
 
 def _exact(block: Block, damping: float) -> tuple[Any, Any, Any]:

@@ -16,6 +16,8 @@ from rmad.sweeps.per_case import Rows
 
 __all__ = ["CaseMap", "find_map"]
 
+STRIPE = 256  # rows of a symmetric product that are formed at a time
+
 Run = Callable[[Callable[[int], Any], int], list[Any]]
 
 
@@ -89,6 +91,18 @@ class Weight(Fixed):
     def mean_pull(self, M: Any) -> Any:
         W = self.blocks[0].args[1]
         return np.reshape(np.matmul(W, np.reshape(M, (-1, W.shape[1], M.shape[1]))), (-1, M.shape[1]))
+
+    def both(self, M: Any, other: CaseMap) -> Any:
+        """W M Wᵀ of a symmetric M: of the second product only the lower triangle is formed."""
+        W = self.blocks[0].args[1]
+        if other is not self or len(M) != W.shape[1]:
+            return super().both(M, other)
+        left, out = W @ M, np.empty_like(M, shape=(len(W), len(W)))
+        for k in range(0, len(W), STRIPE):
+            last = min(k + STRIPE, len(W))
+            np.matmul(left[k:last], W[:last].T, out[k:last, :last])
+            out[:k, k:last] = out[k:last, :k].T
+        return out
 
 
 class Scalar(Fixed):

@@ -336,6 +336,35 @@ def test_the_curvature_batch():
     assert opt.factors.blocks[0].A[-1, -1] == pytest.approx(1)
 
 
+def test_large_batches_give_a_part_of_their_cases(monkeypatch):
+    """Every second, third, fourth case in turn, for the factors and α; f, ∇f and ρ are those of all cases."""
+    seen = []
+    real = optim.Objective.quadratic
+
+    def quadratic(self, x, t=None):
+        seen.append(x[:, 0].astype(int).tolist())
+        return real(self, x, t)
+
+    monkeypatch.setattr(optim.Objective, "quadratic", quadratic)
+    monkeypatch.setattr("optim.kfac.FEWEST", 5)
+    x, t = rng().standard_normal((12, 4)), rng(1).integers(0, 3, 12)
+    x[:, 0] = np.arange(12)
+    opt = optim.KFAC(mlp(), nn.SoftmaxCrossEntropy(), damping=1.0, adapt_every=1)
+    for _ in range(3):
+        f, gradient = opt.objective.value_and_gradient(x, t)
+        info = opt.step(x, t)
+        assert (info.loss, info.gradient_norm) == (f, pytest.approx(np.linalg.norm(gradient)))
+        assert info.reduction_ratio == pytest.approx(1, abs=0.9)
+    assert seen == [list(range(0, 12, 2)), list(range(1, 12, 2)), list(range(0, 12, 2))]
+    seen.clear()
+    opt.step(x[:9], t[:9])  # fewer than two parts
+    optim.KFAC(mlp(), nn.SoftmaxCrossEntropy(), cases=1).step(x, t)
+    optim.KFAC(nn.Sequential(nn.Linear(4, 3, rng=rng(), **F64), nn.BatchNorm(3, **F64)), nn.SoftmaxCrossEntropy()).step(
+        x, t
+    )
+    assert [len(cases) for cases in seen] == [9, 12, 12]
+
+
 def test_inverses_are_renewed_at_their_time():
     x, t = rng().standard_normal((20, 4)), rng(1).integers(0, 3, 20)
     opt = optim.KFRA(mlp(), nn.SoftmaxCrossEntropy(), inverses_every=4)
@@ -415,7 +444,7 @@ def test_a_loss_without_samples():
 
 
 def test_hyper_parameters_are_checked():
-    for bad in ({"damping": -1}, {"average": 1}, {"lr": 0}, {"inverses_every": 0}, {"samples": 0}, {"clip": 0.0}):
+    for bad in ({"damping": -1}, {"average": 1}, {"lr": 0}, {"inverses_every": 0}, {"samples": 0}, {"clip": 0.0}, {"cases": 2}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             optim.KFAC(mlp(), nn.SquaredError(), **bad)
     with pytest.raises(ValueError, match="sharing"):
