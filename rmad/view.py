@@ -22,10 +22,11 @@ from typing import Any
 
 import numpy as np
 
+from rmad.calls import Sweep
 from rmad.plan import Plan
 from rmad.primitives.matmul import matmul
 from rmad.rules import ONE, Block, Diagonal, Linear, Primitive
-from rmad.schedule import Pull, Push, Sweep
+from rmad.schedule import Pull, Push
 from rmad.tape import ArraySpec, Node, Tape
 
 __all__ = ["Row", "TapeView", "show"]
