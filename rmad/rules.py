@@ -7,7 +7,7 @@
 
 Rules are written in plain NumPy calls on whatever array they get, so that they run on NumPy, on CuPy and on traced
 arrays of an outer tape. They never write into an array and know nothing of tracking, zeros or devices. What the engine
-adds, here and nowhere else: which arguments carry a tangent, broadcasting and its transpose, complex conjugation, dtypes.
+adds, and nowhere else: which arguments carry a tangent, broadcasting and its transpose, complex conjugation, dtypes.
 
 Complex arrays count as pairs of reals, ⟨u, v⟩ = Re uᴴv. The *transposes* of the linear and bilinear families are plain
 transposes; the engine conjugates, Jᴴu = conj(Jᵀ conj(u)). The pull of an explicit rule is the adjoint as written.
