@@ -278,10 +278,11 @@ def loaded(state: Mapping[str, Any], name: str, like: Any) -> KroneckerFactors |
     if not any(key.startswith(f"{name}.") for key in state):
         return None
     try:
-        d, rest, unused = (state[f"{name}.{key}"].copy() for key in ("d", "rest", "unused"))
+        d, rest, unused = (np.array(state[f"{name}.{key}"], like=like) for key in ("d", "rest", "unused"))
         blocks = list[Block]()
         while f"{name}.{len(blocks)}.parts" in state:
-            parts, A, G = (state[f"{name}.{len(blocks)}.{key}"].copy() for key in ("parts", "A", "G"))
+            parts = state[f"{name}.{len(blocks)}.parts"]
+            A, G = (np.array(state[f"{name}.{len(blocks)}.{key}"], like=like) for key in ("A", "G"))
             blocks.append(Block(tuple((int(a), int(b), int(rows)) for a, b, rows in parts), A, G))
     except KeyError as error:
         raise ValueError(f"the state has no entry {error}") from None
