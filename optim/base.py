@@ -165,6 +165,13 @@ def at_least(name: str, value: float, bound: float) -> float:
     return value
 
 
+def whole(name: str, value: float, bound: int) -> int:
+    """value as an int, where it is a whole number ≥ bound; ValueError otherwise."""
+    if at_least(name, value, bound) != int(value):
+        raise ValueError(f"{name} must be a whole number, got {value!r}")
+    return int(value)
+
+
 def fraction(name: str, value: float) -> float:
     """value, where 0 ≤ value < 1; ValueError otherwise."""
     if not 0 <= value < 1:

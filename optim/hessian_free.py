@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from optim import presets
-from optim.base import Optimizer, StepInfo, above, at_least, not_finite
+from optim.base import Optimizer, StepInfo, above, at_least, not_finite, whole
 from optim.cg import CGResult, Iterate, relative_progress
 from optim.damping import Penalty, Tikhonov, damping_rule, reduction_ratio
 from optim.directions import ConjugateGradient, Direction, SteihaugToint, Subproblem
@@ -108,7 +108,7 @@ class HessianFree(Optimizer):
         if structural and curvature == "hessian":
             raise ValueError('structural damping is a part of the Gauss-Newton matrix: curvature must be "ggn"')
         self.structural, self.curvature, self.ratio = structural, curvature, ratio
-        self.probe_seed = int(at_least("probe_seed", probe_seed, 0))
+        self.probe_seed = whole("probe_seed", probe_seed, 0)
         self.k = 0  # updates made
         self.delta = np.zeros_like(self.objective.flat())  # δ_{k−1}: the last iterate of CG, not the chosen one
         self._now()
@@ -198,7 +198,10 @@ class HessianFree(Optimizer):
 
     def _now(self) -> None:
         """The hyper-parameters of this update: schedules at k, objects for True; ValueError where out of range."""
-        self._iterations = int(at_least("cg_iterations", value_at("cg_iterations", self.cg_iterations, self.k), 1))
+        iterations = value_at("cg_iterations", self.cg_iterations, self.k)
+        if callable(self.cg_iterations):
+            iterations = math.floor(iterations)
+        self._iterations = whole("cg_iterations", iterations, 1)
         self._decay = at_least("decay", value_at("decay", self.decay, self.k), 0.0)
         if self._decay > 1:
             raise ValueError(f"decay must be ≤ 1, got {self._decay!r}")

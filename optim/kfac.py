@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from optim.base import Optimizer, StepInfo, above, at_least, fraction, generator, not_finite
+from optim.base import Optimizer, StepInfo, above, at_least, fraction, generator, not_finite, whole
 from optim.damping import reduction_ratio
 from optim.factors import METHODS, estimate
 from optim.kronecker import Inverse, KroneckerFactors, KroneckerOperator, loaded, saved
@@ -85,14 +85,14 @@ class KFAC(Optimizer):
             raise ValueError(f'sharing must be "expand" or "reduce", got {sharing!r}')
         self.damping_min = at_least("damping_min", float(damping_min), 0.0)
         self.damping = at_least("damping", float(damping), 0.0)
-        self.adapt_every = int(at_least("adapt_every", adapt_every, 0))
+        self.adapt_every = whole("adapt_every", adapt_every, 0)
         self.average = fraction("average", average)
-        self.factors_every = int(at_least("factors_every", factors_every, 1))
-        self.inverses_every = int(at_least("inverses_every", inverses_every, 1))
+        self.factors_every = whole("factors_every", factors_every, 1)
+        self.inverses_every = whole("inverses_every", inverses_every, 1)
         self.cases = above("cases", float(cases), 0.0)
         if self.cases > 1:
             raise ValueError(f"cases must be a fraction of the batch, at most 1, got {cases}")
-        self.samples = int(at_least("samples", samples, 1))
+        self.samples = whole("samples", samples, 1)
         self.lr = lr if lr is None else above("lr", lr, 0.0)
         self.clip = clip if clip is None else above("clip", clip, 0.0)
         self.momentum, self.exact_damping, self.sharing = bool(momentum), bool(exact_damping), sharing

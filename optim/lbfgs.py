@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
-from optim.base import Optimizer, StepInfo, at_least, not_finite
+from optim.base import Optimizer, StepInfo, at_least, not_finite, whole
 from optim.vectors import dot, is_finite
 
 __all__ = ["BFGS", "LBFGS"]
@@ -25,7 +25,7 @@ class _SciPy(Optimizer, ABC):
         super().__init__(model, loss, l2=l2)
         if not isinstance(self.objective.flat(), np.ndarray):
             raise TypeError(f"{type(self).__name__} runs SciPy's solver, which takes NumPy arrays only")
-        self.iterations = int(at_least("iterations", iterations, 1))
+        self.iterations = whole("iterations", iterations, 1)
         self.tolerance = at_least("tolerance", tolerance, 0.0)
         self.evaluations = 0  # of f and ∇f in the last step
 
@@ -116,7 +116,7 @@ class LBFGS(_SciPy):
         l2: float = 0.0,
     ) -> None:
         super().__init__(model, loss, iterations=iterations, tolerance=tolerance, l2=l2)
-        self.memory = int(at_least("memory", memory, 1))
+        self.memory = whole("memory", memory, 1)
 
     def _minimize(self, f: Any, theta: Any) -> OptimizeResult:
         options: Any = {"maxiter": self.iterations, "maxcor": self.memory, "gtol": self.tolerance, "ftol": 0.0}

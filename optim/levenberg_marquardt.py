@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from optim.base import Optimizer, StepInfo, above, at_least, not_finite
+from optim.base import Optimizer, StepInfo, above, at_least, not_finite, whole
 from optim.cg import pcg
 from optim.quadratic import Quadratic
 from optim.vectors import dot, is_finite
@@ -66,9 +66,9 @@ class LevenbergMarquardt(Optimizer):
         self.scaling = scaling
         small = self.objective.size <= self.most_dense
         self.solver = solver if solver != "auto" else "dense" if small else "cg"
-        self.cg_iterations = int(at_least("cg_iterations", cg_iterations, 1))
+        self.cg_iterations = whole("cg_iterations", cg_iterations, 1)
         self.cg_tolerance = at_least("cg_tolerance", cg_tolerance, 0.0)
-        self.tries = int(at_least("tries", tries, 1))
+        self.tries = whole("tries", tries, 1)
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # found and reported as a rejected step
     def step(self, x: Any, t: Any = None) -> StepInfo:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from optim.base import at_least
+from optim.base import whole
 from optim.selection import HeldOut
 from optim.structural import StructuralDamping
 
@@ -94,4 +94,4 @@ def preset(name: str, updates: int = 1000) -> dict[str, Any]:
     """The hyper-parameters of a recipe for a run of so many updates. ValueError for an unknown name."""
     if name not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}")
-    return PRESETS[name](int(at_least("updates", updates, 1)))
+    return PRESETS[name](whole("updates", updates, 1))

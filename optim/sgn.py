@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from optim.base import Optimizer, StepInfo, above, at_least, fraction, not_finite
+from optim.base import Optimizer, StepInfo, above, at_least, fraction, not_finite, whole
 from optim.cg import CGResult, pcg
 from optim.damping import Tikhonov, reduction_ratio
 from optim.linesearch import line_search
@@ -65,7 +65,7 @@ class SGN(Optimizer):
         self.damping = float(value_at("damping", damping, 0))
         if not callable(damping) and damping != 0:  # 0 is no damping, and stays so
             at_least("damping", damping, damping_min)
-        self.cg_iterations = int(at_least("cg_iterations", cg_iterations, 1))
+        self.cg_iterations = whole("cg_iterations", cg_iterations, 1)
         self.cg_tolerance = at_least("cg_tolerance", cg_tolerance, 0.0)
         self.lr, self.momentum = above("lr", lr, 0.0), fraction("momentum", momentum)
         self.preconditioner_exponent = at_least("preconditioner_exponent", preconditioner_exponent, 0.0)

@@ -173,6 +173,7 @@ def test_schedules_count_updates_made_not_tried(problem):
         ({"decay": lambda k: 2.0}, "decay must be ≤ 1, got 2.0"),
         ({"cg_iterations": lambda k: 0}, "cg_iterations must be ≥ 1, got 0"),
         ({"probe_seed": -1}, "probe_seed must be ≥ 0, got -1"),
+        ({"cg_iterations": 2.5}, "cg_iterations must be a whole number, got 2.5"),
         ({"preconditioner": "fisher"}, "preconditioner must be a bool or a Preconditioner, got 'fisher'"),
         ({"backtracking": 3}, "backtracking must be a bool or a LastIterate, got 3"),
         ({"line_search": "armijo"}, "line_search must be a bool or a LineSearch, got 'armijo'"),
