@@ -444,7 +444,15 @@ def test_a_loss_without_samples():
 
 
 def test_hyper_parameters_are_checked():
-    for bad in ({"damping": -1}, {"average": 1}, {"lr": 0}, {"inverses_every": 0}, {"samples": 0}, {"clip": 0.0}, {"cases": 2}):
+    for bad in (
+        {"damping": -1},
+        {"average": 1},
+        {"lr": 0},
+        {"inverses_every": 0},
+        {"samples": 0},
+        {"clip": 0.0},
+        {"cases": 2},
+    ):
         with pytest.raises(ValueError, match=next(iter(bad))):
             optim.KFAC(mlp(), nn.SquaredError(), **bad)
     with pytest.raises(ValueError, match="sharing"):
