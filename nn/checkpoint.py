@@ -153,7 +153,7 @@ def _without_arrays(value: Any, name: str, arrays: dict[str, Any]) -> Any:
     array = on_host(value)
     if not isinstance(array, np.ndarray):
         raise TypeError(f"checkpoint: {name} is a {type(value).__name__}, which cannot be saved")
-    while name in arrays:  # "a/b" may be a key of its own
+    while name in arrays or name == "__metadata__":  # "a/b" may be a key of its own; the format keeps the other name
         name += "'"
     arrays[name] = array.astype(array.dtype.newbyteorder("<"), copy=False)
     return {ARRAY: name}

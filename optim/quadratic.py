@@ -146,6 +146,7 @@ class Quadratic:
             type(a) is type(self._arrays[0])
             and (a.shape, a.dtype) == ((self.objective.size,), self.objective.dtype)
             and a.flags.c_contiguous
+            and getattr(a.flags, "aligned", True)  # BLAS writes nowhere else
             for a in (v, out)
         )
         if not fit or not getattr(out.flags, "writeable", True) or shares(v, out):

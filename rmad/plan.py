@@ -96,10 +96,12 @@ class Pool:
             start = -address(raw) % LINE
             if start < raw.size:
                 self.lent[id(array)] = (raw, start, raw.size, array)
-        yield
-        for array in arrays:
-            self.lent.pop(id(array), None)
-        self.free = [stretch for stretch in self.free if not any(stretch[0] is raw for raw in raws)]
+        try:
+            yield
+        finally:  # also where planning is interrupted: the arrays are not the pool's
+            for array in arrays:
+                self.lent.pop(id(array), None)
+            self.free = [stretch for stretch in self.free if not any(stretch[0] is raw for raw in raws)]
 
 
 class Plan:

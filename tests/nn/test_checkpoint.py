@@ -44,6 +44,7 @@ def test_there_and_back(checkpoints: nn.Checkpoints) -> None:
         "rest": ["text", True, None, [], {}, {"a/b": np.ones(1)}],
         "a/b": np.zeros(2),
         "a": {"b": np.ones(2)},
+        "__metadata__": np.ones(1),
         "generators": {k.__name__: k(1).state for k in (np.random.PCG64, np.random.Philox, np.random.MT19937)},
     }
     checkpoints.save(state)

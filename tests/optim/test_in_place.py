@@ -11,6 +11,7 @@ import nn
 import optim
 import rmad
 from rmad.plan import Pool
+from rmad.schedule import Push
 from rmad.tape import ArraySpec
 
 
@@ -54,6 +55,10 @@ def test_arrays_that_do_not_fit_are_copied():
         out = given if given.flags.c_contiguous and given.dtype == v.dtype else np.empty_like(v)
         q.ggn_product(given, out)  # the last one is multiplied and written at once
         np.testing.assert_array_equal(out, expected)
+    out = np.zeros(v.nbytes + 1, np.uint8)[1:].view(v.dtype)
+    assert not out.flags.aligned
+    q.ggn_product(v, out)
+    np.testing.assert_array_equal(out, expected)
     w.flags.writeable = False
     with pytest.raises(ValueError, match="read-only"):
         q.ggn_product(v, w)
@@ -107,6 +112,30 @@ def test_the_pool_gives_a_borrowed_array_back():
         pool.give(a)
     b = pool.take(ArraySpec((4,), np.dtype(np.float64)))
     assert not np.shares_memory(b, scratch)
+
+
+def test_an_interrupt_while_a_sweep_is_planned_leaves_the_caller_s_array_to_the_caller(monkeypatch):
+    objective, x, t, (v, w, _) = problem(threads=1)
+    q, expected = objective.quadratic(x, t), np.empty_like(v)
+    objective.quadratic(x, t)._copied_product(v, expected)
+    node, planned = Push.node, []
+
+    def interrupted(self, j):
+        node(self, j)
+        planned.append(j)
+        if len(planned) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Push, "node", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        q.ggn_product(v, w)
+    monkeypatch.undo()
+    assert not any(np.shares_memory(raw, w) for raw, _, _ in q.lanes[0]._kept[0].plan.pool.free)
+    w[:] = 7
+    out = np.empty_like(v)
+    q.ggn_product(v, out)
+    np.testing.assert_array_equal(out, expected)
+    assert (w == 7).all()
 
 
 def test_an_output_read_twice_is_not_overwritten_in_a_pull():
