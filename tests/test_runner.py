@@ -236,6 +236,29 @@ def test_a_damaged_checkpoint_is_named_and_the_previous_one_used(run: Any, capsy
     assert same(arrays(), arrays(folder="whole"))
 
 
+def test_what_another_program_left_is_refused_in_one_line(run: Any, refused: Any) -> None:
+    nn.Checkpoints("other").save({"update": 1})
+    for arguments in ((), ("--resume",)):
+        assert "other has the checkpoint of another program" in refused(*ADAM, "--out", "other", *arguments)
+    assert run(*ADAM, "--updates", "1") == 0
+    checkpoints = nn.Checkpoints("out")
+    state = checkpoints.load()
+    assert state is not None
+    for changed, told in (({"preset": "x"}, "preset"), ({"optimizer": "newton"}, "newton")):
+        checkpoints.save(state | {"config": state["config"] | changed})
+        pathlib.Path("out/config.json").write_text(json.dumps(state["config"] | changed))
+        for arguments in ((*TINY, "--resume"), ("--draw", "--out", "out")):
+            line = refused(*arguments)
+            assert "another program, or of another version" in line
+            assert told in line
+
+
+def test_no_figure_before_the_first_record(run: Any, refused: Any) -> None:
+    assert run(*ADAM, "--updates", "1") == 0
+    pathlib.Path("out/metrics.jsonl").write_text("")
+    assert "out/metrics.jsonl has no records yet" in refused("--draw", "--out", "out")
+
+
 def test_two_damaged_checkpoints(run: Any, refused: Any) -> None:
     assert run(*ADAM, "--updates", "2") == 0
     for name in ("checkpoint.safetensors", "checkpoint.previous.safetensors"):

@@ -178,6 +178,8 @@ def found(checkpoints: nn.Checkpoints, resume: bool) -> dict[str, Any] | None:
     state = checkpoints.load()
     if checkpoints.refused is not None:
         print(f"{checkpoints.refused}; taking {checkpoints.previous.name}", file=sys.stderr)
+    if state is not None and not is_run(state):
+        raise StateDoesNotFit(f"{checkpoints.path.parent} has the checkpoint of another program")
     if resume:
         if state is None:
             print(f"{checkpoints.path.parent} has no checkpoint: the run begins", file=sys.stderr)
@@ -191,12 +193,27 @@ def found(checkpoints: nn.Checkpoints, resume: bool) -> dict[str, Any] | None:
     return None
 
 
+def is_run(state: dict[str, Any]) -> bool:
+    """Whether a checkpoint is one of runner.train."""
+    run, config = state.get("run"), state.get("config")
+    known = {"update", "end", "stopped", "records"}
+    return isinstance(run, dict) and isinstance(config, dict) and known <= run.keys()
+
+
+def config_of(config: type[Config], saved: dict[str, Any]) -> Config:
+    """The config that was saved; ValueError where it is none of this program's."""
+    try:
+        return config(**saved)
+    except (KeyError, TypeError, ValueError) as misfit:
+        raise ValueError(f"the run in this folder is one of another program, or of another version: {misfit}") from None
+
+
 def continued(config: type[Config], given: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]:
     """The arguments of the saved config, with what of them may change as it is given now."""
-    whole = config(**saved)
+    whole = config_of(config, saved)
     hyper = given.get("hyper", {})
     for name, value in [*given.items(), *hyper.items()]:
-        before = whole.hyper.get(name) if name in hyper else saved[name]
+        before = whole.hyper.get(name) if name in hyper else getattr(whole, name)
         if value != before and name != "hyper" and name not in whole.free():
             raise ValueError(f"{option(name)} {value} does not go with --resume: the run began with {before}")
     return saved | {name: value for name, value in given.items() if name != "hyper"}
@@ -273,8 +290,10 @@ def results(job: Job, run: Run, config: Config, data: Any, out: Path) -> str:
 
 def draw_again(job: Job, out: Path) -> Path:
     """training.png from the records in the folder."""
-    config = job.config(**json.loads((out / "config.json").read_text()))
+    config = config_of(job.config, json.loads((out / "config.json").read_text()))
     records = read_records(out / "metrics.jsonl")
+    if not records:
+        raise ValueError(f"{out / 'metrics.jsonl'} has no records yet")
     draw_training(records, job.drawn, job.ylabel, job.folder(config), out / "training.png")
     return out / "training.png"
 
