@@ -109,6 +109,8 @@ def _content(state: Mapping[str, Any]) -> bytes:
 
 
 def _state(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        raise DamagedCheckpoint(f"{path} is a folder, not a checkpoint")
     content = path.read_bytes()
     st = safetensors_package()
     try:

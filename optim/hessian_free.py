@@ -161,9 +161,9 @@ class HessianFree(Optimizer):
         batches = Batches(  # sec. 12
             S,
             S_c,
-            _pair("backtracking_batch", backtracking_batch, S) or S,
-            _pair("line_search_batch", line_search_batch, S) or S,
-            _pair("ratio_batch", ratio_batch, S) or S_c,
+            _pair("backtracking_batch", backtracking_batch, S, S_c) or S,
+            _pair("line_search_batch", line_search_batch, S, S_c) or S,
+            _pair("ratio_batch", ratio_batch, S, S_c) or S_c,
         )
         if isinstance(self.backtracking, HeldOut) and batches.backtracking is S_c:
             raise ValueError("HeldOut compares on cases that are not in the curvature batch: give backtracking_batch")
@@ -342,13 +342,13 @@ class _HeldOutModel:
         return dot(self._q.gradient, delta) + (sum(along[: loss.outputs]) + along[-1] if loss else sum(along)) / 2
 
 
-def _pair(name: str, batch: Any, S: Batch) -> Batch | None:
-    """The batch; S itself where it holds the same arrays, so that what is known of S is not found again."""
+def _pair(name: str, batch: Any, *sets: Batch) -> Batch | None:
+    """The batch; one of the sets where it holds the same arrays, so that what is known of them is not found again."""
     if batch is None:
         return None
     if not (isinstance(batch, tuple | list) and len(batch) == 2):
         raise TypeError(f"{name} must be a pair (x, t), not {type(batch).__name__}")
-    return S if batch[0] is S[0] and batch[1] is S[1] else batch  # type: ignore[return-value]
+    return next((S for S in sets if batch[0] is S[0] and batch[1] is S[1]), tuple(batch))
 
 
 def is_finite_inverse(inverse_P: Any) -> bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optim.base import at_least
+from optim.base import at_least, whole
 from optim.factors import METHODS, estimate
 from optim.kronecker import Inverse
 from optim.losses import root_columns, root_product
@@ -106,7 +106,7 @@ class UnbiasedDiagonal(Diagonal):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least("probes", self.probes, 1)
+        whole("probes", self.probes, 1)
 
     def estimate(self, q: Quadratic, seed: tuple[int, ...]) -> Any:
         def cotangents(shard: Shard) -> Iterator[list[Any]]:
@@ -149,7 +149,7 @@ class KroneckerPreconditioner(Preconditioner):
     def __post_init__(self) -> None:
         if self.estimate not in METHODS:
             raise ValueError(f"estimate must be one of {', '.join(METHODS)}, got {self.estimate!r}")
-        at_least("samples", self.samples, 1)
+        whole("samples", self.samples, 1)
 
     def inverse(self, diagonals: Diagonals, added: Any) -> Any:
         q = diagonals.q

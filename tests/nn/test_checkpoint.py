@@ -131,6 +131,15 @@ def test_a_damaged_file_does_not_push_out_the_whole_one(checkpoints: nn.Checkpoi
     assert checkpoints.load() == {"k": 0}
 
 
+def test_a_folder_in_its_place_is_refused_by_name(checkpoints: nn.Checkpoints, tmp_path: pathlib.Path) -> None:
+    for k in range(2):
+        checkpoints.save({"k": k})
+    (tmp_path / NAMES[0]).unlink()
+    (tmp_path / NAMES[0]).mkdir()
+    assert checkpoints.load() == {"k": 0}
+    assert "is a folder, not a checkpoint" in str(checkpoints.refused)
+
+
 def test_both_damaged(checkpoints: nn.Checkpoints, tmp_path: pathlib.Path) -> None:
     for name in NAMES:
         (tmp_path / name).write_bytes(b"damaged")

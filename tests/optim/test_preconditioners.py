@@ -209,7 +209,9 @@ def test_a_loss_without_columns_is_refused(problem):
         (lambda: optim.EmpiricalFisher(kappa=-1.0), "kappa must be ≥ 0, got -1.0"),
         (lambda: optim.UnbiasedDiagonal(probes=0), "probes must be ≥ 1, got 0"),
         (lambda: optim.KroneckerPreconditioner("fisher"), "estimate must be one of kfac, .*, got 'fisher'"),
+        (lambda: optim.UnbiasedDiagonal(probes=1.5), "probes must be a whole number, got 1.5"),
         (lambda: optim.KroneckerPreconditioner(samples=0), "samples must be ≥ 1, got 0"),
+        (lambda: optim.KroneckerPreconditioner(samples=1.5), "samples must be a whole number, got 1.5"),
     ],
 )
 def test_out_of_range(make, message):

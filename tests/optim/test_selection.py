@@ -105,6 +105,9 @@ def test_held_out_needs_cases_of_its_own(problem):
     opt = optim.HessianFree(problem.model, problem.loss, backtracking=optim.HeldOut())
     with pytest.raises(ValueError, match="HeldOut compares on cases that are not in the curvature batch"):
         opt.step(problem.x, problem.t)
+    some = problem.x[:20], problem.t[:20]
+    with pytest.raises(ValueError, match="HeldOut compares on cases that are not in the curvature batch"):
+        opt.step(problem.x, problem.t, curvature_batch=some, backtracking_batch=list(some))
     opt.step(problem.x, problem.t, curvature_batch=(problem.x[:20], problem.t[:20]))
 
 
