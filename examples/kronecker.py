@@ -43,6 +43,7 @@ SETS: dict[str, tuple[Callable[[], Any], Any, Callable[[], Any]]] = {
     "mnist": (nn.data.mnist, (784, 1000, 500, 250, 30), nn.SigmoidCrossEntropy),
     "faces": (nn.data.faces, (625, 1000, 500, 250, 30), nn.SquaredError),
 }
+HIDDEN = "1000,500,250,30"
 SECOND_ORDER = {"kfac": optim.KFAC, "kflr": optim.KFLR, "kfra": optim.KFRA}
 GRID = "adam:1e-4,adam:3e-4,adam:1e-3,adam:3e-3,nesterov:1e-3,nesterov:1e-2,sgd:1e-2,sgd:1e-1"
 
@@ -62,8 +63,9 @@ def build(method: str, model: Any, loss: Any, decay: int) -> Any:
     return optim.SGD(model, loss, lr=lr, momentum=0.9 if name == "nesterov" else 0.0, nesterov=name == "nesterov")
 
 
-def autoencoder(sizes: Any) -> Any:
-    return nn.models.autoencoder(sizes, rng=np.random.default_rng(0), init=nn.init.glorot_uniform)
+def autoencoder(sizes: Any, init: str = "glorot") -> Any:
+    own = {"init": nn.init.glorot_uniform} if init == "glorot" else {}
+    return nn.models.autoencoder(sizes, rng=np.random.default_rng(0), **own)
 
 
 def cosine(opt: Any, x: Any, iterations: int) -> float:
@@ -79,14 +81,15 @@ class Config(runner.Config):
     """A run; `optimizer` is the method as the command line has it."""
 
     def known_hyper(self) -> dict[str, Any]:
-        return {"decay": 0}
+        return {"decay": 0, "hidden": HIDDEN, "init": "glorot"}
 
 
 def train(series: runner.Series, args: argparse.Namespace, data: str, method: str) -> Run:
     load, sizes, make_loss = SETS[data]
     x = load().x_train
     judged = x[: args.judged]
-    opt = build(method, autoencoder(sizes), make_loss(), args.decay)
+    sizes = (sizes[0], *map(int, args.hidden.split(","))) if args.hidden != HIDDEN else sizes
+    opt = build(method, autoencoder(sizes, args.init), make_loss(), args.decay)
     batches = nn.data.batches(x, x, BATCH, np.random.default_rng(1))
 
     def measured(model: Any) -> Record:
@@ -96,7 +99,8 @@ def train(series: runner.Series, args: argparse.Namespace, data: str, method: st
         return found
 
     budget: dict[str, Any] = {"time_budget": args.seconds, "updates": args.updates, "log_every": args.every}
-    config = Config(optimizer=method, hyper={"decay": args.decay}, **budget)
+    hyper = {"decay": args.decay, "hidden": args.hidden, "init": args.init}
+    config = Config(optimizer=method, hyper=hyper, **budget)
     return series.train(f"{data}-{method.replace(':', '-')}", config, opt, batches, measured)
 
 
@@ -148,6 +152,8 @@ def parser() -> runner.Parser:
     p.add_argument("--decay", type=int, default=0, help="updates after which first-order rates halve")
     p.add_argument("--cosine", type=int, default=0, help="updates between two cosines: a multiple of --every")
     p.add_argument("--cg-iterations", type=int, default=500)
+    p.add_argument("--hidden", default=HIDDEN, help="sizes of the encoder; a small one for a quick look")
+    p.add_argument("--init", choices=("glorot", "sparse"), default="glorot")
     p.add_argument("--out", type=Path, default=Path("runs/kronecker"))
     p.add_argument("--draw", action="store_true", help="only draw what the files hold")
     runner.Series.add_options(p)

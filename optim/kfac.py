@@ -26,7 +26,7 @@ __all__ = ["KFAC", "KFLR", "KFRA"]
 
 Batch = tuple[Any, Any]
 
-FEWEST = 250  # cases that factors and products of a part of the batch are formed from
+FEWEST = 500  # cases that factors and products of a part of the batch are formed from
 
 
 class KFAC(Optimizer):
@@ -40,7 +40,7 @@ class KFAC(Optimizer):
     average: of the moving averages of the factors; 0 for those of the batch alone. factors_every, inverses_every:
     updates between two estimates of factors, and between two inversions, which take new factors, too; the first
     four updates do both.
-    cases: the fraction of a batch for factors, α and μ: every ⌊1/cases⌉th case, in turn, no fewer than 250 of them; a
+    cases: the fraction of a batch for factors, α and μ: every ⌊1/cases⌉th case, in turn, no fewer than 500 of them; a
     smaller batch, or one whose cases the model couples, is taken whole. ∇f and ρ are those of all cases.
     lr: None scales d by α = −∇fᵀd / dᵀ(G + λI)d, at most 1, with the exact G (one push); a number is α.
     momentum=True takes α and μ that minimize the model along d and the last step δ₀ together. clip: the most that
