@@ -177,7 +177,8 @@ def test_direction_that_does_not_lower_the_loss_is_rejected(problem, monkeypatch
     monkeypatch.setattr(opt.objective, "value_and_gradient", lambda x, t: (right(x, t)[0], -right(x, t)[1]))
     theta, damping = problem.theta, opt.damping
     opt.delta[...] = 0
-    info = opt.step(problem.x, problem.t, curvature_batch=(problem.x, problem.t))
+    other = problem.x.copy(), problem.t.copy()  # the same arrays would be known to be the gradient's
+    info = opt.step(problem.x, problem.t, curvature_batch=other)
     assert (info.rejected, info.reason) == (True, "no sufficient decrease of the loss")
     assert opt.damping == 1.5 * damping
     assert not opt.delta.any()
