@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -45,3 +46,11 @@ def refuses():
         assert type(caught.value) is kind
 
     return check
+
+
+@pytest.fixture
+def ctrl_c():
+    """Python's own handler: a shell that starts the tests in the background has them ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

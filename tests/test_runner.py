@@ -212,6 +212,7 @@ def test_restart(run: Any, interrupted: Any) -> None:
     assert [record["update"] for record in records()] == [0, 3]
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_second_ctrl_c_ends_it_at_once(run: Any, interrupted: Any, capsys: pytest.CaptureFixture[str]) -> None:
     interrupted(3, signal.SIGINT, signal.SIGINT)
     assert run(*ADAM, "--checkpoint-every", "1e-9", "--updates", "7") == 130

@@ -119,14 +119,6 @@ def test_ctrl_c_wins_over_errors():
         Crew(3).run(work, 3)
 
 
-@pytest.fixture
-def ctrl_c():
-    """Python's own handler: a shell that starts the tests in the background has them ignore Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("interrupt", [_thread.interrupt_main, lambda: os.kill(os.getpid(), signal.SIGINT)])
 @pytest.mark.parametrize("times", [1, 3])
