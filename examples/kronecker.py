@@ -64,7 +64,7 @@ def build(method: str, model: Any, loss: Any, decay: int) -> Any:
 
 
 def autoencoder(sizes: Any, init: str = "glorot") -> Any:
-    own = {"init": nn.init.glorot_uniform} if init == "glorot" else {}
+    own: dict[str, Any] = {"init": nn.init.glorot_uniform} if init == "glorot" else {}
     return nn.models.autoencoder(sizes, rng=np.random.default_rng(0), **own)
 
 
