@@ -162,6 +162,7 @@ def rank(args: argparse.Namespace) -> Any:
     figure, axes = plt.subplots(1, 2, figsize=(10, 4))
     numbers = [n for n in (1, 4, 16, 64) if n <= len(x)]
     print("| | n | rank | n · rank L″ | parameters | of KFLR's factors |\n|---|---|---|---|---|---|")
+    p, eigenvalues, factored = 0, np.zeros(0), np.zeros(0)
     for color, (name, (model, loss, t, own)) in enumerate(problems(x, labels).items()):
         ranks = []
         for n in numbers:
