@@ -1,8 +1,10 @@
 """Test settings: one hypothesis profile, the same examples in every run."""
 
+import importlib
 import os
 import pathlib
 import signal
+import sys
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -54,3 +56,27 @@ def ctrl_c():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def example(tmp_path, monkeypatch):
+    """example(name): that script of examples/ as a module, in an empty folder, with a cache of its own."""
+    monkeypatch.syspath_prepend(str(pathlib.Path(__file__).parents[1] / "examples"))
+    monkeypatch.setenv("RMAD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("RMAD_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return importlib.import_module
+
+
+@pytest.fixture
+def command_line(monkeypatch):
+    """command_line(module): its main in this process, as a function of the arguments; returns the exit code."""
+
+    def of(module):
+        def run(*arguments):
+            monkeypatch.setattr(sys, "argv", [module.__file__, *arguments])
+            return module.main()
+
+        return run
+
+    return of

@@ -1,10 +1,8 @@
 """examples/characters.py as a person runs it: a tiny model on the real text, and on a text made up."""
 
-import importlib
 import json
 import math
 import pathlib
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -20,24 +18,15 @@ RESULTS = RUN | {"best.safetensors", "model.safetensors", "sample.txt", "summary
 
 
 @pytest.fixture
-def characters(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def characters(example: Callable[[str], Any]) -> Any:
     """The script as a module, in an empty folder."""
-    monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    monkeypatch.setenv("RMAD_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("RMAD_DATA", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return importlib.import_module("characters")
+    return example("characters")
 
 
 @pytest.fixture
-def run(characters: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+def run(characters: Any, command_line: Callable[[Any], Callable[..., int]]) -> Callable[..., int]:
     """The command line, in this process: returns the exit code."""
-
-    def run(*arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
-        return characters.main()
-
-    return run
+    return command_line(characters)
 
 
 @pytest.mark.parametrize("optimizer", ["hf", "adam"])

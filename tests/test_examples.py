@@ -1,7 +1,6 @@
 """examples/autoencoder.py as a person runs it: on tiny data."""
 
 import functools
-import importlib
 import json
 import os
 import pathlib
@@ -24,24 +23,15 @@ RESULTS = RUN | {"model.safetensors", "reconstructions.png", "summary.json", "tr
 
 
 @pytest.fixture
-def autoencoder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def autoencoder(example: Callable[[str], Any]) -> Any:
     """The script as a module, in an empty folder, with a cache of its own."""
-    monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    monkeypatch.setenv("RMAD_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("RMAD_DATA", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return importlib.import_module("autoencoder")
+    return example("autoencoder")
 
 
 @pytest.fixture
-def run(autoencoder: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+def run(autoencoder: Any, command_line: Callable[[Any], Callable[..., int]]) -> Callable[..., int]:
     """The command line, in this process: returns the exit code."""
-
-    def run(*arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
-        return autoencoder.main()
-
-    return run
+    return command_line(autoencoder)
 
 
 def records(folder: pathlib.Path) -> list[dict[str, Any]]:

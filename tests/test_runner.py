@@ -30,13 +30,9 @@ QUICK = {  # short forms of the slow ones
 
 
 @pytest.fixture
-def autoencoder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def autoencoder(example: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> Any:
     """The script as a module with a small network, in an empty folder."""
-    monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    monkeypatch.setenv("RMAD_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("RMAD_DATA", raising=False)
-    monkeypatch.chdir(tmp_path)
-    module = importlib.import_module("autoencoder")
+    module = example("autoencoder")
     monkeypatch.setitem(module.PROBLEMS, "curves", module.Problem((784, 8, 3)))
     monkeypatch.setattr(module, "draw_reconstructions", lambda *arguments: None)
     monkeypatch.setattr("runner.command.draw_training", lambda *arguments: None)  # test_examples.py looks at them
@@ -44,14 +40,9 @@ def autoencoder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
-def run(autoencoder: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+def run(autoencoder: Any, command_line: Callable[[Any], Callable[..., int]]) -> Callable[..., int]:
     """The command line, in this process: returns the exit code."""
-
-    def run(*arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
-        return autoencoder.main()
-
-    return run
+    return command_line(autoencoder)
 
 
 @pytest.fixture
