@@ -19,12 +19,38 @@ import optim
 
 @dataclass
 class Curve:
-    """One run, an entry an epoch: the mean loss of its updates, what `measure` says of the test cases, seconds."""
+    """One run, an entry an epoch: the mean loss of its updates, what `measure` says of test and training cases,
+    seconds.
+    """
 
     train: list[float] = field(default_factory=list)
     test: list[float] = field(default_factory=list)
+    error: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     end: str = ""
+
+
+def standardized(data: Any) -> Any:
+    """Every image, and channel of it, with mean 0 and variance 1 over its pixels, as (n, h, w, c)."""
+
+    def images(x: Any) -> Any:
+        x = x.reshape(-1, 28, 28, 1) if x.ndim == 2 else x
+        mean, std = x.mean(axis=(1, 2), keepdims=True), x.std(axis=(1, 2), keepdims=True)
+        return ((x - mean) / np.maximum(std, 1e-6)).astype(np.float32)
+
+    return data._replace(x_train=images(data.x_train), x_test=images(data.x_test))
+
+
+def first(data: Any, train: int | None, test: int | None) -> Any:
+    """So many of its first cases, or all."""
+    cases = {"x_train": data.x_train[:train], "t_train": data.t_train[:train]}
+    return data._replace(**cases, x_test=data.x_test[:test], t_test=data.t_test[:test])
+
+
+def error(model: Any, x: Any, t: Any) -> float:
+    """Percent of the cases that are classified wrongly, in pieces."""
+    pieces = [slice(k, k + 1000) for k in range(0, len(x), 1000)]
+    return 100 * sum(int(np.sum(np.argmax(model(x[p]), axis=1) != t[p])) for p in pieces) / len(x)
 
 
 def mlp(sizes: Sequence[int], seed: int = 10) -> Any:
@@ -59,20 +85,21 @@ def train(
     batch: int,
     epochs: int,
     seed: int,
-    measure: Callable[[Any], float],
+    measure: Callable[[Any], dict[str, float]],
+    seconds: float | None = None,
 ) -> Curve:
-    """Epochs of minibatches in an order drawn from the seed; the seconds are those of the updates only."""
+    """Epochs of minibatches in an order drawn from the seed; the seconds, at most so many, are those of updates."""
     each = -(-len(data.x_train) // batch)  # updates of an epoch
     run = series.train(
         f"{label}-{seed}",
-        Config(optimizer=label, seed=seed, updates=epochs * each, log_every=each),
+        Config(optimizer=label, seed=seed, updates=epochs * each, log_every=each, time_budget=seconds),
         optimizer,
         nn.data.batches(data.x_train, data.t_train, batch, np.random.default_rng(seed), rest=True),
-        lambda model: {"test": measure(model)},
+        measure,
     )
     whole = [record for record in run.records if record["update"] and record["update"] % each == 0]
-    train, test, seconds = ([record[name] for record in whole] for name in ("loss", "test", "seconds"))
-    return Curve(train, test, seconds, run.end if run.failed else "")
+    lists = ([r[name] for r in whole if name in r] for name in ("loss", "test", "error", "seconds"))
+    return Curve(*lists, run.end if run.failed else "")
 
 
 def method(name: str, **sgn: Any) -> tuple[str, Callable[[Any, Any], Any]]:
@@ -100,7 +127,7 @@ def spread(values: Any, digits: int = 3, unit: float = 1.0) -> str:
 
 
 def draw(curves: dict[str, list[Curve]], ylabels: dict[str, str], path: Path, title: str, logarithmic: bool) -> None:
-    """Means over the runs of what `ylabels` names ("train", "test"), against epochs and against seconds."""
+    """Means over the runs of what `ylabels` names ("train", "test", "error"), against epochs and against seconds."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 3.6 * len(ylabels)), layout="constrained")

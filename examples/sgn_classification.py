@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,17 +42,6 @@ class Problem(NamedTuple):
     published: dict[str, dict[int, float]]
     methods: str
     epochs: int  # where the paper says nothing of a method
-
-
-def standardized(data: Any) -> Any:
-    """Every image, and channel of it, with mean 0 and variance 1 over its pixels, as (n, h, w, c)."""
-
-    def images(x: Any) -> Any:
-        x = x.reshape(-1, 28, 28, 1) if x.ndim == 2 else x
-        mean, std = x.mean(axis=(1, 2), keepdims=True), x.std(axis=(1, 2), keepdims=True)
-        return ((x - mean) / np.maximum(std, 1e-6)).astype(np.float32)
-
-    return data._replace(x_train=images(data.x_train), x_test=images(data.x_test))
 
 
 def filters(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Any:
@@ -106,7 +95,7 @@ PROBLEMS = {
         20,
     ),
     "fashion": Problem(
-        lambda folder: standardized(nn.data.fashion_mnist(folder)),
+        lambda folder: comparison.standardized(nn.data.fashion_mnist(folder)),
         lenet,
         {
             "SGD(0.001)": {15: 63.1, 46: 76.5},
@@ -121,7 +110,7 @@ PROBLEMS = {
         5,
     ),
     "cifar10": Problem(
-        lambda folder: standardized(nn.data.cifar10(folder)),
+        lambda folder: comparison.standardized(nn.data.cifar10(folder)),
         cifar_net,
         {
             "SGD(0.001)": {46: 10.0},
@@ -138,27 +127,29 @@ PROBLEMS = {
 }
 
 
-def accuracy(model: Any, data: Any) -> float:
-    """Percent of the test cases, in pieces."""
-    pieces = [slice(k, k + 1000) for k in range(0, len(data.x_test), 1000)]
-    right = sum(int(np.sum(np.argmax(model(data.x_test[p]), axis=1) == data.t_test[p])) for p in pieces)
-    return 100 * right / len(data.x_test)
-
-
 def run(
-    series: runner.Series, problem: Problem, methods: list[str], seeds: int, data: Any, epochs: int | None
+    series: runner.Series,
+    problem: Problem,
+    methods: list[str],
+    seeds: Sequence[int],
+    data: Any,
+    epochs: int | None,
+    seconds: float | None,
 ) -> dict[str, list[Curve]]:
     """The curves of every method, one for each seed; as many epochs as the paper's longer run."""
     loss = nn.SoftmaxCrossEntropy()
+
+    def measure(model: Any) -> dict[str, float]:
+        return {"test": 100 - comparison.error(model, data.x_test, data.t_test)}
+
     curves: dict[str, list[Curve]] = {}
     for method in methods:
         label, make = comparison.method(method, **SGN)
         n = epochs or max(problem.published.get(label, {problem.epochs: 0}))
         curves[label] = []
-        for seed in range(seeds):
-            measured = comparison.train(
-                series, label, make(problem.model(), loss), data, 1000, n, seed, lambda model: accuracy(model, data)
-            )
+        for seed in seeds:
+            optimizer = make(problem.model(), loss)
+            measured = comparison.train(series, label, optimizer, data, 1000, n, seed, measure, seconds)
             curves[label].append(measured)
             last = f"{measured.test[-1]:.1f} %, {measured.seconds[-1]:.1f} s" if measured.test else measured.end
             print(f"{label}, seed {seed}: {len(measured.test)} epochs, {last}", file=sys.stderr, flush=True)
@@ -187,7 +178,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--data", choices=PROBLEMS, default="mnist")
     p.add_argument("--methods", help="sgn:STEPS and sgd:LR, with commas between (those of the paper's table)")
     p.add_argument("--seeds", type=runner.positive(int), default=5, help="runs of every method (5)")
+    p.add_argument("--seed", type=runner.natural, default=0, help="the first of them (0)")
     p.add_argument("--epochs", type=runner.positive(int), help="those of the paper's longer runs")
+    p.add_argument("--seconds", type=runner.positive(float), help="of the updates of a run, at most")
     p.add_argument("--n-train", type=runner.positive(int), help="cases to train on: the first of the set (all)")
     p.add_argument("--n-test", type=runner.positive(int), help="cases to test on: the first of the set (all)")
     p.add_argument("--data-dir", help="the folder of the data sets")
@@ -196,6 +189,7 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+@runner.one_line("sgn_classification.py")
 def main() -> int:
     p = parser()
     args = p.parse_args()
@@ -207,15 +201,11 @@ def main() -> int:
         data = problem.load(args.data_dir)
     except (OSError, ValueError) as failure:
         p.error(" ".join(str(failure).split()))
-    data = data._replace(
-        x_train=data.x_train[: args.n_train],
-        t_train=data.t_train[: args.n_train],
-        x_test=data.x_test[: args.n_test],
-        t_test=data.t_test[: args.n_test],
-    )
+    data = comparison.first(data, args.n_train, args.n_test)
     name = f"{args.out.name}-{args.data}"
     with runner.Series(p.prog, args.out.with_name(name), args) as series:
-        curves = run(series, problem, methods, args.seeds, data, args.epochs)
+        seeds = range(args.seed, args.seed + args.seeds)
+        curves = run(series, problem, methods, seeds, data, args.epochs, args.seconds)
     print(table(problem, curves))
     path = args.out.with_name(f"{name}.png")
     labels = {"train": "training loss", "test": "test accuracy, %"}

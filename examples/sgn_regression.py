@@ -72,8 +72,8 @@ def run(
     """The curves of every method, one for each seed."""
     problem, loss = PROBLEMS[name], MeanSquare()
 
-    def measure(model: Any) -> float:
-        return float(loss.value(model(data.x_test), data.t_test))
+    def measure(model: Any) -> dict[str, float]:
+        return {"test": float(loss.value(model(data.x_test), data.t_test))}
 
     curves = {}
     for method in methods:
@@ -121,6 +121,7 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+@runner.one_line("sgn_regression.py")
 def main() -> int:
     p = parser()
     args = p.parse_args()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
 import nn
-from runner.command import Stop, found, positive, record_file
+from runner.arguments import positive
+from runner.command import found, record_file
+from runner.ending import Stop, word_and_code
 from runner.loop import Config, Record, Run, StateDoesNotFit, train
 
 __all__ = ["Series"]
@@ -27,6 +29,7 @@ class Series:
     def __init__(self, prog: str, folder: Path, arguments: argparse.Namespace) -> None:
         self.prog, self.folder = prog, folder
         self.resume, self.checkpoint_every = bool(arguments.resume), arguments.checkpoint_every
+        self.clock = time.process_time if arguments.clock == "cpu" else time.perf_counter
         self.stop = Stop()
 
     @staticmethod
@@ -36,19 +39,31 @@ class Series:
         parser.add_argument(
             "--checkpoint-every", type=positive(float), metavar="SECONDS", default=every, help=f"{text} ({every:g})"
         )
+        text = "seconds by the wall, or of all cores together, which other work does not lengthen (wall)"
+        parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help=text)
 
     def train(self, name: str, config: Config, optimizer: Any, batches: Any, errors: Callable[[Any], Record]) -> Run:
         """runner.train, in the folder `name`."""
         folder = self.folder / name
-        folder.mkdir(parents=True, exist_ok=True)
+        with nn.Claim(folder):
+            run = self._train(folder, config, optimizer, batches, errors)
+        if run.stopped:
+            self._end(f"{run.end}, at update {run.update} of {name}", self.stop.code)
+        return run
+
+    def _train(
+        self, folder: Path, config: Config, optimizer: Any, batches: Any, errors: Callable[[Any], Record]
+    ) -> Run:
         config.checkpoint_every = self.checkpoint_every
         checkpoints = nn.Checkpoints(folder)
         state = found(checkpoints, True) if self.resume and checkpoints.exist() else None
         if state is None:
             checkpoints.remove()
-        elif changed := [n for n, v in asdict(config).items() if v != state["config"][n] and n not in config.free()]:
+        elif changed := [
+            n for n, v in asdict(config).items() if v != state["config"].get(n) and n not in config.free()
+        ]:
             raise StateDoesNotFit(f"{checkpoints.path} is of a run with another {changed[0]}")
-        run = train(
+        return train(
             config,
             optimizer,
             batches,
@@ -57,10 +72,8 @@ class Series:
             state=state,
             on_record=record_file(folder / "metrics.jsonl", state["run"]["records"] if state else []),
             should_stop=lambda: self.stop.reason,
+            clock=self.clock,
         )
-        if run.stopped:
-            self._end(f"{run.end}, at update {run.update} of {name}", self.stop.code)
-        return run
 
     def __enter__(self) -> Series:
         self.stop.__enter__()
@@ -69,10 +82,13 @@ class Series:
     def __exit__(self, kind: Any, problem: Any, traceback: Any) -> None:
         self.stop.__exit__()
         if isinstance(problem, KeyboardInterrupt):
-            self._end("ended by Ctrl-C", 128 + signal.SIGINT)
+            word, code = word_and_code(problem)
+            self._end(f"ended by {word}", code)
         if isinstance(problem, OSError | nn.DamagedCheckpoint | StateDoesNotFit):
             self._end(str(problem), 1)
 
     def _end(self, words: str, code: int) -> NoReturn:
-        print(f"{self.prog}: {words}; --resume goes on from the checkpoints in {self.folder}", file=sys.stderr)
+        if any(self.folder.glob("*/checkpoint*.safetensors")):
+            words += f"; --resume goes on from the checkpoints in {self.folder}"
+        print(f"{self.prog}: {words}", file=sys.stderr)
         raise SystemExit(code)
