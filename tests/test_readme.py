@@ -38,7 +38,7 @@ def test_the_readme_has_one_line_for_the_main_job_and_one_for_the_tests() -> Non
         assert line.count("\n") == 1
         assert line.startswith("python3 -m venv .venv && .venv/bin/pip install -e ")
     assert job.rstrip().endswith("examples/autoencoder.py")
-    assert tests.rstrip().endswith("-m pytest")
+    assert tests.rstrip().endswith("-m pytest -n 2 --dist worksteal")
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
