@@ -29,6 +29,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from runner import one_line
 
 import nn
 import optim
@@ -223,6 +224,7 @@ def cosine(args: argparse.Namespace) -> Any:
     return figure
 
 
+@one_line("curvature.py")
 def main() -> int:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("what", choices=("mixture", "rank", "cosine"))

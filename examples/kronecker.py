@@ -160,6 +160,7 @@ def parser() -> runner.Parser:
     return p
 
 
+@runner.one_line("kronecker.py")
 def main() -> int:
     p = parser()
     args = p.parse_args()

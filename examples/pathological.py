@@ -252,6 +252,7 @@ def parser() -> runner.Parser:
     return p
 
 
+@runner.one_line("pathological.py")
 def main() -> int:
     p = parser()
     args = p.parse_args()

@@ -26,6 +26,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from runner import one_line
 from scipy.sparse.linalg import eigsh
 
 import nn
@@ -201,6 +202,7 @@ def _update(make: Any, model: Any, x: Any, t: Any) -> Any:
 PICTURES = {"cg": cg, "spectrum": spectrum, "along": along, "steps": steps, "run": run, "cosines": cosines}
 
 
+@one_line("pictures.py")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="which of them; all by default")

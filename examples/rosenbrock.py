@@ -253,6 +253,7 @@ def chosen(p: argparse.ArgumentParser, text: str, known: Any, what: str) -> list
     return names
 
 
+@runner.one_line("rosenbrock.py")
 def main() -> int:
     p = parser()
     args = p.parse_args()

@@ -20,6 +20,7 @@ from nn.activations import ELU, GELU, Identity, LeakyReLU, ReLU, Sigmoid, SiLU, 
 from nn.attention import MultiHeadAttention, TransformerBlock
 from nn.batch_norm import BatchNorm
 from nn.checkpoint import Checkpoints, DamagedCheckpoint
+from nn.claim import Claim, FolderInUse
 from nn.containers import Residual, Sequential
 from nn.conv import Conv2d, ConvTranspose2d
 from nn.dropout import Dropout
@@ -43,12 +44,14 @@ __all__ = [
     "AvgPool2d",
     "BatchNorm",
     "Checkpoints",
+    "Claim",
     "Conv2d",
     "ConvTranspose2d",
     "DamagedCheckpoint",
     "Dropout",
     "Embedding",
     "Flatten",
+    "FolderInUse",
     "GlobalAvgPool2d",
     "GlobalMaxPool2d",
     "Identity",

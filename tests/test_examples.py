@@ -264,4 +264,4 @@ def test_ctrl_c_while_the_data_are_made(
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(SCRIPT), run_name="__main__")
     assert ended.value.code == 130
-    assert capsys.readouterr().err == "ended by Ctrl-C, without results\n"
+    assert capsys.readouterr().err == "autoencoder.py: ended by Ctrl-C\n"

@@ -1,6 +1,8 @@
 """What the training examples share: the loop, with records and checkpoints; the command line; figures and tables."""
 
-from runner.command import Job, Parser, as_json, main, natural, option, positive
+from runner.arguments import Parser, natural, option, positive
+from runner.command import Job, as_json, main
+from runner.ending import one_line
 from runner.loop import Config, Methods, Record, Run, on_device, optimizer_for, train
 from runner.report import draw_training, from_json, markdown, progress, read_records
 from runner.series import Series
@@ -20,6 +22,7 @@ __all__ = [
     "markdown",
     "natural",
     "on_device",
+    "one_line",
     "optimizer_for",
     "option",
     "positive",

@@ -2,93 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
-import math
-import signal
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import nn
 from nn.io import write_whole
-from runner.loop import Config, Methods, Record, Run, StateDoesNotFit
+from runner.arguments import HYPER, Parser, option
+from runner.ending import Stop, last_checkpoint, one_line, word_and_code
+from runner.loop import Config, Record, Run, StateDoesNotFit
 from runner.report import as_json, draw_training, read_records, table
-
-HYPER: dict[str, tuple[type, str]] = {
-    "batch": (int, "cases of a gradient"),
-    "curvature_batch": (int, "cases of a curvature product: the first of the gradient's"),
-    "double_batches": (int, "updates after which the batches are twice as large"),
-    "lr": (float, "learning rate"),
-    "momentum": (float, "μ"),
-    "damping": (float, "λ at the start"),
-    "cg_iterations": (int, "the most CG steps of an update"),
-    "decay": (float, "ζ: CG starts from ζ times its last result"),
-    "l2": (float, "weight decay"),
-}
-
-
-class Parser(argparse.ArgumentParser):
-    """Takes an option for every field of the config and every hyper-parameter; its errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (--help shows all arguments)\n")
-
-    def add_common(self, methods: Methods, config: type[Config], folder: str) -> None:
-        """folder: what --help calls the folder for the results where --out is not given."""
-        self.add_argument("--optimizer", choices=methods, help="default: hf, Hessian-free")
-        for name, (kind, text) in HYPER.items():
-            given = {m: hyper[name] for m, (_, hyper) in methods.items() if name in hyper}
-            if given:
-                defaults = ", ".join(f"{m} {value:g}" for m, value in given.items() if value is not None)
-                number = positive(int) if kind is int else float  # the optimizer itself says what it takes
-                metavar = "N" if kind is int else "X"
-                self.add_argument(option(name), type=number, metavar=metavar, help=f"{text} ({defaults})")
-        self.add_argument("--seed", type=natural, metavar="N", help="of the weights and of the order of the cases (0)")
-        self.add_argument("--device", choices=("cpu", "gpu"), help="gpu needs CuPy (cpu)")
-        budget = f"of training, evaluation excluded ({config.BUDGET:g})"
-        self.add_argument("--time-budget", type=positive(float), metavar="SECONDS", help=budget)
-        self.add_argument("--updates", type=positive(int), metavar="N", help="end after so many")
-        patience = "end after so many records without a better validation set"
-        self.add_argument("--patience", type=positive(int), metavar="N", help=patience)
-        interval = f"of training between records ({config.log_interval:g})"
-        self.add_argument("--log-interval", type=positive(float), metavar="SECONDS", help=interval)
-        self.add_argument("--log-every", type=positive(int), metavar="N", help="updates between records instead")
-        checkpoints = f"of training between checkpoints ({config.checkpoint_every:g})"
-        self.add_argument("--checkpoint-every", type=positive(float), metavar="SECONDS", help=checkpoints)
-        self.add_argument("--out", type=Path, metavar="DIR", help=f"for the results ({folder})")
-        self.add_flag("--resume", "go on from the last checkpoint in DIR, bit for bit; begin where there is none")
-        self.add_flag("--restart", "begin anew although the run in DIR is not over")
-        self.add_flag("--draw", "only draw the records in DIR, also while the run is under way")
-
-    def add_flag(self, name: str, text: str) -> None:
-        self.add_argument(name, action="store_const", const=True, help=text)
-
-
-def option(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def positive(kind: type) -> Callable[[str], Any]:
-    """An argparse type: a finite number above zero."""
-
-    def number(text: str) -> Any:
-        if not 0 < kind(text) < math.inf:
-            raise argparse.ArgumentTypeError(f"{text} is not a finite number above zero")
-        return kind(text)
-
-    number.__name__ = "whole number" if kind is int else "number"  # argparse says "invalid whole number value"
-    return number
-
-
-def natural(text: str) -> int:
-    """An argparse type: a whole number ≥ 0."""
-    if int(text) < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below zero")
-    return int(text)
 
 
 @dataclass
@@ -106,69 +34,60 @@ class Job:
     ylabel: str
 
 
-@dataclass
-class Stop:
-    """Inside, the first Ctrl-C or SIGTERM asks for an end after the present update; the second ends the program."""
-
-    reason: str = ""
-    code: int = 0
-    before: dict[signal.Signals, Any] = field(default_factory=dict)
-
-    def __enter__(self) -> Stop:
-        self.before = {s: signal.signal(s, self.ask) for s in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def ask(self, number: int, frame: Any) -> None:
-        self.reason, self.code = f"stopped by {'Ctrl-C' if number == signal.SIGINT else 'SIGTERM'}", 128 + number
-        self.__exit__()
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-
 LAYOUT = "{percentage:3.0f}%|{bar:10}| {elapsed}<{remaining}{postfix}"
 
 
 def main(job: Job) -> int:
     """The whole of an example: arguments, data, training, results. Returns the exit code."""
-    checkpoints: nn.Checkpoints | None = None
     p = job.parser
     given = {name: value for name, value in vars(p.parse_args()).items() if value is not None}
     for package in ("tqdm", "matplotlib", "safetensors"):
         if importlib.util.find_spec(package) is None:
             p.error(f"{package} is not installed: pip install -e '.[examples]'")
-    try:
-        given["hyper"] = {name: given.pop(name) for name in HYPER if name in given}
-        resume, restart, draw = (given.pop(flag, False) for flag in ("resume", "restart", "draw"))
-        out = given.pop("out", None) or Path("runs") / job.folder(job.config(**given))
-        if out.is_file():  # told before the data are made
-            raise FileExistsError(f"{out} is a file, results go to a folder")
-        if draw:
-            print(draw_again(job, out))
-            return 0
-        checkpoints = nn.Checkpoints(out)
-        state = None if restart else found(checkpoints, resume)
-        config = job.config(**(given if state is None else continued(job.config, given, state["config"])))
-        optimizer, data = job.prepare(config)
-        out.mkdir(parents=True, exist_ok=True)
-        append = begin(out, config, checkpoints, state)
-    except KeyboardInterrupt:
-        print("ended by Ctrl-C, without results", file=sys.stderr)
-        return 128 + signal.SIGINT
-    except (ImportError, OSError, ValueError) as problem:
-        p.error(" ".join(str(problem).split()))
+    with one_line(p.prog), ExitStack() as held:
+        try:
+            given["hyper"] = {name: given.pop(name) for name in HYPER if name in given}
+            resume, restart, draw = (given.pop(flag, False) for flag in ("resume", "restart", "draw"))
+            out = given.pop("out", None) or Path("runs") / job.folder(job.config(**given))
+            if out.is_file():
+                raise FileExistsError(f"{out} is a file, results go to a folder")
+            if draw:
+                print(draw_again(job, out))
+                return 0
+            held.enter_context(nn.Claim(out))  # before the data are made: also tells where nothing can be written
+            checkpoints = nn.Checkpoints(out)
+            state = None if restart else found(checkpoints, resume)
+            config = job.config(**(given if state is None else continued(job.config, given, state["config"])))
+            optimizer, data = job.prepare(config)
+            append = begin(out, config, checkpoints, state)
+        except (ImportError, OSError, ValueError) as problem:
+            p.error(" ".join(str(problem).split()))
+        return carried_out(job, config, optimizer, data, append, checkpoints, state)
+
+
+def carried_out(
+    job: Job,
+    config: Config,
+    optimizer: Any,
+    data: Any,
+    append: Callable[[Record], None],
+    checkpoints: nn.Checkpoints,
+    state: dict[str, Any] | None,
+) -> int:
+    """The training and its results; the exit code."""
+    prog = job.parser.prog
     try:
         with Stop() as stop:
             run = with_progress(job, config, optimizer, data, append, stop, checkpoints=checkpoints, state=state)
-        print(results(job, run, config, data, out))
-    except KeyboardInterrupt:
-        print(f"ended by Ctrl-C; {last_checkpoint(checkpoints)}", file=sys.stderr)
-        return 128 + signal.SIGINT
+        print(results(job, run, config, data, checkpoints.path.parent))
+    except KeyboardInterrupt as end:
+        word, code = word_and_code(end)
+        print(f"{prog}: ended by {word}; {last_checkpoint(checkpoints)}", file=sys.stderr)
+        return code
     except StateDoesNotFit as problem:
-        p.error(str(problem))
+        job.parser.error(str(problem))
     except OSError as problem:
-        print(f"{p.prog}: {problem}; {last_checkpoint(checkpoints)}", file=sys.stderr)
+        print(f"{prog}: {problem}; {last_checkpoint(checkpoints)}", file=sys.stderr)
         return 1
     return stop.code or int(run.failed)
 
@@ -231,13 +150,19 @@ def begin(
         (out / "best.safetensors").unlink(missing_ok=True)
     for part in out.glob("*.part"):  # of a run that was killed
         part.unlink()
-    write_whole(out / "config.json", lambda file: file.write(as_json(asdict(config), indent=2).encode() + b"\n"))
+    write_json(out / "config.json", asdict(config))
     return record_file(out / "metrics.jsonl", state["run"]["records"] if state else [])
+
+
+def write_json(path: Path, content: Record) -> None:
+    text = as_json(content, indent=2) + "\n"
+    write_whole(path, lambda file: file.write(text.encode()))
 
 
 def record_file(path: Path, records: list[Record]) -> Callable[[Record], None]:
     """Writes records, one JSON line each; what it returns appends one."""
-    path.write_text("".join(as_json(record) + "\n" for record in records))
+    lines = "".join(as_json(record) + "\n" for record in records)
+    write_whole(path, lambda file: file.write(lines.encode()))
 
     def append(record: Record) -> None:
         with open(path, "a") as file:
@@ -281,7 +206,7 @@ def results(job: Job, run: Run, config: Config, data: Any, out: Path) -> str:
         run.model.load_state_dict(run.best["model"])
         nn.save(run.model, out / "best.safetensors")
         run.model.load_state_dict(own)
-    (out / "summary.json").write_text(as_json(last | {"config": asdict(config)}, indent=2) + "\n")
+    write_json(out / "summary.json", last | {"config": asdict(config)})
     draw_training(run.records, job.drawn, job.ylabel, job.folder(config), out / "training.png")
     words = words and words + "\n\n"
     counted = f"{run.end}: {run.update} updates, {run.seconds:.0f} s of training; results in {out}"
@@ -296,14 +221,3 @@ def draw_again(job: Job, out: Path) -> Path:
         raise ValueError(f"{out / 'metrics.jsonl'} has no records yet")
     draw_training(records, job.drawn, job.ylabel, job.folder(config), out / "training.png")
     return out / "training.png"
-
-
-def last_checkpoint(checkpoints: nn.Checkpoints) -> str:
-    """Where the run can go on, in words."""
-    try:
-        state = checkpoints.load()
-    except (OSError, ValueError) as problem:
-        return str(problem)
-    if state is None:
-        return "there is no checkpoint"
-    return f"--resume goes on from the checkpoint of update {state['run']['update']} in {checkpoints.path.parent}"

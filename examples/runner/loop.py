@@ -235,6 +235,7 @@ def summary(infos: list[optim.StepInfo], span: float) -> Record:
         "loss": float(np.mean([info.loss for info in infos])),
         "products": products,
         "rejected": sum(info.rejected for info in infos),
+        "rises": sum(info.reduction_ratio == -math.inf for info in infos),  # in JSON ρ = −∞ is null, as NaN is
         "products_per_second": products / span,
         "updates_per_second": len(infos) / span,
     }

@@ -67,7 +67,7 @@ def draw_training(records: list[Record], names: tuple[str, ...], ylabel: str, ti
 
 
 def as_json(record: Record, indent: int | None = None) -> str:
-    """JSON knows neither NaN nor infinity: null in their place."""
+    """JSON knows neither NaN nor infinity: null in their place. No program that reads JSON trips over it."""
     finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
     return json.dumps(finite, indent=indent)
 
@@ -78,5 +78,15 @@ def from_json(text: str) -> Record:
 
 
 def read_records(path: Path) -> list[Record]:
-    """The records of a file, a line each."""
-    return [from_json(line) for line in path.read_text().splitlines()]
+    """The records of a file, a line each; a last line that is not whole, as it is under way, is left out.
+
+    Raises ValueError that names the file and the line where another one is damaged.
+    """
+    records = []
+    for number, line in enumerate(path.read_text().splitlines(keepends=True), 1):
+        try:
+            if line.endswith("\n"):
+                records.append(from_json(line))
+        except ValueError as problem:
+            raise ValueError(f"{path}, line {number}: {problem}") from None
+    return records

@@ -1,0 +1,78 @@
+"""How a program ends before its time: Ctrl-C, SIGTERM, a full disk. One line each, and what is written stays whole."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, NoReturn
+
+import nn
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, where it is told as Ctrl-C is."""
+
+
+def word_and_code(end: KeyboardInterrupt) -> tuple[str, int]:
+    """What ended the program, and its exit code."""
+    return ("SIGTERM", 128 + signal.SIGTERM) if isinstance(end, Terminated) else ("Ctrl-C", 128 + signal.SIGINT)
+
+
+@contextmanager
+def one_line(prog: str) -> Iterator[None]:
+    """Ends the program with a line, not a traceback, where it is ended, or a file is not there or cannot be written.
+
+    Around all that a script does, as a decorator of its main.
+    """
+
+    def terminated(number: int, frame: FrameType | None) -> NoReturn:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminated)
+    try:
+        yield
+    except KeyboardInterrupt as end:
+        word, code = word_and_code(end)
+        print(f"{prog}: ended by {word}", file=sys.stderr)
+        raise SystemExit(code) from None
+    except OSError as problem:
+        print(f"{prog}: {problem}", file=sys.stderr)
+        raise SystemExit(1) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@dataclass
+class Stop:
+    """Inside, the first Ctrl-C or SIGTERM asks for an end after the present update; the second ends the program."""
+
+    reason: str = ""
+    code: int = 0
+    before: dict[signal.Signals, Any] = field(default_factory=dict)
+
+    def __enter__(self) -> Stop:
+        self.before = {s: signal.signal(s, self.ask) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def ask(self, number: int, frame: Any) -> None:
+        self.reason, self.code = f"stopped by {'Ctrl-C' if number == signal.SIGINT else 'SIGTERM'}", 128 + number
+        self.__exit__()
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+
+def last_checkpoint(checkpoints: nn.Checkpoints) -> str:
+    """Where the run can go on, in words."""
+    try:
+        state = checkpoints.load()
+    except (OSError, ValueError) as problem:
+        return str(problem)
+    if state is None:
+        return "there is no checkpoint"
+    return f"--resume goes on from the checkpoint of update {state['run']['update']} in {checkpoints.path.parent}"

@@ -1,0 +1,160 @@
+"""Many runs in one command: they go on, are stopped, and refuse, like single ones."""
+
+import errno
+import os
+import pathlib
+import signal
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nn
+import optim
+
+SINE = ["--problem", "sine", "--methods", "sgn:3,sgd:0.1", "--seeds", "2", "--epochs", "2"]
+
+
+@pytest.fixture(autouse=True)
+def no_figures(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take seconds; test_experiments.py looks at them."""
+    import comparison
+
+    monkeypatch.setattr(comparison, "draw", lambda *arguments, **keywords: None)
+
+
+def test_a_series_goes_on(
+    script: Any, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, same: Any
+) -> None:
+    """Stopped in its third run, update 5 of 14."""
+    assert script("sgn_regression", *SINE, "--out", "whole") == 0
+    count, step = 0, optim.SGD.step
+
+    def interrupted(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, *arguments, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optim.SGD, "step", interrupted)
+        with pytest.raises(SystemExit) as ended:
+            script("sgn_regression", *SINE, "--out", "out")
+    assert ended.value.code == 128 + signal.SIGTERM
+    told = capsys.readouterr().err
+    assert told == (
+        "sgn_regression.py: stopped by SIGTERM, at update 5 of SGD(0.1)-0; "
+        "--resume goes on from the checkpoints in out-sine\n"
+    )
+    made = 0
+
+    def counted(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        nonlocal made
+        made += 1
+        return step(self, *arguments, **keywords)
+
+    monkeypatch.setattr(optim.SGD, "step", counted)
+    monkeypatch.setattr(optim.SGN, "step", None)  # these runs are over
+    assert script("sgn_regression", *SINE, "--out", "out", "--resume") == 0
+    assert made == 9 + 14
+    for folder in (tmp_path / "whole-sine").iterdir():
+        a, b = (nn.Checkpoints(tmp_path / out / folder.name).load() for out in ("whole-sine", "out-sine"))
+        assert a is not None
+        assert b is not None
+        assert same(a["run"]["model"], b["run"]["model"])
+
+
+@pytest.mark.parametrize("room", [0, 6])
+def test_a_series_on_a_full_disk(
+    script: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], room: int
+) -> None:
+    calls = 0
+
+    def fsync(file: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(SystemExit) as ended:
+        script("sgn_regression", *SINE)
+    assert ended.value.code == 1
+    resume = "; --resume goes on from the checkpoints in sgn-sine" if room else ""
+    assert capsys.readouterr().err == f"sgn_regression.py: [Errno 28] No space left on device{resume}\n"
+
+
+def test_two_series_in_one_folder(script: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Other runs of the folder are nobody's business; the same run is refused."""
+    with nn.Claim("sgn-sine/SGN(3)-0"):
+        assert script("sgn_regression", *SINE[:3], "sgd:0.1", *SINE[4:]) == 0
+        with pytest.raises(SystemExit) as ended:
+            script("sgn_regression", *SINE)
+    assert ended.value.code == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith(f"sgn_regression.py: sgn-sine/SGN(3)-0 is in use by process {os.getpid()} on ")
+
+
+@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.parametrize(("number", "word"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
+@pytest.mark.parametrize("when", ["data", "figure"])
+def test_a_series_ended_outside_of_its_runs(
+    script: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
+    word: str,
+    when: str,
+) -> None:
+    import comparison
+
+    def killed(*arguments: Any, **keywords: Any) -> None:
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(*((nn.data, "sine") if when == "data" else (comparison, "draw")), killed)
+    with pytest.raises(SystemExit) as ended:
+        script("sgn_regression", *SINE)
+    assert ended.value.code == 128 + number
+    assert capsys.readouterr().err == f"sgn_regression.py: ended by {word}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--methods", "magic:1"], "--methods magic:1: expected one of kfac, kflr, kfra"),
+        (["--data", "magic"], "--data magic: expected one of curves, mnist, faces"),
+        (["--methods", "adam"], "--methods adam: expected one of"),
+        (["--cosine", "3", "--every", "2"], "--cosine 3 is no multiple of --every 2"),
+    ],
+)
+def test_kronecker_refuses(script: Any, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str) -> None:
+    with pytest.raises(SystemExit):
+        script("kronecker", *arguments)
+    assert told in capsys.readouterr().err
+
+
+def test_kronecker(
+    script: Any,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    records: Any,
+) -> None:
+    import kronecker
+
+    x = np.random.default_rng(0).random((40, 6)).astype(np.float32)
+    data = nn.data.Dataset(x, None, x, None)
+    monkeypatch.setitem(kronecker.SETS, "curves", (lambda: data, (6, 4, 2), nn.SigmoidCrossEntropy))
+    monkeypatch.setattr(kronecker, "BATCH", 10)
+    common = ["--methods", "kfac,adam:1e-2", "--every", "2", "--cosine", "4", "--out", "runs"]
+    assert script("kronecker", *common, "--updates", "6") == 0
+    assert script("kronecker", *common, "--updates", "8", "--resume") == 0
+    found = records("runs/curves-kfac")
+    assert [record["update"] for record in found] == [0, 2, 4, 6, 8]
+    assert [record["update"] for record in found if "cosine" in record] == [4, 8]
+    assert found[-1]["objective"] < found[0]["objective"]
+    assert (tmp_path / "runs" / "curves.png").stat().st_size > 1000
+    with pytest.raises(SystemExit):
+        script("kronecker", *common, "--updates", "8", "--resume", "--decay", "3")
+    assert "curves-kfac/checkpoint.safetensors is of a run with another hyper" in capsys.readouterr().err
