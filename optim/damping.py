@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from optim.base import at_least
-from optim.preconditioner import Diagonal, Diagonals, EmpiricalFisher, to_a_power
+from optim.preconditioner import Diagonal, Diagonals, EmpiricalFisher, Kappa, checked_kappa, kappa_at, to_a_power
 from optim.vectors import dot
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class DiagonalDamping(Tikhonov):
 
     diagonal: how diag(G) is found, one of the estimators of `optim.preconditioner`. exponent: ξ, section 11.2; 1 is
     Levenberg and Marquardt's choice, whose steps do not depend on the units of the parameters. kappa: κ, in the units
-    of diag(G); where it is 0, parameters without gradient are not damped.
+    of diag(G), a number, (p,) or a function of diag(G); where it is 0, parameters without gradient are not damped.
     """
 
     def __init__(
@@ -128,23 +128,25 @@ class DiagonalDamping(Tikhonov):
         *,
         diagonal: Diagonal | None = None,
         exponent: float = 0.75,
-        kappa: float = 0.0,
+        kappa: Kappa = 0.0,
     ) -> None:
         super().__init__(strength, minimum)
         self.diagonal_of_G = EmpiricalFisher() if diagonal is None else diagonal
         self.exponent = at_least("exponent", exponent, 0.0)
-        self.kappa = at_least("kappa", kappa, 0.0)
+        self.kappa = checked_kappa(kappa)
 
     def matrix(self, q: Quadratic, diagonals: Diagonals) -> Any:
-        return to_a_power(np.add(diagonals.of(self.diagonal_of_G), self.kappa), self.exponent)
+        d = diagonals.of(self.diagonal_of_G)
+        return to_a_power(np.add(d, kappa_at(self.kappa, d)).astype(diagonals.dtype, copy=False), self.exponent)
 
 
 class MatrixDamping(Tikhonov):
     """M̂(δ) = M(δ) + ½ λ δᵀD δ for any symmetric positive definite D, section 8.3.
 
     D: (p,) a diagonal, an object that answers D @ v (a LinearOperator), or a function of the local quadratic model
-    that gives either at every update: `MatrixDamping(1.0, lambda q: np.exp(2 * q.theta))`. With a preconditioner an
-    operator must also tell its diagonal().
+    that gives either at every update: `MatrixDamping(1.0, lambda q: np.exp(2 * q.theta))`, or B itself, `lambda q:
+    q.ggn`, which shortens the step and keeps its direction. With a preconditioner an operator must also tell its
+    diagonal().
     """
 
     def __init__(self, strength: float, D: Any, minimum: float = 0.0) -> None:

@@ -65,6 +65,8 @@ class HessianFree(Optimizer):
     KroneckerPreconditioner(); False for none, as for RNNs. backtracking: Backtracking(), which True stands for, or
     HeldOut() (sections 8.7, 13); False takes CG's last iterate. line_search: LineSearch(), which True stands for
     (section 8.8); False takes the full step, or none. lr: the first α (section 12.2). l2: adds ½ l2‖θ‖² to f.
+    restart: where CG from a warm start ended with M(δ) > 0, the next run starts from zero (section 8.5).
+    cases_in_memory: a larger batch is worked through in chunks of so many cases, with the same results (section 7.1).
     probe_seed: of what a preconditioner draws. cg_iterations, decay, lr and l2 may be schedules of `optim.schedules`.
     All but curvature and structural may be changed between steps.
 
@@ -90,6 +92,8 @@ class HessianFree(Optimizer):
         line_search: bool | LineSearch = True,
         lr: float | Schedule = 1.0,
         l2: float | Schedule = 0.0,
+        restart: bool = False,
+        cases_in_memory: int | None = None,
         probe_seed: int = 0,
     ) -> None:
         self.direction = ConjugateGradient() if direction is None else direction
@@ -98,6 +102,8 @@ class HessianFree(Optimizer):
                 raise ValueError(f"{name} must be a {kind.__name__}, got {part!r}")
         self.structural_loss = StructuralLoss(loss, structural.distance) if structural else None
         super().__init__(model, self.structural_loss or loss, l2=value_at("l2", at_number("l2", l2), 0))
+        if cases_in_memory is not None:
+            self.objective.cases_in_memory = whole("cases_in_memory", cases_in_memory, 1)
         self._rule = damping_rule(damping, damping_min, isinstance(self.direction, SteihaugToint))
         self.radius = getattr(self.direction, "radius", 0.0)
         self.cg_iterations, self.decay, self.lr, self.l2 = cg_iterations, decay, lr, l2
@@ -107,7 +113,7 @@ class HessianFree(Optimizer):
         one_of("ratio", ratio, ("undamped", "damped"))
         if structural and curvature == "hessian":
             raise ValueError('structural damping is a part of the Gauss-Newton matrix: curvature must be "ggn"')
-        self.structural, self.curvature, self.ratio = structural, curvature, ratio
+        self.structural, self.curvature, self.ratio, self.restart = structural, curvature, ratio, restart
         self.probe_seed = whole("probe_seed", probe_seed, 0)
         self.k = 0  # updates made
         self.delta = np.zeros_like(self.objective.flat())  # δ_{k−1}: the last iterate of CG, not the chosen one
@@ -189,7 +195,8 @@ class HessianFree(Optimizer):
         if inverse_P is not None and not is_finite_inverse(inverse_P):
             return self._reject("non-finite preconditioner", record)
         model = Model(q, f, gradient, penalty, inverse_P)
-        watch = self._selection.watch(lambda delta: self._f(delta, S_c))
+        watched = self._selection.watched(S_c)
+        watch = self._selection.watch(lambda delta: self._f(delta, watched))
         cg = self._solve(model, batches, watch)  # δ = PCG(b, A, ζ δ_{k−1}, P): alg. 2, sec. 10
         record |= {"cg_iterations": cg.iterations, "products": q.products}
         if not cg.finite or (cg.iterations == 0 and cg.reason != "solved"):
@@ -287,6 +294,8 @@ class HessianFree(Optimizer):
         self._accept(new)  # θ_k = θ_{k−1} + α δ_k
         self.k += 1
         self.delta = cg.x if watch is None else watch.start(cg)
+        if self.restart and M > 0:
+            self.delta = np.zeros_like(theta)  # sec. 8.5
         self._adapt(rho, chosen is cg.iterates[-1] and ("boundary" in cg.reason or "negative" in cg.reason))
         return StepInfo(**record, step_size=self._lr * alpha, reason=cg.reason)
 

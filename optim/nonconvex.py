@@ -57,12 +57,14 @@ class Through:
 class ClippedCurvature:
     """A loss whose L″ is replaced by max(L″, 0) + shift · I/n, eigenvalue by eigenvalue, case by case. Section 6.3.
 
+    clip=False: by L″ + shift · I/n, less what is negative even so.
+
     loss: any loss or callable (z, t) → scalar, a mean over cases of z: (n, …). Value and gradient stay. L″ is
     found by one product per output of a case; its blocks take n·m² numbers, m outputs to a case.
     """
 
-    def __init__(self, loss: Any, shift: float = 0.0) -> None:
-        self.loss, self.shift = loss, at_least("shift", shift, 0.0)
+    def __init__(self, loss: Any, shift: float = 0.0, *, clip: bool = True) -> None:
+        self.loss, self.shift, self.clip = loss, at_least("shift", shift, 0.0), clip
         self.mean_over_cases = getattr(loss, "mean_over_cases", True)
 
     def value(self, z: Any, t: Any) -> Any:
@@ -98,5 +100,6 @@ class ClippedCurvature:
             v[:, c] = 0
         H = np.stack(columns, axis=2)
         d, U = np.linalg.eigh((H + np.swapaxes(H, 1, 2)) / 2)
-        root = np.sqrt(np.maximum(d, 0) + d.dtype.type(self.shift / n))
+        shift = d.dtype.type(self.shift / n)
+        root = np.sqrt(np.maximum(d, 0) + shift if self.clip else np.maximum(d + shift, 0))
         return U * root[:, None, :]

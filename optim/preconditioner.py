@@ -55,6 +55,28 @@ def to_a_power(d: Any, xi: float) -> Any:
     return np.power(d, xi, out=d)
 
 
+Kappa = Any  # a number, (p,), or a function of the diagonal (p,) that gives either
+
+
+def checked_kappa(kappa: Kappa) -> Kappa:
+    """κ as it was given: a number ≥ 0, (p,) of such, or a function; ValueError otherwise."""
+    if callable(kappa):
+        return kappa
+    if np.ndim(kappa) == 0:
+        return at_least("kappa", kappa, 0.0)
+    if np.ndim(kappa) != 1 or not (np.isfinite(kappa).all() and (kappa >= 0).all()):
+        raise ValueError(f"kappa must be a number, (p,) finite numbers ≥ 0 or a function of d, got {kappa!r}")
+    return kappa
+
+
+def kappa_at(kappa: Kappa, d: Any) -> Any:
+    """κ at the diagonal d, (p,): a number or (p,)."""
+    value = kappa(d) if callable(kappa) else kappa
+    if np.shape(value) not in ((), np.shape(d)):
+        raise ValueError(f"kappa must be a number or ({len(d)},), got shape {np.shape(value)}")
+    return value
+
+
 class Preconditioner:
     """Base: what CG takes for P⁻¹ at an update."""
 
@@ -67,15 +89,17 @@ class Preconditioner:
 class Diagonal(Preconditioner):
     """Base: an estimate of diag(G), and the preconditioner P = (diag(G) + diag(λD) + l2 + κ)^ξ made of it.
 
-    exponent: ξ in [0, 1]; 0 makes P the identity. kappa: κ, for where damping is weak (section 11.2).
+    exponent: ξ in [0, 1]; 0 makes P the identity. kappa: κ, for where damping is weak (section 11.2): a number; (p,),
+    κs where the scales s of the parameters are known; or a function of d = diag(G) + diag(λD) + l2, as lambda d:
+    0.01 * d.mean(), which section 13 advises beside scale-sensitive damping.
     """
 
     exponent: float = 0.75
-    kappa: float = 0.0
+    kappa: Kappa = 0.0
 
     def __post_init__(self) -> None:
         at_least("exponent", self.exponent, 0.0)
-        at_least("kappa", self.kappa, 0.0)
+        checked_kappa(self.kappa)
         if self.exponent > 1:
             raise ValueError(f"exponent must be ≤ 1, got {self.exponent!r}")
 
@@ -84,7 +108,9 @@ class Diagonal(Preconditioner):
         raise NotImplementedError(f"{type(self).__name__}: an estimate of diag(G)")
 
     def inverse(self, diagonals: Diagonals, added: Any) -> Any:
-        return diagonal_inverse(diagonals.of(self), np.add(added, self.kappa).astype(diagonals.dtype), self.exponent)
+        d = diagonals.of(self)
+        kappa = kappa_at(self.kappa, np.add(d, added) if callable(self.kappa) else d)
+        return diagonal_inverse(d, np.add(added, kappa).astype(diagonals.dtype), self.exponent)
 
 
 @dataclass(frozen=True)

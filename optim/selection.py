@@ -13,10 +13,12 @@ from typing import Any
 from optim.base import above, at_least
 from optim.cg import CGResult, Iterate
 from optim.linesearch import cg_backtracking
+from optim.shards import cases, take
 
 __all__ = ["Backtracking", "HeldOut", "LastIterate", "Worst"]
 
 Value = Callable[[Any], float]
+Batch = tuple[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,12 @@ class LastIterate:
         return set()
 
     def watch(self, f: Value) -> Worst | None:
-        """What looks on while CG runs; f: δ → f(θ + δ) on the curvature batch."""
+        """What looks on while CG runs; f: δ → f(θ + δ) on the watched cases."""
         return None
+
+    def watched(self, batch: Batch) -> Batch:
+        """Those cases: the curvature batch (x, t), or some of it."""
+        return batch
 
     def choose(self, iterates: Sequence[Iterate], f: Value, M: Value) -> tuple[Iterate, float | None]:
         """The iterate that becomes δ, and f there if that was found out; f and M on the backtracking batch."""
@@ -73,18 +79,22 @@ class HeldOut(LastIterate):
     Looked at is every `every`-th iterate. CG ends where f on the curvature batch is above its value `gap` steps ago by
     more than `worse` of it. δ is the iterate with the least f (by="objective") or quadratic model (by="model") on the
     backtracking batch, whose cases must not be in the curvature batch. The next run starts from the iterate that had
-    the highest f on the curvature batch. The report gives gap = 10 as an example, and no number for the rest.
+    the highest f on the curvature batch. share: of the curvature batch, whose first cases stand for all of it in both.
+    The report gives gap = 10 as an example, and no number for the rest.
     """
 
     gap: int = 10
     every: int = 5
     worse: float = 1e-3
     by: str = "objective"
+    share: float = 1.0
 
     def __post_init__(self) -> None:
         at_least("gap", self.gap, 1)
         at_least("every", self.every, 1)
         at_least("worse", self.worse, 0.0)
+        if above("share", self.share, 0.0) > 1:
+            raise ValueError(f"share must be ≤ 1, got {self.share!r}")
         if self.by not in ("objective", "model"):
             raise ValueError(f'by must be "objective" or "model", got {self.by!r}')
 
@@ -93,6 +103,13 @@ class HeldOut(LastIterate):
 
     def watch(self, f: Value) -> Worst | None:
         return Worst(f, self.gap, self.worse)
+
+    def watched(self, batch: Batch) -> Batch:
+        n = cases(*batch)
+        if n is None or self.share == 1:
+            return batch
+        part = slice(0, max(1, round(self.share * n)))
+        return take(batch[0], part), take(batch[1], part)
 
     def choose(self, iterates: Sequence[Iterate], f: Value, M: Value) -> tuple[Iterate, float | None]:
         judge = f if self.by == "objective" else M

@@ -261,6 +261,30 @@ def test_stored_states(t, stored):
     assert len(recurrence.held) <= max(1, stored / 7)
 
 
+@every_kind
+def test_a_state_is_computed_again_once_for_a_gradient_and_twice_for_a_product(kind, monkeypatch):
+    """At most so often, and never more: Martens & Sutskever (2012), section 7.1."""
+    from rmad.recurrence import Recurrence
+
+    computed, advance = [], Recurrence._advance
+    monkeypatch.setattr(Recurrence, "_advance", lambda self, s, *more: (computed.append(s), advance(self, s, *more))[1])
+    model = make(kind, checkpoint=True)
+    objective = optim.Objective(model, nn.SquaredError(), threads=1)
+    x = data(2, 400, 3)
+    target = np.zeros_like(model(x))
+    computed.clear()
+    q = objective.quadratic(x, target)
+    assert sorted(computed) == list(range(20))  # the forward pass
+    computed.clear()
+    _ = q.gradient
+    assert 10 <= len(computed) == len(set(computed)) < 20
+    out, v = np.empty(objective.size), np.ones(objective.size)
+    for _ in range(3):
+        computed.clear()
+        q.ggn_product(v, out)
+        assert max(map(computed.count, computed)) <= 2
+
+
 @pytest.mark.parametrize("checkpoint", [False, True])
 @every_kind
 def test_squared_gradients(kind, checkpoint):

@@ -88,6 +88,16 @@ def test_a_perfect_preconditioner_takes_one_step():
     np.testing.assert_allclose(result.x, b / d, rtol=1e-12)
 
 
+def test_a_start_that_looks_bad_may_be_one_step_from_the_minimum(system):
+    """Section 10: the minimum and a large multiple of one eigenvector; φ(x₀) ≫ φ(0) tells nothing of that."""
+    A, b, _ = system
+    x = np.linalg.solve(A, b)
+    x0 = x + 30 * np.linalg.eigh(A)[1][:, 4]
+    assert phi(A, b, x0) > 100
+    np.testing.assert_allclose(pcg(product_of(A), b, x0, iterations=1).x, x, rtol=1e-9, atol=1e-11)
+    assert np.linalg.norm(pcg(product_of(A), b, iterations=1).x - x) > 0.5 * np.linalg.norm(x)
+
+
 def test_negative_curvature_ends_it():
     A = np.diag([3.0, 1.0, -1.0])
     b = np.array([1.0, 2.0, 0.5])

@@ -128,6 +128,33 @@ def test_kappa_damps_what_the_diagonal_does_not_see(make_quadratic):
     np.testing.assert_allclose(opt._rule.matrix(q, Diagonals(q)), [1.5, 0.5])
 
 
+def test_the_curvature_itself_as_damping_only_shortens_the_step(problem):
+    """Section 8.3, D = B: B̂ = (1 + λ)B, and a run of CG from zero, converged or not, is scaled by 1 / (1 + λ)."""
+    theta, steps = problem.theta, []
+    for lam in (0.0, 0.5, 4.0):
+        model = optim.Function(problem.model.forward, {k: a.copy() for k, a in problem.params.items()})
+        damping = optim.MatrixDamping(lam, lambda q: q.ggn)
+        opt = optim.HessianFree(model, problem.loss, damping=damping, **(EXACT | {"cg_iterations": 7}))
+        info = opt.step(problem.x, problem.t)
+        steps.append((opt.objective.flat() - theta) / info.step_size)
+    np.testing.assert_allclose(steps[1], steps[0] / 1.5, rtol=1e-7)
+    np.testing.assert_allclose(steps[2], steps[0] / 5.0, rtol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["scales", "function"])
+def test_kappa_by_parameter_or_of_the_diagonal(problem, kind):
+    """Section 11.2: κ diag(s) for known scales s; section 13: κ a hundredth of the mean of the diagonal."""
+    q = optim.Objective(problem.model, problem.loss).quadratic(problem.x, problem.t)
+    diagonals = optim.preconditioner.Diagonals(q)
+    d, s = diagonals.of(optim.EmpiricalFisher()).copy(), np.linspace(0, 2, q.objective.size)
+    given = {"scales": s, "function": lambda d: 0.01 * d.mean()}[kind]
+    added = s if kind == "scales" else 0.01 * (d + 0.3).mean()
+    P = optim.EmpiricalFisher(exponent=1.0, kappa=given).inverse(diagonals, 0.3)
+    np.testing.assert_allclose(1 / P, d + 0.3 + added, rtol=1e-12)
+    D = optim.DiagonalDamping(1.0, exponent=1.0, kappa=given).matrix(q, diagonals)
+    np.testing.assert_allclose(D, d + (s if kind == "scales" else 0.01 * d.mean()), rtol=1e-12)
+
+
 def test_the_preconditioner_knows_the_damping_matrix(problem):
     """Section 11.2: d approximates the diagonal of B + λD, where D is diagonal exactly."""
     D = np.linspace(0.5, 2, problem.theta.size)
@@ -166,6 +193,13 @@ def test_the_rule_adapts_any_damping(problem):
         (lambda p: optim.Tikhonov(1.0, math.nan), "minimum must be ≥ 0, got nan"),
         (lambda p: optim.DiagonalDamping(1.0, exponent=-1.0), "exponent must be ≥ 0"),
         (lambda p: optim.DiagonalDamping(1.0, kappa=-1.0), "kappa must be ≥ 0"),
+        (lambda p: optim.DiagonalDamping(1.0, kappa=np.array([1.0, -1.0])), "kappa must be a number"),
+        (
+            lambda p: optim.HessianFree(p.model, p.loss, damping=optim.DiagonalDamping(1.0, kappa=np.ones(5))).step(
+                p.x, p.t
+            ),
+            r"kappa must be a number or \(43,\), got shape \(5,\)",
+        ),
         (lambda p: optim.MatrixDamping(1.0, "much"), "D must be a"),
         (lambda p: optim.HessianFree(p.model, p.loss, ratio="both"), 'ratio must be "undamped" or "damped"'),
     ],

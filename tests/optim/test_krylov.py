@@ -52,6 +52,20 @@ def test_the_subspace_does_not_depend_on_damping(system):
         np.testing.assert_allclose(x, found[0], rtol=1e-3, atol=1e-4)
 
 
+def test_no_strength_of_damping_finds_more_in_as_many_products(make_problem):
+    """Section 8.1: "solutions which will give more reduction in f than CG could obtain for any value of λ"."""
+    exact = {"preconditioner": False, "decay": 0.0, "backtracking": False}
+
+    def f_after(**options):
+        problem = make_problem()
+        optim.HessianFree(problem.model, problem.loss, **exact, **options).step(problem.x, problem.t)
+        return problem.f(problem.theta)
+
+    found = f_after(direction=optim.KrylovSubspace(6, iterations=200))
+    damped = [f_after(damping=lam, cg_iterations=6, cg_tolerance=0.0) for lam in np.geomspace(1e-4, 1e2, 25)]
+    assert found < min(damped)
+
+
 def test_an_invariant_subspace_ends_it(system):
     A, b, previous = np.eye(12), *system[1:]
     found = KrylovSubspace(5)(quadratic_problem(A, b))

@@ -38,8 +38,9 @@ def test_the_plain_ggn_is_indefinite_and_both_ways_mend_it(bounded):
         np.testing.assert_allclose(q.gradient, plain.gradient, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("shift", [0.0, 0.3])
-def test_eigenvalues_are_clipped_case_by_case(bounded, shift):
+@pytest.mark.parametrize(("shift", "clip"), [(0.0, True), (0.3, True), (0.3, False), (9.0, False)])
+def test_eigenvalues_are_clipped_case_by_case(bounded, shift, clip):
+    """clip=False: a multiple of I is added to L″ as it is, and where that is enough nothing is dropped."""
     z, t = bounded.model(bounded.x), bounded.t
     mixing = np.array([[1.0, 0.5, 0.0], [0.0, 1.0, -0.7], [0.3, 0.0, 1.0]])
 
@@ -49,13 +50,16 @@ def test_eigenvalues_are_clipped_case_by_case(bounded, shift):
     n, m = z.shape
     _, lin = rmad.linearize(rmad.grad(loss), z, t)
     H = np.stack([lin.Jv(e.reshape(z.shape)).ravel() for e in np.eye(z.size)], axis=1)
-    clipped = optim.ClippedCurvature(loss, shift)
+    clipped = optim.ClippedCurvature(loss, shift, clip=clip)
     v = np.random.default_rng(0).standard_normal(z.shape)
     found, S = clipped.curvature(z, t)(v), clipped.sqrt_hessian(z, t)
     for k in range(n):
         block = H[k * m : (k + 1) * m, k * m : (k + 1) * m]
         d, U = np.linalg.eigh(block)
-        expected = U @ np.diag(np.maximum(d, 0) + shift / n) @ U.T
+        d = np.maximum(d, 0) + shift / n if clip else np.maximum(d + shift / n, 0)
+        expected = U @ np.diag(d) @ U.T
+        if shift == 9:
+            np.testing.assert_allclose(expected, block + 9 / n * np.eye(m), rtol=1e-12, atol=1e-14)
         np.testing.assert_allclose(found[k], expected @ v[k], rtol=1e-9, atol=1e-13)
         np.testing.assert_allclose(S[:, k].T @ S[:, k], expected, rtol=1e-9, atol=1e-13)
 

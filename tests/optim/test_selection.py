@@ -101,6 +101,23 @@ def test_the_second_recipe(batches, runs, by):
     assert ended > 0
 
 
+def test_a_part_of_the_curvature_batch_ends_cg_and_tells_the_worst(batches, runs):
+    """Section 13: these may be "computed on much smaller (but representative) subsets of data"."""
+    problem, curvature, held_out = batches
+    part = curvature[0][:2], curvature[1][:2]
+    opt = optim.HessianFree(problem.model, problem.loss, backtracking=optim.HeldOut(share=0.25), **OVERFITTED)
+    differ = 0
+    for _ in range(6):
+        theta = problem.theta
+        info = opt.step(*curvature, backtracking_batch=held_out)
+        cg = runs[-1][1]
+        of_part, of_all = ([problem.f(theta + it.x, *b) for it in cg.iterates] for b in (part, curvature))
+        if not info.rejected:
+            np.testing.assert_array_equal(opt.delta, cg.iterates[int(np.argmax(of_part))].x)
+            differ += np.argmax(of_part) != np.argmax(of_all)
+    assert differ > 0
+
+
 def test_held_out_needs_cases_of_its_own(problem):
     opt = optim.HessianFree(problem.model, problem.loss, backtracking=optim.HeldOut())
     with pytest.raises(ValueError, match="HeldOut compares on cases that are not in the curvature batch"):
