@@ -26,12 +26,15 @@ from rmad.recurrence import recur
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
+Init = Callable[..., Any]  # (rng, shape, dtype) -> weight
 State = tuple[Any, ...]
 Step = Callable[[Sequence[Any], Any, State | None], State]  # (parameters, x_t, state) -> state; h comes first in it
 
 
 class Recurrent(Module):
     """What the recurrent layers have in common: parameters side by side in one array, the loop, its checkpoints.
+
+    Each spells out its options, so that help and the messages of Python name the layer.
 
     The order weight, recurrent_weight, bias makes them neighbours in the flat vector, so that the engine takes
     x W + h U + b as one product [x h 1] [W; U; b].
@@ -40,18 +43,17 @@ class Recurrent(Module):
     gates = 1
     has_cell = False  # the state is (h, c), not h alone
 
-    def __init__(
+    def _make(
         self,
         i: int,
         h: int,
-        *,
-        bias: bool | float = True,
+        bias: bool | float,
         rng: np.random.Generator,
-        init: Callable[..., Any] = _init.glorot_uniform,
-        recurrent_init: Callable[..., Any] = _init.orthogonal,
-        dtype: Any = np.float32,
-        last: bool = False,
-        checkpoint: bool = False,
+        init: Init,
+        recurrent_init: Init,
+        dtype: Any,
+        last: bool,
+        checkpoint: bool,
     ) -> None:
         name = f"{type(self).__name__}({i}, {h})"
         check_sizes(name, "the numbers of features and of units", i, h)
@@ -168,10 +170,23 @@ class RNN(Recurrent):
     Raises ValueError where x or the state has another shape. Source: Elman (1990).
     """
 
-    def __init__(self, i: int, h: int, *, activation: str = "tanh", **options: Any) -> None:
+    def __init__(
+        self,
+        i: int,
+        h: int,
+        *,
+        activation: str = "tanh",
+        bias: bool | float = True,
+        rng: np.random.Generator,
+        init: Init = _init.glorot_uniform,
+        recurrent_init: Init = _init.orthogonal,
+        dtype: Any = np.float32,
+        last: bool = False,
+        checkpoint: bool = False,
+    ) -> None:
         if activation not in ("tanh", "relu"):
             raise ValueError(f"RNN({i}, {h}): activation must be 'tanh' or 'relu', not {activation!r}")
-        super().__init__(i, h, **options)
+        self._make(i, h, bias, rng, init, recurrent_init, dtype, last, checkpoint)
         self.activation = activation
 
     def _step(self) -> Step:
@@ -198,6 +213,21 @@ class LSTM(Recurrent):
 
     gates = 4
     has_cell = True
+
+    def __init__(
+        self,
+        i: int,
+        h: int,
+        *,
+        bias: bool | float = True,
+        rng: np.random.Generator,
+        init: Init = _init.glorot_uniform,
+        recurrent_init: Init = _init.orthogonal,
+        dtype: Any = np.float32,
+        last: bool = False,
+        checkpoint: bool = False,
+    ) -> None:
+        self._make(i, h, bias, rng, init, recurrent_init, dtype, last, checkpoint)
 
     def _step(self) -> Step:
         return _lstm_step
@@ -227,8 +257,20 @@ class GRU(Recurrent):
 
     gates = 3
 
-    def __init__(self, i: int, h: int, *, bias: bool | float = True, dtype: Any = np.float32, **options: Any) -> None:
-        super().__init__(i, h, bias=bias, dtype=dtype, **options)
+    def __init__(
+        self,
+        i: int,
+        h: int,
+        *,
+        bias: bool | float = True,
+        rng: np.random.Generator,
+        init: Init = _init.glorot_uniform,
+        recurrent_init: Init = _init.orthogonal,
+        dtype: Any = np.float32,
+        last: bool = False,
+        checkpoint: bool = False,
+    ) -> None:
+        self._make(i, h, bias, rng, init, recurrent_init, dtype, last, checkpoint)
         self.recurrent_bias = None if bias is False else np.zeros(h, dtype)
 
     def _parameters(self) -> list[Any]:

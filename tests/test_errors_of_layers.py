@@ -307,6 +307,15 @@ def test_a_seed_is_no_generator(layer: str) -> None:
         RANDOM[layer](0)
 
 
+@pytest.mark.parametrize("layer", ["RNN", "LSTM", "GRU"])
+def test_a_keyword_that_a_recurrent_layer_has_not(refuses: Refuses, layer: str) -> None:
+    """Python's own message names the class that was called, not what it is made of."""
+    make = getattr(nn, layer)
+    refuses(lambda: make(3, 4, rng=rng(), droput=0.5), TypeError, rf"^{layer}.__init__\(\) got .* 'droput'")
+    refuses(lambda: make(3, 4), TypeError, rf"^{layer}.__init__\(\) missing .* 'rng'")
+    refuses(lambda: make(3), TypeError, rf"^{layer}.__init__\(\) missing .* 'h'")
+
+
 LISTED = {
     "Linear": (lambda: nn.Linear(2, 3, rng=rng()), [[1.0, 2.0]]),
     "Conv2d": (lambda: nn.Conv2d(1, 2, 1, rng=rng()), [[[[1.0]]]]),
