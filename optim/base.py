@@ -172,8 +172,16 @@ def whole(name: str, value: float, bound: int) -> int:
     return int(value)
 
 
+def flag(name: str, value: Any) -> bool:
+    """value, where it is True or False; TypeError otherwise: "no" would be true."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
 def fraction(name: str, value: float) -> float:
     """value, where 0 ≤ value < 1; ValueError otherwise."""
+    _number(name, value)
     if not 0 <= value < 1:
         raise ValueError(f"{name} must be ≥ 0 and < 1, got {value!r}")
     return value

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from optim.base import Optimizer, StepInfo, above, at_least, not_finite
+from optim.base import Optimizer, StepInfo, above, at_least, flag, not_finite
 from optim.quadratic import Quadratic
 from optim.vectors import blocks, dot, is_finite
 
@@ -59,8 +59,8 @@ class CurveBall(Optimizer):
             if momentum > 1:
                 raise ValueError(f"momentum must be ≤ 1, got {momentum!r}")
         self.momentum, self.beta = momentum, beta
-        self.damping = at_least("damping", float(damping), 0.0)
-        self.adapt_damping = bool(adapt_damping)
+        self.damping = float(at_least("damping", damping, 0.0))
+        self.adapt_damping = flag("adapt_damping", adapt_damping)
         self.k = 0
         self.beta_rho = math.nan, math.nan
         self.z = np.zeros_like(self.objective.flat())

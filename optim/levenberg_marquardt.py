@@ -55,7 +55,7 @@ class LevenbergMarquardt(Optimizer):
     ) -> None:
         super().__init__(model, loss, l2=l2)
         self.damping_min = above("damping_min", damping_min, 0.0)
-        self.damping = at_least("damping", float(damping), damping_min)
+        self.damping = float(at_least("damping", damping, damping_min))
         self.factor = above("factor", factor, 1.0)
         for name, value, known in (
             ("scaling", scaling, ("identity", "diagonal")),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from optim.base import fraction
+from optim.base import flag, fraction
 from optim.first_order import FirstOrder
 from optim.schedules import Schedule
 from optim.vectors import blocks
@@ -38,8 +38,8 @@ class SGD(FirstOrder):
         l2: float = 0.0,
     ) -> None:
         super().__init__(model, loss, lr=lr, l2=l2)
-        self.momentum, self.nesterov = fraction("momentum", momentum), bool(nesterov)
-        if nesterov and not momentum:
+        self.momentum, self.nesterov = fraction("momentum", momentum), flag("nesterov", nesterov)
+        if self.nesterov and not momentum:
             raise ValueError("nesterov needs momentum > 0")
         self.velocity = np.zeros_like(self.objective.flat())
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from optim.base import Optimizer, StepInfo, above, at_least, fraction, not_finite, whole
+from optim.base import Optimizer, StepInfo, above, at_least, flag, fraction, not_finite, whole
 from optim.cg import CGResult, pcg
 from optim.damping import Tikhonov, reduction_ratio
 from optim.linesearch import line_search
@@ -62,9 +62,10 @@ class SGN(Optimizer):
         super().__init__(model, loss, l2=l2)
         self.schedule = damping if callable(damping) else None
         self.damping_min = at_least("damping_min", damping_min, 0.0)
+        if not callable(damping):
+            at_least("damping", damping, 0.0)
+            at_least("damping", damping, damping_min if damping else 0.0)  # 0 is no damping, and stays so
         self.damping = float(value_at("damping", damping, 0))
-        if not callable(damping) and damping != 0:  # 0 is no damping, and stays so
-            at_least("damping", damping, damping_min)
         self.cg_iterations = whole("cg_iterations", cg_iterations, 1)
         self.cg_tolerance = at_least("cg_tolerance", cg_tolerance, 0.0)
         self.lr, self.momentum = above("lr", lr, 0.0), fraction("momentum", momentum)
@@ -73,8 +74,8 @@ class SGN(Optimizer):
             raise ValueError(f"preconditioner_exponent must be ≤ 1, got {preconditioner_exponent!r}")
         if not isinstance(preconditioner, bool | Preconditioner):
             raise ValueError(f"preconditioner must be a bool or a Preconditioner, got {preconditioner!r}")
-        self.adapt_cg, self.line_search = bool(adapt_cg), bool(line_search)
-        self.trust_region, self.preconditioner = bool(trust_region), preconditioner
+        self.adapt_cg, self.line_search = flag("adapt_cg", adapt_cg), flag("line_search", line_search)
+        self.trust_region, self.preconditioner = flag("trust_region", trust_region), preconditioner
         self.k = 0
         self.cg_steps = math.ceil(self.cg_iterations / 3) if adapt_cg else self.cg_iterations  # of the next update
         self.m = np.zeros_like(self.objective.flat()) if momentum else np.zeros(0)

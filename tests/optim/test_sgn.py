@@ -159,7 +159,8 @@ def test_at_a_minimum_it_stays(make_quadratic):
 @pytest.mark.parametrize(
     ("hyper", "message"),
     [
-        ({"damping": -1.0}, "damping must be ≥ 1e-06, got -1.0"),
+        ({"damping": -1.0}, "damping must be ≥ 0, got -1.0"),
+        ({"damping": 1e-7}, "damping must be ≥ 1e-06, got 1e-07"),
         ({"damping_min": -1.0}, "damping_min must be ≥ 0, got -1.0"),
         ({"cg_iterations": 0}, "cg_iterations must be ≥ 1, got 0"),
         ({"cg_tolerance": -1.0}, "cg_tolerance must be ≥ 0, got -1.0"),
