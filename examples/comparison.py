@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,8 +99,21 @@ def train(
         measure,
     )
     whole = [record for record in run.records if record["update"] and record["update"] % each == 0]
-    lists = ([r[name] for r in whole if name in r] for name in ("loss", "test", "error", "seconds"))
-    return Curve(*lists, run.end if run.failed else "")
+    kept: dict[str, list[float]] = {n: [r[n] for r in whole if n in r] for n in ("test", "error", "seconds")}
+    return Curve([r["loss"] for r in whole], **kept, end=run.end if run.failed else "")
+
+
+def tuned(name: str, rates: Sequence[float], run: Callable[[str, float], Curve]) -> float:
+    """The learning rate with which the mean loss of a run's last epoch is lowest; run(label, lr) makes a short run."""
+
+    def score(lr: float) -> float:
+        curve = run(f"tuning-{name}-{lr:g}", lr)
+        return math.inf if curve.end or not curve.train else curve.train[-1]
+
+    found = optim.grid_search(score, lr=rates)
+    scores = ", ".join(f"{hyper['lr']:g}: {value:.3g}" for hyper, value in found.scores)
+    print(f"{name}: learning rate {found.best['lr']:g}; losses of the grid {scores}", flush=True)
+    return found.best["lr"]
 
 
 def method(name: str, **sgn: Any) -> tuple[str, Callable[[Any, Any], Any]]:
@@ -148,6 +162,7 @@ def draw(curves: dict[str, list[Curve]], ylabels: dict[str, str], path: Path, ti
             axes.grid(True, alpha=0.3)
             if logarithmic:
                 axes.set_yscale("log")
-    panels[0][1].legend()
+    if panels[0][1].lines:
+        panels[0][1].legend()
     figure.suptitle(title)
     figure.savefig(path, dpi=120)

@@ -3,6 +3,7 @@
     python examples/sgn_classification.py                                  # table 1: MNIST, 784-20-20-20-10
     python examples/sgn_classification.py --methods sgn:3 --seeds 1
     python examples/sgn_classification.py --data fashion --methods sgn:5,sgd:0.1 --epochs 5
+    python examples/sgn_classification.py --data cifar10 --methods sgn:10,sgd --seconds 300 --epochs 1000
     python examples/sgn_classification.py --resume                         # where the same command was cut
 
 Batches of 1000, softmax cross-entropy. MNIST: sigmoid layers, one start from N(0, 1) for every run. Fashion-MNIST
@@ -32,6 +33,7 @@ import nn
 
 SGN = {"damping": 1e-4, "damping_min": 1e-6}
 CLASSES = 10
+RATES, TUNING_EPOCHS = (1.0, 0.3, 0.1, 0.03), 5  # of "sgd" without a learning rate
 
 
 class Problem(NamedTuple):
@@ -143,7 +145,14 @@ def run(
         return {"test": 100 - comparison.error(model, data.x_test, data.t_test)}
 
     curves: dict[str, list[Curve]] = {}
+
+    def short(label: str, lr: float) -> Curve:
+        optimizer = comparison.method(f"sgd:{lr}")[1](problem.model(), loss)
+        return comparison.train(series, label, optimizer, data, 1000, TUNING_EPOCHS, 1000, measure)
+
     for method in methods:
+        if method == "sgd":
+            method = f"sgd:{comparison.tuned('sgd', RATES, short):g}"
         label, make = comparison.method(method, **SGN)
         n = epochs or max(problem.published.get(label, {problem.epochs: 0}))
         curves[label] = []
@@ -176,7 +185,8 @@ def parser() -> argparse.ArgumentParser:
         prog="sgn_classification.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     p.add_argument("--data", choices=PROBLEMS, default="mnist")
-    p.add_argument("--methods", help="sgn:STEPS and sgd:LR, with commas between (those of the paper's table)")
+    text = "sgn:STEPS, sgd:LR and sgd, which is tuned, with commas between (those of the paper's table)"
+    p.add_argument("--methods", help=text)
     p.add_argument("--seeds", type=runner.positive(int), default=5, help="runs of every method (5)")
     p.add_argument("--seed", type=runner.natural, default=0, help="the first of them (0)")
     p.add_argument("--epochs", type=runner.positive(int), help="those of the paper's longer runs")
@@ -197,7 +207,7 @@ def main() -> int:
     methods = (args.methods or problem.methods).split(",")
     try:
         for method in methods:
-            comparison.method(method)
+            comparison.method("sgd:0.1" if method == "sgd" else method)
         data = problem.load(args.data_dir)
     except (OSError, ValueError) as failure:
         p.error(" ".join(str(failure).split()))

@@ -27,7 +27,7 @@ def script(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return run
 
 
-@pytest.mark.parametrize("name", ["rosenbrock", "sgn_regression", "sgn_classification"])
+@pytest.mark.parametrize("name", ["rosenbrock", "curveball", "sgn_regression", "sgn_classification"])
 def test_help(name: str) -> None:
     command = [sys.executable, str(EXAMPLES / f"{name}.py"), "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -91,11 +91,35 @@ def test_classification(
     assert (tmp_path / f"sgn-{data}.png").stat().st_size > 1000
 
 
+@pytest.mark.parametrize("net", ["mnist", "basic-bn"])
+def test_curveball(
+    script: Any, tmp_path: pathlib.Path, data_dir: pathlib.Path, capsys: pytest.CaptureFixture[str], net: str
+) -> None:
+    """Baselines are tuned, or have a learning rate; the paper's table 2 stands beside."""
+    sizes = ["--n-train", "16", "--n-test", "8", "--batch", "8", "--epochs", "2", "--data-dir", str(data_dir)]
+    script("curveball", "--net", net, "--methods", "curveball-lambda,curveball:3,sgd,adam:0.01", *sizes)
+    out = capsys.readouterr().out
+    assert "sgd: learning rate 0." in out
+    rows = [line for line in out.splitlines() if line.startswith(("| curveball:3 ", "| adam:0.01 "))]
+    assert len(rows) == 4  # in the table of the best errors, and in that of the epochs
+    assert ("9.4 / 15.8" in out) == (net == "basic-bn")
+    assert (tmp_path / f"curveball-{net}.png").stat().st_size > 1000
+
+
+def test_curveball_runs_within_seconds_of_the_cpu(script: Any, data_dir: pathlib.Path) -> None:
+    sizes = ["--n-train", "256", "--n-test", "20", "--data-dir", str(data_dir)]
+    curveball = script("curveball", "--methods", "sgd:0.01", "--seconds", "1e-6", "--clock", "cpu", *sizes)
+    assert curveball.PROBLEMS["basic"].damping == 10  # the paper's, without batch normalisation
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "told"),
     [
         ("rosenbrock", ["--methods", "magic"], "--methods: magic is none of sgd, adam"),
         ("rosenbrock", ["--runs", "0"], "0 is not a finite number above zero"),
+        ("curveball", ["--methods", "magic"], "magic: expected one of curveball-lambda, curveball, sgd, adam"),
+        ("curveball", ["--methods", "sgd:0"], "sgd:0: expected"),
+        ("curveball", ["--width", "8"], "--width means nothing to --net mnist"),
         ("sgn_regression", ["--methods", "lm:3"], "lm:3: expected sgn:STEPS or sgd:LR"),
         ("sgn_classification", ["--data-dir", "nowhere"], "nowhere"),
     ],
