@@ -10,9 +10,10 @@ others, and once less than one of these in a thousand is wrong, on 10,000 more: 
 solved, and the run is over. --mu 0 is without structural damping. Records: one JSON line per update in
 OUT/TASK-T-mu-SEED/metrics.jsonl; cpu_seconds are those of all threads, tests and drawing of sequences included.
 
-Source: Martens & Sutskever (2011); λ₀ = 0.01 · outputs, μ = 0.03, no preconditioner: Sutskever's code. It takes 300 CG
-steps from 0.95 times the last result: 30 from all of it get there in fewer products ("momentum", Martens & Sutskever
-2012, section 13).
+Source: Martens & Sutskever (2011); λ₀ = 0.01 · outputs, μ = 0.03, no preconditioner: Sutskever's code. Where the loss
+is a sum over steps (memorisation), λ₀ is multiplied by their number: from 0.01 · outputs alone it takes ten updates to
+get where steps are taken whole. The code takes 300 CG steps from 0.95 times the last result: 30 from all of it get
+there in fewer products ("momentum", Martens & Sutskever 2012, section 13).
 """
 
 from __future__ import annotations
@@ -127,11 +128,12 @@ def train(series: runner.Series, args: argparse.Namespace, task: str, mu: float,
     rng = np.random.default_rng(seed)
     x, t = draw(1, args.T, rng=np.random.default_rng(0))
     real = t.dtype.kind == "f"
+    steps = t.shape[1] if not real and t.ndim == 2 else 1  # whose losses are summed
     opt = optim.HessianFree.preset(
         "rnn",
-        network(x.shape[2], outputs, every_step=not real and t.ndim == 2, rng=rng),
+        network(x.shape[2], outputs, every_step=steps > 1, rng=rng),
         nn.SquaredError() if real else nn.SoftmaxCrossEntropy(),
-        damping=args.damping * outputs,
+        damping=args.damping * outputs * steps,  # in the units of the loss, section 8.1
         structural=optim.StructuralDamping(mu),
         cg_iterations=args.cg_iterations,
         decay=args.decay,
@@ -236,7 +238,7 @@ def parser() -> runner.Parser:
     seeds.add_argument("--seed", type=runner.natural, default=0, metavar="N", help="of weights and sequences (0)")
     seeds.add_argument("--seeds", type=runner.positive(int), metavar="N", help="the seeds 0 to N − 1 instead")
     p.add_argument("--mu", type=numbers, default=[0.03], metavar="X,…", help="μ of structural damping; 0: none (0.03)")
-    p.add_argument("--damping", type=float, default=0.01, metavar="X", help="λ₀ per output (0.01)")
+    p.add_argument("--damping", type=float, default=0.01, metavar="X", help="λ₀ per output and step with a loss (0.01)")
     p.add_argument("--batch", type=runner.positive(int), default=2000, metavar="N", help="of a gradient (2000)")
     p.add_argument("--curvature-batch", type=runner.positive(int), default=500, metavar="N", help="of products (500)")
     p.add_argument("--cg-iterations", type=runner.positive(int), default=30, metavar="N", help="of an update (30)")

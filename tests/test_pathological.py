@@ -57,6 +57,15 @@ def test_every_task_trains(run: Callable[..., int], task: str) -> None:
     assert all(np.isfinite(record["loss"]) and record["products"] > 0 for record in found[1:])
 
 
+def test_damping_is_in_the_units_of_the_loss(run: Callable[..., int]) -> None:
+    """By outputs, and by the steps whose losses are summed."""
+    found = {}
+    for task in ("temporal_order", "memorisation_5"):
+        run("--task", task, "--T", "20", "--updates", "1", *TINY)
+        found[task] = records(f"{task}-20-0.03-0")[1]["damping"]
+    assert found == pytest.approx({"temporal_order": 0.01 * 4, "memorisation_5": 0.01 * 3 * 30})
+
+
 def test_ends_when_the_task_is_solved(script: Any, run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     sizes = ("--batch", "1000", "--curvature-batch", "200", "--quiet")
     assert run("--task", "temporal_order", "--T", "10", "--updates", "60", *sizes) == 0
