@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from optim import presets
-from optim.base import Optimizer, StepInfo, above, at_least, not_finite, whole
+from optim.base import Optimizer, StepInfo, above, at_least, flag, not_finite, whole
 from optim.cg import CGResult, Iterate, relative_progress
 from optim.damping import Penalty, Tikhonov, damping_rule, reduction_ratio
 from optim.directions import ConjugateGradient, Direction, SteihaugToint, Subproblem
@@ -113,7 +113,8 @@ class HessianFree(Optimizer):
         one_of("ratio", ratio, ("undamped", "damped"))
         if structural and curvature == "hessian":
             raise ValueError('structural damping is a part of the Gauss-Newton matrix: curvature must be "ggn"')
-        self.structural, self.curvature, self.ratio, self.restart = structural, curvature, ratio, restart
+        self.structural, self.curvature, self.ratio = structural, curvature, ratio
+        self.restart = flag("restart", restart)
         self.probe_seed = whole("probe_seed", probe_seed, 0)
         self.k = 0  # updates made
         self.delta = np.zeros_like(self.objective.flat())  # δ_{k−1}: the last iterate of CG, not the chosen one

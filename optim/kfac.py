@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from optim.base import Optimizer, StepInfo, above, at_least, fraction, generator, not_finite, whole
+from optim.base import Optimizer, StepInfo, above, at_least, flag, fraction, generator, not_finite, whole
 from optim.damping import reduction_ratio
 from optim.factors import METHODS, estimate
 from optim.kronecker import Inverse, KroneckerFactors, KroneckerOperator, loaded, saved
@@ -79,23 +79,24 @@ class KFAC(Optimizer):
     ) -> None:
         super().__init__(model, loss, l2=l2)
         self.method = type(self).method if estimate is None else estimate
-        if self.method not in METHODS:
+        if not isinstance(self.method, str) or self.method not in METHODS:
             raise ValueError(f"estimate must be one of {', '.join(METHODS)}, got {estimate!r}")
         if sharing not in ("expand", "reduce"):
             raise ValueError(f'sharing must be "expand" or "reduce", got {sharing!r}')
-        self.damping_min = at_least("damping_min", float(damping_min), 0.0)
-        self.damping = at_least("damping", float(damping), 0.0)
+        self.damping_min = float(at_least("damping_min", damping_min, 0.0))
+        self.damping = float(at_least("damping", damping, 0.0))
         self.adapt_every = whole("adapt_every", adapt_every, 0)
         self.average = fraction("average", average)
         self.factors_every = whole("factors_every", factors_every, 1)
         self.inverses_every = whole("inverses_every", inverses_every, 1)
-        self.cases = above("cases", float(cases), 0.0)
+        self.cases = float(above("cases", cases, 0.0))
         if self.cases > 1:
             raise ValueError(f"cases must be a fraction of the batch, at most 1, got {cases}")
         self.samples = whole("samples", samples, 1)
         self.lr = lr if lr is None else above("lr", lr, 0.0)
         self.clip = clip if clip is None else above("clip", clip, 0.0)
-        self.momentum, self.exact_damping, self.sharing = bool(momentum), bool(exact_damping), sharing
+        self.momentum, self.exact_damping = flag("momentum", momentum), flag("exact_damping", exact_damping)
+        self.sharing = sharing
         if momentum and lr is not None:
             raise ValueError("momentum: μ is found together with α, so lr must be None")
         self.seed = int(generator(rng).integers(2**31))

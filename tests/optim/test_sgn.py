@@ -87,12 +87,19 @@ def test_armijo_bound_shrinks_with_the_step(make_quadratic):
     assert info.step_size == pytest.approx(1.99999 / 2)  # f(1.99999 Δ) < f(0), but by less than c · slope
 
 
-def test_damping_may_follow_a_schedule(problem):
-    schedule = schedules.Cosine(1e-2, steps=10, end=1e-4)
+@pytest.mark.parametrize(
+    ("schedule", "last"),
+    [
+        (schedules.Constant(1e-2), 1e-2),
+        (schedules.Linear(1e-2, steps=10, end=1e-4), 1e-4),
+        (schedules.Cosine(1e-2, steps=10, end=1e-4), 1e-4),
+    ],
+)
+def test_damping_may_follow_a_schedule(problem, schedule, last):
     opt = optim.SGN(problem.model, problem.loss, damping=schedule)
     for k in range(12):
         assert opt.step(problem.x, problem.t).damping == schedule(k)
-    assert opt.damping == 1e-4
+    assert opt.damping == last
 
 
 def test_fixed_damping_without_trust_region(problem):
@@ -120,6 +127,11 @@ def test_preconditioner(problem, monkeypatch):
     opt = optim.SGN(problem.model, problem.loss, damping=0.1, preconditioner=True, preconditioner_exponent=0.5)
     opt.step(problem.x, problem.t)
     np.testing.assert_allclose(seen[0], (u**2 + 0.1) ** -0.5, rtol=1e-10)
+
+
+def test_number_of_cg_steps_stays_unless_asked(problem):
+    opt = optim.SGN(problem.model, problem.loss, cg_iterations=6, cg_tolerance=0.0)
+    assert {opt.step(problem.x, problem.t).cg_iterations for _ in range(15)} == {6}
 
 
 def test_number_of_cg_steps_follows_the_ratio(problem):
