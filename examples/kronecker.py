@@ -1,23 +1,27 @@
 """KFAC, KFRA (and KFLR) beside tuned first-order methods: autoencoders on CURVES, MNIST and FACES, batch 1000.
 
-    python examples/kronecker.py --data curves --seconds 600 --out runs/kronecker
-    python examples/kronecker.py --data mnist --methods kfra,adam:1e-3 --updates 500
+    python examples/kronecker.py --data curves,mnist,faces --out runs/kronecker
+    python examples/kronecker.py --data mnist --methods kfac,adam --seconds 300 --tuning-seconds 60 --clock cpu
+    python examples/kronecker.py --data mnist --methods kfac,kfac:cases=1 --updates 500
     python examples/kronecker.py --data curves --cosine 20 --updates 200        # alignment with Gauss-Newton
     python examples/kronecker.py --out runs/kronecker --resume                  # where the same command was cut
-    python examples/kronecker.py --draw --out runs/kronecker                    # the figures, from the files
+    python examples/kronecker.py --draw --out runs/kronecker                    # figures and tables, from the files
 
-A method is a name, with a learning rate after a colon for adam, sgd and nesterov; these take the grid
---grid where no rate is given. Momentum on the factors is off in kfac:0 and kfra:0. --decay halves the rates of
-first-order methods after so many updates. Records: one JSON line per --every updates in OUT/DATA-METHOD/metrics.jsonl,
-the objective on --judged training cases, seconds of training (evaluation excluded), and the step. --cosine k: in
-records at a multiple of k updates, the cosine of the method's direction C̃⁻¹∇f with that of Gauss-Newton,
-(G + λI)⁻¹∇f by converged CG on the same batch and λ.
+A method is a name. kfac, kflr and kfra have their defaults, but for arguments after a colon: kfra:average=0 is without
+momentum on the factors, kfac:cases=1 takes them from the whole batch. adam, nesterov and sgd take a learning rate after
+the colon, and adam:1e-3:500 halves it every 500 updates; without a rate every pair of --rates and --decays is run for
+--tuning-seconds, in full where that is not given, and the one with the lowest objective at the end is taken.
+Records: one JSON line per --every updates in OUT/DATA-METHOD/metrics.jsonl, the objective on --judged training cases,
+seconds of training (evaluation excluded), and the step. --cosine k: in records at a multiple of k updates, the cosine
+of the method's direction C̃⁻¹∇f with that of Gauss-Newton, (G + λI)⁻¹∇f by CG on the same batch and λ, and CG's
+relative residual. First weights: sparse; from Glorot's these nets stay on a plateau (docs/kronecker.md).
 Source: Botev, Ritter & Barber (2017), sections 5.1 and 5.2.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,36 +48,56 @@ SETS: dict[str, tuple[Callable[[], Any], Any, Callable[[], Any]]] = {
     "faces": (nn.data.faces, (625, 1000, 500, 250, 30), nn.SquaredError),
 }
 HIDDEN = "1000,500,250,30"
+METHODS = "kfac,kfra,kfac:average=0,kfra:average=0,adam,nesterov,sgd"
+RATES = {
+    "adam": (1e-4, 3e-4, 1e-3, 3e-3),
+    "nesterov": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
+    "sgd": (1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
+}
 SECOND_ORDER = {"kfac": optim.KFAC, "kflr": optim.KFLR, "kfra": optim.KFRA}
-GRID = "adam:1e-4,adam:3e-4,adam:1e-3,adam:3e-3,nesterov:1e-3,nesterov:1e-2,sgd:1e-2,sgd:1e-1"
+FIRST_ORDER = ("adam", "nesterov", "sgd")
+INITS = {"sparse": nn.init.sparse, "glorot": nn.init.glorot_uniform}
+UPDATES = (100, 200, 500, 1000, 2000, 5000)
+SECONDS = (30, 60, 120, 300, 600)
 
 
-def build(method: str, model: Any, loss: Any, decay: int) -> Any:
+def build(method: str, model: Any, loss: Any) -> Any:
+    """The optimizer; ValueError or TypeError where there is none of that name."""
     name, _, setting = method.partition(":")
     if name in SECOND_ORDER:
-        average: dict[str, Any] = {"average": 0.0} if setting == "0" else {}
-        return SECOND_ORDER[name](model, loss, rng=np.random.default_rng(3), **average)
-    lr: Any = float(setting)
-    if decay:
-        lr = Step(lr, every=decay, factor=0.5)
+        pairs = (pair.partition("=") for pair in setting.split("+") if pair)
+        own: dict[str, Any] = {key: number(value) for key, _, value in pairs}
+        return SECOND_ORDER[name](model, loss, rng=np.random.default_rng(3), **own)
+    if name not in FIRST_ORDER:
+        raise ValueError(f"no method is called {name}")
+    rate, _, decay = setting.partition(":")
+    lr: Any = float(rate)
+    if int(decay or 0):
+        lr = Step(lr, every=int(decay), factor=0.5)
     if name == "adam":
         return optim.Adam(model, loss, lr=lr)
-    if name not in ("sgd", "nesterov"):
-        raise ValueError(f"no method is called {name}")
     return optim.SGD(model, loss, lr=lr, momentum=0.9 if name == "nesterov" else 0.0, nesterov=name == "nesterov")
 
 
-def autoencoder(sizes: Any, init: str = "glorot") -> Any:
-    own: dict[str, Any] = {"init": nn.init.glorot_uniform} if init == "glorot" else {}
-    return nn.models.autoencoder(sizes, rng=np.random.default_rng(0), **own)
+def number(text: str) -> float | int:
+    return int(text) if text.isdigit() else float(text)
 
 
-def cosine(opt: Any, x: Any, iterations: int) -> float:
-    """Of the angle between the method's direction and that of Gauss-Newton on the same batch."""
+def autoencoder(sizes: Any, init: str = "sparse") -> Any:
+    return nn.models.autoencoder(sizes, rng=np.random.default_rng(0), init=INITS[init])
+
+
+def cosine(opt: Any, x: Any, iterations: int) -> Record:
+    """Of the angle between the method's direction and that of Gauss-Newton on the same batch; CG's residual."""
     q, lam = opt.objective.quadratic(x, x), opt.damping
-    exact = pcg(q.ggn_product, np.negative(q.gradient), damping=lam, iterations=iterations, keep=False).x
-    own = np.negative(Inverse(opt.factors, lam, opt.exact_damping)(q.gradient))
-    return float(own @ exact / (np.linalg.norm(own) * np.linalg.norm(exact)))
+    b, out = np.negative(q.gradient), np.empty_like(q.gradient)
+    exact = pcg(q.ggn_product, b, damping=lam, iterations=iterations, keep=False).x
+    q.ggn_product(exact, out)
+    own = Inverse(opt.factors, lam, opt.exact_damping)(b)
+    return {
+        "cosine": float(own @ exact / (np.linalg.norm(own) * np.linalg.norm(exact))),
+        "residual": float(np.linalg.norm(out + lam * exact - b) / np.linalg.norm(b)),
+    }
 
 
 @dataclass
@@ -81,27 +105,62 @@ class Config(runner.Config):
     """A run; `optimizer` is the method as the command line has it."""
 
     def known_hyper(self) -> dict[str, Any]:
-        return {"decay": 0, "hidden": HIDDEN, "init": "glorot"}
+        return {"hidden": HIDDEN, "init": "sparse"}
 
 
-def train(series: runner.Series, args: argparse.Namespace, data: str, method: str) -> Run:
-    load, sizes, make_loss = SETS[data]
-    x = load().x_train
-    judged = x[: args.judged]
-    sizes = (sizes[0], *map(int, args.hidden.split(","))) if args.hidden != HIDDEN else sizes
-    opt = build(method, autoencoder(sizes, args.init), make_loss(), args.decay)
-    batches = nn.data.batches(x, x, BATCH, np.random.default_rng(1))
+class Study:
+    """The runs on one set of images."""
 
-    def measured(model: Any) -> Record:
-        found = {"objective": opt.objective.value(judged, judged)}
-        if args.cosine and getattr(opt, "factors", None) is not None and opt.k % args.cosine == 0:
-            found["cosine"] = cosine(opt, upcoming(batches), args.cg_iterations)
-        return found
+    def __init__(self, series: runner.Series, args: argparse.Namespace, data: str) -> None:
+        load, sizes, self.make_loss = SETS[data]
+        self.series, self.args, self.data, self.x = series, args, data, load().x_train
+        self.sizes = (sizes[0], *map(int, args.hidden.split(","))) if args.hidden != HIDDEN else sizes
 
-    budget: dict[str, Any] = {"time_budget": args.seconds, "updates": args.updates, "log_every": args.every}
-    hyper = {"decay": args.decay, "hidden": args.hidden, "init": args.init}
-    config = Config(optimizer=method, hyper=hyper, **budget)
-    return series.train(f"{data}-{method.replace(':', '-')}", config, opt, batches, measured)
+    def train(self, method: str, seconds: float | None = None, folder: str = "") -> Run:
+        args, x = self.args, self.x
+        judged = x[: args.judged]
+        opt = build(method, autoencoder(self.sizes, args.init), self.make_loss())
+        batches = nn.data.batches(x, x, BATCH, np.random.default_rng(1))
+
+        def measured(model: Any) -> Record:
+            found = {"objective": opt.objective.value(judged, judged)}
+            if args.cosine and getattr(opt, "factors", None) is not None and opt.k % args.cosine == 0:
+                found |= cosine(opt, upcoming(batches), args.cg_iterations)
+            return found
+
+        budget: dict[str, Any] = {"time_budget": seconds or args.seconds, "updates": args.updates}
+        config = Config(
+            optimizer=method, hyper={"hidden": args.hidden, "init": args.init}, log_every=args.every, **budget
+        )
+        name = f"{folder}{self.data}-{method.replace(':', '-')}"
+        run = self.series.train(name, config, opt, batches, measured)
+        last = run.records[-1]["objective"]
+        print(f"{name}: {run.end}: {run.update} updates, {run.seconds:.0f} s, {last:.5g}", flush=True)
+        return run
+
+    def tuned(self, name: str) -> str:
+        """The method with its rate and decay period, by a grid."""
+        rates = self.args.rates or RATES[name]
+        short = self.args.tuning_seconds
+
+        def score(method: str) -> float:
+            run = self.train(method, short, "tuning-" if short else "")
+            return math.inf if run.failed else run.records[-1]["objective"]
+
+        grid = [f"{name}:{rate:g}" + (f":{decay}" if decay else "") for rate in rates for decay in self.args.decays]
+        found = optim.grid_search(score, method=grid)
+        points = ", ".join(f"{hyper['method'].partition(':')[2]}: {value:.4g}" for hyper, value in found.scores)
+        print(f"{self.data}, {name}: {found.best['method']} of {points}", flush=True)
+        return found.best["method"]
+
+    def run(self, methods: list[str]) -> None:
+        for method in methods:
+            if method not in FIRST_ORDER:
+                self.train(method)
+                continue
+            best = self.tuned(method)
+            if self.args.tuning_seconds:
+                self.train(best)
 
 
 def upcoming(batches: nn.data.Batches) -> Any:
@@ -112,48 +171,99 @@ def upcoming(batches: nn.data.Batches) -> Any:
     return x
 
 
+def curves(out: Path) -> dict[str, dict[str, list[Record]]]:
+    """The records by set and method; not those of tuning."""
+    found: dict[str, dict[str, list[Record]]] = {}
+    for path in sorted(out.glob("*/metrics.jsonl")):
+        data, _, method = path.parent.name.partition("-")
+        if data in SETS:
+            found.setdefault(data, {})[method] = runner.read_records(path)
+    return found
+
+
+def is_best(method: str, methods: dict[str, list[Record]]) -> bool:
+    """Whether no other rate of the same first-order method ends lower; true of the second-order methods."""
+    name = method.partition("-")[0]
+    if name in SECOND_ORDER:
+        return True
+
+    def last(other: str) -> float:
+        value = methods[other][-1]["objective"]
+        return math.inf if value is None else value
+
+    return method == min((other for other in methods if other.partition("-")[0] == name), key=last)
+
+
 def draw(out: Path) -> None:
-    """A figure per set: the objective against updates and against seconds, and the cosines."""
+    """A figure per set: the objective against updates and against seconds, and the cosines; other rates in grey."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    records = []
-    for path in sorted(out.glob("*/metrics.jsonl")):
-        data, _, method = path.parent.name.partition("-")
-        records += [record | {"data": data, "method": method} for record in runner.read_records(path)]
-    for data in sorted({record["data"] for record in records}):
-        figure, axes = plt.subplots(1, 3, figsize=(13, 4))
-        for method in sorted({record["method"] for record in records if record["data"] == data}):
-            own = [r for r in records if r["data"] == data and r["method"] == method]
-            cosines = [r for r in own if "cosine" in r]
-            style = "-" if method.partition("-")[0] in SECOND_ORDER else "--"
+    for data, methods in curves(out).items():
+        aligned = any("cosine" in record for own in methods.values() for record in own)
+        figure, axes = plt.subplots(1, 2 + aligned, figsize=(10 + 4 * aligned, 4))
+        for method, own in methods.items():
+            style: dict[str, Any] = {"ls": "-" if method.partition("-")[0] in SECOND_ORDER else "--", "label": method}
+            if not is_best(method, methods):
+                style = {"color": "0.8", "lw": 0.7, "zorder": 0}
             for axis, key in zip(axes, ("update", "seconds"), strict=False):
-                axis.plot([r[key] for r in own], [r["objective"] for r in own], style, label=method)
+                axis.plot([r[key] for r in own], [r["objective"] for r in own], **style)
                 axis.set(xlabel=key, ylabel="objective", yscale="log")
+            cosines = [r for r in own if "cosine" in r]
             if cosines:
                 axes[2].plot([r["update"] for r in cosines], [r["cosine"] for r in cosines], label=method)
-        axes[2].set(xlabel="update", ylabel="cosine with the Gauss-Newton step")
+        if aligned:
+            axes[2].set(xlabel="update", ylabel="cosine with the Gauss-Newton step")
         axes[0].legend()
         figure.suptitle(data)
         figure.tight_layout()
         figure.savefig(out / f"{data}.png", dpi=120)
+        plt.close(figure)
+
+
+def table(out: Path) -> None:
+    """The objective after so many updates, and after so many seconds, of all runs: the last record until then."""
+    for data, methods in curves(out).items():
+        for key, every in (("update", UPDATES), ("seconds", SECONDS)):
+            longest = max(own[-1][key] for own in methods.values())
+            marks = [mark for mark in every if mark <= 1.02 * longest]
+            if not marks:
+                continue
+            unit = "updates" if key == "update" else "s"
+            print(f"\n| {data} | {' | '.join(f'{mark} {unit}' for mark in marks)} |\n|{'---|' * (len(marks) + 1)}")
+            for method, own in methods.items():
+                cells = []
+                for mark in marks:
+                    until = [r["objective"] for r in own if r[key] <= 1.02 * mark]
+                    reached = own[-1][key] >= 0.98 * mark
+                    cells.append(f"{until[-1]:.5g}" if reached and until[-1] is not None else "–")
+                print(f"| {method} | {' | '.join(cells)} |")
+
+
+def numbers(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    def read(text: str) -> list[Any]:
+        return [kind(part) for part in text.split(",")]
+
+    return read
 
 
 def parser() -> runner.Parser:
     p = runner.Parser(prog="kronecker.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--data", default="curves", help=f"comma-separated, of {', '.join(SETS)}")
-    p.add_argument("--methods", default=f"kfac,kfra,kfac:0,kfra:0,{GRID}")
+    p.add_argument("--methods", default=METHODS)
     p.add_argument("--seconds", type=runner.positive(float), default=600.0, help="of training, per method")
     p.add_argument("--updates", type=runner.positive(int), default=5000, help="the most")
+    p.add_argument("--rates", type=numbers(runner.positive(float)), help="of the grid, for all first-order methods")
+    p.add_argument("--decays", type=numbers(runner.natural), default=[0, 500, 2000], help="updates; 0 for none")
+    p.add_argument("--tuning-seconds", type=runner.positive(float), help="per point of the grid (as --seconds)")
     p.add_argument("--every", type=runner.positive(int), default=10, help="updates between records")
     p.add_argument("--judged", type=runner.positive(int), default=5000, help="training cases of the objective recorded")
-    p.add_argument("--decay", type=int, default=0, help="updates after which first-order rates halve")
     p.add_argument("--cosine", type=int, default=0, help="updates between two cosines: a multiple of --every")
     p.add_argument("--cg-iterations", type=int, default=500)
     p.add_argument("--hidden", default=HIDDEN, help="sizes of the encoder; a small one for a quick look")
-    p.add_argument("--init", choices=("glorot", "sparse"), default="glorot")
+    p.add_argument("--init", choices=tuple(INITS), default="sparse")
     p.add_argument("--out", type=Path, default=Path("runs/kronecker"))
     p.add_argument("--draw", action="store_true", help="only draw what the files hold")
     runner.Series.add_options(p)
@@ -169,20 +279,19 @@ def main() -> int:
     for data in args.data.split(","):
         if data not in SETS:
             p.error(f"--data {data}: expected one of {', '.join(SETS)}")
-    for method in args.methods.split(","):
+    methods = args.methods.split(",")
+    for method in methods:
         try:
-            build(method, autoencoder((2, 2)), nn.SquaredError(), 0)
-        except ValueError:
-            names = ", ".join(SECOND_ORDER)
-            p.error(f"--methods {method}: expected one of {names}, or adam, sgd, nesterov with a colon and a rate")
+            build(f"{method}:1" if method in FIRST_ORDER else method, autoencoder((2, 2)), nn.SquaredError())
+        except (TypeError, ValueError) as problem:
+            names = ", ".join((*SECOND_ORDER, *FIRST_ORDER))
+            p.error(f"--methods {method}: expected one of {names} ({problem})")
     if not args.draw:
         with runner.Series(p.prog, args.out, args) as series:
             for data in args.data.split(","):
-                for method in args.methods.split(","):
-                    run = train(series, args, data, method)
-                    last = run.records[-1]["objective"]
-                    print(f"{data}, {method}: {run.end}: {run.update} updates, {run.seconds:.0f} s, {last:.4g}")
+                Study(series, args, data).run(methods)
     draw(args.out)
+    table(args.out)
     return 0
 
 

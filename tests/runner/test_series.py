@@ -124,7 +124,8 @@ def test_a_series_ended_outside_of_its_runs(
     [
         (["--methods", "magic:1"], "--methods magic:1: expected one of kfac, kflr, kfra"),
         (["--data", "magic"], "--data magic: expected one of curves, mnist, faces"),
-        (["--methods", "adam"], "--methods adam: expected one of"),
+        (["--methods", "adam:quick"], "--methods adam:quick: expected one of"),
+        (["--methods", "kfac:magic=1"], "--methods kfac:magic=1: expected one of"),
         (["--cosine", "3", "--every", "2"], "--cosine 3 is no multiple of --every 2"),
     ],
 )
@@ -156,5 +157,57 @@ def test_kronecker(
     assert found[-1]["objective"] < found[0]["objective"]
     assert (tmp_path / "runs" / "curves.png").stat().st_size > 1000
     with pytest.raises(SystemExit):
-        script("kronecker", *common, "--updates", "8", "--resume", "--decay", "3")
+        script("kronecker", *common, "--updates", "8", "--resume", "--init", "glorot")
     assert "curves-kfac/checkpoint.safetensors is of a run with another hyper" in capsys.readouterr().err
+
+
+def test_kronecker_tunes_first_order_methods(
+    script: Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All pairs of rates and decay periods; the best is run on, with and without short runs before."""
+    import kronecker
+
+    x = np.random.default_rng(0).random((40, 6)).astype(np.float32)
+    data = nn.data.Dataset(x, None, x, None)
+    monkeypatch.setitem(kronecker.SETS, "curves", (lambda: data, (6, 4, 2), nn.SigmoidCrossEntropy))
+    monkeypatch.setattr(kronecker, "BATCH", 10)
+    common = ["--methods", "kfac:cases=1+average=0,adam", "--rates", "1e-5,1e-2", "--decays", "0,2", "--updates", "4"]
+    assert script("kronecker", *common, "--out", "full") == 0
+    points = ["adam-0.01", "adam-0.01-2", "adam-1e-05", "adam-1e-05-2"]
+    assert sorted(path.name for path in (tmp_path / "full").glob("*/")) == [
+        *(f"curves-{name}" for name in points),
+        "curves-kfac-cases=1+average=0",
+    ]
+    assert "curves, adam: adam:0.01 of 1e-05: " in capsys.readouterr().out
+    drawn = kronecker.curves(tmp_path / "full")["curves"]
+    assert [kronecker.is_best(name, drawn) for name in points] == [True, False, False, False]
+    assert script("kronecker", *common, "--out", "short", "--tuning-seconds", "100") == 0
+    assert sorted(path.name for path in (tmp_path / "short").glob("tuning-*/")) == [
+        f"tuning-curves-{name}" for name in points
+    ]
+    assert sorted(kronecker.curves(tmp_path / "short")["curves"]) == ["adam-0.01", "kfac-cases=1+average=0"]
+
+
+def test_the_table_of_kronecker(script: Any, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The last record until then; nothing where a run is shorter."""
+    import json
+
+    for method, seconds in (("kfac", 0.4), ("adam-0.01", 0.1)):
+        folder = tmp_path / f"curves-{method}"
+        folder.mkdir()
+        records = [{"update": k, "seconds": seconds * k, "objective": 100.0 - k} for k in range(0, 201, 50)]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert script("kronecker", "--draw", "--out", str(tmp_path)) == 0
+    assert capsys.readouterr().out.split("\n") == [
+        "",
+        "| curves | 100 updates | 200 updates |",
+        "|---|---|---|",
+        "| adam-0.01 | 0 | -100 |",
+        "| kfac | 0 | -100 |",
+        "",
+        "| curves | 30 s | 60 s |",
+        "|---|---|---|",
+        "| adam-0.01 | – | – |",
+        "| kfac | 50 | -50 |",
+        "",
+    ]
