@@ -69,8 +69,9 @@ def _real(kinds: str) -> str:
 
 def _found(x: Any, name: str) -> str:
     """What x is, and what to do about it."""
-    if isinstance(x, tuple) and any(hasattr(part, "shape") for part in x):
-        return f"a tuple of {len(x)}; a batch is given in two, opt.step(x, t)"
+    parts = x.values() if isinstance(x, dict) else x if isinstance(x, tuple) else ()
+    if any(hasattr(part, "shape") for part in parts):
+        return f"a {type(x).__name__} of {len(x)}; a batch is given in two, opt.step(x, t)"
     if isinstance(x, list | tuple):
         return f"a {type(x).__name__}; np.array({name}, np.float32) makes one of it"
     if hasattr(x, "detach"):

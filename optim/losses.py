@@ -24,6 +24,8 @@ def loss_value(loss: Any) -> Callable[[Any, Any], Any]:
 
     def value(z: Any, t: Any) -> Any:
         L = loss(z, t)
+        if L is None:
+            raise TypeError("loss(z, t) is None: does it end without a return?")
         if np.shape(L) != ():
             raise TypeError(f"loss must return a scalar, a mean over cases, but it returned shape {np.shape(L)}")
         return L

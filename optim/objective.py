@@ -59,10 +59,16 @@ class Objective:
         for name, given in (("model", model), ("loss", loss)):
             if isinstance(given, type):
                 raise TypeError(f"{name} is the class {given.__name__}; give an object, {given.__name__}(…)")
+            if type(given).__module__.startswith("torch."):
+                own = "a model" if name == "model" else "a loss"
+                raise TypeError(f"{name} is PyTorch's {type(given).__name__}; {own} of nn, or one of NumPy, goes here")
         if hasattr(model, "hessian_product") and not hasattr(model, "__tree_items__"):
             raise TypeError(f"the model comes first, then the loss; the model given is a {type(model).__name__}")
         if not callable(model):
-            raise TypeError(f"model must be callable, model(x) -> z; got {type(model).__name__}")
+            raise TypeError(
+                f"model must be callable, model(x) -> z; got {type(model).__name__}. "
+                "optim.Function(forward, params) makes one of parameters and a function forward(params, x)"
+            )
         if not (callable(loss) or hasattr(loss, "value")):
             raise TypeError(f"loss must be a loss object or a callable (z, t) -> scalar; got {type(loss).__name__}")
         if not (l2 >= 0 and np.isfinite(l2)):
@@ -197,10 +203,23 @@ class Objective:
         n = cases(x, t)
         if n == 0:
             raise ValueError("the batch is empty: x and t have no cases")
+        self._check_device(x, t)
         parts = self._number_of_parts(n, x, t)
         if n is None or parts == 1:
             return [Share(x, t, 1.0, 0)]
         return [Share(take(x, s), take(t, s), (s.stop - s.start) / n, s.start) for s in slices(n, parts)]
+
+    def _check_device(self, x: Any, t: Any) -> None:
+        """Raises TypeError where the batch is on the GPU and the model is not, or the other way round."""
+        here = is_cupy(self._arrays()[0])
+        for name, part in (("x", x), ("t", t)):
+            for path, a in _tree.leaves(part, name):
+                if is_cupy(a) != here and (is_cupy(a) or isinstance(a, np.ndarray)):
+                    kinds, move = ("NumPy", "CuPy"), ("cupy.asnumpy", "cupy.asarray")[here]
+                    raise TypeError(
+                        f"{path} is an array of {kinds[not here]}, the model has arrays of {kinds[here]}: "
+                        f"pass {move}({path})"
+                    )
 
     def _fits(self, n: int | None) -> bool:
         """Whether the activations of so many cases are held at a time."""
@@ -231,7 +250,11 @@ class Objective:
         one = take(x, slice(0, 1))
         key = tuple(np.shape(a) for _, a in _tree.leaves(one))
         if key not in self._work:
-            self._work[key] = _work(Record(Share(one, None, 1.0, 0).run, self.model, ()).tape)
+            try:
+                tape = Record(Share(one, None, 1.0, 0).run, self.model, ()).tape
+            except (TypeError, ValueError):
+                return 0.0  # the batch as it is will say what is wrong
+            self._work[key] = _work(tape)
         return self._work[key]
 
 

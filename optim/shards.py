@@ -133,7 +133,10 @@ class Share:
     def run(self, model: Any) -> Any:
         """model(x), where layers that draw random numbers know which cases these are."""
         with cases_from(self.first):
-            return model(self.x)
+            z = model(self.x)
+        if z is None:
+            raise TypeError("model(x) is None: does its forward end without a return?")
+        return z
 
 
 def cases(*batch: Any) -> int | None:

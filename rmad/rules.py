@@ -253,7 +253,7 @@ class Primitive:
 
     def _missing(self, argnum: int) -> NotImplementedError:
         return NotImplementedError(
-            f"{self.name} has no derivative with respect to argument {argnum}; "
+            f"{str(self.name).lstrip('_')} has no derivative with respect to argument {argnum}; "
             "rmad.stop_gradient makes that argument a constant"
         )
 
@@ -313,7 +313,7 @@ class ExplicitPrimitive(Primitive):
     def blocks(self, argnums: Sequence[int], y: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         specs = {k: ArraySpec.of(args[k]) for k in argnums}
         pairs = self.rule(y, *args, **kwargs)
-        if callable(pairs):
+        if callable(pairs) or (pairs is None and not isinstance(y, tuple)):
             raise TypeError(
                 f"{self.name}: the rule must return one pair (push, pull) per argument, as ((push, pull),) for one, "
                 f"not a {type(pairs).__name__}"

@@ -6,12 +6,14 @@ up in one table, `HANDLERS`. So the language is NumPy itself, and SciPy's ufuncs
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from rmad.backend import is_cupy
 from rmad.tape import Tape
 
 __all__ = ["HANDLERS", "Traced", "implements", "register", "stop"]
@@ -42,7 +44,8 @@ def implements(*functions: Any) -> Callable[[H], H]:
 def _label(f: Any) -> str:
     module = (getattr(f, "__module__", None) or "").removesuffix("._ufuncs")
     if isinstance(f, np.ufunc):
-        module = "numpy" if getattr(np, f.__name__, None) is f else "scipy.special"
+        homes = ("numpy", "scipy.special")  # a ufunc of neither, as np.frompyfunc makes one, has its name alone
+        module = next((m for m in homes if getattr(sys.modules.get(m), f.__name__, None) is f), "")
     name = getattr(f, "__name__", repr(f))
     return f"{module}.{name}" if module and not hasattr(f, "__objclass__") else name
 
@@ -54,6 +57,16 @@ def _no_rule(what: str) -> NotImplementedError:
     )
 
 
+def _writes(what: str) -> TypeError:
+    return TypeError(
+        f"{what} of a traced array: arrays on the tape are never written into; "
+        "build the result with np.where, np.concatenate or np.stack"
+    )
+
+
+WRITERS = {"copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask"}
+
+
 def _lookup(key: Any, what: Any) -> Callable[..., Any]:
     handler = HANDLERS.get(key)
     if handler is None:
@@ -61,8 +74,18 @@ def _lookup(key: Any, what: Any) -> Callable[..., Any]:
 
         handler = HANDLERS.get(key)
     if handler is None:
-        raise _no_rule(what if isinstance(what, str) else _label(what))
+        label = what if isinstance(what, str) else _label(what)
+        raise (_writes if label.removeprefix("numpy.") in WRITERS or label.endswith(".at") else _no_rule)(label)
     return handler
+
+
+def _refuse_foreign(what: str, args: Any) -> None:
+    """Raises TypeError where it was an array of another kind that did not go with the traced ones."""
+    found = [stop(a) for a in args]
+    if any(hasattr(a, "detach") for a in found):
+        raise TypeError(f"{what} of a traced array and a tensor of PyTorch; pass the tensor's .numpy()")
+    if any(map(is_cupy, found)) and any(isinstance(a, np.ndarray) and a.ndim for a in found):
+        raise TypeError(f"{what} of arrays of NumPy and of CuPy; cupy.asarray(a) is the array a on the GPU")
 
 
 def stop(x: Any) -> Any:
@@ -99,7 +122,11 @@ class Traced(NDArrayOperatorsMixin):
                 raise TypeError(f"{ufunc.__name__} of a traced array takes no where=; use np.where")
             for layout in ("casting", "order", "subok"):
                 kwargs.pop(layout, None)
-            y = _lookup(ufunc, ufunc)(*inputs, **kwargs)
+            try:
+                y = _lookup(ufunc, ufunc)(*inputs, **kwargs)
+            except TypeError:
+                _refuse_foreign(ufunc.__name__, inputs)
+                raise
             return y if dtype is None else y.astype(dtype)
         if method == "outer":
             a, b = inputs
@@ -109,7 +136,11 @@ class Traced(NDArrayOperatorsMixin):
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if kwargs.get("out") is not None:
             raise TypeError(f"{func.__name__}: a traced array cannot be written to `out`; use the return value")
-        return _lookup(func, func)(*args, **kwargs)
+        try:
+            return _lookup(func, func)(*args, **kwargs)
+        except TypeError:
+            _refuse_foreign(func.__name__, args)
+            raise
 
     # -- what would lose the derivative is an error --------------------------------------------------
 
@@ -120,38 +151,35 @@ class Traced(NDArrayOperatorsMixin):
             "or rmad.stop_gradient(x) for its value"
         )
 
-    def _not_a_number(self, kind: str) -> TypeError:
+    def _not_a_number(self, call: str, also: str = "y[i] = x on a plain array y does") -> TypeError:
         return TypeError(
-            f"{kind}(x) of a traced array would lose its derivative (y[i] = x on a plain array y does the same); "
-            f"keep x as an array, collect with np.stack, or write {kind}(rmad.stop_gradient(x))"
+            f"{call.format('x')} of a traced array would lose its derivative ({also} the same); "
+            f"keep x as an array, collect with np.stack, or write {call.format('rmad.stop_gradient(x)')}"
         )
 
     def __float__(self) -> float:
-        raise self._not_a_number("float")
+        raise self._not_a_number("float({})")
 
     def __int__(self) -> int:
-        raise self._not_a_number("int")
+        raise self._not_a_number("int({})")
 
     def __complex__(self) -> complex:
-        raise self._not_a_number("complex")
+        raise self._not_a_number("complex({})")
 
     def __index__(self) -> int:
-        raise self._not_a_number("operator.index")
+        raise self._not_a_number("int({})", "range(x) and the index a[x] of a plain a do")
 
     def item(self, *args: Any) -> Any:
-        raise self._not_a_number("ndarray.item")
+        raise self._not_a_number("{}.item()")
 
     def tolist(self) -> Any:
-        raise self._not_a_number("ndarray.tolist")
+        raise self._not_a_number("{}.tolist()")
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError("a traced array cannot be pickled without losing its derivative; see rmad.stop_gradient")
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        raise TypeError(
-            "x[i] = … on a traced array: arrays on the tape are never written into; "
-            "build the result with np.where, np.concatenate or np.stack"
-        )
+        raise _writes("x[i] = …")
 
     # -- what needs no derivative ----------------------------------------------------------------------
 

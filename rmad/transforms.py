@@ -45,7 +45,7 @@ class Record:
         self.tape = Tape()
         traced = []
         for leaf in arrays:
-            if isinstance(leaf, np.ma.MaskedArray | np.matrix):
+            if isinstance(leaf, np.ma.MaskedArray | np.matrix) or hasattr(leaf, "tocsr"):  # SciPy's sparse ones
                 raise TypeError(f"x holds a {type(leaf).__name__}, whose arithmetic is not an ndarray's")
             value = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)[()]
             self.tape.nested |= isinstance(value, Traced)

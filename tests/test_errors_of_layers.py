@@ -277,6 +277,11 @@ LAYERS = {
         ValueError,
         r"z has shape \(5, 1\), but t has shape \(5,\)",
     ),
+    "labels for numbers": (
+        lambda: nn.SquaredError()(Z, T),
+        ValueError,
+        r"but t has shape \(5,\); labels are for nn.SoftmaxCrossEntropy, np.eye\(3\)\[t\] makes targets of them",
+    ),
     "words for targets": (lambda: nn.SquaredError()(np.ones((1, 1)), [["a"]]), TypeError, "t must hold real numbers"),
     "no target": (lambda: nn.SquaredError()(Z, None), ValueError, r"there is no target t.*opt.step\(x, t\)"),
 }

@@ -113,7 +113,9 @@ class Loss(ABC):
         self._given(t, z)
         t = self._array("t", t)
         if t.shape != z.shape:
-            raise ValueError(f"{self._name}: z has shape {z.shape}, but t has shape {t.shape}")
+            labels = t.dtype.kind in "iu" and t.shape == z.shape[:-1]
+            hint = f"; labels are for nn.SoftmaxCrossEntropy, np.eye({z.shape[-1]})[t] makes targets of them"
+            raise ValueError(f"{self._name}: z has shape {z.shape}, but t has shape {t.shape}{hint if labels else ''}")
         if t.dtype.kind not in "fiub":
             raise TypeError(f"{self._name}: t must hold real numbers, not {t.dtype}")
         return t if t.dtype == z.dtype else t.astype(z.dtype)
