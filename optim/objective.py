@@ -6,6 +6,7 @@ shards of the batch (`optim.shards`).
 
 from __future__ import annotations
 
+import sys
 from functools import cached_property
 from typing import Any
 
@@ -211,6 +212,8 @@ class Objective:
 
     def _check_device(self, x: Any, t: Any) -> None:
         """Raises TypeError where the batch is on the GPU and the model is not, or the other way round."""
+        if "cupy" not in sys.modules:
+            return
         here = is_cupy(self._arrays()[0])
         for name, part in (("x", x), ("t", t)):
             for path, a in _tree.leaves(part, name):
