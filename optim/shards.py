@@ -16,12 +16,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar, copy_context
 from functools import cache
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from rmad.batch import cases_from
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 __all__ = ["Crew", "Share", "cases", "cores", "slices", "take"]
 
@@ -36,6 +38,8 @@ def cores() -> int:
 @cache
 def _controller() -> ThreadpoolController:
     """One for the process: finding the BLAS libraries takes longer than a small product."""
+    from threadpoolctl import ThreadpoolController  # its import sets an environment variable
+
     return ThreadpoolController()
 
 

@@ -8,6 +8,7 @@ Sources of the formulas: Abramowitz & Stegun (1964), DLMF (dlmf.nist.gov); equat
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from scipy import special as sc
@@ -189,7 +190,7 @@ elementwise(sc.exp1, lambda y, x: -np.exp(-x) / x)
 elementwise(sc.expi, lambda y, x: np.exp(x) / x)
 
 
-def polygamma(n, x):
+def polygamma(n: int, x: Any) -> Any:
     """dⁿψ/dxⁿ = (-1)ⁿ⁺¹ n! ζ(n + 1, x), for n = 1, 2, … (ψ for n = 0). x > 0 (A&S 6.4.10).
 
     scipy.special.polygamma is not a ufunc and takes no traced array; this one does.
