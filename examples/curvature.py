@@ -7,8 +7,10 @@
 mixture: p(odd | x) = σ(h₁)σ(h₂) + (1 − σ(h₁))σ(h₃), trained by KFAC, KFLR, KFRA and Adam. The loss −log p(t) is
 convex in p, so Gauss-Newton has 1/p(t)² there, and the Fisher matrix, which KFAC draws from, 1/(p(1 − p)). Their 3 × 3
 blocks at h over the training cases are compared on the way.
-cosine: at points of one run of KFAC on MNIST's autoencoder, the angle of C̃⁻¹∇f, with factors of the same batch by each
-method, to (G + λI)⁻¹∇f by CG with the method's λ; the residual says how far CG came.
+cosine: at points of a run on MNIST's autoencoder, in double precision, the angle of C̃⁻¹∇f, with factors of the same
+batch by each method and factored or exact damping, to (G + λI)⁻¹∇f: by CG until the residual is --tolerance of ∇f
+(preconditioned by KFLR's factors), and by 20 steps of plain CG. Per seed (weights, order of the cases, draws) the mean
+over the points, then mean and standard error over the seeds.
 rank: of the exact matrix, beside the bound n · rank(L″ᵢᵢ), and its eigenvalues beside those of Kronecker factors.
 Source: Botev, Ritter & Barber (2017), sections 5.1 to 5.3.
 """
@@ -191,36 +193,85 @@ def rank(args: argparse.Namespace) -> Any:
 # -- the angle --------------------------------------------------------------------------------------------------
 
 
-def cosine(args: argparse.Namespace) -> Any:
-    x = np.reshape(digits(args.cases)[0], (-1, 784))
-    model = nn.models.autoencoder((784, *args.hidden), rng=np.random.default_rng(0))
-    opt = optim.KFAC(model, nn.SigmoidCrossEntropy(), rng=np.random.default_rng(3))
-    batches = nn.data.batches(x, x, min(args.batch, len(x)), np.random.default_rng(1))
-    names = ("kfac", "kfra", "empirical")
-    found: dict[str, list[float]] = {name: [] for name in (*names, "gradient")}
-    updates = list(range(args.every, args.updates + 1, args.every))
-    print(f"| update | residual | {' | '.join(found)} |\n|{'---|' * (len(found) + 2)}")
-    for k in range(1, args.updates + 1):
+NAMES = ("kfac", "kfra", "kflr", "empirical")
+TRUNCATED = 20  # CG steps
+
+
+def gauss_newton(q: Any, b: Any, lam: float, inverse: Inverse, args: argparse.Namespace) -> tuple[Any, float]:
+    """(G + λI)⁻¹ b, and the relative residual."""
+    size, out = float(np.linalg.norm(b)), np.empty_like(b)
+
+    def stop(i: int, phi: float, r: Any) -> str | None:
+        return "small" if np.linalg.norm(r) <= args.tolerance * size else None
+
+    budget: dict[str, Any] = {"damping": lam, "iterations": args.cg_iterations, "keep": False}
+    x = pcg(q.ggn_product, b, None, inverse, stop=stop, **budget).x
+    q.ggn_product(x, out)
+    return x, float(np.linalg.norm(out + lam * x - b)) / size
+
+
+def alignment(objective: Any, x: Any, lam: float, seed: int, args: argparse.Namespace) -> tuple[Any, float]:
+    """Cosines on the batch x: (CG converged or truncated, damping factored or exact, method), and CG's residual."""
+    q = objective.quadratic(x, x)
+    b = np.negative(q.gradient)
+    factors = {name: estimate(q, name, seed=seed) for name in NAMES}
+    exact, residual = gauss_newton(q, b, lam, Inverse(factors["kflr"], lam), args)
+    truncated = pcg(q.ggn_product, b, damping=lam, iterations=TRUNCATED, keep=False).x
+    found = np.zeros((2, 2, len(NAMES) + 1))
+    for k in range(2):
+        steps = [*(Inverse(own, lam, exact=bool(k))(b) for own in factors.values()), b]
+        for r, reference in enumerate((exact, truncated)):
+            norm = np.linalg.norm(reference)
+            found[r, k] = [float(d @ reference / np.linalg.norm(d) / norm) for d in steps]
+    return found, residual
+
+
+def along_a_run(x: Any, seed: int, points: list[int], args: argparse.Namespace) -> Any:
+    """The cosines at those updates of a run; its weights, batches and draws are of the seed."""
+    rng = np.random.default_rng(seed)
+    model = nn.models.autoencoder((x.shape[1], *args.hidden), rng=rng, dtype=np.float64)
+    opt = getattr(optim, args.along)(model, nn.SigmoidCrossEntropy(), rng=rng)
+    batches, found = nn.data.batches(x, x, min(args.batch, len(x)), rng), []
+    for k in range(points[-1] + 1):
         batch, _ = next(batches)
+        if k in points:
+            lam = opt.damping if args.damping is None else args.damping
+            own, residual = alignment(opt.objective, batch, lam, k, args)
+            found.append(own)
+            cells = " | ".join(f"{value:.3f}" for value in own[0, 0])
+            print(f"| {seed} | {k} | {opt.damping:.1e} | {lam:.1e} | {residual:.1e} | {cells} |", flush=True)
         opt.step(batch, batch)
-        if k % args.every:
-            continue
-        q, lam = opt.objective.quadratic(batch, batch), opt.damping
-        b, out = np.negative(q.gradient), np.empty_like(q.gradient)
-        inverses = {name: Inverse(estimate(q, name, seed=k), lam) for name in names}
-        exact = pcg(q.ggn_product, b, damping=lam, iterations=args.cg_iterations, keep=False).x
-        q.ggn_product(exact, out)
-        residual = float(np.linalg.norm(out + lam * exact - b) / np.linalg.norm(b))
-        for name in found:
-            d = inverses[name](b) if name in inverses else b
-            found[name].append(float(d @ exact / np.linalg.norm(d) / np.linalg.norm(exact)))
-        print(f"| {k} | {residual:.2g} | {' | '.join(f'{own[-1]:.3f}' for own in found.values())} |", flush=True)
-    print(f"| mean | | {' | '.join(f'{np.mean(own):.3f}' for own in found.values())} |")
-    figure, axis = plt.subplots(figsize=(6, 4))
-    for name, own in found.items():
-        axis.plot(updates, own, "o-", label=name)
-    axis.set(xlabel="update", ylabel="cosine with the Gauss-Newton step", ylim=(0, None))
-    axis.legend()
+    return found
+
+
+def spread(values: Any) -> str:
+    """Mean ± standard error."""
+    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return f"{np.mean(values):.3f} ± {error:.3f}"
+
+
+def cosine(args: argparse.Namespace) -> Any:
+    images, side = digits(args.cases)[0], 28 // args.pool
+    pooled = images.reshape(len(images), side, args.pool, side, args.pool).mean(axis=(2, 4))
+    x = pooled.reshape(len(images), -1).astype(np.float64)
+    points, names = list(range(args.every, args.updates + 1, args.every)), (*NAMES, "gradient")
+    print(f"| seed | update | λ of the run | λ | residual | {' | '.join(names)} |\n|{'---|' * (len(names) + 5)}")
+    found = np.stack([along_a_run(x, seed, points, args) for seed in range(args.seeds)])
+    print(f"\n| CG, damping | {' | '.join(names)} | kfra − kfac | above at |\n|{'---|' * (len(names) + 3)}")
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
+    for r, reference in enumerate(("converged", f"{TRUNCATED} steps")):
+        for k, damping in enumerate(("factored", "exact")):
+            own = found[:, :, r, k]
+            means, more = own.mean(axis=1), own[..., 1] - own[..., 0]
+            cells = " | ".join(spread(column) for column in means.T)
+            above = f"{np.sum(more > 0)} of {more.size}"
+            print(f"| {reference}, {damping} | {cells} | {spread(more.mean(axis=1))} | {above} |")
+            for m, name in enumerate(names[: len(names) - k]):
+                label = f"{name}, {damping}" if name != "gradient" else name
+                axes[r].plot(points, own[..., m].mean(axis=0), ("o-", "s--")[k], color=f"C{m}", label=label)
+        axes[r].set(xlabel="update", title=f"CG: {reference}", ylim=(0, None))
+    axes[0].set(ylabel="cosine with the Gauss-Newton step")
+    axes[1].legend(fontsize="x-small", ncols=2)
     return figure
 
 
@@ -233,7 +284,12 @@ def main() -> int:
     p.add_argument("--batch", type=int, default=1000)
     p.add_argument("--updates", type=int, default=200)
     p.add_argument("--every", type=int, default=10, help="updates between records")
-    p.add_argument("--cg-iterations", type=int, default=300)
+    p.add_argument("--cg-iterations", type=int, default=2000)
+    p.add_argument("--tolerance", type=float, default=1e-4, help="of CG's relative residual")
+    p.add_argument("--damping", type=float, help="λ of the directions compared (that of the run)")
+    p.add_argument("--seeds", type=int, default=5)
+    p.add_argument("--pool", type=int, default=2, help="pixels of a side that are averaged, a divisor of 28")
+    p.add_argument("--along", choices=("KFAC", "KFRA", "KFLR"), default="KFAC", help="whose run")
     p.add_argument("--out", type=Path, default=Path("pictures"))
     args = p.parse_args()
     figure = {"mixture": mixture, "rank": rank, "cosine": cosine}[args.what](args)

@@ -1,5 +1,6 @@
 """examples/curvature.py on tiny data: what it prints is what it says."""
 
+import argparse
 import importlib
 import pathlib
 import sys
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import nn
 import optim
 import rmad
 
@@ -69,10 +71,34 @@ def test_the_likelihood(curvature: Any) -> None:
 
 
 def test_cosine(curvature: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--cases", "40", "--batch", "20", "--hidden", "5", "--updates", "2", "--every", "2"]
-    assert run(curvature, monkeypatch, "cosine", *arguments, "--cg-iterations", "30") == 0
-    update, residual, *cosines = capsys.readouterr().out.splitlines()[2].split("|")[1:-1]
-    assert int(update) == 2
-    assert float(residual) < 1
-    assert all(-1 <= float(number) <= 1 for number in cosines)
-    assert float(cosines[-1]) > 0  # of the gradient: bᵀx > 0 all along CG
+    arguments = ["--cases", "40", "--batch", "20", "--hidden", "5", "--updates", "4", "--every", "2", "--seeds", "2"]
+    assert run(curvature, monkeypatch, "cosine", *arguments, "--pool", "7", "--damping", "0.1") == 0
+    rows = [row.split("|")[1:-1] for row in capsys.readouterr().out.splitlines()]
+    points = [[float(cell) for cell in row] for row in rows[2:6]]
+    assert [row[:2] for row in points] == [[0, 2], [0, 4], [1, 2], [1, 4]]
+    for row in points:
+        assert row[4] <= 1e-4  # of the residual
+        assert all(-1 <= number <= 1 for number in row[5:])
+        assert row[-1] > 0  # of the gradient: bᵀx > 0 all along CG
+    assert [row[0].strip() for row in rows[-4:]] == [
+        f"{reference}, {damping}" for reference in ("converged", "20 steps") for damping in ("factored", "exact")
+    ]
+    own = np.array([row[5:] for row in points]).reshape(2, 2, -1).mean(axis=(0, 1))
+    printed = [float(cell.partition("±")[0]) for cell in rows[-4][1:6]]
+    np.testing.assert_allclose(printed, own, atol=2e-3)
+
+
+def test_the_direction_of_kflr_is_that_of_gauss_newton_for_one_layer_and_case(
+    curvature: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With exact damping, and CG converged."""
+    rng = np.random.default_rng(0)
+    model = optim.Function(lambda W, x: x @ W, rng.standard_normal((4, 3)))
+    objective = optim.Objective(model, nn.SigmoidCrossEntropy())
+    quadratic, x = objective.quadratic, rng.random((1, 4))
+    monkeypatch.setattr(objective, "quadratic", lambda x, t: quadratic(x, np.full((1, 3), 0.3)))
+    args = argparse.Namespace(tolerance=1e-10, cg_iterations=100)
+    found, residual = curvature.alignment(objective, x, 0.01, 0, args)
+    assert residual < 1e-9
+    np.testing.assert_allclose(found[0, 1, 1:3], 1)  # kfra and kflr
+    assert (found[0, 0, :4] < 1).all()
