@@ -99,3 +99,18 @@ def test_the_state_of_another_network_is_refused_in_one_line(
         run(*ADAM, "--resume")
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("autoencoder.py: out/checkpoint.safetensors does not fit: Sequential: '0.weight' has shape")
+
+
+def test_characters_go_on(script: Any, monkeypatch: pytest.MonkeyPatch, arrays: Any, same: Any) -> None:
+    """A transformer, and pieces of a text by a generator of their own."""
+    import nn
+
+    monkeypatch.setattr(nn.data, "tiny_shakespeare", lambda folder: nn.data.Text("abcdefg\n" * 40))
+    monkeypatch.setattr("runner.command.draw_training", lambda *arguments: None)
+    sizes = ["--length", "8", "--features", "4", "--heads", "2", "--blocks", "1", "--sample", "0", "--batch", "6"]
+    arguments = [*sizes, "--cg-iterations", "3"]
+    assert script("characters", *arguments, "--updates", "3", "--out", "whole") == 0
+    for updates in ("1", "3"):
+        assert script("characters", *arguments, "--updates", updates, "--out", "out", "--resume") == 0
+    assert same(arrays(), arrays(folder="whole"))
+    assert same(arrays("best.safetensors"), arrays("best.safetensors", "whole"))
