@@ -35,8 +35,8 @@ class KFAC(Optimizer):
     G is estimated with targets drawn from the model; `KFLR` and `KFRA` differ in nothing else. estimate: "kfac",
     "empirical" (the targets of the batch), "kflr" or "kfra". samples: targets for every case.
     damping: λ. Of the blocks it is split between A and G with π from their mean traces; exact_damping=True takes
-    eigen-decompositions instead. adapt_every: after so many updates λ follows the reduction ratio, × 0.95^adapt_every
-    where ρ > 3/4, ÷ that where ρ < 1/4, never below damping_min; 0 keeps λ.
+    eigen-decompositions instead. adapt_every: after so many updates λ follows the reduction ratio, ×
+    adapt_decay^adapt_every where ρ > 3/4, ÷ that where ρ < 1/4, never below damping_min; 0 keeps λ.
     average: of the moving averages of the factors; 0 for those of the batch alone. factors_every, inverses_every:
     updates between two estimates of factors, and between two inversions, which take new factors, too; the first
     four updates do both.
@@ -52,7 +52,6 @@ class KFAC(Optimizer):
     """
 
     method = "kfac"
-    adapt_decay = 19 / 20  # ω₁ of Martens & Grosse, per update
     _state = ("k", "damping", "estimates", "seed", "delta")
 
     def __init__(
@@ -63,6 +62,7 @@ class KFAC(Optimizer):
         damping: float = 1e-3,
         damping_min: float = 1e-8,
         adapt_every: int = 5,
+        adapt_decay: float = 0.95,
         exact_damping: bool = False,
         average: float = 0.9,
         factors_every: int = 2,
@@ -86,6 +86,7 @@ class KFAC(Optimizer):
         self.damping_min = float(at_least("damping_min", damping_min, 0.0))
         self.damping = float(at_least("damping", damping, 0.0))
         self.adapt_every = whole("adapt_every", adapt_every, 0)
+        self.adapt_decay = above("adapt_decay", fraction("adapt_decay", adapt_decay), 0.0)
         self.average = fraction("average", average)
         self.factors_every = whole("factors_every", factors_every, 1)
         self.inverses_every = whole("inverses_every", inverses_every, 1)

@@ -1,4 +1,4 @@
-"""KFAC, KFLR and KFRA: their curvature against exact matrices, and their steps."""
+"""KFAC, KFLR and KFRA: their steps and their options."""
 
 import itertools
 import warnings
@@ -8,7 +8,6 @@ import pytest
 
 import nn
 import optim
-import rmad
 from optim.factors import estimate
 
 METHODS = [optim.KFAC, optim.KFLR, optim.KFRA]
@@ -19,239 +18,11 @@ def rng(seed=0):
     return np.random.default_rng(seed)
 
 
-def dense_ggn(q):
-    return q.ggn @ np.eye(q.objective.size)
-
-
-def indices(block):
-    return np.concatenate([np.arange(first, last) for first, last, _ in block.parts])
-
-
-def assert_blocks(factors, exact, **tolerance):
-    assert factors.blocks
-    for block in factors.blocks:
-        at = indices(block)
-        np.testing.assert_allclose(np.kron(block.A, block.G), exact[np.ix_(at, at)], **tolerance)
-
-
 def mlp(activation=nn.Tanh, o=3, **kw):
     kw = {"rng": rng(), **F64, **kw}
     return nn.Sequential(
         nn.Linear(4, 6, **kw), activation(), nn.Linear(6, 5, **kw), activation(), nn.Linear(5, o, **kw)
     )
-
-
-LOSSES = {
-    "squared": (nn.SquaredError(), lambda n: rng(1).standard_normal((n, 3))),
-    "sigmoid": (nn.SigmoidCrossEntropy(), lambda n: rng(1).random((n, 3))),
-    "softmax": (nn.SoftmaxCrossEntropy(), lambda n: rng(1).integers(0, 3, n)),
-}
-
-
-# -- the curvature ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("method", ["kflr", "kfra"])
-@pytest.mark.parametrize("loss", LOSSES)
-def test_exact_for_one_case(loss, method):
-    L, targets = LOSSES[loss]
-    q = optim.Objective(mlp(), L).quadratic(rng().standard_normal((1, 4)), targets(1))
-    assert_blocks(estimate(q, method), dense_ggn(q), atol=1e-12)
-
-
-@pytest.mark.parametrize("shards", [1, 3])
-@pytest.mark.parametrize("method", ["kflr", "kfra"])
-def test_exact_on_deep_linear_nets_for_any_batch(method, shards):
-    q = optim.Objective(mlp(nn.Identity), nn.SquaredError(), shards=shards).quadratic(
-        rng().standard_normal((8, 4)), rng(1).standard_normal((8, 3))
-    )
-    assert_blocks(estimate(q, method), dense_ggn(q), atol=1e-12)
-
-
-@pytest.mark.parametrize("loss", LOSSES)
-def test_a_single_layer_of_kflr_and_kfra_has_the_mean_curvature(loss):
-    """The last layer's G is E[L″], exactly, in both."""
-    L, targets = LOSSES[loss]
-    x = rng().standard_normal((7, 4))
-    model = mlp()
-    q = optim.Objective(model, L).quadratic(x, targets(7))
-    S = L.sqrt_hessian(model(x)).reshape(3, 7, 3)
-    for method in ("kflr", "kfra"):
-        np.testing.assert_allclose(estimate(q, method).blocks[-1].G, np.einsum("cni,cnj->ij", S, S), atol=1e-14)
-
-
-@pytest.mark.parametrize("method", ["kflr", "kfra"])
-def test_factors_do_not_depend_on_the_shards(method):
-    x, t = rng().standard_normal((9, 4)), rng(1).integers(0, 3, 9)
-    found = [
-        estimate(optim.Objective(mlp(), nn.SoftmaxCrossEntropy(), shards=k, threads=2).quadratic(x, t), method)
-        for k in (1, 2, 4)
-    ]
-    for other in found[1:]:
-        for a, b in zip(found[0].blocks, other.blocks, strict=True):
-            np.testing.assert_allclose(a.A, b.A, rtol=1e-12)
-            np.testing.assert_allclose(a.G, b.G, rtol=1e-12)
-
-
-def test_batches_larger_than_memory():
-    x, t = rng().standard_normal((9, 4)), rng(1).integers(0, 3, 9)
-    objective = optim.Objective(mlp(), nn.SoftmaxCrossEntropy(), cases_in_memory=4, threads=1)
-    whole = optim.Objective(mlp(), nn.SoftmaxCrossEntropy())
-    for a, b in zip(
-        estimate(objective.quadratic(x, t), "kflr").blocks, estimate(whole.quadratic(x, t), "kflr").blocks, strict=True
-    ):
-        np.testing.assert_allclose(a.G, b.G, rtol=1e-12)
-
-
-@pytest.mark.parametrize("loss", [*LOSSES, "per position"])
-def test_kfac_tends_to_kflr(loss):
-    """Over draws of the targets the mean of G is KFLR's within five standard errors, in every entry."""
-    if loss == "per position":
-        L, t = nn.SoftmaxCrossEntropy(per_position=True), rng(1).integers(0, 3, (5, 2))
-        x = rng().standard_normal((5, 2, 4))
-    else:
-        L, t, x = LOSSES[loss][0], LOSSES[loss][1](5), rng().standard_normal((5, 4))
-    q = optim.Objective(mlp(), L, shards=2).quadratic(x, t)
-    draws = [estimate(q, "kfac", seed=k) for k in range(300)]
-    for k, exact in enumerate(estimate(q, "kflr").blocks):
-        G = np.stack([draw.blocks[k].G for draw in draws])
-        error = G.std(axis=0, ddof=1) / np.sqrt(len(G))
-        assert (np.abs(G.mean(axis=0) - exact.G) <= 5 * error + 1e-15).all()
-        np.testing.assert_allclose(draws[0].blocks[k].A, exact.A)
-
-
-def test_more_samples_come_closer():
-    q = optim.Objective(mlp(), nn.SoftmaxCrossEntropy()).quadratic(
-        rng().standard_normal((20, 4)), rng(1).integers(0, 3, 20)
-    )
-    exact = estimate(q, "kflr").blocks[0].G
-    error = [np.linalg.norm(estimate(q, "kfac", samples=m).blocks[0].G - exact) for m in (1, 400)]
-    assert error[1] < error[0] / 5
-
-
-def test_the_empirical_fisher_takes_the_targets_of_the_batch():
-    x, t = rng().standard_normal((5, 4)), rng(1).integers(0, 3, 5)
-    model, L = mlp(), nn.SoftmaxCrossEntropy()
-    q = optim.Objective(model, L).quadratic(x, t)
-    u = L.gradient(model(x), t)
-    np.testing.assert_allclose(estimate(q, "empirical").blocks[-1].G, 5 * u.T @ u)
-
-
-@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh])
-def test_hessian_blocks_of_piecewise_linear_nets_are_those_of_the_ggn(activation):
-    """The corollary of section 3: and so no layer has negative curvature. With tanh neither holds."""
-    model = mlp(activation)
-    q = optim.Objective(model, nn.SoftmaxCrossEntropy()).quadratic(
-        3 * rng().standard_normal((6, 4)), rng(1).integers(0, 3, 6)
-    )
-    G, H = dense_ggn(q), q.hessian @ np.eye(q.objective.size)
-    worst, lowest = 0.0, 0.0
-    for block in estimate(q, "kflr").blocks:
-        at = np.ix_(indices(block), indices(block))
-        worst = max(worst, np.abs(G[at] - H[at]).max())
-        lowest = min(lowest, np.linalg.eigvalsh(H[at])[0])
-    assert np.abs(G - H).max() > 1e-3  # between layers they differ
-    if activation is nn.ReLU:
-        assert worst < 1e-12
-        assert lowest > -1e-12
-    else:
-        assert worst > 1e-3
-        assert lowest < -1e-4
-
-
-@pytest.mark.parametrize("n", [1, 4])
-@pytest.mark.parametrize("name", ["cnn", "rnn", "attention"])
-def test_the_mean_over_rows_against_dense_matrices(name, n):
-    """A ⊗ G with A and G from the rows of dense Jacobians: ∂/∂(the sum that a weight stands in) by the tape itself."""
-    kw = {"rng": rng(), **F64}
-    x = rng(2)
-    if name == "cnn":
-        model = nn.Sequential(nn.Conv2d(1, 2, 2, **kw), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2, **kw))
-        x = x.standard_normal((n, 3, 3, 1))
-    elif name == "rnn":
-        model, x = nn.Sequential(nn.RNN(2, 3, **kw), nn.Linear(3, 2, **kw)), x.standard_normal((n, 3, 2))
-    else:
-        model, x = nn.TransformerBlock(2, 1, hidden=3, **kw), x.standard_normal((n, 3, 2))
-    z = model(x)
-    q = optim.Objective(model, nn.SquaredError()).quadratic(x, np.zeros_like(z))
-    found, exact = estimate(q, "kflr"), dense_ggn(q)
-    assert found.blocks
-    # one row per case and a linear way on: the last layer of the CNN is exact. Every block has the right trace
-    # for A = I: the trace over inputs with a unit activation is that of its bias, whose block is exact in shape
-    if name == "cnn":
-        at = indices(found.blocks[-1])
-        np.testing.assert_allclose(np.kron(found.blocks[-1].A, found.blocks[-1].G), exact[np.ix_(at, at)], atol=1e-12)
-    for block in found.blocks:
-        assert np.linalg.eigvalsh(block.A)[0] > -1e-12
-        assert np.linalg.eigvalsh(block.G)[0] > -1e-12
-    at = np.flatnonzero(found.rest)
-    np.testing.assert_allclose(found.d[at], exact[at, at], atol=1e-12)
-
-
-# -- parameters without a block ---------------------------------------------------------------------------------
-
-
-class Odd(nn.Module):
-    """An embedding, a gain, a free scalar, a frozen and an unused weight."""
-
-    def __init__(self):
-        self.E = rng().standard_normal((6, 4))
-        self.gain, self.scale = np.ones(4), np.array(1.5)
-        self.W, self.frozen = rng(1).standard_normal((4, 4)), rng(2).standard_normal((4, 3))
-        self.unused = np.ones((2, 2))
-
-    def forward(self, x):
-        h = np.tanh((self.E[x].sum(axis=1) * self.gain) @ self.W)
-        return self.scale * h @ rmad.stop_gradient(self.frozen)
-
-
-@pytest.mark.parametrize("Method", METHODS)
-def test_what_no_block_fits(Method):
-    model = Odd()
-    before = rmad.tree.map_leaves(
-        np.array, {k: getattr(model, k) for k in ("E", "gain", "scale", "W", "frozen", "unused")}
-    )
-    x = rng().integers(0, 6, (8, 3))
-    t = x[:, 0] % 3
-    opt = Method(model, nn.SoftmaxCrossEntropy())
-    losses = [opt.step(x, t) for _ in range(20)]
-    assert losses[-1].loss < 0.7 * losses[0].loss
-    assert losses[0].reason == "diagonal curvature for 29 parameters; 16 parameters are not used"
-    for name in ("E", "gain", "scale", "W"):
-        assert np.any(before[name] != getattr(model, name))
-    for name in ("frozen", "unused"):
-        np.testing.assert_array_equal(before[name], getattr(model, name))
-
-
-def test_the_diagonal_is_that_of_the_ggn():
-    x, t = rng().integers(0, 6, (8, 3)), rng(1).integers(0, 3, 8)
-    q = optim.Objective(Odd(), nn.SoftmaxCrossEntropy(), shards=2).quadratic(x, t)
-    found, exact = estimate(q, "kflr"), np.diag(dense_ggn(q))
-    np.testing.assert_allclose(found.d[found.rest], exact[found.rest], atol=1e-12)
-    assert np.count_nonzero(found.rest) == 29
-    draws = np.stack([estimate(q, "kfac", seed=k).d for k in range(300)])
-    error = draws.std(axis=0, ddof=1) / np.sqrt(300)
-    assert (np.abs(draws.mean(axis=0) - found.d) <= 5 * error + 1e-15).all()
-
-
-def test_batch_norm_has_an_estimate():
-    """Cases mix, so the diagonal of the scales is a mean over signs: unbiased."""
-    model = nn.Sequential(
-        nn.Linear(4, 3, rng=rng(), **F64), nn.BatchNorm(3, **F64), nn.Tanh(), nn.Linear(3, 2, rng=rng(), **F64)
-    )
-    x, t = rng().standard_normal((8, 4)), rng(1).integers(0, 2, 8)
-    opt = optim.KFAC(model, nn.SoftmaxCrossEntropy())
-    infos = [opt.step(x, t) for _ in range(20)]
-    assert infos[-1].loss < infos[0].loss / 2
-    assert "diagonal curvature for 3 parameters" in infos[0].reason
-    q = opt.objective.quadratic(x, t)
-    draws = np.stack([estimate(q, "kfac", seed=k).d for k in range(600)])
-    exact, rest = np.diag(dense_ggn(q)), estimate(q, "kfac").rest
-    error = draws.std(axis=0, ddof=1) / np.sqrt(600)
-    assert (np.abs(draws.mean(axis=0) - exact) <= 5 * error + 1e-15)[rest].all()
-
-
-# -- steps ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("Method", METHODS[1:])
@@ -326,6 +97,16 @@ def test_damping_follows_the_reduction_ratio():
     for _ in range(5):
         opt._adapt(0.9)
     assert opt.damping == 0.9
+
+
+def test_the_pace_of_the_damping():
+    """Every second update, by a half for each."""
+    x, t = rng().standard_normal((20, 4)), rng(1).integers(0, 3, 20)
+    opt = optim.KFLR(mlp(), nn.SoftmaxCrossEntropy(), damping=8.0, adapt_every=2, adapt_decay=0.5)
+    infos = [opt.step(x, t) for _ in range(5)]
+    assert [np.isfinite(info.reduction_ratio) for info in infos] == [False, True, False, True, False]
+    assert all(info.reduction_ratio > 3 / 4 for info in infos[1::2])
+    assert [info.damping for info in infos] == [8, 8, 2, 2, 0.5]
 
 
 def test_the_curvature_batch():
@@ -452,6 +233,8 @@ def test_hyper_parameters_are_checked():
         {"samples": 0},
         {"clip": 0.0},
         {"cases": 2},
+        {"adapt_decay": 0},
+        {"adapt_decay": 1},
     ):
         with pytest.raises(ValueError, match=next(iter(bad))):
             optim.KFAC(mlp(), nn.SquaredError(), **bad)

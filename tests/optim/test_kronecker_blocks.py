@@ -209,14 +209,15 @@ def test_no_layer_of_a_piecewise_linear_net_has_negative_curvature(name):
         assert np.linalg.eigvalsh(own)[0] > -1e-12
 
 
+@pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("damping", [0.0, 1e-8])
 @pytest.mark.parametrize("Method", [optim.KFAC, optim.KFLR, optim.KFRA])
 @pytest.mark.parametrize(("i", "o", "bias"), [(1, 1, False), (3, 1, True)])
-def test_single_numbers_and_single_outputs(Method, damping, i, o, bias):
+def test_single_numbers_and_single_outputs(Method, damping, i, o, bias, exact):
     """In single precision, at the smallest λ; the rows of x are of rank one, so that A is singular."""
     model = nn.Sequential(nn.Linear(i, o, bias=bias, rng=rng()))
     x = (rng(1).standard_normal((20, 1)) * np.arange(1, i + 1)).astype(np.float32)
-    opt = Method(model, LOSS, damping=damping, adapt_every=0)
+    opt = Method(model, LOSS, damping=damping, adapt_every=0, exact_damping=exact)
     losses = [opt.step(x, 2 * x[:, :1]).loss for _ in range(30)]
     assert np.isfinite(losses).all()
     assert losses[-1] < 1e-3 * losses[0]

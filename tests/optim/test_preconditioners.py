@@ -195,6 +195,21 @@ def test_a_preconditioner_that_is_not_finite_rejects_the_step(problem, monkeypat
         assert opt.step(problem.x, problem.t).rejected
 
 
+@pytest.mark.parametrize("method", ["kfac", "kflr", "kfra"])
+def test_kronecker_factors_in_sgn(method):
+    """Three CG steps with them go further than three without: a badly scaled problem, the same damping."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((60, 5)) * np.logspace(-1.5, 1, 5)
+    t = np.tanh(x / np.logspace(-1.5, 1, 5)) @ rng.standard_normal((5, 2))
+    last = []
+    for P in (False, optim.KroneckerPreconditioner(method)):
+        kw = {"rng": np.random.default_rng(1), "dtype": np.float64}
+        model = nn.Sequential(nn.Linear(5, 6, **kw), nn.Tanh(), nn.Linear(6, 2, **kw))
+        opt = optim.SGN(model, nn.SquaredError(), cg_iterations=3, damping=1e-3, preconditioner=P)
+        last.append([opt.step(x, t) for _ in range(15)][-1].loss)
+    assert last[1] < last[0] / 2
+
+
 def test_a_loss_without_columns_is_refused(problem):
     opt = optim.HessianFree(problem.model, problem.loss, preconditioner=optim.ExactDiagonal())
     with pytest.raises(ValueError, match=r"HalfSquares has not; optim.ClippedCurvature\(loss\) adds one"):

@@ -345,6 +345,21 @@ def test_cases_that_mix_are_named():
         averaged([meetings], [1.0], np.eye(4))
 
 
+def test_what_the_averaged_sweep_refuses(monkeypatch):
+    """Several outputs, outputs without rows of cases, and matrices that are too large."""
+    W, x = normal(3, 4), normal(5, 3)
+    _, two = recorded(lambda W, x: (x @ W, np.tanh(x @ W)), W, x)
+    with pytest.raises(ValueError, match=r"one array of outputs that depends on the parameters, found 2"):
+        averaged([two], [1.0], np.eye(8))
+    _, turned = recorded(lambda W, x: (x @ W).T, W, x)
+    with pytest.raises(ValueError, match=r"output has shape \(4, 5\), and no first axis for the 5 cases"):
+        averaged([turned], [1.0], np.eye(4))
+    monkeypatch.setattr("rmad.sweeps.averaged.MOST", 3)
+    _, wide = recorded(lambda W, x: np.tanh(x @ W), W, x)
+    with pytest.raises(ValueError, match=r"tanh has an input of 4 numbers per case, .* 4 × 4 matrix; use KFAC or KFLR"):
+        averaged([wide], [1.0], np.eye(4))
+
+
 def test_frozen_and_unused_parameters_have_no_factors():
     params = {"W": normal(4, 3), "frozen": normal(3, 3), "unused": normal(7, 7)}
 
