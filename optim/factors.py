@@ -5,7 +5,7 @@
     "kflr"       all columns of a square root of L″: exact
     "kfra"       L″ averaged over the cases, and passed back as a matrix
 
-Source: Martens & Grosse (2015); Botev, Ritter & Barber (2017), sections 4.1 and 4.2.
+Source: Martens & Grosse (2015); Botev, Ritter & Barber (2017), sections 3.4 and 3.5.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     C = blockdiag(A_l ⊗ G_l) ⊕ diag(d),   C + λI
 
 A_l ⊗ G_l acts on the parameters of group l as a matrix V, (p, q): (A ⊗ G) vec V = vec(A V G).
-Source: Martens & Grosse (2015), section 6.3; Botev, Ritter & Barber (2017), section 4.
+Source: Martens & Grosse (2015), section 6.3; Botev, Ritter & Barber (2017), section 3.2.
 """
 
 from __future__ import annotations

@@ -118,6 +118,35 @@ def names_in(path: pathlib.Path) -> set[str]:
     return found
 
 
+# What the papers have, without the numbers that the copy of the last one has lost: sections, equations, algorithms.
+PAPERS = {
+    "Hessian-free": (
+        "1 2 3 4 5 6 6.1 6.2 6.3 7 7.1 7.2 8 8.1 8.2 8.3 8.4 8.5 8.6 8.7 8.8 9 10 "
+        "11 11.1 11.2 11.3 11.4 12 12.1 12.2 13 14",
+        14,
+        7,
+    ),
+    "CurveBall": ("1 2 2.1 2.2 2.3 3 4 4.1 4.2 4.3 4.4 4.5 4.6 5 6", 20, 0),
+    "SGN": ("1 1.1 2 2.1 2.2 2.3 2.4 3 3.1 4 4.1 4.2 4.3 4.4 4.5 4.6 A B", 17, 2),
+    "KFRA": ("1 2 2.1 2.2 3 3.1 3.2 3.3 3.4 3.5 4 5 5.1 5.2 5.3 6", 0, 0),
+}
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_no_part_of_a_paper_is_left_out(paper: str) -> None:
+    """The first column of the paper's table: "sections 6, 6.1, alg. 5", "eqs. (3) to (6)"."""
+    text = (DOCS / "papers.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.+?) \|", text.split(f"\n## {paper}:")[1].split("\n## ")[0], re.M)
+    found: dict[str, set[str]] = {"section": set(), "eq": set(), "alg": set()}
+    for kind, numbers in re.findall(r"\b(section|eq|alg)s?\.? ((?:(?:, | to )?\(?[\dAB][\d.]*\)?)+)", "\n".join(rows)):
+        for first, last in re.findall(r"\(?([\dAB][\d.]*)\)?(?: to \(?(\d+))?", numbers):
+            found[kind] |= {str(k) for k in range(int(first), int(last) + 1)} if last else {first}
+    sections, equations, algorithms = PAPERS[paper]
+    assert not set(sections.split()) - found["section"]
+    assert not {str(k) for k in range(1, equations + 1)} - found["eq"]
+    assert not {str(k) for k in range(1, algorithms + 1)} - found["alg"]
+
+
 @pytest.mark.parametrize("page", EVERY, ids=lambda page: page.name)
 def test_the_files_and_names_that_a_page_points_to_exist(page: pathlib.Path) -> None:
     for path, name in NAMED.findall(page.read_text(encoding="utf-8")):

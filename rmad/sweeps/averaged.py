@@ -7,7 +7,7 @@ case. It starts from E[L″] at the outputs and is passed back as if it did not 
 is the same for all cases (affine maps, convolutions, reshapes, means) that is exact. Elementwise maps give
 Ḡ ⊙ E[b bᵀ]; a maximum over windows, and whatever else works case by case, the mean over cases of JᵀḠJ. The Ḡ_jk between
 nodes that are alive together are what sums of branches need: a residual net of linear maps is exact, too.
-Source: Botev, Ritter & Barber (2017), section 4.2, eq. (21); sums of branches and general maps are ours.
+Source: Botev, Ritter & Barber (2017), section 3.5; sums of branches and general maps are ours.
 """
 
 from __future__ import annotations

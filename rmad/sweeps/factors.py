@@ -10,7 +10,7 @@ their mean and G their sum. "reduce" averages a and sums u over the rows of a ca
 A weight may be the right or the left operand of a product, the transpose of one, or the kernel of a convolution in
 either direction; then rows of A and G swap places, or are patches. A bias beside a weight in every use is its last
 row; any other shift is a block 1 ⊗ G. What no block fits is listed in `rest`. Frozen parameters are not on the tape.
-Source: Martens & Grosse (2015); Grosse & Martens (2016); Botev, Ritter & Barber (2017), section 4.
+Source: Martens & Grosse (2015); Grosse & Martens (2016); Botev, Ritter & Barber (2017), sections 3.1 to 3.4.
 """
 
 from __future__ import annotations
