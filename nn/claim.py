@@ -56,8 +56,10 @@ class Claim:
                 f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}"
             )
             self._file.flush()
-        except BaseException:
+        except BaseException as problem:
             self.__exit__()
+            if isinstance(problem, OSError) and problem.errno and problem.filename is None:
+                problem.filename = str(self.path)
             raise
         return self
 

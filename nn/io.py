@@ -91,8 +91,10 @@ def write_whole(
         if previous is not None and path.exists():
             os.replace(path, previous)
         os.replace(part, path)
-    except BaseException:
+    except BaseException as problem:
         part.unlink(missing_ok=True)
+        if isinstance(problem, OSError) and problem.filename is None:
+            problem.filename = str(path)  # a full disk does not say of which file
         raise
     _sync(path.parent)
 

@@ -165,8 +165,12 @@ def record_file(path: Path, records: list[Record]) -> Callable[[Record], None]:
     write_whole(path, lambda file: file.write(lines.encode()))
 
     def append(record: Record) -> None:
-        with open(path, "a") as file:
-            print(as_json(record), file=file)
+        try:
+            with open(path, "a") as file:
+                print(as_json(record), file=file)
+        except OSError as problem:
+            problem.filename = str(path)
+            raise
 
     return append
 

@@ -93,7 +93,8 @@ def test_a_full_disk(
     assert out == ""
     told = err.strip().splitlines()[-1]
     assert told == (
-        "autoencoder.py: [Errno 28] No space left on device; --resume goes on from the checkpoint of update 1 in out"
+        "autoencoder.py: [Errno 28] No space left on device: 'out/checkpoint.safetensors'; "
+        "--resume goes on from the checkpoint of update 1 in out"
     )
     assert "Traceback" not in err
     assert run(*ADAM, "--updates", "5", "--resume") == 0
@@ -118,7 +119,9 @@ def test_no_room_for_records(
         patch.setattr("runner.command.open", opened, raising=False)
         assert run(*ADAM, "--updates", "4", "--log-every", "1", "--checkpoint-every", "1e-9") == 1
     told = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "No space left on device; --resume goes on from the checkpoint of update 1 in out" in told
+    assert (
+        "No space left on device: 'out/metrics.jsonl'; --resume goes on from the checkpoint of update 1 in out" in told
+    )
     assert not list(pathlib.Path("out").glob("*.part"))
     assert run(*ADAM, "--updates", "4", "--resume") == 0
     assert same(arrays(), arrays(folder="whole"))

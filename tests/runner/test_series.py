@@ -65,9 +65,12 @@ def test_a_series_goes_on(
         assert same(a["run"]["model"], b["run"]["model"])
 
 
-@pytest.mark.parametrize("room", [0, 6])
+@pytest.mark.parametrize(
+    ("room", "where"),
+    [(0, "0/metrics.jsonl'"), (6, "1/metrics.jsonl'; --resume goes on from the checkpoints in sgn-sine")],
+)
 def test_a_series_on_a_full_disk(
-    script: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], room: int
+    script: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], room: int, where: str
 ) -> None:
     calls = 0
 
@@ -81,8 +84,8 @@ def test_a_series_on_a_full_disk(
     with pytest.raises(SystemExit) as ended:
         script("sgn_regression", *SINE)
     assert ended.value.code == 1
-    resume = "; --resume goes on from the checkpoints in sgn-sine" if room else ""
-    assert capsys.readouterr().err == f"sgn_regression.py: [Errno 28] No space left on device{resume}\n"
+    full = "sgn_regression.py: [Errno 28] No space left on device: 'sgn-sine/SGN(3)"
+    assert capsys.readouterr().err == f"{full}-{where}\n"
 
 
 def test_two_series_in_one_folder(script: Any, capsys: pytest.CaptureFixture[str]) -> None:
