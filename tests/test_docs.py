@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import inspect
 import pathlib
 import re
 import subprocess
@@ -90,6 +91,50 @@ def test_links_between_pages_lead_somewhere() -> None:
             assert "://" in target or (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+# -- the reference ---------------------------------------------------------------------------------------------------
+
+LIBRARY = ("nn.models", "nn.init", "nn.functional", "nn.data", "nn.data.tasks")
+REFERENCE = ("rmad", "nn", *LIBRARY, "optim", "optim.schedules")
+
+
+def shown_in_the_reference() -> set[int]:
+    """Of what docs/api.md shows, by name or as a member of a module shown with its members, the identities."""
+    found, module = set[int](), ""
+    text = (DOCS / "api.md").read_text(encoding="utf-8")
+    for directive, name, options in re.findall(r"^\.\. (?:py:)?(\w+):: ([\w.]+).*\n((?:   +:.*\n)*)", text, re.M):
+        if directive == "currentmodule":
+            module = name
+        elif directive != "automodule":
+            found.add(id(named(name if "." in name else f"{module}.{name}")))
+        elif ":members:" in options:
+            members = (getattr(named(name), member) for member in named(name).__all__)
+            found |= {id(member) for member in members if inspect.isclass(member) or inspect.isroutine(member)}
+    return found
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    shown = shown_in_the_reference()
+    for module in REFERENCE:
+        for name in importlib.import_module(module).__all__:
+            thing = named(f"{module}.{name}")
+            assert f"{module}.{name}" in REFERENCE if inspect.ismodule(thing) else id(thing) in shown, name
+
+
+def test_every_public_name_says_what_it_is() -> None:
+    """Functions and classes: by a docstring of their own."""
+    for module in REFERENCE:
+        for name in importlib.import_module(module).__all__:
+            thing = named(f"{module}.{name}")
+            if inspect.isclass(thing) or inspect.isroutine(thing):
+                assert (thing.__doc__ or "").strip(), f"{module}.{name}"
+
+
+def named(path: str) -> Any:
+    """A module, or what it calls by that name: nn.summary is a function, though there is a file nn/summary.py."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name) if module else importlib.import_module(name)
+
+
 # -- the map from the papers to the code -----------------------------------------------------------------------------
 
 NAMED = re.compile(r"`((?:rmad|nn|optim|examples|benchmarks|tests)/[\w/]+\.py)(?:::([\w.]+))?`")
@@ -138,7 +183,8 @@ def test_no_part_of_a_paper_is_left_out(paper: str) -> None:
     text = (DOCS / "papers.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (.+?) \|", text.split(f"\n## {paper}:")[1].split("\n## ")[0], re.M)
     found: dict[str, set[str]] = {"section": set(), "eq": set(), "alg": set()}
-    for kind, numbers in re.findall(r"\b(section|eq|alg)s?\.? ((?:(?:, | to )?\(?[\dAB][\d.]*\)?)+)", "\n".join(rows)):
+    listed = r"\b(section|eq|alg)s?\.? ((?:(?:, | and | to )?\(?[\dAB][\d.]*\)?)+)"
+    for kind, numbers in re.findall(listed, "\n".join(rows)):
         for first, last in re.findall(r"\(?([\dAB][\d.]*)\)?(?: to \(?(\d+))?", numbers):
             found[kind] |= {str(k) for k in range(int(first), int(last) + 1)} if last else {first}
     sections, equations, algorithms = PAPERS[paper]
