@@ -91,6 +91,19 @@ def test_links_between_pages_lead_somewhere() -> None:
             assert "://" in target or (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+@pytest.mark.parametrize("page", [*EVERY, ROOT / "README.md"], ids=lambda page: page.name)
+def test_the_commands_of_a_page_exist(page: pathlib.Path) -> None:
+    """The script, and that it or the examples' runner knows every option."""
+    shared = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "examples" / "runner").glob("*.py"))
+    text = page.read_text(encoding="utf-8")
+    for path, options in re.findall(r"\b((?:examples|benchmarks)/\w+\.py)([^`\n]*)", text):
+        assert (ROOT / path).is_file(), f"{page.name}: there is no {path}"
+        known = (ROOT / path).read_text(encoding="utf-8") + shared * path.startswith("examples/")
+        for option in set(re.findall(r"(?<=\s)--([a-z][\w-]*)", options)) - {"help"}:
+            name = option.replace("-", "_")  # of a field of the runner's configuration
+            assert f'"--{option}"' in known or f'"{name}"' in known or f"{name}:" in known, f"{path} has no --{option}"
+
+
 # -- the reference ---------------------------------------------------------------------------------------------------
 
 LIBRARY = ("nn.models", "nn.init", "nn.functional", "nn.data", "nn.data.tasks")
