@@ -189,7 +189,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--n-test", type=whole, help="cases to test on: the first of the set (all)")
     p.add_argument("--judged", type=whole, default=10000, help="training cases that the error is of (10000)")
     p.add_argument("--tuning-cases", type=whole, help="cases of a run of the grid search (all)")
-    p.add_argument("--tuning-epochs", type=whole, default=1, help="its epochs (1)")
+    p.add_argument("--tuning-epochs", type=whole, default=5, help="its epochs (5)")
     p.add_argument("--data-dir", help="the folder of the data sets")
     p.add_argument("--out", type=Path, default=Path("curveball"), help="figure OUT-mnist.png, runs in OUT-mnist, …")
     runner.Series.add_options(p)

@@ -96,7 +96,8 @@ def test_curveball(
     script: Any, tmp_path: pathlib.Path, data_dir: pathlib.Path, capsys: pytest.CaptureFixture[str], net: str
 ) -> None:
     """Baselines are tuned, or have a learning rate; the paper's table 2 stands beside."""
-    sizes = ["--n-train", "16", "--n-test", "8", "--batch", "8", "--epochs", "2", "--data-dir", str(data_dir)]
+    sizes = ["--n-train", "16", "--n-test", "8", "--batch", "8", "--data-dir", str(data_dir)]
+    sizes += ["--epochs", "2", "--tuning-epochs", "1"]
     script("curveball", "--net", net, "--methods", "curveball-lambda,curveball:3,sgd,adam:0.01", *sizes)
     out = capsys.readouterr().out
     assert "sgd: learning rate 0." in out
