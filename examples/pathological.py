@@ -122,7 +122,7 @@ def train(series: runner.Series, args: argparse.Namespace, task: str, mu: float,
     """The records of a run until the task is solved, or the updates or the CPU seconds are used up."""
     name = f"{task}-{args.T}-{mu:g}-{seed}"
     before = series.folder / name / "metrics.jsonl"
-    if series.resume and before.exists() and solved(records := read(before)):
+    if series.resume and before.exists() and solved(records := runner.read_records(before)):
         return records
     draw, outputs = TASKS[task]
     rng = np.random.default_rng(seed)
@@ -159,10 +159,6 @@ def train(series: runner.Series, args: argparse.Namespace, task: str, mu: float,
         return {"test_error": wrong, "cpu_seconds": cpu}
 
     return series.train(name, config, opt, batches, measured).records
-
-
-def read(path: Path) -> list[Record]:
-    return [runner.from_json(line) for line in path.read_text().splitlines()]
 
 
 def solved(records: list[Record]) -> bool:
@@ -275,7 +271,7 @@ def main() -> int:
                         last, word = records[-1], "solved" if solved(records) else "not solved"
                         spent = f"{last['update']} updates, {last['cpu_seconds']:.1f} CPU seconds"
                         print(f"{task}, T = {args.T}, μ = {mu:g}, seed {seed}: {word}, {spent}", flush=True)
-    runs = {path.parent.name: read(path) for path in sorted(args.out.glob("*/metrics.jsonl"))}
+    runs = {path.parent.name: runner.read_records(path) for path in sorted(args.out.glob("*/metrics.jsonl"))}
     print(table(runs))
     draw_figure(runs, args.out / "pathological.png")
     return 0

@@ -85,10 +85,10 @@ class Series:
             word, code = word_and_code(problem)
             self._end(f"ended by {word}", code)
         if isinstance(problem, OSError | nn.DamagedCheckpoint | StateDoesNotFit):
-            self._end(str(problem), 1)
+            self._end(str(problem), 1, resume=type(problem) is not nn.FolderInUse and isinstance(problem, OSError))
 
-    def _end(self, words: str, code: int) -> NoReturn:
-        if any(self.folder.glob("*/checkpoint*.safetensors")):
+    def _end(self, words: str, code: int, resume: bool = True) -> NoReturn:
+        if resume and any(self.folder.glob("*/checkpoint*.safetensors")):
             words += f"; --resume goes on from the checkpoints in {self.folder}"
         print(f"{self.prog}: {words}", file=sys.stderr)
         raise SystemExit(code)

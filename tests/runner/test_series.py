@@ -88,6 +88,34 @@ def test_a_series_on_a_full_disk(
     assert capsys.readouterr().err == f"{full}-{where}\n"
 
 
+def test_damaged_checkpoints_of_a_series(script: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    one = [*SINE[:3], "sgd:0.1", "--seeds", "1", "--epochs", "2"]
+    assert script("sgn_regression", *one) == 0
+    checkpoints = nn.Checkpoints("sgn-sine/SGD(0.1)-0")
+    whole = checkpoints.load()
+    assert whole is not None
+    content = bytearray(checkpoints.path.read_bytes())
+    content[-1] ^= 1
+    checkpoints.path.write_bytes(content)
+    capsys.readouterr()
+    assert script("sgn_regression", *one, "--resume") == 0
+    told = f"{checkpoints.path} is damaged: its checksum does not fit its content; taking {checkpoints.previous.name}\n"
+    assert told in capsys.readouterr().err
+    again = checkpoints.load()
+    assert again is not None
+    np.testing.assert_array_equal(again["run"]["model"]["0.weight"], whole["run"]["model"]["0.weight"])
+    for path in (checkpoints.path, checkpoints.previous):
+        path.write_bytes(b"damaged")
+    with pytest.raises(SystemExit) as ended:
+        script("sgn_regression", *one, "--resume")
+    assert ended.value.code == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert f"{checkpoints.path} is no checkpoint, or a damaged one" in told
+    assert f"{checkpoints.previous} is no checkpoint, or a damaged one" in told
+    assert "--resume" not in told
+
+
 def test_two_series_in_one_folder(script: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Other runs of the folder are nobody's business; the same run is refused."""
     with nn.Claim("sgn-sine/SGN(3)-0"):
@@ -97,6 +125,7 @@ def test_two_series_in_one_folder(script: Any, capsys: pytest.CaptureFixture[str
     assert ended.value.code == 1
     told = capsys.readouterr().err.splitlines()[-1]
     assert told.startswith(f"sgn_regression.py: sgn-sine/SGN(3)-0 is in use by process {os.getpid()} on ")
+    assert "--resume" not in told
 
 
 @pytest.mark.usefixtures("ctrl_c")
