@@ -193,7 +193,7 @@ def rank(args: argparse.Namespace) -> Any:
 # -- the angle --------------------------------------------------------------------------------------------------
 
 
-NAMES = ("kfac", "kfra", "kflr", "empirical")
+NAMES = ("kfac", "kfra", "kflr", "kfac, 10 draws", "empirical")
 TRUNCATED = 20  # CG steps
 
 
@@ -214,7 +214,7 @@ def alignment(objective: Any, x: Any, lam: float, seed: int, args: argparse.Name
     """Cosines on the batch x: (CG converged or truncated, damping factored or exact, method), and CG's residual."""
     q = objective.quadratic(x, x)
     b = np.negative(q.gradient)
-    factors = {name: estimate(q, name, seed=seed) for name in NAMES}
+    factors = {n: estimate(q, n.partition(",")[0], seed=seed, samples=10 if "," in n else 1) for n in NAMES}
     exact, residual = gauss_newton(q, b, lam, Inverse(factors["kflr"], lam), args)
     truncated = pcg(q.ggn_product, b, damping=lam, iterations=TRUNCATED, keep=False).x
     found = np.zeros((2, 2, len(NAMES) + 1))
@@ -269,9 +269,9 @@ def cosine(args: argparse.Namespace) -> Any:
             for m, name in enumerate(names[: len(names) - k]):
                 label = f"{name}, {damping}" if name != "gradient" else name
                 axes[r].plot(points, own[..., m].mean(axis=0), ("o-", "s--")[k], color=f"C{m}", label=label)
-        axes[r].set(xlabel="update", title=f"CG: {reference}", ylim=(0, None))
+        axes[r].set(xlabel="update", title=f"CG: {reference}", ylim=(0, 0.85))
     axes[0].set(ylabel="cosine with the Gauss-Newton step")
-    axes[1].legend(fontsize="x-small", ncols=2)
+    axes[1].legend(fontsize="x-small", ncols=2, loc="upper right")
     return figure
 
 

@@ -8,9 +8,10 @@
     python examples/kronecker.py --draw --out runs/kronecker                    # figures and tables, from the files
 
 A method is a name. kfac, kflr and kfra have their defaults, but for arguments after a colon: kfra:average=0 is without
-momentum on the factors, kfac:cases=1 takes them from the whole batch. adam, nesterov and sgd take a learning rate after
-the colon, and adam:1e-3:500 halves it every 500 updates; without a rate every pair of --rates and --decays is run for
---tuning-seconds, in full where that is not given, and the one with the lowest objective at the end is taken.
+momentum on the factors, kfac:cases=1+exact_damping=yes takes them from the whole batch and damps exactly.
+adam, nesterov and sgd take a learning rate after the colon, and adam:1e-3:500 halves it every 500 updates; without a
+rate every pair of --rates and --decays is run for --tuning-seconds, in full where that is not given, and the one with
+the lowest objective at the end is taken.
 Records: one JSON line per --every updates in OUT/DATA-METHOD/metrics.jsonl, the objective on --judged training cases,
 seconds of training (evaluation excluded), and the step. --cosine k: in records at a multiple of k updates, the cosine
 of the method's direction C̃⁻¹∇f with that of Gauss-Newton, (G + λI)⁻¹∇f by CG on the same batch and λ, and CG's
@@ -56,7 +57,11 @@ RATES = {
 }
 SECOND_ORDER = {"kfac": optim.KFAC, "kflr": optim.KFLR, "kfra": optim.KFRA}
 FIRST_ORDER = ("adam", "nesterov", "sgd")
-INITS = {"sparse": nn.init.sparse, "glorot": nn.init.glorot_uniform}
+INITS = {
+    "sparse": nn.init.sparse,
+    "glorot": nn.init.glorot_uniform,
+    "glorot4": lambda rng, shape, dtype: 4 * nn.init.glorot_uniform(rng, shape, dtype),  # σ′ is at most 1/4
+}
 UPDATES = (100, 200, 500, 1000, 2000, 5000)
 SECONDS = (30, 60, 120, 300, 600)
 
@@ -80,7 +85,8 @@ def build(method: str, model: Any, loss: Any) -> Any:
 
 
 def number(text: str) -> float | int:
-    return int(text) if text.isdigit() else float(text)
+    """A flag, a whole number or another one."""
+    return text == "yes" if text in ("yes", "no") else int(text) if text.isdigit() else float(text)
 
 
 def autoencoder(sizes: Any, init: str = "sparse") -> Any:
