@@ -101,6 +101,8 @@ class Checkpoints:
 
 
 def _content(state: Mapping[str, Any]) -> bytes:
+    if not isinstance(state, Mapping):
+        raise TypeError(f"checkpoint: a state is a dict, not {type(state).__name__}{_instead(state)}")
     found: dict[str, Any] = {}
     text = json.dumps(_without_arrays(state, "", found))
     arrays = packed(found, "checkpoint")
@@ -154,11 +156,18 @@ def _without_arrays(value: Any, name: str, arrays: dict[str, Any]) -> Any:
         return value
     array = on_host(value)
     if not isinstance(array, np.ndarray):
-        raise TypeError(f"checkpoint: {name} is a {type(value).__name__}, which cannot be saved")
+        raise TypeError(f"checkpoint: {name} is a {type(value).__name__}, which cannot be saved{_instead(value)}")
     while name in arrays or name == "__metadata__":  # "a/b" may be a key of its own; the format keeps the other name
         name += "'"
     arrays[name] = array.astype(array.dtype.newbyteorder("<"), copy=False)
     return {ARRAY: name}
+
+
+def _instead(value: Any) -> str:
+    """What to save of an object."""
+    if isinstance(value, np.random.Generator):
+        return "; save its bit_generator.state"
+    return "; save its state_dict()" if hasattr(value, "state_dict") else ""
 
 
 def _with_arrays(value: Any, arrays: Mapping[str, Any]) -> Any:

@@ -93,7 +93,7 @@ def write_whole(
         os.replace(part, path)
     except BaseException as problem:
         part.unlink(missing_ok=True)
-        if isinstance(problem, OSError) and problem.filename is None:
+        if isinstance(problem, OSError) and problem.filename in (None, str(part)):
             problem.filename = str(path)  # a full disk does not say of which file
         raise
     _sync(path.parent)

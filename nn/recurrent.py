@@ -123,7 +123,7 @@ class Recurrent(Module):
     def _start(self, state: Any, n: int) -> State | None:
         if state is None:
             return None
-        arrays = tuple(state) if self.has_cell else (state,)
+        arrays = tuple(state) if self.has_cell and isinstance(state, tuple | list) else (state,)
         expected = (n, self.hidden_size)
         if len(arrays) != 1 + self.has_cell or any(np.shape(a) != expected for a in arrays):
             kind = "a pair (h, c) of arrays" if self.has_cell else "one array"

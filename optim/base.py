@@ -74,6 +74,7 @@ class Optimizer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues from a state_dict. ValueError names what does not fit, and then nothing is changed."""
         own, name = self.state_dict(), type(self).__name__
+        self._check_state(state)
         if state.keys() != own.keys():
             raise ValueError(f"{name}: the state has the entries {sorted(state)}, expected {sorted(own)}")
         new = {key: _fitting(f"{name}: state[{key!r}]", state[key], own[key]) for key in own}
@@ -84,6 +85,12 @@ class Optimizer:
             for key, value in own.items():
                 setattr(self, key, value)
             raise
+
+    def _check_state(self, state: Any) -> None:
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"{type(self).__name__}: a state is a dict, as state_dict gives it, not {type(state).__name__}"
+            )
 
     def _accept(self, flat: Any) -> None:
         self.objective.assign(flat)

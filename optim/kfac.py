@@ -269,6 +269,7 @@ class KFAC(Optimizer):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues from a state_dict. ValueError names what does not fit, and then nothing is changed."""
+        self._check_state(state)
         numbers = {key: value for key, value in state.items() if not key.startswith(("factors.", "inverted."))}
         factors, inverted = (loaded(state, name, self.delta) for name in ("factors", "inverted"))
         before = self.factors, self._inverted, self._inverse

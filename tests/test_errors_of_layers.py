@@ -40,6 +40,21 @@ LAYERS = {
     "a float as a number of heads": (lambda: nn.MultiHeadAttention(12, 3.0, rng=rng()), TypeError, "must be whole"),
     "a float as a number of features": (lambda: nn.BatchNorm(4.0), TypeError, "must be whole, not 4.0"),
     "a shape that is none": (lambda: nn.LayerNorm(None), TypeError, "must be whole, not None"),
+    "one array for the state of an LSTM": (
+        lambda: nn.LSTM(4, 3, rng=rng())(X[None], np.ones((1, 3))),
+        ValueError,
+        r"LSTM\(4, 3\): state has shape \(1, 3\), expected a pair \(h, c\) of arrays of shape \(1, 3\)",
+    ),
+    "a number for the state of an LSTM": (
+        lambda: nn.LSTM(4, 3, rng=rng())(X[None], 0),
+        ValueError,
+        r"state has shape \(\), expected a pair",
+    ),
+    "a folder that is not there": (
+        lambda: nn.save(net(), "no/such/folder/model.safetensors"),
+        FileNotFoundError,
+        "No such file or directory: 'no/such/folder/model.safetensors'$",
+    ),
     "a name for init": (
         lambda: nn.Linear(4, 8, rng=rng(), init="he"),
         TypeError,

@@ -159,6 +159,13 @@ def test_a_word_for_a_step_size(refuses: Refuses, method: str) -> None:
     refuses(lambda: METHODS[method](net(), LOSS, lr=-1), ValueError, "lr must be > 0, got -1")
 
 
+@pytest.mark.parametrize("method", [*METHODS, "KFAC"])
+def test_a_state_is_a_dict(refuses: Refuses, method: str) -> None:
+    opt = METHODS.get(method, optim.KFAC)(net(), LOSS)
+    message = rf"^{method}: a state is a dict, as state_dict gives it, not list$"
+    refuses(lambda: opt.load_state_dict([1]), TypeError, message)
+
+
 def test_a_batch_of_curvature_is_a_pair(refuses: Refuses) -> None:
     opt = optim.HessianFree(net(), LOSS)
     refuses(

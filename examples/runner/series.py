@@ -85,7 +85,7 @@ class Series:
             word, code = word_and_code(problem)
             self._end(f"ended by {word}", code)
         if isinstance(problem, OSError | nn.DamagedCheckpoint | StateDoesNotFit):
-            self._end(str(problem), 1, resume=type(problem) is not nn.FolderInUse and isinstance(problem, OSError))
+            self._end(str(problem), 1, resume=isinstance(problem, OSError) and not isinstance(problem, nn.FolderInUse))
 
     def _end(self, words: str, code: int, resume: bool = True) -> NoReturn:
         if resume and any(self.folder.glob("*/checkpoint*.safetensors")):

@@ -70,6 +70,9 @@ def test_numpy_numbers_and_tuples_become_plain(checkpoints: nn.Checkpoints) -> N
         ({"a": np.array([object()])}, "'a' is object"),
         ({"a": lambda: 0}, "a is a function"),
         ({"a": 1j}, "a is a complex"),
+        ([1], "a state is a dict, not list"),
+        ({"a": nn.Tanh()}, "a is a Tanh, which cannot be saved; save its state_dict()"),
+        ({"a": np.random.default_rng(0)}, "a is a Generator, which cannot be saved; save its bit_generator.state"),
     ],
 )
 def test_what_cannot_be_saved_is_named(checkpoints: nn.Checkpoints, state: dict[str, Any], told: str) -> None:
