@@ -149,3 +149,43 @@ def test_killed_at_fifty_random_moments(tmp_path: pathlib.Path, arrays: Any, sam
     os.chdir(tmp_path)
     assert same(arrays(), arrays(folder="whole"))
     print(f"50 kills, {halves} of them in a write, up to update {last}")
+
+
+@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.parametrize(
+    ("act", "code", "told"),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGINT), 130, "it.py: ended by Ctrl-C\n"),
+        (lambda: os.kill(os.getpid(), signal.SIGTERM), 143, "it.py: ended by SIGTERM\n"),
+        (
+            lambda: open("no/such/folder/file", "w"),
+            1,
+            "it.py: [Errno 2] No such file or directory: 'no/such/folder/file'\n",
+        ),
+    ],
+    ids=["Ctrl-C", "SIGTERM", "file"],
+)
+def test_one_line(autoencoder: Any, capsys: pytest.CaptureFixture[str], act: Any, code: int, told: str) -> None:
+    import runner
+
+    before = signal.getsignal(signal.SIGTERM)
+
+    @runner.one_line("it.py")
+    def main() -> int:
+        act()
+        time.sleep(1)
+        return 0
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == code
+    assert capsys.readouterr() == ("", told)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_every_script_ends_so() -> None:
+    """runner.main does that by itself."""
+    for path in SCRIPT.parent.glob("*.py"):
+        text = path.read_text()
+        if "__main__" in text:
+            assert f'one_line("{path.name}")\ndef main()' in text or "return runner.main(" in text, path.name
