@@ -158,9 +158,9 @@ def test_killed_at_fifty_random_moments(tmp_path: pathlib.Path, arrays: Any, sam
         (lambda: os.kill(os.getpid(), signal.SIGINT), 130, "it.py: ended by Ctrl-C\n"),
         (lambda: os.kill(os.getpid(), signal.SIGTERM), 143, "it.py: ended by SIGTERM\n"),
         (
-            lambda: open("no/such/folder/file", "w"),
+            lambda: os.mkdir("no/such/folder"),
             1,
-            "it.py: [Errno 2] No such file or directory: 'no/such/folder/file'\n",
+            "it.py: [Errno 2] No such file or directory: 'no/such/folder'\n",
         ),
     ],
     ids=["Ctrl-C", "SIGTERM", "file"],
