@@ -140,6 +140,10 @@ def spread(values: Any, digits: int = 3, unit: float = 1.0) -> str:
     return f"{middle} [{low}, {high}], mean {mean}"
 
 
+def how_many(number: int) -> str:
+    return "one run" if number == 1 else f"means of {number} runs"
+
+
 def draw(curves: dict[str, list[Curve]], ylabels: dict[str, str], path: Path, title: str, logarithmic: bool) -> None:
     """Means over the runs of what `ylabels` names ("train", "test", "error"), against epochs and against seconds."""
     from matplotlib.figure import Figure
@@ -153,7 +157,7 @@ def draw(curves: dict[str, list[Curve]], ylabels: dict[str, str], path: Path, ti
                 continue
             mean = np.mean([getattr(c, name)[:epochs] for c in runs], axis=0)
             seconds = np.mean([c.seconds[:epochs] for c in runs], axis=0)
-            style = {"label": label, "color": f"C{k}", "ls": "-" if label.startswith("SGD") else "--"}
+            style = {"label": label, "color": f"C{k}", "ls": "-" if label.lower().startswith(("sgd", "adam")) else "--"}
             row[0].plot(np.arange(1, epochs + 1), mean, **style)
             row[1].plot(seconds, mean, **style)
         row[0].set(ylabel=ylabel, xlabel="epochs")

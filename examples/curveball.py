@@ -213,7 +213,7 @@ def main() -> int:
     print(table(problem, curves))
     path = args.out.with_name(f"{name}.png")
     labels = {"error": "training error, %", "test": "test error, %"}
-    comparison.draw(curves, labels, path, f"{args.net}, means of {args.seeds} runs", logarithmic=False)
+    comparison.draw(curves, labels, path, f"{args.net}, {comparison.how_many(args.seeds)}", logarithmic=False)
     print(f"figure: {path}")
     return 0
 

@@ -219,7 +219,7 @@ def main() -> int:
     print(table(problem, curves))
     path = args.out.with_name(f"{name}.png")
     labels = {"train": "training loss", "test": "test accuracy, %"}
-    comparison.draw(curves, labels, path, f"{args.data}, means of {args.seeds} runs", logarithmic=False)
+    comparison.draw(curves, labels, path, f"{args.data}, {comparison.how_many(args.seeds)}", logarithmic=False)
     print(f"figure: {path}")
     return 0
 

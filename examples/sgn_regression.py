@@ -140,7 +140,7 @@ def main() -> int:
         print(table(name, curves, epochs))
         path = args.out.with_name(f"{args.out.name}-{name}.png")
         labels = {"train": "training loss", "test": "test loss"}
-        comparison.draw(curves, labels, path, f"{name}, means of {args.seeds} runs", logarithmic=True)
+        comparison.draw(curves, labels, path, f"{name}, {comparison.how_many(args.seeds)}", logarithmic=True)
         print(f"figure: {path}\n", flush=True)
     return 0
 
