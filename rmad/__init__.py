@@ -61,4 +61,6 @@ def __getattr__(name: str) -> object:
         from rmad.primitives.special import polygamma
 
         return polygamma
-    raise AttributeError(f"module 'rmad' has no attribute {name!r}")
+    from rmad.jax_names import advice
+
+    raise AttributeError(f"module 'rmad' has no attribute {name!r}{advice(name)}")

@@ -8,6 +8,7 @@ test_errors_of_devices.py.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ import scipy.sparse
 import scipy.special
 
 import rmad
+from rmad.jax_names import HERE
 
 Refuses = Callable[[Callable[[], Any], type[Exception], str], None]
 ONES = np.ones(3)
@@ -210,6 +212,18 @@ ENGINE = {
 @pytest.mark.parametrize("case", ENGINE)
 def test_the_engine_says_what_is_wrong(refuses: Refuses, case: str) -> None:
     refuses(*ENGINE[case])
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(ours, name) for ours, names in HERE.items() for name in names])
+def test_names_of_jax_and_autograd(refuses: Refuses, ours: str, theirs: str) -> None:
+    if named := re.match(r"rmad\.(\w+)", ours):
+        assert callable(getattr(rmad, named[1]))
+    message = rf"^module 'rmad' has no attribute '{theirs}'; here it is {re.escape(ours)}$"
+    refuses(lambda: getattr(rmad, theirs), AttributeError, message)
+
+
+def test_a_name_that_nobody_has(refuses: Refuses) -> None:
+    refuses(lambda: rmad.gradd, AttributeError, "^module 'rmad' has no attribute 'gradd'$")
 
 
 def test_numbers_collected_in_a_plain_array() -> None:

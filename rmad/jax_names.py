@@ -1,0 +1,26 @@
+"""Names of JAX and autograd for what is called otherwise here: what the error for rmad.jacobian says."""
+
+from __future__ import annotations
+
+__all__ = ["advice"]
+
+HERE = {
+    "rmad.JacobianOperator(f, x), or rmad.linearize": ("jacobian", "jacfwd", "jacrev"),
+    "rmad.HessianOperator(f, x), or rmad.hvp for a product": ("hessian", "hessian_vector_product", "make_hvp"),
+    "rmad.grad of the sum": ("elementwise_grad", "egrad"),
+    "rmad.jvp": ("make_jvp",),
+    "rmad.vjp": ("make_vjp",),
+    "lin.JTu of y, lin = rmad.linearize(f, x)": ("linear_transpose",),
+    "rmad.ravel": ("ravel_pytree", "flatten"),
+    "rmad.primitive, which takes both directions": ("custom_jvp", "custom_vjp", "defjvp", "defvjp"),
+    "rmad.checkpoint": ("remat",),
+    "NumPy itself, import numpy as np": ("numpy", "np"),
+    "SciPy itself, import scipy": ("scipy",),
+    "left out: f runs as it is written": ("jit", "make_jaxpr"),
+    "an axis of the arrays": ("vmap", "pmap"),
+}
+
+
+def advice(name: str) -> str:
+    """What to write instead of `name`, or nothing."""
+    return next((f"; here it is {ours}" for ours, theirs in HERE.items() if name in theirs), "")
