@@ -7,7 +7,7 @@ import pathlib
 
 project = "rmad"
 release = importlib.metadata.version("rmad")
-extensions = ["myst_nb", "sphinx.ext.autodoc"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 html_theme = "furo"
