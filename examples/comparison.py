@@ -48,9 +48,9 @@ def first(data: Any, train: int | None, test: int | None) -> Any:
     return data._replace(**cases, x_test=data.x_test[:test], t_test=data.t_test[:test])
 
 
-def error(model: Any, x: Any, t: Any) -> float:
-    """Percent of the cases that are classified wrongly, in pieces."""
-    pieces = [slice(k, k + 1000) for k in range(0, len(x), 1000)]
+def error(model: Any, x: Any, t: Any, piece: int = 1000) -> float:
+    """Percent of the cases that are classified wrongly, so many at a time."""
+    pieces = [slice(k, k + piece) for k in range(0, len(x), piece)]
     return 100 * sum(int(np.sum(np.argmax(model(x[p]), axis=1) != t[p])) for p in pieces) / len(x)
 
 
