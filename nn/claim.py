@@ -46,10 +46,12 @@ class Claim:
 
     def __enter__(self) -> Self:
         folder = self.path.parent
+        if self._file is not None:
+            raise FolderInUse(f"{folder} is in use by this very Claim")
         self._made = [f for f in (folder, *folder.parents) if not f.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
         try:
             while self._file is None:
+                folder.mkdir(parents=True, exist_ok=True)
                 self._file = self._locked()
             self._file.truncate(0)
             self._file.write(
@@ -76,8 +78,13 @@ class Claim:
         self._made = []
 
     def _locked(self) -> IO[str] | None:
-        """The file, locked; None where its last holder took it away between opening and locking."""
-        file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115 (it stays open while the claim lasts)
+        """The file, locked; None where its last holder took it, or the folder, away meanwhile."""
+        try:
+            file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115 (it stays open while the claim lasts)
+        except FileNotFoundError:
+            if self.path.parent.exists():
+                raise
+            return None
         try:
             if not _lock(file):
                 file.seek(0)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from optim.base import at_least
+from optim.base import at_least, flag
 from optim.losses import loss_value, loss_value_and_gradient
 from rmad.operators import loss_curvature
 
@@ -64,7 +64,7 @@ class ClippedCurvature:
     """
 
     def __init__(self, loss: Any, shift: float = 0.0, *, clip: bool = True) -> None:
-        self.loss, self.shift, self.clip = loss, at_least("shift", shift, 0.0), clip
+        self.loss, self.shift, self.clip = loss, at_least("shift", shift, 0.0), flag("clip", clip)
         self.mean_over_cases = getattr(loss, "mean_over_cases", True)
 
     def value(self, z: Any, t: Any) -> Any:

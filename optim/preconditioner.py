@@ -64,9 +64,10 @@ def checked_kappa(kappa: Kappa) -> Kappa:
         return kappa
     if np.ndim(kappa) == 0:
         return at_least("kappa", kappa, 0.0)
-    if np.ndim(kappa) != 1 or not (np.isfinite(kappa).all() and (kappa >= 0).all()):
+    given = kappa if hasattr(kappa, "dtype") else np.asarray(kappa)
+    if given.dtype.kind not in "iufb" or given.ndim != 1 or not (np.isfinite(given) & (given >= 0)).all():
         raise ValueError(f"kappa must be a number, (p,) finite numbers ≥ 0 or a function of d, got {kappa!r}")
-    return kappa
+    return given
 
 
 def kappa_at(kappa: Kappa, d: Any) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optim.base import above, at_least
+from optim.base import above, at_least, whole
 from optim.cg import CGResult, Iterate
 from optim.linesearch import cg_backtracking
 from optim.shards import cases, take
@@ -57,11 +57,12 @@ class Backtracking(LastIterate):
         above("growth", self.growth, 1.0)
         at_least("first", self.first, 1.0)
         if self.every is not None:
-            at_least("every", self.every, 1)
+            whole("every", self.every, 1)
 
     def kept(self, most: int) -> set[int]:
         if self.every is not None:
-            return set(range(self.every, most + 1, self.every))
+            every = int(self.every)
+            return set(range(every, most + 1, every))
         kept, at = set[int](), float(self.first)
         while at <= most:
             kept.add(math.ceil(at))
@@ -90,8 +91,8 @@ class HeldOut(LastIterate):
     share: float = 1.0
 
     def __post_init__(self) -> None:
-        at_least("gap", self.gap, 1)
-        at_least("every", self.every, 1)
+        whole("gap", self.gap, 1)
+        whole("every", self.every, 1)
         at_least("worse", self.worse, 0.0)
         if above("share", self.share, 0.0) > 1:
             raise ValueError(f"share must be ≤ 1, got {self.share!r}")
@@ -99,7 +100,7 @@ class HeldOut(LastIterate):
             raise ValueError(f'by must be "objective" or "model", got {self.by!r}')
 
     def kept(self, most: int) -> set[int]:
-        return set(range(self.every, most + 1, self.every))
+        return set(range(int(self.every), most + 1, int(self.every)))
 
     def watch(self, f: Value) -> Worst | None:
         return Worst(f, self.gap, self.worse)

@@ -124,7 +124,7 @@ class Traced(NDArrayOperatorsMixin):
                 kwargs.pop(layout, None)
             try:
                 y = _lookup(ufunc, ufunc)(*inputs, **kwargs)
-            except TypeError:
+            except (AttributeError, TypeError):  # the first: a tensor's dtype has no kind
                 _refuse_foreign(ufunc.__name__, inputs)
                 raise
             return y if dtype is None else y.astype(dtype)
@@ -138,7 +138,7 @@ class Traced(NDArrayOperatorsMixin):
             raise TypeError(f"{func.__name__}: a traced array cannot be written to `out`; use the return value")
         try:
             return _lookup(func, func)(*args, **kwargs)
-        except TypeError:
+        except (AttributeError, TypeError):
             _refuse_foreign(func.__name__, args)
             raise
 

@@ -79,6 +79,9 @@ def test_a_tensor_of_pytorch_inside(refuses: Refuses) -> None:
     message = "multiply of a traced array and a tensor of PyTorch; pass the tensor's .numpy()"
     refuses(grad_of(lambda x: np.sum(x * torch.ones(3))), TypeError, message)
     refuses(grad_of(lambda x: np.sum(torch.ones(3) * x)), TypeError, message)
+    message = "{} of a traced array and a tensor of PyTorch; pass the tensor's .numpy()"
+    refuses(grad_of(lambda x: np.sum(x + torch.ones(3))), TypeError, message.format("add"))
+    refuses(grad_of(lambda x: np.dot(x, torch.ones(3))), TypeError, message.format("dot"))
 
 
 def test_model_and_loss_of_pytorch(refuses: Refuses) -> None:

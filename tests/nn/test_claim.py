@@ -59,6 +59,34 @@ def test_in_one_process_too(tmp_path: pathlib.Path) -> None:
         pass
 
 
+def test_the_same_claim_is_not_entered_twice(tmp_path: pathlib.Path) -> None:
+    claim = nn.Claim(tmp_path)
+    with claim:
+        with pytest.raises(nn.FolderInUse, match=f"{tmp_path} is in use by this very Claim"), claim:
+            pass
+        with pytest.raises(nn.FolderInUse), nn.Claim(tmp_path):  # the first one still holds
+            pass
+    with claim:
+        pass
+
+
+def test_a_folder_that_its_last_holder_took_away_is_made_again(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between making the folder and opening the file."""
+    real = nn.Claim._locked
+
+    def locked(claim: nn.Claim) -> Any:
+        monkeypatch.setattr(nn.Claim, "_locked", real)
+        (tmp_path / "a").rmdir()
+        return real(claim)
+
+    monkeypatch.setattr(nn.Claim, "_locked", locked)
+    with nn.Claim(tmp_path / "a"):
+        assert (tmp_path / "a" / "lock").exists()
+    assert not os.listdir(tmp_path)
+
+
 def test_readers_need_no_claim(holder: Any, tmp_path: pathlib.Path) -> None:
     nn.Checkpoints(tmp_path).save({"k": 1})
     assert nn.Checkpoints(tmp_path).load() == {"k": 1}

@@ -141,18 +141,18 @@ def test_the_curvature_itself_as_damping_only_shortens_the_step(problem):
     np.testing.assert_allclose(steps[2], steps[0] / 5.0, rtol=1e-7)
 
 
-@pytest.mark.parametrize("kind", ["scales", "function"])
+@pytest.mark.parametrize("kind", ["scales", "list", "function"])
 def test_kappa_by_parameter_or_of_the_diagonal(problem, kind):
     """Section 11.2: κ diag(s) for known scales s; section 13: κ a hundredth of the mean of the diagonal."""
     q = optim.Objective(problem.model, problem.loss).quadratic(problem.x, problem.t)
     diagonals = optim.preconditioner.Diagonals(q)
     d, s = diagonals.of(optim.EmpiricalFisher()).copy(), np.linspace(0, 2, q.objective.size)
-    given = {"scales": s, "function": lambda d: 0.01 * d.mean()}[kind]
-    added = s if kind == "scales" else 0.01 * (d + 0.3).mean()
+    given = {"scales": s, "list": s.tolist(), "function": lambda d: 0.01 * d.mean()}[kind]
+    added = 0.01 * (d + 0.3).mean() if kind == "function" else s
     P = optim.EmpiricalFisher(exponent=1.0, kappa=given).inverse(diagonals, 0.3)
     np.testing.assert_allclose(1 / P, d + 0.3 + added, rtol=1e-12)
     D = optim.DiagonalDamping(1.0, exponent=1.0, kappa=given).matrix(q, diagonals)
-    np.testing.assert_allclose(D, d + (s if kind == "scales" else 0.01 * d.mean()), rtol=1e-12)
+    np.testing.assert_allclose(D, d + (0.01 * d.mean() if kind == "function" else s), rtol=1e-12)
 
 
 def test_the_preconditioner_knows_the_damping_matrix(problem):
@@ -194,6 +194,8 @@ def test_the_rule_adapts_any_damping(problem):
         (lambda p: optim.DiagonalDamping(1.0, exponent=-1.0), "exponent must be ≥ 0"),
         (lambda p: optim.DiagonalDamping(1.0, kappa=-1.0), "kappa must be ≥ 0"),
         (lambda p: optim.DiagonalDamping(1.0, kappa=np.array([1.0, -1.0])), "kappa must be a number"),
+        (lambda p: optim.DiagonalDamping(1.0, kappa=[1.0, -1.0]), "kappa must be a number"),
+        (lambda p: optim.DiagonalDamping(1.0, kappa=np.array([1j, 1.0])), "kappa must be a number"),
         (
             lambda p: optim.HessianFree(p.model, p.loss, damping=optim.DiagonalDamping(1.0, kappa=np.ones(5))).step(
                 p.x, p.t

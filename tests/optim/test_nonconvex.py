@@ -104,3 +104,5 @@ def test_through_is_a_tree_and_passes_steps_on(problem):
 def test_out_of_range():
     with pytest.raises(ValueError, match="shift must be ≥ 0, got -1"):
         optim.ClippedCurvature(tanh_squares, -1)
+    with pytest.raises(TypeError, match="clip must be True or False, got 'no'"):
+        optim.ClippedCurvature(tanh_squares, clip="no")
