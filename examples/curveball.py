@@ -166,7 +166,11 @@ def table(problem: Problem, curves: dict[str, list[Curve]]) -> str:
 def check(name: str) -> str:
     """A method, as an argparse type."""
     kind, colon, number = name.partition(":")
-    if kind not in NAMES or (colon and not 0 < float(number) < math.inf):
+    try:
+        right = kind in NAMES and (not colon or 0 < float(number) < math.inf)
+    except ValueError:  # no number
+        right = False
+    if not right:
         raise argparse.ArgumentTypeError(f"{name}: expected one of {', '.join(NAMES)}, and :NUMBER or nothing")
     return name
 

@@ -178,12 +178,13 @@ def upcoming(batches: nn.data.Batches) -> Any:
 
 
 def curves(out: Path) -> dict[str, dict[str, list[Record]]]:
-    """The records by set and method; not those of tuning."""
+    """The records by set and method, where there are any; not those of tuning."""
     found: dict[str, dict[str, list[Record]]] = {}
     for path in sorted(out.glob("*/metrics.jsonl")):
         data, _, method = path.parent.name.partition("-")
-        if data in SETS:
-            found.setdefault(data, {})[method] = runner.read_records(path)
+        records = runner.read_records(path) if data in SETS else []
+        if records:  # none yet, where a run has just begun
+            found.setdefault(data, {})[method] = records
     return found
 
 
@@ -195,7 +196,7 @@ def is_best(method: str, methods: dict[str, list[Record]]) -> bool:
 
     def last(other: str) -> float:
         value = methods[other][-1]["objective"]
-        return math.inf if value is None else value
+        return value if math.isfinite(value) else math.inf  # NaN stands for both in the files
 
     return method == min((other for other in methods if other.partition("-")[0] == name), key=last)
 
@@ -244,7 +245,7 @@ def table(out: Path) -> None:
                 for mark in marks:
                     until = [r["objective"] for r in own if r[key] <= 1.02 * mark]
                     reached = own[-1][key] >= 0.98 * mark
-                    cells.append(f"{until[-1]:.5g}" if reached and until[-1] is not None else "–")
+                    cells.append(f"{until[-1]:.5g}" if reached and math.isfinite(until[-1]) else "–")
                 print(f"| {method} | {' | '.join(cells)} |")
 
 
@@ -253,6 +254,12 @@ def numbers(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
         return [kind(part) for part in text.split(",")]
 
     return read
+
+
+def encoder(text: str) -> str:
+    """Whole numbers above zero with commas between, as an argparse type; the config keeps the text."""
+    numbers(runner.positive(int))(text)
+    return text
 
 
 def parser() -> runner.Parser:
@@ -266,9 +273,11 @@ def parser() -> runner.Parser:
     p.add_argument("--tuning-seconds", type=runner.positive(float), help="per point of the grid (as --seconds)")
     p.add_argument("--every", type=runner.positive(int), default=10, help="updates between records")
     p.add_argument("--judged", type=runner.positive(int), default=5000, help="training cases of the objective recorded")
-    p.add_argument("--cosine", type=int, default=0, help="updates between two cosines: a multiple of --every")
-    p.add_argument("--cg-iterations", type=int, default=500)
-    p.add_argument("--hidden", default=HIDDEN, help="sizes of the encoder; a small one for a quick look")
+    p.add_argument(
+        "--cosine", type=runner.natural, default=0, help="updates between two cosines: a multiple of --every"
+    )
+    p.add_argument("--cg-iterations", type=runner.positive(int), default=500)
+    p.add_argument("--hidden", type=encoder, default=HIDDEN, help="sizes of the encoder; a small one for a quick look")
     p.add_argument("--init", choices=tuple(INITS), default="sparse")
     p.add_argument("--out", type=Path, default=Path("runs/kronecker"))
     p.add_argument("--draw", action="store_true", help="only draw what the files hold")
@@ -296,6 +305,8 @@ def main() -> int:
         with runner.Series(p.prog, args.out, args) as series:
             for data in args.data.split(","):
                 Study(series, args, data).run(methods)
+    if not curves(args.out):
+        p.error(f"{args.out} has no records")
     draw(args.out)
     table(args.out)
     return 0

@@ -120,6 +120,7 @@ def test_curveball_runs_within_seconds_of_the_cpu(script: Any, data_dir: pathlib
         ("rosenbrock", ["--runs", "0"], "0 is not a finite number above zero"),
         ("curveball", ["--methods", "magic"], "magic: expected one of curveball-lambda, curveball, sgd, adam"),
         ("curveball", ["--methods", "sgd:0"], "sgd:0: expected"),
+        ("curveball", ["--methods", "sgd,adam:fast"], "adam:fast: expected"),
         ("curveball", ["--width", "8"], "--width means nothing to --net mnist"),
         ("sgn_regression", ["--methods", "lm:3"], "lm:3: expected sgn:STEPS or sgd:LR"),
         ("sgn_classification", ["--data-dir", "nowhere"], "nowhere"),

@@ -159,6 +159,9 @@ def test_a_series_ended_outside_of_its_runs(
         (["--methods", "adam:quick"], "--methods adam:quick: expected one of"),
         (["--methods", "kfac:magic=1"], "--methods kfac:magic=1: expected one of"),
         (["--cosine", "3", "--every", "2"], "--cosine 3 is no multiple of --every 2"),
+        (["--hidden", "10,few"], "--hidden: invalid encoder value: '10,few'"),
+        (["--hidden", "10,0"], "--hidden: 0 is not a finite number above zero"),
+        (["--draw", "--out", "none"], "none has no records"),
     ],
 )
 def test_kronecker_refuses(script: Any, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str) -> None:
@@ -218,6 +221,27 @@ def test_kronecker_tunes_first_order_methods(
         f"tuning-curves-{name}" for name in points
     ]
     assert sorted(kronecker.curves(tmp_path / "short")["curves"]) == ["adam-0.01", "kfac-cases=1+average=0"]
+
+
+def test_kronecker_draws_diverged_and_new_runs(
+    script: Any, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """null for NaN is never the best; a run without records yet is left out."""
+    start, end = (
+        '{"update": 0, "seconds": 0.0, "objective": 2.0}\n',
+        '{"update": 100, "seconds": 1.0, "objective": %s}\n',
+    )
+    runs = {"adam-0.1": start + end % "null", "adam-0.01": start + end % "1.0", "kfac": ""}
+    for method, lines in runs.items():
+        (tmp_path / f"curves-{method}").mkdir()
+        (tmp_path / f"curves-{method}" / "metrics.jsonl").write_text(lines)
+    assert script("kronecker", "--draw", "--out", str(tmp_path)) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == ["| adam-0.01 | 1 |", "| adam-0.1 | – |"]
+    import kronecker
+
+    drawn = kronecker.curves(tmp_path)["curves"]
+    for order in (drawn, dict(reversed(drawn.items()))):
+        assert [kronecker.is_best(name, order) for name in ("adam-0.01", "adam-0.1")] == [True, False]
 
 
 def test_the_table_of_kronecker(script: Any, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
