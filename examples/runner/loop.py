@@ -94,7 +94,7 @@ class Run:
 
     def over(self, config: Config) -> str:
         """Why no further update is made, or nothing."""
-        if self.update == config.updates:
+        if config.updates is not None and self.update >= config.updates:  # beyond, where fewer are wanted now
             return "all updates are done"
         if config.patience is not None and self.stale >= config.patience:
             return f"no better {config.MONITOR.replace('_', ' ')} in {self.stale} records"

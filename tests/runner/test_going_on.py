@@ -80,6 +80,13 @@ def test_resume_of_nothing_begins(run: Any, capsys: pytest.CaptureFixture[str]) 
     assert "out has no checkpoint: the run begins" in capsys.readouterr().err
 
 
+def test_a_run_that_is_beyond_its_end_makes_no_update(run: Any, records: Any) -> None:
+    """It goes on with fewer updates than it has made."""
+    assert run(*ADAM, "--updates", "3") == 0
+    assert run("--resume", "--out", "out", "--updates", "2", "--time-budget", "2") == 0
+    assert records()[-1]["update"] == 3
+
+
 def test_only_budgets_may_change(run: Any, refused: Any) -> None:
     assert run(*ADAM, "--updates", "2") == 0
     for given in (["--lr", "0.1"], ["--seed", "3"], ["--optimizer", "sgd"], ["--n-train", "50"], ["--batch", "10"]):
