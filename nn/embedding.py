@@ -45,9 +45,7 @@ class Embedding(Module):
         kind = getattr(getattr(x, "dtype", None), "kind", None)
         if kind is None or kind not in "iu":
             found = type(x).__name__ if kind is None else x.dtype
-            raise TypeError(
-                f"Embedding({self.describe()}): x of shape {np.shape(x)} must hold integers, not {found}"
-            )
+            raise TypeError(f"Embedding({self.describe()}): x of shape {np.shape(x)} must hold integers, not {found}")
         if x.size and (x.min() < 0 or x.max() >= n):
             wrong = x.min() if x.min() < 0 else x.max()
             raise ValueError(
