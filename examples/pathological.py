@@ -271,7 +271,10 @@ def main() -> int:
                         last, word = records[-1], "solved" if solved(records) else "not solved"
                         spent = f"{last['update']} updates, {last['cpu_seconds']:.1f} CPU seconds"
                         print(f"{task}, T = {args.T}, μ = {mu:g}, seed {seed}: {word}, {spent}", flush=True)
-    runs = {path.parent.name: runner.read_records(path) for path in sorted(args.out.glob("*/metrics.jsonl"))}
+    files = {path.parent.name: runner.read_records(path) for path in sorted(args.out.glob("*/metrics.jsonl"))}
+    runs = {name: records for name, records in files.items() if records}  # none yet, where a run has just begun
+    if not runs:
+        p.error(f"{args.out} has no records")
     print(table(runs))
     draw_figure(runs, args.out / "pathological.png")
     return 0

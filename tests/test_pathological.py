@@ -33,6 +33,15 @@ def run(script: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     return run
 
 
+def test_nothing_to_draw(run: Callable[..., int], tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "out" / "addition-30-0.03-0").mkdir(parents=True)
+    (tmp_path / "out" / "addition-30-0.03-0" / "metrics.jsonl").touch()  # as a run begins
+    for folder in ("none", "out"):
+        with pytest.raises(SystemExit):
+            run("--draw", "--out", folder)
+        assert f"{folder} has no records" in capsys.readouterr().err
+
+
 def records(name: str) -> list[dict[str, Any]]:
     path = pathlib.Path("runs/pathological") / name / "metrics.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()]
