@@ -290,7 +290,7 @@ LAYERS = {
     "a row for a column": (
         lambda: nn.SquaredError()(Z[:, :1], Z[:, 0]),
         ValueError,
-        r"z has shape \(5, 1\), but t has shape \(5,\)",
+        r"z has shape \(5, 1\), but t has shape \(5,\); t\[..., None\] has a column",
     ),
     "labels for numbers": (
         lambda: nn.SquaredError()(Z, T),

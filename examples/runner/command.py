@@ -219,6 +219,8 @@ def results(job: Job, run: Run, config: Config, data: Any, out: Path) -> str:
 
 def draw_again(job: Job, out: Path) -> Path:
     """training.png from the records in the folder."""
+    if not (out / "config.json").exists():
+        raise ValueError(f"there is no run in {out} to draw")
     config = config_of(job.config, json.loads((out / "config.json").read_text()))
     records = read_records(out / "metrics.jsonl")
     if not records:

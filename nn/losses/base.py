@@ -113,9 +113,12 @@ class Loss(ABC):
         self._given(t, z)
         t = self._array("t", t)
         if t.shape != z.shape:
-            labels = t.dtype.kind in "iu" and t.shape == z.shape[:-1]
-            hint = f"; labels are for nn.SoftmaxCrossEntropy, np.eye({z.shape[-1]})[t] makes targets of them"
-            raise ValueError(f"{self._name}: z has shape {z.shape}, but t has shape {t.shape}{hint if labels else ''}")
+            hint = ""
+            if t.shape == z.shape[:-1] and z.shape[-1] == 1:
+                hint = "; t[..., None] has a column"
+            elif t.shape == z.shape[:-1] and t.dtype.kind in "iu":
+                hint = f"; labels are for nn.SoftmaxCrossEntropy, np.eye({z.shape[-1]})[t] makes targets of them"
+            raise ValueError(f"{self._name}: z has shape {z.shape}, but t has shape {t.shape}{hint}")
         if t.dtype.kind not in "fiub":
             raise TypeError(f"{self._name}: t must hold real numbers, not {t.dtype}")
         return t if t.dtype == z.dtype else t.astype(z.dtype)

@@ -83,7 +83,7 @@ def test_a_figure_on_demand(
     assert run("--draw", "--out", "out") == 0
     assert capsys.readouterr().out == "out/training.png\n"
     assert figure.stat().st_size > 1000
-    assert "nowhere" in refused("--draw", "--out", "nowhere")
+    assert "there is no run in nowhere to draw" in refused("--draw", "--out", "nowhere")
 
 
 def test_a_table_at_the_end(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
