@@ -124,18 +124,18 @@ def test_faces_from_a_folder(
 
 
 def test_batches_of_hessian_free_grow(autoencoder: Any) -> None:
-    config = autoencoder.Config(hyper={"batch": 40, "curvature_batch": 10, "double_batches": 3})
+    config = autoencoder.Config(hyper={"batch": 40, "curvature_batch": 10, "batch_growth": 30})
     opt = autoencoder.build(config)
     x = np.random.default_rng(0).random((100, 784)).astype(np.float32)
     batches = autoencoder.Growing(config, opt, x)
     sizes = []
-    for opt.k in (0, 2, 3, 6, 500):
+    for opt.k in (0, 9, 10, 29, 500):
         batch, again = next(batches), next(batches)
         np.testing.assert_array_equal(batch["x"], again["x"])  # by the count of updates alone: nothing to save
         sizes.append((len(batch["x"]), len(batch["curvature_batch"][0])))
         assert batch["ratio_batch"][0] is batch["x"]
         assert {row.tobytes() for row in batch["curvature_batch"][0]} <= {row.tobytes() for row in batch["x"]}
-    assert sizes == [(40, 10), (40, 10), (80, 20), (100, 25), (100, 25)]
+    assert sizes == [(40, 10), (40, 10), (70, 17), (100, 25), (100, 25)]
 
 
 @pytest.mark.parametrize(

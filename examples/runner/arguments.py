@@ -10,10 +10,18 @@ from typing import Any, NoReturn
 
 from runner.loop import Config, Methods
 
-HYPER: dict[str, tuple[type, str]] = {
+
+def natural(text: str) -> int:
+    """An argparse type: a whole number ≥ 0."""
+    if int(text) < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below zero")
+    return int(text)
+
+
+HYPER: dict[str, tuple[Callable[[str], Any], str]] = {
     "batch": (int, "cases of a gradient"),
     "curvature_batch": (int, "cases of a curvature product: the first of the gradient's"),
-    "double_batches": (int, "updates after which the batches are twice as large"),
+    "batch_growth": (natural, "cases by which the batch grows every ten updates, the curvature's in proportion"),
     "lr": (float, "learning rate"),
     "momentum": (float, "μ"),
     "damping": (float, "λ at the start"),
@@ -36,8 +44,8 @@ class Parser(argparse.ArgumentParser):
             given = {m: hyper[name] for m, (_, hyper) in methods.items() if name in hyper}
             if given:
                 defaults = ", ".join(f"{m} {value:g}" for m, value in given.items() if value is not None)
-                number = positive(int) if kind is int else float  # the optimizer itself says what it takes
-                metavar = "N" if kind is int else "X"
+                number = positive(int) if kind is int else kind  # the optimizer itself says what it takes
+                metavar = "X" if kind is float else "N"
                 self.add_argument(option(name), type=number, metavar=metavar, help=f"{text} ({defaults})")
         self.add_argument("--seed", type=natural, metavar="N", help="of the weights and of the order of the cases (0)")
         self.add_argument("--device", choices=("cpu", "gpu"), help="gpu needs CuPy (cpu)")
@@ -74,10 +82,3 @@ def positive(kind: type) -> Callable[[str], Any]:
 
     number.__name__ = "whole number" if kind is int else "number"  # argparse says "invalid whole number value"
     return number
-
-
-def natural(text: str) -> int:
-    """An argparse type: a whole number ≥ 0."""
-    if int(text) < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below zero")
-    return int(text)
