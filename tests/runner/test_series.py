@@ -170,19 +170,20 @@ def test_kronecker_refuses(script: Any, capsys: pytest.CaptureFixture[str], argu
     assert told in capsys.readouterr().err
 
 
-def test_kronecker(
-    script: Any,
-    tmp_path: pathlib.Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    records: Any,
-) -> None:
+@pytest.fixture
+def small_kronecker(script: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """kronecker.py, whose CURVES are forty cases of six numbers."""
     import kronecker
 
     x = np.random.default_rng(0).random((40, 6)).astype(np.float32)
     data = nn.data.Dataset(x, None, x, None)
     monkeypatch.setitem(kronecker.SETS, "curves", (lambda: data, (6, 4, 2), nn.SigmoidCrossEntropy))
     monkeypatch.setattr(kronecker, "BATCH", 10)
+    return kronecker
+
+
+@pytest.mark.usefixtures("small_kronecker")
+def test_kronecker(script: Any, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], records: Any) -> None:
     common = ["--methods", "kfac,adam:1e-2", "--every", "2", "--cosine", "4", "--out", "runs"]
     assert script("kronecker", *common, "--updates", "6") == 0
     assert script("kronecker", *common, "--updates", "8", "--resume") == 0
@@ -197,15 +198,9 @@ def test_kronecker(
 
 
 def test_kronecker_tunes_first_order_methods(
-    script: Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    script: Any, small_kronecker: Any, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """All pairs of rates and decay periods; the best is run on, with and without short runs before."""
-    import kronecker
-
-    x = np.random.default_rng(0).random((40, 6)).astype(np.float32)
-    data = nn.data.Dataset(x, None, x, None)
-    monkeypatch.setitem(kronecker.SETS, "curves", (lambda: data, (6, 4, 2), nn.SigmoidCrossEntropy))
-    monkeypatch.setattr(kronecker, "BATCH", 10)
     common = ["--methods", "kfac:cases=1+average=0,adam", "--rates", "1e-5,1e-2", "--decays", "0,2", "--updates", "4"]
     assert script("kronecker", *common, "--out", "full") == 0
     points = ["adam-0.01", "adam-0.01-2", "adam-1e-05", "adam-1e-05-2"]
@@ -214,13 +209,13 @@ def test_kronecker_tunes_first_order_methods(
         "curves-kfac-cases=1+average=0",
     ]
     assert "curves, adam: adam:0.01 of 1e-05: " in capsys.readouterr().out
-    drawn = kronecker.curves(tmp_path / "full")["curves"]
-    assert [kronecker.is_best(name, drawn) for name in points] == [True, False, False, False]
+    drawn = small_kronecker.curves(tmp_path / "full")["curves"]
+    assert [small_kronecker.is_best(name, drawn) for name in points] == [True, False, False, False]
     assert script("kronecker", *common, "--out", "short", "--tuning-seconds", "100") == 0
     assert sorted(path.name for path in (tmp_path / "short").glob("tuning-*/")) == [
         f"tuning-curves-{name}" for name in points
     ]
-    assert sorted(kronecker.curves(tmp_path / "short")["curves"]) == ["adam-0.01", "kfac-cases=1+average=0"]
+    assert sorted(small_kronecker.curves(tmp_path / "short")["curves"]) == ["adam-0.01", "kfac-cases=1+average=0"]
 
 
 def test_kronecker_draws_diverged_and_new_runs(
