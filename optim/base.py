@@ -172,6 +172,13 @@ def at_least(name: str, value: float, bound: float) -> float:
     return value
 
 
+def at_most(name: str, value: float, bound: float) -> float:
+    """value, a number, where it is ≤ bound; ValueError otherwise."""
+    if value > bound:
+        raise ValueError(f"{name} must be ≤ {bound:g}, got {value!r}")
+    return value
+
+
 def whole(name: str, value: float, bound: int) -> int:
     """value as an int, where it is a whole number ≥ bound; ValueError otherwise."""
     if at_least(name, value, bound) != int(value):

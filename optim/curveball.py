@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from optim.base import Optimizer, StepInfo, above, at_least, flag, not_finite
+from optim.base import Optimizer, StepInfo, above, at_least, at_most, flag, not_finite
 from optim.quadratic import Quadratic
 from optim.vectors import blocks, dot, is_finite
 
@@ -54,10 +54,8 @@ class CurveBall(Optimizer):
         if (momentum is None) != (beta is None):
             raise ValueError(f"momentum and beta go together, got momentum={momentum!r}, beta={beta!r}")
         if momentum is not None and beta is not None:
-            at_least("momentum", momentum, 0.0)
+            at_most("momentum", at_least("momentum", momentum, 0.0), 1)
             above("beta", beta, 0.0)
-            if momentum > 1:
-                raise ValueError(f"momentum must be ≤ 1, got {momentum!r}")
         self.momentum, self.beta = momentum, beta
         self.damping = float(at_least("damping", damping, 0.0))
         self.adapt_damping = flag("adapt_damping", adapt_damping)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from optim import presets
-from optim.base import Optimizer, StepInfo, above, at_least, flag, not_finite, whole
+from optim.base import Optimizer, StepInfo, above, at_least, at_most, flag, not_finite, whole
 from optim.cg import CGResult, Iterate, relative_progress
 from optim.damping import Penalty, Tikhonov, damping_rule, reduction_ratio
 from optim.directions import ConjugateGradient, Direction, SteihaugToint, Subproblem
@@ -210,9 +210,7 @@ class HessianFree(Optimizer):
         if callable(self.cg_iterations):
             iterations = math.floor(iterations)
         self._iterations = whole("cg_iterations", iterations, 1)
-        self._decay = at_least("decay", value_at("decay", self.decay, self.k), 0.0)
-        if self._decay > 1:
-            raise ValueError(f"decay must be ≤ 1, got {self._decay!r}")
+        self._decay = at_most("decay", at_least("decay", value_at("decay", self.decay, self.k), 0.0), 1)
         self._lr = above("lr", value_at("lr", self.lr, self.k), 0.0)
         self.objective.l2 = float(at_least("l2", value_at("l2", self.l2, self.k), 0.0))
         parts = (("preconditioner", Preconditioner), ("backtracking", LastIterate), ("line_search", LineSearch))

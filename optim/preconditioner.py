@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optim.base import at_least, whole
+from optim.base import at_least, at_most, whole
 from optim.factors import METHODS, estimate
 from optim.kronecker import Inverse
 from optim.losses import root_columns, root_product
@@ -99,10 +99,8 @@ class Diagonal(Preconditioner):
     kappa: Kappa = 0.0
 
     def __post_init__(self) -> None:
-        at_least("exponent", self.exponent, 0.0)
+        at_most("exponent", at_least("exponent", self.exponent, 0.0), 1)
         checked_kappa(self.kappa)
-        if self.exponent > 1:
-            raise ValueError(f"exponent must be ≤ 1, got {self.exponent!r}")
 
     def estimate(self, q: Quadratic, seed: tuple[int, ...]) -> Any:
         """(p,), without l2. seed: of what is random."""

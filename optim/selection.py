@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optim.base import above, at_least, whole
+from optim.base import above, at_least, at_most, whole
 from optim.cg import CGResult, Iterate
 from optim.linesearch import cg_backtracking
 from optim.shards import cases, take
@@ -94,8 +94,7 @@ class HeldOut(LastIterate):
         whole("gap", self.gap, 1)
         whole("every", self.every, 1)
         at_least("worse", self.worse, 0.0)
-        if above("share", self.share, 0.0) > 1:
-            raise ValueError(f"share must be ≤ 1, got {self.share!r}")
+        at_most("share", above("share", self.share, 0.0), 1)
         if self.by not in ("objective", "model"):
             raise ValueError(f'by must be "objective" or "model", got {self.by!r}')
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from optim.base import Optimizer, StepInfo, above, at_least, flag, fraction, not_finite, whole
+from optim.base import Optimizer, StepInfo, above, at_least, at_most, flag, fraction, not_finite, whole
 from optim.cg import CGResult, pcg
 from optim.damping import Tikhonov, reduction_ratio
 from optim.linesearch import line_search
@@ -69,9 +69,8 @@ class SGN(Optimizer):
         self.cg_iterations = whole("cg_iterations", cg_iterations, 1)
         self.cg_tolerance = at_least("cg_tolerance", cg_tolerance, 0.0)
         self.lr, self.momentum = above("lr", lr, 0.0), fraction("momentum", momentum)
-        self.preconditioner_exponent = at_least("preconditioner_exponent", preconditioner_exponent, 0.0)
-        if preconditioner_exponent > 1:
-            raise ValueError(f"preconditioner_exponent must be ≤ 1, got {preconditioner_exponent!r}")
+        at_least("preconditioner_exponent", preconditioner_exponent, 0.0)
+        self.preconditioner_exponent = at_most("preconditioner_exponent", preconditioner_exponent, 1)
         if not isinstance(preconditioner, bool | Preconditioner):
             raise ValueError(f"preconditioner must be a bool or a Preconditioner, got {preconditioner!r}")
         self.adapt_cg, self.line_search = flag("adapt_cg", adapt_cg), flag("line_search", line_search)
