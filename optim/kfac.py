@@ -16,7 +16,6 @@ from optim.base import Optimizer, StepInfo, above, at_least, flag, fraction, gen
 from optim.damping import reduction_ratio
 from optim.factors import METHODS, estimate
 from optim.kronecker import Inverse, KroneckerFactors, KroneckerOperator, loaded, saved
-from optim.objective import WORTH_A_THREAD
 from optim.quadratic import Quadratic
 from optim.shards import cases as cases_of
 from optim.shards import take
@@ -27,6 +26,7 @@ __all__ = ["KFAC", "KFLR", "KFRA"]
 Batch = tuple[Any, Any]
 
 FEWEST = 500  # cases that factors and products of a part of the batch are formed from
+WORTH_THREADS = 2_000_000  # Σ n³ of the blocks from which on they are inverted on threads
 
 
 class KFAC(Optimizer):
@@ -190,7 +190,7 @@ class KFAC(Optimizer):
 
     def _invert(self, factors: KroneckerFactors, damping: float) -> Inverse:
         """On threads where the blocks are worth one."""
-        large = sum(block.size * sum(block.shape) for block in factors.blocks) >= 2 * WORTH_A_THREAD
+        large = sum(block.size * sum(block.shape) for block in factors.blocks) >= WORTH_THREADS
         return Inverse(factors, damping, self.exact_damping, run=self.objective.crew.run if large else None)
 
     def _scaled(self, q: Quadratic, gradient: Any, d: Any) -> tuple[Any, float, float]:

@@ -26,8 +26,9 @@ from rmad.transforms import Record
 
 __all__ = ["Objective"]
 
-# Work below which a second thread costs more than it saves, in multiply-adds of one forward pass.
-WORTH_A_THREAD = 1_000_000
+# Work of a part below which another thread costs more than it saves, in multiply-adds of one forward pass. Every part
+# has a tape of its own, and while Python records them, threads wait for each other (docs/benchmarks.md).
+WORTH_A_THREAD = 20_000_000
 
 
 class Objective:
@@ -246,7 +247,7 @@ class Objective:
         parts = min(self.threads, n)
         if parts == 1 or is_cupy(self._arrays()[0]):
             return 1
-        return parts if n * self._work_per_case(x) >= parts * WORTH_A_THREAD else 1
+        return max(1, min(parts, int(n * self._work_per_case(x) / WORTH_A_THREAD)))
 
     def _work_per_case(self, x: Any) -> float:
         """Multiply-adds of a forward pass of one case, counted on its tape once per shape of x."""

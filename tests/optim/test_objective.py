@@ -135,10 +135,12 @@ def test_large_batches_are_divided_by_default():
     model, (x, t) = mlp(), batch()
     objective = optim.Objective(model, nn.SquaredError(), threads=2)
     assert len(objective.divide(x, t)) == 1  # not worth a thread
-    X, T = batch(50_000)
+    X, T = batch(500_000)
     parts = objective.divide(X, T)
-    assert [len(p.x) for p in parts] == [25_000, 25_000]
+    assert [len(p.x) for p in parts] == [250_000, 250_000]
     assert sum(p.weight for p in parts) == 1
+    objective.threads = 64
+    assert 2 <= len(objective.divide(X, T)) < 64  # as many as are worth one
 
 
 class Coupled(optim.Function):

@@ -1,0 +1,81 @@
+"""What a second thread is worth: gradient, value and GGN product of batches of several sizes, on one part and on two.
+
+    OPENBLAS_NUM_THREADS=1 python benchmarks/threads.py
+
+Times are medians of calls that alternate between the two, on a machine with nothing else to do. The work is that of a
+forward pass, in multiply-adds, from which `optim.Objective` decides how many parts a batch is worth.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import rmad  # noqa: F401 (before NumPy: it picks the BLAS kernel that suits the CPU)
+
+# isort: split
+import numpy as np
+
+import nn
+import optim
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+
+import runner
+
+PROBLEMS = (  # cases, sizes
+    (64, (784, 128, 64, 32, 10)),
+    (1000, (784, 20, 20, 20, 10)),
+    (250, (784, 128, 64, 32, 10)),
+    (1000, (784, 50, 10)),
+    (1000, (784, 100, 10)),
+    (500, (784, 200, 100, 10)),
+    (1000, (784, 300, 10)),
+    (1000, (784, 600, 300, 10)),
+)
+ROUNDS = 60
+KINDS = ("gradient", "value", "product")
+
+
+def calls(n: int, sizes: tuple[int, ...], parts: int) -> list[Callable[[], object]]:
+    """Gradient with its tapes, value and GGN product of n cases in so many parts, each on a thread."""
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(n, sizes[0])).astype(np.float32), rng.integers(0, sizes[-1], n)
+    layers = [nn.Linear(a, b, rng=rng) for a, b in zip(sizes, sizes[1:], strict=False)]
+    model = nn.Sequential(*[layer for one in layers[:-1] for layer in (one, nn.Tanh())], layers[-1])
+    objective = optim.Objective(model, nn.SoftmaxCrossEntropy(), shards=parts, threads=parts)
+    q = objective.quadratic(x, t)
+    v = rng.normal(size=objective.size).astype(np.float32)
+    out = np.empty_like(v)
+    return [
+        lambda: objective.quadratic(x, t).gradient,
+        lambda: objective.value(x, t),
+        lambda: q.ggn_product(v, out),
+    ]
+
+
+def main() -> int:
+    rows = [["cases, net", "work", *(f"{kind}, ms" for kind in KINDS)]]
+    for n, sizes in PROBLEMS:
+        pairs = list(zip(calls(n, sizes, 1), calls(n, sizes, 2), strict=True))
+        cells = []
+        for pair in pairs:
+            times = np.array([[_seconds(call) for call in pair] for _ in range(ROUNDS)])[5:]
+            one, two = np.median(times, axis=0) * 1e3
+            cells.append(f"{one:.2f}, {two:.2f} ({one / two:.2f} ×)")
+        work = n * sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
+        rows.append([f"{n}, {'-'.join(map(str, sizes))}", f"{work / 1e6:.0f} million", *cells])
+    print(runner.markdown(rows))
+    return 0
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    sys.exit(main())
