@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import rmad  # noqa: F401 (before NumPy: it picks the BLAS kernel that suits the CPU)
@@ -43,7 +44,7 @@ def calls(n: int, sizes: tuple[int, ...], parts: int) -> list[Callable[[], objec
     """Gradient with its tapes, value and GGN product of n cases in so many parts, each on a thread."""
     rng = np.random.default_rng(0)
     x, t = rng.normal(size=(n, sizes[0])).astype(np.float32), rng.integers(0, sizes[-1], n)
-    layers = [nn.Linear(a, b, rng=rng) for a, b in zip(sizes, sizes[1:], strict=False)]
+    layers = [nn.Linear(a, b, rng=rng) for a, b in pairwise(sizes)]
     model = nn.Sequential(*[layer for one in layers[:-1] for layer in (one, nn.Tanh())], layers[-1])
     objective = optim.Objective(model, nn.SoftmaxCrossEntropy(), shards=parts, threads=parts)
     q = objective.quadratic(x, t)
@@ -65,7 +66,7 @@ def main() -> int:
             times = np.array([[_seconds(call) for call in pair] for _ in range(ROUNDS)])[5:]
             one, two = np.median(times, axis=0) * 1e3
             cells.append(f"{one:.2f}, {two:.2f} ({one / two:.2f} ×)")
-        work = n * sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
+        work = n * sum(a * b for a, b in pairwise(sizes))
         rows.append([f"{n}, {'-'.join(map(str, sizes))}", f"{work / 1e6:.0f} million", *cells])
     print(runner.markdown(rows))
     return 0
