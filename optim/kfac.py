@@ -36,7 +36,8 @@ class KFAC(Optimizer):
     "empirical" (the targets of the batch), "kflr" or "kfra". samples: targets for every case.
     damping: λ. Of the blocks it is split between A and G with π from their mean traces; exact_damping=True takes
     eigen-decompositions instead. adapt_every: after so many updates λ follows the reduction ratio, ×
-    adapt_decay^adapt_every where ρ > 3/4, ÷ that where ρ < 1/4, never below damping_min; 0 keeps λ.
+    adapt_decay^adapt_every where ρ > 3/4, ÷ that where ρ < 1/4, never below damping_min; 0 keeps λ. α makes ρ about 1
+    whatever λ is, so λ falls to its floor in the end; in the experiments of KFAC a weight decay of 1e-5 was that floor.
     average: of the moving averages of the factors; 0 for those of the batch alone. factors_every, inverses_every:
     updates between two estimates of factors, and between two inversions, which take new factors, too; the first
     four updates do both.
@@ -60,7 +61,7 @@ class KFAC(Optimizer):
         loss: Any,
         *,
         damping: float = 1e-3,
-        damping_min: float = 1e-8,
+        damping_min: float = 1e-5,
         adapt_every: int = 5,
         adapt_decay: float = 0.95,
         exact_damping: bool = False,
