@@ -1,4 +1,4 @@
-"""Squared error per image against seconds: Hessian-free beside Adam and Nesterov's momentum at several learning rates.
+"""Squared error per image against seconds: Hessian-free and KFAC beside Adam and Nesterov at several learning rates.
 
     python benchmarks/autoencoder_race.py --out runs/race                   CURVES, everything, in turn
     python benchmarks/autoencoder_race.py --only hf --out runs/race         one contender
@@ -35,6 +35,7 @@ ADAM = {  # learning rate: share of the budget; rates that are out of the race e
     "mnist": {1e-4: 0.1, 3e-4: 0.1, 1e-3: 1.0, 3e-3: 0.1, 1e-2: 0.05},
     "faces": {1e-5: 0.1, 3e-5: 0.1, 1e-4: 1.0, 3e-4: 0.1, 1e-3: 0.1},
 }
+KFAC = 0.3  # of the budget
 NESTEROV = {  # with momentum 0.99
     "curves": {},
     "mnist": {1e-4: 0.1, 3e-4: 0.1, 1e-3: 0.1, 3e-3: 0.1},
@@ -44,7 +45,7 @@ NESTEROV = {  # with momentum 0.99
 
 def contenders(data: str, budget: float) -> dict[str, tuple[str, dict[str, Any], float]]:
     """name -> optimizer, hyper-parameters, seconds."""
-    found: dict[str, tuple[str, dict[str, Any], float]] = {"hf": ("hf", {}, budget)}
+    found: dict[str, tuple[str, dict[str, Any], float]] = {"hf": ("hf", {}, budget), "kfac": ("kfac", {}, KFAC * budget)}
     for lr, share in ADAM[data].items():
         found[f"adam-{lr:g}"] = ("adam", {"lr": lr}, share * budget)
     for lr, share in NESTEROV[data].items():
@@ -100,7 +101,7 @@ def draw(out: Path, data: str) -> None:
     for axes, key in zip(figure.subplots(1, 2, sharey=True), ("train_error", "test_error"), strict=True):
         table(records, key)
         for name, rows in records.items():
-            width = 2 if name.startswith("hf") else 1
+            width = 2 if name in ("hf", "kfac") else 1
             axes.loglog([r["seconds"] for r in rows[1:]], [r[key] for r in rows[1:]], label=name, lw=width)
         axes.set(xlabel="CPU seconds of one core", title=f"{data.upper()}, {key.replace('_', ' ')}")
         axes.grid(True, which="both", alpha=0.3)
