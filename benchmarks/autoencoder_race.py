@@ -45,7 +45,10 @@ NESTEROV = {  # with momentum 0.99
 
 def contenders(data: str, budget: float) -> dict[str, tuple[str, dict[str, Any], float]]:
     """name -> optimizer, hyper-parameters, seconds."""
-    found: dict[str, tuple[str, dict[str, Any], float]] = {"hf": ("hf", {}, budget), "kfac": ("kfac", {}, KFAC * budget)}
+    found: dict[str, tuple[str, dict[str, Any], float]] = {
+        "hf": ("hf", {}, budget),
+        "kfac": ("kfac", {}, KFAC * budget),
+    }
     for lr, share in ADAM[data].items():
         found[f"adam-{lr:g}"] = ("adam", {"lr": lr}, share * budget)
     for lr, share in NESTEROV[data].items():
