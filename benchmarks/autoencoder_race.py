@@ -35,7 +35,7 @@ ADAM = {  # learning rate: share of the budget; rates that are out of the race e
     "mnist": {1e-4: 0.1, 3e-4: 0.1, 1e-3: 1.0, 3e-3: 0.1, 1e-2: 0.05},
     "faces": {1e-5: 0.1, 3e-5: 0.1, 1e-4: 1.0, 3e-4: 0.1, 1e-3: 0.1},
 }
-KFAC = 0.3  # of the budget
+KFAC = 0.2  # of the budget
 NESTEROV = {  # with momentum 0.99
     "curves": {},
     "mnist": {1e-4: 0.1, 3e-4: 0.1, 1e-3: 0.1, 3e-3: 0.1},
