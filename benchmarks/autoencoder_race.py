@@ -35,19 +35,19 @@ ADAM = {  # learning rate: share of the budget; rates that are out of the race e
     "mnist": {1e-4: 0.1, 3e-4: 0.1, 1e-3: 1.0, 3e-3: 0.1, 1e-2: 0.05},
     "faces": {1e-5: 0.1, 3e-5: 0.1, 1e-4: 1.0, 3e-4: 0.1, 1e-3: 0.1},
 }
-KFAC = 0.2  # of the budget
 NESTEROV = {  # with momentum 0.99
     "curves": {},
     "mnist": {1e-4: 0.1, 3e-4: 0.1, 1e-3: 0.1, 3e-3: 0.1},
     "faces": {1e-4: 0.1, 3e-4: 0.1, 1e-3: 0.1},
 }
+KFAC_SHARE = 0.2  # of the budget
 
 
 def contenders(data: str, budget: float) -> dict[str, tuple[str, dict[str, Any], float]]:
     """name -> optimizer, hyper-parameters, seconds."""
     found: dict[str, tuple[str, dict[str, Any], float]] = {
         "hf": ("hf", {}, budget),
-        "kfac": ("kfac", {}, KFAC * budget),
+        "kfac": ("kfac", {}, KFAC_SHARE * budget),
     }
     for lr, share in ADAM[data].items():
         found[f"adam-{lr:g}"] = ("adam", {"lr": lr}, share * budget)

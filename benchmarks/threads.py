@@ -2,8 +2,8 @@
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/threads.py
 
-Times are medians of calls that alternate between the two, on a machine with nothing else to do. The work is that of a
-forward pass, in multiply-adds, from which `optim.Objective` decides how many parts a batch is worth.
+Times are medians of calls that alternate between the two, on a machine with nothing else to do. The work is that of the
+matrix products of a forward pass, in multiply-adds (`optim.Objective` counts ten more for an elementwise entry).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def calls(n: int, sizes: tuple[int, ...], parts: int) -> list[Callable[[], objec
 
 
 def main() -> int:
-    rows = [["cases, net", "work", *(f"{kind}, ms" for kind in KINDS)]]
+    rows = [["cases, net", "work", *(f"{kind}, ms: one part, two parts (ratio)" for kind in KINDS)]]
     for n, sizes in PROBLEMS:
         pairs = list(zip(calls(n, sizes, 1), calls(n, sizes, 2), strict=True))
         cells = []

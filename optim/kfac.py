@@ -26,7 +26,7 @@ __all__ = ["KFAC", "KFLR", "KFRA"]
 Batch = tuple[Any, Any]
 
 FEWEST = 500  # cases that factors and products of a part of the batch are formed from
-WORTH_THREADS = 2_000_000  # Σ n³ of the blocks from which on they are inverted on threads
+WORTH_INVERTING_ON_THREADS = 2_000_000  # Σ n³ of the blocks from which on they are inverted on threads
 
 
 class KFAC(Optimizer):
@@ -36,8 +36,8 @@ class KFAC(Optimizer):
     "empirical" (the targets of the batch), "kflr" or "kfra". samples: targets for every case.
     damping: λ. Of the blocks it is split between A and G with π from their mean traces; exact_damping=True takes
     eigen-decompositions instead. adapt_every: after so many updates λ follows the reduction ratio, ×
-    adapt_decay^adapt_every where ρ > 3/4, ÷ that where ρ < 1/4, never below damping_min; 0 keeps λ. α makes ρ about 1
-    whatever λ is, so λ falls to its floor in the end; in the experiments of KFAC a weight decay of 1e-5 was that floor.
+    adapt_decay^adapt_every where ρ > 3/4, ÷ that where ρ < 1/4, never below damping_min; 0 keeps λ. With α ρ is about
+    1 whatever λ is, so λ falls to damping_min in the end (at 1e-8 a run in single precision diverged).
     average: of the moving averages of the factors; 0 for those of the batch alone. factors_every, inverses_every:
     updates between two estimates of factors, and between two inversions, which take new factors, too; the first
     four updates do both.
@@ -191,7 +191,7 @@ class KFAC(Optimizer):
 
     def _invert(self, factors: KroneckerFactors, damping: float) -> Inverse:
         """On threads where the blocks are worth one."""
-        large = sum(block.size * sum(block.shape) for block in factors.blocks) >= WORTH_THREADS
+        large = sum(block.size * sum(block.shape) for block in factors.blocks) >= WORTH_INVERTING_ON_THREADS
         return Inverse(factors, damping, self.exact_damping, run=self.objective.crew.run if large else None)
 
     def _scaled(self, q: Quadratic, gradient: Any, d: Any) -> tuple[Any, float, float]:

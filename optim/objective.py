@@ -26,8 +26,8 @@ from rmad.transforms import Record
 
 __all__ = ["Objective"]
 
-# Work of a part below which another thread costs more than it saves, in multiply-adds of one forward pass. Every part
-# has a tape of its own, and while Python records them, threads wait for each other (docs/benchmarks.md).
+# Work of a part below which another thread costs more than it saves, in multiply-adds of one forward pass: every part
+# has a tape of its own, which Python records, one after the other. Measured on two cores (docs/benchmarks.md).
 WORTH_A_THREAD = 20_000_000
 
 
@@ -174,21 +174,22 @@ class Objective:
                 leaves[k] = None  # total takes up memory as it is written, so that no more than one gradient does
         if self.l2:
             total += self.dtype.type(self.l2) * self.flat()
-        return sum(value for value, _ in lanes) + self._penalty(self._arrays()), total
+        values = [lanes[k % threads][0][k // threads] for k in range(len(parts))]  # in the order of `value`
+        return sum(values) + self._penalty(self._arrays()), total
 
-    def _lane_gradient(self, parts: list[Share]) -> tuple[float, list[Any]]:
-        """Weighted value and gradient of one thread's parts, worked through in turn."""
+    def _lane_gradient(self, parts: list[Share]) -> tuple[list[float], list[Any]]:
+        """The weighted values of one thread's parts, worked through in turn, and the sum of their gradients."""
         both = loss_value_and_gradient(self.loss)
-        total, sums = 0.0, list[Any]()
+        values, sums = list[float](), list[Any]()
         for part in parts:
             record = Record(part.run, self.model, ())
             value, u = both(record.y, part.t)
             cotangents = [_scaled(c, part.weight) for c in record.out.match(u, "loss gradient")]
             leaves = pull(record.tape, cotangents, record.outputs, record.n_inputs)
             sums = [_added(a, b) for a, b in zip(sums, leaves, strict=True)] if sums else leaves
-            total += part.weight * float(value)
+            values.append(part.weight * float(value))
             del record, value, u, cotangents, leaves  # before the next part's are made
-        return total, sums
+        return values, sums
 
     def quadratic(self, x: Any, t: Any = None) -> Quadratic:
         """The local quadratic model at the present parameters: runs the model once per shard."""
@@ -238,7 +239,7 @@ class Objective:
         parts = self._parts_at_once(n, x)
         if self.cases_in_memory is None or n <= self.cases_in_memory:
             return parts
-        size = max(1, self.cases_in_memory // min(parts, self.threads))  # a part on every thread at a time
+        size = max(1, self.cases_in_memory // self.threads)  # a chunk on every thread at a time
         return max(parts, -(-n // size))
 
     def _parts_at_once(self, n: int, x: Any) -> int:

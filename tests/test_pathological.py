@@ -84,7 +84,8 @@ def test_ends_when_the_task_is_solved(script: Any, run: Callable[..., int], caps
     assert "seed 0: solved" in capsys.readouterr().out
 
 
-def test_a_run_goes_on_as_if_it_had_not_been_cut(run: Callable[..., int]) -> None:
+def test_a_run_goes_on_as_if_it_had_not_been_cut(run: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("optim.objective.WORTH_A_THREAD", 1)  # in parts, on threads
     options = ("--task", "addition", "--T", "20", *TINY)
     assert run(*options, "--updates", "4") == 0
     whole = records("addition-20-0.03-0")

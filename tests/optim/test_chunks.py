@@ -35,7 +35,9 @@ def tapes(monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize("options", [{"threads": 1}, {"threads": 2, "shards": 2}])
+@pytest.mark.parametrize(
+    "options", [{"threads": 1}, {"threads": 2}, {"threads": 2, "shards": 1}, {"threads": 2, "shards": 2}]
+)
 def test_chunks_equal_the_single_batch(problem, options):
     whole, chunks = (o.quadratic(problem.x, problem.t) for o in both(problem, **options))
     assert len(chunks.parts) >= 9
