@@ -30,7 +30,7 @@ def problem(l2=0.0, **options):
 def test_products_in_place_are_those_of_copies(options, l2):
     objective, x, t, vectors = problem(l2, **options)
     q, copying = objective.quadratic(x, t), objective.quadratic(x, t)
-    outs, expected = [np.empty_like(v) for v in vectors], np.empty_like(vectors[0])
+    outs, expected = [np.full_like(v, k) for k, v in enumerate(vectors)], np.empty_like(vectors[0])
     gradient = objective.value_and_gradient(x, t)[1]
     for k, (i, j) in enumerate([(0, 0), (0, 0), (1, 1), (1, 1), (1, 0), (0, 1), (1, 2), (2, 2), (2, 1), (0, 0)]):
         before = [v.copy() for v in (*vectors, *outs)]
