@@ -44,9 +44,7 @@ def calls(n: int, sizes: tuple[int, ...], parts: int) -> list[Callable[[], objec
     """Gradient with its tapes, value and GGN product of n cases in so many parts, each on a thread."""
     rng = np.random.default_rng(0)
     x, t = rng.normal(size=(n, sizes[0])).astype(np.float32), rng.integers(0, sizes[-1], n)
-    layers = [nn.Linear(a, b, rng=rng) for a, b in pairwise(sizes)]
-    model = nn.Sequential(*[layer for one in layers[:-1] for layer in (one, nn.Tanh())], layers[-1])
-    objective = optim.Objective(model, nn.SoftmaxCrossEntropy(), shards=parts, threads=parts)
+    objective = optim.Objective(nn.models.mlp(sizes, rng=rng), nn.SoftmaxCrossEntropy(), shards=parts, threads=parts)
     q = objective.quadratic(x, t)
     v = rng.normal(size=objective.size).astype(np.float32)
     out = np.empty_like(v)

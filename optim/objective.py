@@ -14,7 +14,7 @@ import numpy as np
 
 from optim.losses import loss_value, loss_value_and_gradient
 from optim.quadratic import Quadratic
-from optim.shards import Crew, Share, cases, cores, slices, take
+from optim.shards import Crew, Share, cases, cores, in_order, slices, take
 from optim.vectors import dot
 from rmad import tree as _tree
 from rmad.backend import is_cupy
@@ -174,8 +174,7 @@ class Objective:
                 leaves[k] = None  # total takes up memory as it is written, so that no more than one gradient does
         if self.l2:
             total += self.dtype.type(self.l2) * self.flat()
-        values = [lanes[k % threads][0][k // threads] for k in range(len(parts))]  # in the order of `value`
-        return sum(values) + self._penalty(self._arrays()), total
+        return sum(in_order([values for values, _ in lanes])) + self._penalty(self._arrays()), total
 
     def _lane_gradient(self, parts: list[Share]) -> tuple[list[float], list[Any]]:
         """The weighted values of one thread's parts, worked through in turn, and the sum of their gradients."""

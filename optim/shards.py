@@ -25,7 +25,7 @@ from rmad.batch import cases_from
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
-__all__ = ["Crew", "Share", "cases", "cores", "slices", "take"]
+__all__ = ["Crew", "Share", "cases", "cores", "in_order", "slices", "take"]
 
 R = TypeVar("R")
 
@@ -110,10 +110,15 @@ class Crew:
                 raise min(failures, key=lambda failure: failure[0])[1]
             finally:
                 failures.clear()  # no cycle through the traceback: it would keep the arrays of every frame
-        return [lanes[k % threads][k // threads] for k in range(n)]
+        return in_order(lanes)
 
     def single_threaded_blas(self) -> AbstractContextManager[Any]:
         return _one_thread_of_blas() if self.threads > 1 else nullcontext()
+
+
+def in_order(lanes: Sequence[Sequence[R]]) -> list[R]:
+    """What was dealt to lanes in turn, the k-th to lane k mod their number, as one list again."""
+    return [lanes[k % len(lanes)][k // len(lanes)] for k in range(sum(map(len, lanes)))]
 
 
 def _wait_for_all(futures: Sequence[Future[Any]]) -> None:
