@@ -28,7 +28,7 @@ import numpy as np
 
 import nn
 import optim
-from optim import directions
+from optim.parts import directions
 
 PARTS = ("products", "forward and tape", "gradient", "preconditioner", "values of f", "vectors of CG", "the rest")
 
@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--json", help="write the figures to this file")
     arguments = parser.parse_args()
     if arguments.vectors_on_one_thread:
-        optim.cg.WORTH_THREADS = sys.maxsize
+        optim.parts.cg.WORTH_THREADS = sys.maxsize
     found = measure(arguments.n, arguments.updates, arguments.cg)
     times = found["milliseconds"]
     count = found["products per update"]

@@ -51,7 +51,7 @@ def gemms(kind: str) -> Callable[[], None]:
     """The matrix products of one GGN product, in two halves of the cases, each on a thread of its own."""
     import numpy as np
 
-    from optim.shards import Crew
+    from optim.problem.threads import Crew
 
     k, o, n = INPUTS + UNITS + 1, GATES[kind] * UNITS, N // 2
 

@@ -38,7 +38,7 @@ from runner import Record, Run, as_json, positive
 
 import nn
 import optim
-from rmad.backend import to_numpy
+from rmad.machine.backend import to_numpy
 
 __all__ = ["Config", "as_json", "build", "load", "train"]  # for scripts that race
 

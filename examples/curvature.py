@@ -37,9 +37,9 @@ import nn
 import optim
 from nn.functional import sigmoid
 from nn.losses.base import DiagonalCurvature, Loss
-from optim.cg import pcg
-from optim.factors import estimate
-from optim.kronecker import Inverse
+from optim.parts.cg import pcg
+from optim.parts.estimate import estimate
+from optim.parts.kronecker import Inverse
 
 EDGE = 1e-3  # p lies in [EDGE, 1 − EDGE]: 1/p² stays within single precision
 

@@ -38,8 +38,8 @@ from runner import Record, Run
 
 import nn
 import optim
-from optim.cg import pcg
-from optim.kronecker import Inverse
+from optim.parts.cg import pcg
+from optim.parts.kronecker import Inverse
 from optim.schedules import Step
 
 BATCH = 1000

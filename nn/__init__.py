@@ -19,13 +19,14 @@ from nn import data, functional, init, models
 from nn.activations import ELU, GELU, Identity, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from nn.attention import MultiHeadAttention, TransformerBlock
 from nn.batch_norm import BatchNorm
-from nn.checkpoint import Checkpoints, DamagedCheckpoint
-from nn.claim import Claim, FolderInUse
 from nn.containers import Residual, Sequential
 from nn.conv import Conv2d, ConvTranspose2d
 from nn.dropout import Dropout
 from nn.embedding import Embedding
-from nn.io import load, save
+from nn.files.checkpoint import Checkpoints, DamagedCheckpoint
+from nn.files.claim import Claim, FolderInUse
+from nn.files.io import load, save
+from nn.files.torch_weights import load_torch_state_dict
 from nn.layer_norm import LayerNorm
 from nn.linear import Linear
 from nn.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
@@ -33,7 +34,6 @@ from nn.module import Module
 from nn.pooling import AvgPool2d, Flatten, GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d
 from nn.recurrent import GRU, LSTM, RNN
 from nn.summary import Summary, summary
-from nn.torch_weights import load_torch_state_dict
 
 __all__ = [
     "ELU",

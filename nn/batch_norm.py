@@ -9,7 +9,7 @@ import numpy as np
 import rmad
 from nn.checks import check_dtype, check_floats, check_sizes
 from nn.module import Module
-from rmad.primitives.normalize import moments
+from rmad.primitives.layers.normalize import moments
 
 __all__ = ["BatchNorm"]
 

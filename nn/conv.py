@@ -11,8 +11,8 @@ from nn import init as _init
 from nn.checks import bias_of, check_dtype, check_sizes, initial
 from nn.module import Module
 from nn.pooling import check_images, short, short_padding
-from rmad.primitives.conv import conv2d, conv2d_input
-from rmad.windows import Pair, paddings, pair
+from rmad.kernels.windows import Pair, paddings, pair
+from rmad.primitives.layers.conv import conv2d, conv2d_input
 
 __all__ = ["Conv2d", "ConvTranspose2d"]
 

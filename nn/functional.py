@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 import rmad
-from rmad import fast
-from rmad.primitives.conv import conv2d
+from rmad.kernels import elementwise as fast
 from rmad.primitives.elementwise import sigmoid, softplus
-from rmad.primitives.normal import normal_cdf
-from rmad.primitives.pool import avg_pool2d, max_pool2d
+from rmad.primitives.layers.conv import conv2d
+from rmad.primitives.layers.normal import normal_cdf
+from rmad.primitives.layers.pool import avg_pool2d, max_pool2d
 
 __all__ = [
     "avg_pool2d",

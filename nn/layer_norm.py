@@ -10,7 +10,7 @@ import numpy as np
 
 from nn.checks import check_dtype, check_floats, check_sizes
 from nn.module import Module
-from rmad.primitives.normalize import standardize
+from rmad.primitives.layers.normalize import standardize
 
 __all__ = ["LayerNorm"]
 

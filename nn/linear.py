@@ -10,7 +10,7 @@ import numpy as np
 from nn import init as _init
 from nn.checks import bias_of, check_dtype, check_floats, check_sizes, initial
 from nn.module import Module
-from rmad.primitives.affine import affine
+from rmad.primitives.layers.affine import affine
 
 __all__ = ["Linear"]
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from nn.checks import check_floats
 from nn.module import Module
-from rmad.primitives.pool import avg_pool2d, max_pool2d
-from rmad.windows import Pair, paddings, pair
+from rmad.kernels.windows import Pair, paddings, pair
+from rmad.primitives.layers.pool import avg_pool2d, max_pool2d
 
 __all__ = ["AvgPool2d", "Flatten", "GlobalAvgPool2d", "GlobalMaxPool2d", "MaxPool2d"]
 

@@ -2,7 +2,7 @@
 
     x: (n, t, i) → all hidden states (n, t, h); with last=True the one after the last step, (n, h)
 
-Each is a loop of plain NumPy steps, whose sweeps are those of rmad.recurrence. With checkpoint=True the
+Each is a loop of plain NumPy steps, whose sweeps are those of rmad.joint.recurrence. With checkpoint=True the
 tape keeps every ⌈√t⌉-th state, and a sweep computes the steps in between anew (Martens & Sutskever 2012, section
 7.1): a product takes up to twice as long, for about 2/√t of the memory.
 """
@@ -21,8 +21,8 @@ from nn import init as _init
 from nn.checks import bias_of, check_dtype, check_floats, check_sizes, initial
 from nn.functional import relu, sigmoid
 from nn.module import Module
-from rmad.cells import GRUCell, LSTMCell, RNNCell
-from rmad.recurrence import recur
+from rmad.joint.recurrence import recur
+from rmad.kernels.cells import GRUCell, LSTMCell, RNNCell
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -81,7 +81,7 @@ class Recurrent(Module):
         raise NotImplementedError(f"{type(self).__name__}: one step in time")
 
     def _cell(self) -> Any:
-        """The cell whose sweeps rmad.recurrence has."""
+        """The cell whose sweeps rmad.joint.recurrence has."""
         raise NotImplementedError(f"{type(self).__name__}: the cell of its sweeps")
 
     def forward(self, x: Any, state: Any = None) -> Any:

@@ -11,28 +11,28 @@ from optim.adam import Adam
 from optim.base import NumericalWarning, StepInfo, TrainingDiverged
 from optim.check import check_ggn
 from optim.curveball import CurveBall
-from optim.damping import DiagonalDamping, MatrixDamping, Tikhonov
-from optim.directions import ConjugateGradient, SteihaugToint
-from optim.function import Function
 from optim.grid_search import grid_search
 from optim.hessian_free import HessianFree
 from optim.kfac import KFAC, KFLR, KFRA
-from optim.kronecker import KroneckerOperator
-from optim.krylov import KrylovSubspace
 from optim.lbfgs import BFGS, LBFGS
 from optim.levenberg_marquardt import LevenbergMarquardt
-from optim.linesearch import LineSearch
-from optim.nonconvex import ClippedCurvature, Through
-from optim.objective import Objective
-from optim.preconditioner import EmpiricalFisher, ExactDiagonal, KroneckerPreconditioner, UnbiasedDiagonal
+from optim.parts.damping import DiagonalDamping, MatrixDamping, Tikhonov
+from optim.parts.directions import ConjugateGradient, SteihaugToint
+from optim.parts.kronecker import KroneckerOperator
+from optim.parts.krylov import KrylovSubspace
+from optim.parts.linesearch import LineSearch
+from optim.parts.preconditioner import EmpiricalFisher, ExactDiagonal, KroneckerPreconditioner, UnbiasedDiagonal
+from optim.parts.roles import Roles
+from optim.parts.selection import Backtracking, HeldOut
+from optim.parts.structural import StructuralDamping
 from optim.presets import Phases
-from optim.quadratic import Quadratic
-from optim.roles import Roles
-from optim.selection import Backtracking, HeldOut
+from optim.problem.function import Function
+from optim.problem.nonconvex import ClippedCurvature, Through
+from optim.problem.objective import Objective
+from optim.problem.quadratic import Quadratic
 from optim.sgd import SGD
 from optim.sgn import SGN
 from optim.spectrum import spectral_density
-from optim.structural import StructuralDamping
 
 __all__ = [
     "BFGS",

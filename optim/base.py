@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from optim.objective import Objective
-from optim.vectors import is_finite
+from optim.problem.objective import Objective
+from optim.problem.vectors import is_finite
 from rmad import tree as _tree
 
 __all__ = ["NumericalWarning", "Optimizer", "StepInfo", "TrainingDiverged"]

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from optim.base import generator
-from optim.losses import loss_value_and_gradient
-from optim.objective import Objective
+from optim.problem.losses import loss_value_and_gradient
+from optim.problem.objective import Objective
 from rmad import tree as _tree
 from rmad.operators import JacobianOperator, loss_curvature
 

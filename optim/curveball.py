@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from optim.base import Optimizer, StepInfo, above, at_least, at_most, flag, not_finite
-from optim.quadratic import Quadratic
-from optim.vectors import blocks, dot, is_finite
+from optim.problem.quadratic import Quadratic
+from optim.problem.vectors import blocks, dot, is_finite
 
 __all__ = ["CurveBall"]
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from optim.base import Optimizer, StepInfo, above, not_finite
+from optim.problem.vectors import dot, is_finite
 from optim.schedules import Schedule, value_at
-from optim.vectors import dot, is_finite
 
 __all__ = ["FirstOrder"]
 

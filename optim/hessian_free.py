@@ -14,16 +14,16 @@ import numpy as np
 
 from optim import presets
 from optim.base import Optimizer, StepInfo, above, at_least, at_most, flag, not_finite, whole
-from optim.cg import CGResult, Iterate, relative_progress
-from optim.damping import Penalty, Tikhonov, damping_rule, reduction_ratio
-from optim.directions import ConjugateGradient, Direction, SteihaugToint, Subproblem
-from optim.linesearch import LineSearch
-from optim.preconditioner import Diagonals, EmpiricalFisher, Preconditioner
-from optim.quadratic import Quadratic
+from optim.parts.cg import CGResult, Iterate, relative_progress
+from optim.parts.damping import Penalty, Tikhonov, damping_rule, reduction_ratio
+from optim.parts.directions import ConjugateGradient, Direction, SteihaugToint, Subproblem
+from optim.parts.linesearch import LineSearch
+from optim.parts.preconditioner import Diagonals, EmpiricalFisher, Preconditioner
+from optim.parts.selection import Backtracking, HeldOut, LastIterate, Worst
+from optim.parts.structural import StructuralDamping, StructuralLoss
+from optim.problem.quadratic import Quadratic
+from optim.problem.vectors import dot, is_finite
 from optim.schedules import Schedule, value_at
-from optim.selection import Backtracking, HeldOut, LastIterate, Worst
-from optim.structural import StructuralDamping, StructuralLoss
-from optim.vectors import dot, is_finite
 
 __all__ = ["HessianFree"]
 
@@ -54,7 +54,7 @@ class HessianFree(Optimizer):
     """θ ← θ + α δ,  δ ≈ argmin M̂(δ) = f(θ) + ∇fᵀδ + ½ δᵀ(B + λD)δ by a truncated run of CG. Algorithm 3.
 
     damping: λ at the start (45 for deep autoencoders with logistic units, on averaged curvature), 0 for none; or an
-    object of `optim.damping`: Tikhonov, DiagonalDamping, MatrixDamping (sections 8.1 to 8.3). By default 1, or 0 in
+    object: Tikhonov, DiagonalDamping, MatrixDamping (sections 8.1 to 8.3). By default 1, or 0 in
     a trust region. damping_min: the floor of λ given as a number. ratio: which model ρ is measured by, "undamped" or
     "damped" (section 8.5). structural: a StructuralDamping; the model then returns (outputs, states) (section 8.4).
     curvature: "ggn" or "hessian" (CG ends at negative curvature, sections 5 and 6).

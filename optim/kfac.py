@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from optim.base import Optimizer, StepInfo, above, at_least, flag, fraction, generator, not_finite, whole
-from optim.damping import reduction_ratio
-from optim.factors import METHODS, estimate
-from optim.kronecker import Inverse, KroneckerFactors, KroneckerOperator, loaded, saved
-from optim.quadratic import Quadratic
-from optim.shards import cases as cases_of
-from optim.shards import take
-from optim.vectors import dot, is_finite
+from optim.parts.damping import reduction_ratio
+from optim.parts.estimate import METHODS, estimate
+from optim.parts.kronecker import Inverse, KroneckerFactors, KroneckerOperator, loaded, saved
+from optim.problem.batch import cases as cases_of
+from optim.problem.batch import take
+from optim.problem.quadratic import Quadratic
+from optim.problem.vectors import dot, is_finite
 
 __all__ = ["KFAC", "KFLR", "KFRA"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
 from optim.base import Optimizer, StepInfo, at_least, not_finite, whole
-from optim.vectors import dot, is_finite
+from optim.problem.vectors import dot, is_finite
 
 __all__ = ["BFGS", "LBFGS"]
 

@@ -13,9 +13,9 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from optim.base import Optimizer, StepInfo, above, at_least, not_finite, whole
-from optim.cg import pcg
-from optim.quadratic import Quadratic
-from optim.vectors import dot, is_finite
+from optim.parts.cg import pcg
+from optim.problem.quadratic import Quadratic
+from optim.problem.vectors import dot, is_finite
 
 __all__ = ["LevenbergMarquardt"]
 

@@ -17,8 +17,8 @@ from itertools import pairwise
 from typing import Any
 
 from optim.base import whole
-from optim.selection import HeldOut
-from optim.structural import StructuralDamping
+from optim.parts.selection import HeldOut
+from optim.parts.structural import StructuralDamping
 
 __all__ = ["PRESETS", "Phases", "preset"]
 

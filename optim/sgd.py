@@ -8,8 +8,8 @@ import numpy as np
 
 from optim.base import flag, fraction
 from optim.first_order import FirstOrder
+from optim.problem.vectors import blocks
 from optim.schedules import Schedule
-from optim.vectors import blocks
 
 __all__ = ["SGD"]
 

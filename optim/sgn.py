@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from optim.base import Optimizer, StepInfo, above, at_least, at_most, flag, fraction, not_finite, whole
-from optim.cg import CGResult, pcg
-from optim.damping import Tikhonov, reduction_ratio
-from optim.linesearch import line_search
-from optim.preconditioner import Diagonals, Preconditioner, diagonal_inverse
-from optim.quadratic import Quadratic
+from optim.parts.cg import CGResult, pcg
+from optim.parts.damping import Tikhonov, reduction_ratio
+from optim.parts.linesearch import line_search
+from optim.parts.preconditioner import Diagonals, Preconditioner, diagonal_inverse
+from optim.problem.quadratic import Quadratic
+from optim.problem.vectors import blocks, dot, is_finite
 from optim.schedules import Schedule, value_at
-from optim.vectors import blocks, dot, is_finite
 
 __all__ = ["SGN"]
 
@@ -32,8 +32,8 @@ class SGN(Optimizer):
     reduction ratio too: half as many again after a good step, a third fewer after a bad one (the authors' future
     direction, section 4.6). lr: the first α; line_search: halved until Armijo's condition holds (their algorithm 3.1).
     momentum: μ of m ← μ m + (1 − μ)∇f, whose unbiased value takes the gradient's place. preconditioner:
-    True for P = (m² + ρ + l2)^preconditioner_exponent, or one of `optim.preconditioner`. l2: adds ½ l2‖θ‖² to f, its
-    curvature to G.
+    True for P = (m² + ρ + l2)^preconditioner_exponent, or one of `optim.parts.preconditioner`. l2: adds ½ l2‖θ‖² to
+    f, its curvature to G.
 
     Raises ValueError for a hyper-parameter out of range; TrainingDiverged at the tenth rejected step in a row.
     """

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from optim.base import at_least
-from optim.vectors import dot
+from optim.problem.vectors import dot
 
 __all__ = ["Spectrum", "lanczos", "spectral_density"]
 

@@ -1,14 +1,14 @@
 """rmad: exact derivatives of plain NumPy code, in both directions, over one recorded tape."""
 
-from rmad import config  # noqa: F401 (first: it chooses the BLAS kernel before NumPy is loaded)
+from rmad.machine import config  # noqa: F401 (first: it chooses the BLAS kernel before NumPy is loaded)
 
 # isort: split
 from rmad import primitives  # noqa: F401
 from rmad.check import check_grads
-from rmad.checkpointing import checkpoint
-from rmad.config import show_config
-from rmad.functions import log_softmax, logsumexp, multigammaln, softmax
-from rmad.matrix_functions import cho_factor, cho_solve, expm, solve_triangular, sqrtm
+from rmad.joint.checkpointing import checkpoint
+from rmad.machine.config import show_config
+from rmad.primitives.scipy_linalg import cho_factor, cho_solve, expm, solve_triangular, sqrtm
+from rmad.primitives.scipy_special import log_softmax, logsumexp, multigammaln, softmax
 from rmad.rules import bilinear, constant, elementwise, linear, primitive
 from rmad.transforms import grad, hvp, jvp, linearize, stop_gradient, value_and_grad, vjp
 from rmad.tree import ravel
@@ -58,7 +58,7 @@ def __getattr__(name: str) -> object:
 
         return show
     if name == "polygamma":
-        from rmad.primitives.special import polygamma
+        from rmad.primitives.scipy_ufuncs import polygamma
 
         return polygamma
     from rmad.jax_names import advice

@@ -1,6 +1,6 @@
 """Where in its batch a model stands: set by who divides a batch, read by layers that draw a random number per case.
 
-A batch may be worked through in parts (`optim.shards`), and the results must not depend on the parts. So a layer
+A batch may be worked through in parts (`optim.problem.batch`), and the results must not depend on the parts. So a layer
 that drops units at random has to know which cases it sees.
 """
 

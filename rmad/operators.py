@@ -18,7 +18,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from rmad import tree as _tree
-from rmad.backend import linear_operator
+from rmad.machine.backend import linear_operator
 from rmad.transforms import grad, linearize
 
 __all__ = ["GGNOperator", "HessianOperator", "JacobianOperator", "symmetric_operator"]

@@ -20,37 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from rmad.tape import ArraySpec, Joint, Node, Tape
-from rmad.traced import Traced, register
+from rmad.blocks import MINUS_ONE, ONE, Block, Diagonal, Explicit, Linear
+from rmad.tape import ArraySpec, Node, Tape
+from rmad.traced import Traced, register, stop
 
 __all__ = ["PRIMITIVES", "Block", "Primitive", "bilinear", "constant", "elementwise", "linear", "primitive"]
 
-ONE, MINUS_ONE = 1, -1  # CPython keeps small ints, so `is` tells a factor of one from an array
 
 PRIMITIVES: list[Primitive] = []
 """Every primitive ever made, in the order of definition."""
-
-
-def unbroadcast(u: Any, shape: tuple[int, ...]) -> Any:
-    """Sums u over the axes along which an array of `shape` was broadcast: the transpose of broadcasting."""
-    if u.shape == shape:
-        return u
-    extra = u.ndim - len(shape)
-    stretched = [k + extra for k, n in enumerate(shape) if n == 1 and u.shape[k + extra] != 1]
-    axes = (*range(extra), *stretched)
-    if not stretched and isinstance(u, np.ndarray) and u.size and u.dtype.kind in "fc" and u.flags.c_contiguous:
-        rows = np.reshape(u, (-1, int(np.prod(shape))))
-        return np.reshape(np.ones(len(rows), u.dtype) @ rows, shape)  # a quarter of the time that np.sum takes
-    return np.reshape(np.sum(u, axis=axes), shape) if axes else u
-
-
-def _as_input(u: Any, spec: ArraySpec) -> Any:
-    """A cotangent in the dtype of the input it belongs to: the real part of it, where that is real."""
-    if u.dtype == spec.dtype:
-        return u
-    if u.dtype.kind == "c" and spec.dtype.kind != "c":
-        u = np.real(u)
-    return u.astype(spec.dtype)
 
 
 def as_array(x: Any) -> Any:
@@ -63,125 +41,6 @@ def _no_wider(d: Any, dtype: np.dtype[Any]) -> Any:
     return d if np.result_type(d.dtype, dtype) == dtype else d.astype(dtype)
 
 
-class Block:
-    """∂y/∂x for one argument x of one node: a linear map with its adjoint.
-
-    primitive, argnum: which primitive's Jacobian, in which argument; `x`, `y` their shapes and dtypes.
-    """
-
-    __slots__ = ("argnum", "primitive", "x", "y")
-
-    joint: Joint | None = None  # what sweeps all blocks of its node together, where that is cheaper than one by one
-
-    def __init__(self, primitive: Primitive, argnum: int, x: ArraySpec, y: ArraySpec) -> None:
-        self.primitive, self.argnum, self.x, self.y = primitive, argnum, x, y
-
-    def push(self, v: Any) -> Any:
-        """J v: tangent of x to its share of the tangent of y. May alias v."""
-        raise NotImplementedError(f"{type(self).__name__}.push")
-
-    def pull(self, u: Any) -> Any:
-        """Jᵀ u: cotangent of y to its share of the cotangent of x. May alias u."""
-        raise NotImplementedError(f"{type(self).__name__}.pull")
-
-    def push_add(self, v: Any, total: Any, owned: bool) -> tuple[Any, bool]:
-        """total + J v, and whether the engine made that array; total may be None (zero)."""
-        term = self.push(v)
-        if total is None:
-            return term, False
-        if not owned or isinstance(term, Traced):
-            return total + term, True
-        total += term
-        return total, True
-
-    def pull_add(self, u: Any, total: Any, owned: bool) -> tuple[Any, bool]:
-        """total + Jᵀu, and whether the engine made that array; total may be None (zero)."""
-        term = self.pull(u)
-        if total is None:
-            return term, False
-        if not owned or isinstance(term, Traced):
-            return total + term, True
-        total += term
-        return total, True
-
-
-class Diagonal(Block):
-    """y = f(x) elementwise, d = ∂f/∂x: push d v, pull conj(d) u. d = ±1 costs no multiplication."""
-
-    __slots__ = ("d",)
-
-    def __init__(self, primitive: Primitive, argnum: int, x: ArraySpec, y: ArraySpec, d: Any) -> None:
-        super().__init__(primitive, argnum, x, y)
-        self.d = d
-
-    def push(self, v: Any) -> Any:
-        d = self.d
-        y = v if d is ONE else -v if d is MINUS_ONE else d * v
-        if y.shape != self.y.shape:
-            y = np.broadcast_to(y, self.y.shape)
-        return y if y.dtype == self.y.dtype else y.astype(self.y.dtype)
-
-    def pull(self, u: Any) -> Any:
-        d = self.d
-        if d is MINUS_ONE:
-            u = -u
-        elif d is not ONE:
-            u = (np.conj(d) if d.dtype.kind == "c" else d) * u
-        return _as_input(unbroadcast(u, self.x.shape), self.x)
-
-
-class Linear(Block):
-    """y linear in x, the other arguments fixed: push f(…, v, …), pull conj(transpose(conj(u), …)).
-
-    Covers the linear and the bilinear family; `args` holds every argument, x itself as its ArraySpec.
-    """
-
-    __slots__ = ("args", "kwargs", "transpose")
-
-    def __init__(
-        self,
-        primitive: Primitive,
-        argnum: int,
-        x: ArraySpec,
-        y: ArraySpec,
-        transpose: Callable[..., Any],
-        args: Sequence[Any],
-        kwargs: dict[str, Any],
-    ) -> None:
-        super().__init__(primitive, argnum, x, y)
-        self.transpose, self.kwargs = transpose, kwargs
-        self.args = (*args[:argnum], x, *args[argnum + 1 :])
-
-    def push(self, v: Any) -> Any:
-        k = self.argnum
-        y = self.primitive(*self.args[:k], v, *self.args[k + 1 :], **self.kwargs)
-        return y if y.dtype == self.y.dtype else y.astype(self.y.dtype)
-
-    def pull(self, u: Any) -> Any:
-        if self.x.dtype.kind == "c" or self.y.dtype.kind == "c":
-            u = np.conj(self.transpose(np.conj(u), *self.args, **self.kwargs))
-        else:
-            u = self.transpose(u, *self.args, **self.kwargs)
-        return _as_input(unbroadcast(u, self.x.shape), self.x)
-
-
-class Explicit(Block):
-    """y = f(x) with the pair (push, pull) as its author wrote it."""
-
-    __slots__ = ("pair",)
-
-    def __init__(self, primitive: Primitive, argnum: int, x: ArraySpec, y: ArraySpec, pair: Any) -> None:
-        super().__init__(primitive, argnum, x, y)
-        self.pair = pair
-
-    def push(self, v: Any) -> Any:
-        y = self.pair[0](v)
-        return y if y.dtype == self.y.dtype else y.astype(self.y.dtype)
-
-    def pull(self, u: Any) -> Any:
-        return _as_input(self.pair[1](u), self.x)
-
-
 class Primitive:
     """A function with a derivative rule. Called on plain arrays it is the function itself.
 
@@ -191,7 +50,7 @@ class Primitive:
 
     def __init__(self, f: Callable[..., Any], name: str | None = None) -> None:
         self.f = f
-        self.name = name or getattr(f, "__name__", repr(f))
+        self.name: str = getattr(f, "__name__", repr(f)) if name is None else name
         self.__name__, self.__doc__ = self.name, getattr(f, "__doc__", None)
         PRIMITIVES.append(self)
 
@@ -350,9 +209,7 @@ def elementwise(
     return register(f, Elementwise(f, derivatives, name))
 
 
-def linear(
-    f: Callable[..., Any], transpose: Callable[..., Any], name: str | None = None
-) -> Primitive:
+def linear(f: Callable[..., Any], transpose: Callable[..., Any], name: str | None = None) -> Primitive:
     """y = f(x, …) linear in x: x̄ = transpose(u, x, …), where x gives its shape and dtype only.
 
     f and transpose get the further arguments and keywords as the caller wrote them.
@@ -389,7 +246,6 @@ def primitive(f: Callable[..., Any], rule: Callable[..., Any] | None = None, nam
 
 def constant(f: Callable[..., Any]) -> Callable[..., Any]:
     """Registers f as piecewise constant (comparisons, sign, argmax): its derivative is zero."""
-    from rmad.traced import stop
 
     def apply(*args: Any, **kwargs: Any) -> Any:
         return f(*stop(list(args)), **stop(kwargs))

@@ -5,7 +5,7 @@
     pull   backward   u_i = Σ_j J_jiᵀ u_j       Jᵀu,  backprop
 
 After the run the tape *is* the Jacobian: no sweep calls f again. These two functions are the
-definition; `rmad.plan` rewrites a tape that will be swept many times into bound NumPy calls.
+definition; `rmad.plan.plan` rewrites a tape that will be swept many times into bound NumPy calls.
 
 Source: Wengert (1964); Martens & Sutskever (2012), algorithm 1 and section 5.
 """
@@ -14,14 +14,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from rmad.rules import Block, Primitive
-
-__all__ = ["ArraySpec", "Node", "Tape", "pull", "push"]
+__all__ = ["ArraySpec", "Block", "Joint", "Named", "Node", "Tape", "pull", "push"]
 
 
 class ArraySpec:
@@ -57,6 +54,54 @@ class ArraySpec:
         return f"{self.dtype}{list(self.shape)}"
 
 
+class Named(Protocol):
+    """A primitive, as far as a tape needs it: called on arrays it is the function itself."""
+
+    name: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+class Block:
+    """∂y/∂x for one argument x of one node: a linear map with its adjoint.
+
+    primitive, argnum: which primitive's Jacobian, in which argument; `x`, `y` their shapes and dtypes.
+    """
+
+    __slots__ = ("argnum", "primitive", "x", "y")
+
+    joint: Joint | None = None  # what sweeps all blocks of its node together, where that is cheaper than one by one
+
+    def __init__(self, primitive: Named, argnum: int, x: ArraySpec, y: ArraySpec) -> None:
+        self.primitive, self.argnum, self.x, self.y = primitive, argnum, x, y
+
+    def push(self, v: Any) -> Any:
+        """J v: tangent of x to its share of the tangent of y. May alias v."""
+        raise NotImplementedError(f"{type(self).__name__}.push")
+
+    def pull(self, u: Any) -> Any:
+        """Jᵀ u: cotangent of y to its share of the cotangent of x. May alias u."""
+        raise NotImplementedError(f"{type(self).__name__}.pull")
+
+    def push_add(self, v: Any, total: Any, owned: bool) -> tuple[Any, bool]:
+        """total + J v, and whether the engine made that array; total may be None (zero)."""
+        return _sum(self.push(v), total, owned)
+
+    def pull_add(self, u: Any, total: Any, owned: bool) -> tuple[Any, bool]:
+        """total + Jᵀu, and whether the engine made that array; total may be None (zero)."""
+        return _sum(self.pull(u), total, owned)
+
+
+def _sum(term: Any, total: Any, owned: bool) -> tuple[Any, bool]:
+    """total + term, written into total if it is owned. A traced term is never written into a plain array."""
+    if total is None:
+        return term, False
+    if not owned or type(term) is not type(total):
+        return total + term, True
+    total += term
+    return total, True
+
+
 class Joint(Protocol):
     """All blocks of one node, swept together at the cost of one. `tape`: what f leaves on a tape of its own."""
 
@@ -76,7 +121,7 @@ class Node:
     __slots__ = ("blocks", "inputs", "primitive", "spec")
 
     def __init__(
-        self, primitive: Primitive | None, inputs: Sequence[int], blocks: Sequence[Block], spec: ArraySpec
+        self, primitive: Named | None, inputs: Sequence[int], blocks: Sequence[Block], spec: ArraySpec
     ) -> None:
         self.primitive = primitive  # None for an input of the function
         self.inputs = inputs  # positions on the tape of the arguments that carry a tangent

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from rmad.backend import is_cupy
+from rmad.machine.backend import is_cupy
 from rmad.tape import Tape
 
 __all__ = ["HANDLERS", "Traced", "implements", "register", "stop"]
@@ -21,6 +22,9 @@ __all__ = ["HANDLERS", "Traced", "implements", "register", "stop"]
 HANDLERS: dict[Any, Callable[..., Any]] = {}
 """NumPy or SciPy function -> what to call in its place when an argument is traced.
 Methods of ufuncs have keys such as (np.add, "reduce")."""
+
+DEFERRED: list[str] = []
+"""Modules of rules that are imported when a function is met that has none yet."""
 
 H = TypeVar("H", bound=Callable[..., Any])
 
@@ -70,7 +74,8 @@ WRITERS = {"copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask
 def _lookup(key: Any, what: Any) -> Callable[..., Any]:
     handler = HANDLERS.get(key)
     if handler is None:
-        import rmad.primitives.special  # noqa: F401 (its rules load when SciPy's ufuncs are first met)
+        while DEFERRED:
+            import_module(DEFERRED.pop())
 
         handler = HANDLERS.get(key)
     if handler is None:

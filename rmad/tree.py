@@ -213,9 +213,7 @@ class TreeDef:
         for k, leaf in enumerate(kept):
             path, dtype = what + self.paths[k][len(self.name) :], self.dtypes[k]
             if np.shape(leaf) != self.shapes[k]:
-                raise ValueError(
-                    f"{path} has shape {np.shape(leaf)}, but {self.paths[k]} has shape {self.shapes[k]}"
-                )
+                raise ValueError(f"{path} has shape {np.shape(leaf)}, but {self.paths[k]} has shape {self.shapes[k]}")
             if not hasattr(leaf, "dtype") or leaf.dtype != dtype:
                 if dtype_of(leaf).kind == "c" and dtype.kind != "c":
                     raise TypeError(f"{path} is complex, but {self.paths[k]} is {dtype}")

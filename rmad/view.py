@@ -4,7 +4,7 @@
     print(rmad.show(lin, repeat=5))    … and the measured time of every node in a push and a pull
     rmad.show(lin).save("tape.svg")    the tape as a graph, drawn by graphviz
 
-Times are those of the calls that `rmad.plan` has bound for the node, by median over the repeats.
+Times are those of the calls that `rmad.plan.plan` has bound for the node, by median over the repeats.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from rmad.calls import Sweep
-from rmad.plan import Plan
+from rmad.blocks import ONE, Block, Diagonal, Linear
+from rmad.plan.calls import Sweep
+from rmad.plan.plan import Plan
+from rmad.plan.pull import Pull
+from rmad.plan.push import Push
 from rmad.primitives.matmul import matmul
-from rmad.rules import ONE, Block, Diagonal, Linear, Primitive
-from rmad.schedule import Pull, Push
+from rmad.rules import Primitive
 from rmad.tape import ArraySpec, Node, Tape
 
 __all__ = ["Row", "TapeView", "show"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rmad
-from rmad import backend, config
+from rmad.machine import backend, config
 
 AVX512 = "avx avx2 avx512f avx512dq avx512cd avx512bw avx512vl"
 
@@ -141,15 +141,18 @@ def test_config_loads_before_numpy_and_nothing_else() -> None:
 
 
 def test_importing_rmad_decides_before_numpy() -> None:
-    out = run("import sys, rmad.config as c; print(c.DONE)")
+    out = run("import sys, rmad.machine.config as c; print(c.DONE)")
     assert "NumPy was loaded" not in out
     assert "was set by rmad" in out or "left alone" in out
-    assert run("import rmad.config as c; print(c.DONE)", RMAD_BLAS_KERNEL="off") == "left alone: RMAD_BLAS_KERNEL=off"
+    assert (
+        run("import rmad.machine.config as c; print(c.DONE)", RMAD_BLAS_KERNEL="off")
+        == "left alone: RMAD_BLAS_KERNEL=off"
+    )
 
 
 @pytest.mark.parametrize("package", ["rmad", "nn", "optim"])
 def test_the_choice_comes_before_numpy_whichever_package_is_first(package: str) -> None:
-    out = run(f"import sys, {package}; n = list(sys.modules); print(n.index('rmad.config') < n.index('numpy'))")
+    out = run(f"import sys, {package}; n = list(sys.modules); print(n.index('rmad.machine.config') < n.index('numpy'))")
     assert out == "True"
 
 

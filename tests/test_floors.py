@@ -61,7 +61,7 @@ def test_one_file_imports_cupy():
         for path in files(floor)
         if {"cupy", "cupyx", "cupy_backends"} & imported(path)
     ]
-    assert found == ["rmad/backend.py"]
+    assert found == ["rmad/machine/backend.py"]
 
 
 def test_the_packages_lie_on_top():

@@ -48,9 +48,9 @@ after = state()
 print(*sorted(name for name in before if before[name] != after[name]), sep=", ")
 """
 ENVIRONMENT = """
-import rmad.config
+import rmad.machine.config
 print(dict(after["environment"].items() ^ before["environment"].items()))
-print(rmad.config.DONE)
+print(rmad.machine.config.DONE)
 """
 DEPENDENCIES = "import numpy, scipy.fft, scipy.linalg, scipy.sparse.linalg, scipy.special, threadpoolctl\n"
 
@@ -68,7 +68,11 @@ def python(code: str, folder: pathlib.Path, **environ: str) -> list[str]:
 def test_with_its_dependencies_loaded_an_import_changes_nothing(tmp_path: pathlib.Path) -> None:
     """All three, one after the other, and what waits for its first use."""
     code = STATE + DEPENDENCIES + "import scipy.optimize\n" + COMPARE.format(package="rmad")
-    for package in ("nn", "optim", "rmad.view, rmad.fast, nn.data.tasks, nn.torch_weights, optim.presets"):
+    for package in (
+        "nn",
+        "optim",
+        "rmad.view, rmad.kernels.elementwise, nn.data.tasks, nn.files.torch_weights, optim.presets",
+    ):
         code += COMPARE.format(package=package)
     assert python(code, tmp_path) == [""] * 4
 

@@ -220,7 +220,7 @@ def on_device(config: Config, tree: Any) -> Any:
     """The arrays of a tree (a model, data) where the config wants them: in NumPy, or by CuPy on the GPU."""
     if config.device == "cpu":
         return tree
-    from rmad.backend import import_cupy
+    from rmad.machine.backend import import_cupy
 
     return map_leaves(import_cupy().asarray, tree)
 

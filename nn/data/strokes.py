@@ -11,7 +11,7 @@ import numpy as np
 
 from nn.checks import check_sizes
 from nn.data.dataset import Dataset, cache_dir
-from nn.io import write_whole
+from nn.files.io import write_whole
 
 __all__ = ["curves"]
 

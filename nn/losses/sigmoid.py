@@ -8,7 +8,7 @@ import numpy as np
 
 from nn.functional import sigmoid, softplus
 from nn.losses.base import DiagonalCurvature, Loss, blocks, diagonal_columns, is_traced
-from rmad import fast
+from rmad.kernels import elementwise as fast
 
 __all__ = ["SigmoidCrossEntropy"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from nn.functional import log_softmax, softmax
 from nn.losses.base import Loss, is_traced
-from rmad import fast
+from rmad.kernels import elementwise as fast
 from rmad.traced import stop
 
 __all__ = ["SoftmaxCrossEntropy", "SoftmaxCurvature"]

@@ -15,7 +15,6 @@ from rmad.primitives import (
     index,
     join,
     linalg,
-    normalize,
     norms,
     pad,
     polynomials,
@@ -25,6 +24,7 @@ from rmad.primitives import (
     sorting,
     statistics,
 )
+from rmad.traced import DEFERRED
 
 __all__ = [
     "chains",
@@ -38,7 +38,6 @@ __all__ = [
     "index",
     "join",
     "linalg",
-    "normalize",
     "norms",
     "pad",
     "polynomials",
@@ -48,3 +47,5 @@ __all__ = [
     "sorting",
     "statistics",
 ]
+
+DEFERRED.append("rmad.primitives.scipy_ufuncs")  # importing SciPy takes longer than importing all of rmad

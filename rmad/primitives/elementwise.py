@@ -7,7 +7,7 @@ constant between jumps have derivative zero. An infinite slope (sqrt at 0) is in
 
 import numpy as np
 
-from rmad import fast
+from rmad.kernels import elementwise as fast
 from rmad.rules import Primitive, constant, elementwise, linear, primitive
 from rmad.traced import implements, register, stop
 

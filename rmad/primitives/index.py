@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
+from rmad.blocks import Linear
 from rmad.primitives.arguments import cast, refuse_out
-from rmad.rules import Linear, LinearPrimitive, as_array, linear
+from rmad.rules import LinearPrimitive, as_array, linear
 from rmad.tape import ArraySpec
 from rmad.traced import Traced, implements, register, stop
 

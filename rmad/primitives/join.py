@@ -5,9 +5,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
+from rmad.blocks import Block
 from rmad.primitives.arguments import cast, known, refuse_out
 from rmad.primitives.index import scatter
-from rmad.rules import Block, Primitive, as_array
+from rmad.rules import Primitive, as_array
 from rmad.tape import ArraySpec
 from rmad.traced import Traced, implements
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from rmad.rules import constant, primitive, unbroadcast
+from rmad.blocks import unbroadcast
+from rmad.rules import constant, primitive
 from rmad.traced import Traced, implements, stop
 
 

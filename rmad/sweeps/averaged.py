@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from rmad.primitives import conv
+from rmad.primitives.layers import conv
 from rmad.primitives.matmul import matmul
 from rmad.sweeps.case_maps import CaseMap, find_map
 from rmad.sweeps.factors import Meetings, Use

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from rmad.primitives import conv, pool
+from rmad.blocks import ONE, Block, Diagonal, Linear
 from rmad.primitives.arguments import like
+from rmad.primitives.layers import conv, pool
 from rmad.primitives.matmul import matmul
-from rmad.rules import ONE, Block, Diagonal, Linear
 from rmad.sweeps.per_case import Rows
 
 __all__ = ["CaseMap", "find_map"]

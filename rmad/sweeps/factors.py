@@ -20,13 +20,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rmad.forms import is_bias
-from rmad.patches import Gathered
-from rmad.primitives import conv
+from rmad.blocks import ONE, Block, Diagonal, Linear
+from rmad.kernels.patches import Gathered
+from rmad.plan.forms import is_bias
+from rmad.plan.rewrite import rewrite
+from rmad.primitives.layers import conv
 from rmad.primitives.matmul import matmul, mT
 from rmad.primitives.shape import reshape, swapaxes, transpose
-from rmad.rewrite import rewrite
-from rmad.rules import ONE, Block, Diagonal, Linear
 from rmad.sweeps.squares import inlined
 from rmad.tape import Node, Tape
 

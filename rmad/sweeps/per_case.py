@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from rmad.primitives import conv
+from rmad.blocks import Block, Diagonal, Linear
 from rmad.primitives.arguments import like
 from rmad.primitives.index import Index, scatter_add
+from rmad.primitives.layers import conv
 from rmad.primitives.matmul import matmul
-from rmad.rules import Block, Diagonal, Linear
 
 __all__ = ["Rows", "gradients", "one_by_one", "squares_of_embedding", "squares_of_weight"]
 

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from rmad.blocks import Block
 from rmad.primitives.arguments import like
-from rmad.rules import Block
 from rmad.sweeps.per_case import (
     Rows,
     gradients,

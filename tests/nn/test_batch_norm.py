@@ -151,8 +151,14 @@ def test_refuses_integers(training):
         nn.BatchNorm(3).train(training)(np.ones((4, 3), int))
 
 
-@pytest.mark.parametrize("make", [lambda m: optim.HessianFree(m, nn.SquaredError(), preconditioner=False),
-                                  lambda m: optim.KFAC(m, nn.SquaredError())], ids=["hf", "kfac"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda m: optim.HessianFree(m, nn.SquaredError(), preconditioner=False),
+        lambda m: optim.KFAC(m, nn.SquaredError()),
+    ],
+    ids=["hf", "kfac"],
+)
 def test_running_averages_are_of_the_batch_of_the_gradient(make):
     """Not of the smaller one of the curvature."""
     rng = np.random.default_rng(0)

@@ -159,7 +159,7 @@ def test_a_model_is_no_checkpoint_and_a_later_version_is_refused(
         checkpoints.load()
     checkpoints.remove()
     with monkeypatch.context() as patch:
-        patch.setattr("nn.checkpoint.VERSION", "2")
+        patch.setattr("nn.files.checkpoint.VERSION", "2")
         checkpoints.save({})
     with pytest.raises(nn.DamagedCheckpoint, match="is a rmad checkpoint 2, and this program reads rmad checkpoint 1"):
         checkpoints.load()
@@ -194,7 +194,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(
                     return real("/dev/full", "wb", buffering=0)
                 return file
 
-            patch.setattr("nn.io.open", opened, raising=False)
+            patch.setattr("nn.files.io.open", opened, raising=False)
         else:
             patch.setattr(os, what, full)
         with pytest.raises(OSError, match=r"No space left on device: .*/checkpoint.safetensors'"):

@@ -14,7 +14,7 @@ import nn
 
 HOLDER = """
 import sys
-from nn.claim import Claim
+from nn.files.claim import Claim
 
 with Claim(sys.argv[1]):
     print("held", flush=True)
@@ -111,7 +111,7 @@ def test_a_file_that_its_last_holder_took_away_is_not_the_lock(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between opening and locking: what is locked then is at no path, and another process may lock the next file."""
-    real, count = nn.claim._lock, 0
+    real, count = nn.files.claim._lock, 0
 
     def lock(file: Any) -> bool:
         nonlocal count
@@ -120,7 +120,7 @@ def test_a_file_that_its_last_holder_took_away_is_not_the_lock(
             (tmp_path / "lock").unlink()
         return real(file)
 
-    monkeypatch.setattr("nn.claim._lock", lock)
+    monkeypatch.setattr("nn.files.claim._lock", lock)
     with nn.Claim(tmp_path):
         assert count == 2
         with pytest.raises(nn.FolderInUse), nn.Claim(tmp_path):
@@ -133,7 +133,7 @@ def test_without_locks_nobody_is_kept_out(tmp_path: pathlib.Path, monkeypatch: p
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     if what == "system":
-        monkeypatch.setattr("nn.claim.fcntl", None)
+        monkeypatch.setattr("nn.files.claim.fcntl", None)
     else:
         monkeypatch.setattr("fcntl.flock", none)
     with nn.Claim(tmp_path), nn.Claim(tmp_path):

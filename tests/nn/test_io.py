@@ -9,7 +9,7 @@ import pytest
 import safetensors.numpy
 
 import nn
-from nn.io import write_whole
+from nn.files.io import write_whole
 
 
 @pytest.fixture

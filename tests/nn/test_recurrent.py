@@ -209,7 +209,7 @@ def test_an_interrupted_sweep_leaves_nothing_wrong(monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    from rmad import cells
+    from rmad.kernels import cells
 
     with monkeypatch.context() as patch:
         patch.setattr(cells.RNNCell, "forward", interrupted)
@@ -250,8 +250,8 @@ def test_memory(kind):
 @pytest.mark.parametrize(("t", "stored"), [(1, 1), (5, 2), (16, 4), (17, 4), (400, 20)])
 def test_stored_states(t, stored):
     """Every ⌈√T⌉-th state is kept: T / ⌈√T⌉ of them, the first included."""
-    from rmad.cells import RNNCell
-    from rmad.recurrence import Recurrence
+    from rmad.joint.recurrence import Recurrence
+    from rmad.kernels.cells import RNNCell
 
     layer, every = make("rnn"), int(np.ceil(np.sqrt(t)))
     recurrence = Recurrence(RNNCell("tanh"), None, True, every)
@@ -264,7 +264,7 @@ def test_stored_states(t, stored):
 @every_kind
 def test_a_state_is_computed_again_once_for_a_gradient_and_twice_for_a_product(kind, monkeypatch):
     """At most so often, and never more: Martens & Sutskever (2012), section 7.1."""
-    from rmad.recurrence import Recurrence
+    from rmad.joint.recurrence import Recurrence
 
     computed, advance = [], Recurrence._advance
     monkeypatch.setattr(Recurrence, "_advance", lambda self, s, *more: (computed.append(s), advance(self, s, *more))[1])

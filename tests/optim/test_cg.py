@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from optim.cg import kept_iterations, pcg, relative_progress
-from optim.shards import Crew
+from optim.parts.cg import kept_iterations, pcg, relative_progress
+from optim.problem.threads import Crew
 
 
 def spd(eigenvalues, seed=0):

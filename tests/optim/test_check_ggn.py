@@ -27,7 +27,7 @@ def test_a_model_of_nn_with_states():
             h = self.hidden(x)
             return self.out(h[:, -1]), h
 
-    loss = optim.structural.StructuralLoss(nn.SoftmaxCrossEntropy(), "squared", 0.0)
+    loss = optim.parts.structural.StructuralLoss(nn.SoftmaxCrossEntropy(), "squared", 0.0)
     optim.check_ggn(Net(), loss, rng.standard_normal((3, 4, 2)), np.array([0, 2, 1]))
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import optim
-import optim.lanes
-from rmad.transforms import Record
+import optim.problem.lanes
+from rmad.record import Record
 
 CLOSE = {"rtol": 1e-12, "atol": 1e-13}
 
@@ -31,7 +31,7 @@ def tapes(monkeypatch):
             seen["made"] += 1
             seen["most"] = max(seen["most"], len(alive))
 
-    monkeypatch.setattr(optim.lanes, "Record", Counted)
+    monkeypatch.setattr(optim.problem.lanes, "Record", Counted)
     return seen
 
 

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from optim.cg import Iterate
-from optim.damping import Tikhonov, reduction_ratio
-from optim.linesearch import cg_backtracking, line_search
-from optim.preconditioner import diagonal_inverse
+from optim.parts.cg import Iterate
+from optim.parts.damping import Tikhonov, reduction_ratio
+from optim.parts.linesearch import cg_backtracking, line_search
+from optim.parts.preconditioner import diagonal_inverse
 
 
 @pytest.mark.parametrize(

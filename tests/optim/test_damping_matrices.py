@@ -123,7 +123,7 @@ def test_kappa_damps_what_the_diagonal_does_not_see(make_quadratic):
         **EXACT,
     )
     q = opt.objective.quadratic(np.ones(3))
-    from optim.preconditioner import Diagonals
+    from optim.parts.preconditioner import Diagonals
 
     np.testing.assert_allclose(opt._rule.matrix(q, Diagonals(q)), [1.5, 0.5])
 
@@ -145,7 +145,7 @@ def test_the_curvature_itself_as_damping_only_shortens_the_step(problem):
 def test_kappa_by_parameter_or_of_the_diagonal(problem, kind):
     """Section 11.2: κ diag(s) for known scales s; section 13: κ a hundredth of the mean of the diagonal."""
     q = optim.Objective(problem.model, problem.loss).quadratic(problem.x, problem.t)
-    diagonals = optim.preconditioner.Diagonals(q)
+    diagonals = optim.parts.preconditioner.Diagonals(q)
     d, s = diagonals.of(optim.EmpiricalFisher()).copy(), np.linspace(0, 2, q.objective.size)
     given = {"scales": s, "list": s.tolist(), "function": lambda d: 0.01 * d.mean()}[kind]
     added = 0.01 * (d + 0.3).mean() if kind == "function" else s

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import optim
-import optim.directions
-from optim.quadratic import Quadratic
+import optim.parts.directions
+from optim.problem.quadratic import Quadratic
 
 EXACT = {"preconditioner": False, "cg_iterations": 200, "cg_tolerance": 0.0, "decay": 0.0}
 
@@ -17,14 +17,14 @@ EXACT = {"preconditioner": False, "cg_iterations": 200, "cg_tolerance": 0.0, "de
 def runs_of_cg(monkeypatch):
     """(arguments, result) of every run of CG."""
     seen = []
-    pcg = optim.directions.pcg
+    pcg = optim.parts.directions.pcg
 
     def spy(product, b, x0, inverse_P, **options):
         result = pcg(product, b, x0, inverse_P, **options)
         seen.append(({"b": b, "x0": x0, "inverse_P": inverse_P, **options}, result))
         return result
 
-    monkeypatch.setattr(optim.directions, "pcg", spy)
+    monkeypatch.setattr(optim.parts.directions, "pcg", spy)
     return seen
 
 

@@ -6,7 +6,7 @@ import pytest
 import nn
 import optim
 from optim.presets import Phases
-from optim.quadratic import Quadratic
+from optim.problem.quadratic import Quadratic
 
 D = np.linspace(0.5, 2.0, 43)
 FEATURES = {

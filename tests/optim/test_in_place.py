@@ -10,8 +10,8 @@ import pytest
 import nn
 import optim
 import rmad
-from rmad.plan import Pool
-from rmad.schedule import Push
+from rmad.plan.buffers import Pool
+from rmad.plan.push import Push
 from rmad.tape import ArraySpec
 
 
@@ -20,7 +20,7 @@ def problem(l2=0.0, **options):
     model = nn.models.mlp((30, 500, 500, 20), rng=rng)
     x, t = rng.standard_normal((24, 30), dtype=np.float32), rng.integers(0, 20, 24)
     objective = optim.Objective(model, nn.SoftmaxCrossEntropy(), l2, **options)
-    assert objective.size * 4 > optim.quadratic.LONG
+    assert objective.size * 4 > optim.problem.quadratic.LONG
     vectors = [rng.standard_normal(objective.size, dtype=np.float32) for _ in range(3)]
     return objective, x, t, vectors
 
@@ -41,7 +41,7 @@ def test_products_in_place_are_those_of_copies(options, l2):
         assert all(np.array_equal(a, b) for m, (a, b) in enumerate(zip(after, before, strict=True)) if m != 3 + j)
         if k % 3 == 1:  # other sweeps in between have buffers of their own
             found = outs[j].copy()
-            without_l2 = q._sum(optim.quadratic.Lane.gradient, q.lanes, None, q._shared.another())
+            without_l2 = q._sum(optim.problem.quadratic.Lane.gradient, q.lanes, None, q._shared.another())
             np.testing.assert_allclose(without_l2, gradient - np.float32(l2) * q.theta, atol=1e-5)
             assert sum(q.curvature_along(vectors[0])) > 0
             np.testing.assert_array_equal(outs[j], found)

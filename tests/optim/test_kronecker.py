@@ -6,8 +6,8 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 import nn
 import optim
-from optim.factors import estimate
-from optim.kronecker import Block, Inverse, KroneckerFactors, loaded, saved
+from optim.parts.estimate import estimate
+from optim.parts.kronecker import Block, Inverse, KroneckerFactors, loaded, saved
 
 RNG = np.random.default_rng(0)
 

@@ -12,7 +12,7 @@ import pytest
 import nn
 import optim
 import rmad
-from optim.factors import estimate
+from optim.parts.estimate import estimate
 from rmad.sweeps import factors as sweep
 
 F64 = {"dtype": np.float64}

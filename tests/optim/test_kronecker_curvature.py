@@ -6,7 +6,7 @@ import pytest
 import nn
 import optim
 import rmad
-from optim.factors import estimate
+from optim.parts.estimate import estimate
 
 METHODS = [optim.KFAC, optim.KFLR, optim.KFRA]
 F64 = {"dtype": np.float64}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import optim
-from optim.directions import Subproblem
-from optim.krylov import KrylovSubspace
+from optim.parts.directions import Subproblem
+from optim.parts.krylov import KrylovSubspace
 
 
 def quadratic_problem(A, b, **options):

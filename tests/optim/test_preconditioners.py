@@ -5,10 +5,10 @@ import pytest
 
 import nn
 import optim
-from optim.cg import pcg
-from optim.directions import Subproblem
-from optim.factors import estimate as estimate_of_factors
-from optim.preconditioner import Diagonals
+from optim.parts.cg import pcg
+from optim.parts.directions import Subproblem
+from optim.parts.estimate import estimate as estimate_of_factors
+from optim.parts.preconditioner import Diagonals
 
 LOSSES = {
     "squared": (nn.SquaredError, lambda rng, z: rng.standard_normal(z.shape)),
@@ -189,7 +189,7 @@ def test_a_preconditioner_that_is_not_finite_rejects_the_step(problem, monkeypat
         factors.blocks[0].A[0, 0] = np.nan
         return factors
 
-    monkeypatch.setattr("optim.preconditioner.estimate", estimate)
+    monkeypatch.setattr("optim.parts.preconditioner.estimate", estimate)
     opt = optim.HessianFree(problem.model, problem.loss, preconditioner=optim.KroneckerPreconditioner("kflr"))
     with pytest.warns(RuntimeWarning, match="non-finite preconditioner"):
         assert opt.step(problem.x, problem.t).rejected

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import optim
-from optim.cg import CGResult, Iterate
-from optim.selection import Backtracking, HeldOut, LastIterate, Worst
+from optim.parts.cg import CGResult, Iterate
+from optim.parts.selection import Backtracking, HeldOut, LastIterate, Worst
 
 
 def iterates(*numbers):

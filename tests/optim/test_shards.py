@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from optim.shards import Crew, cases, cores, slices, take
+from optim.problem.batch import cases, slices, take
+from optim.problem.threads import Crew, cores
 
 
 def blas_threads():

@@ -6,7 +6,7 @@ import pytest
 import nn
 import optim
 import rmad
-from optim.structural import StructuralLoss
+from optim.parts.structural import StructuralLoss
 
 EXACT = {"preconditioner": False, "cg_iterations": 300, "cg_tolerance": 0.0, "decay": 0.0, "backtracking": False}
 
@@ -75,9 +75,11 @@ def test_no_more_sweeps_than_without(data, monkeypatch):
     x, t = data
     sweeps = []
     for name in ("push", "pull"):
-        sweep = getattr(optim.lanes.Plan, name)
+        sweep = getattr(optim.problem.lanes.Plan, name)
         monkeypatch.setattr(
-            optim.lanes.Plan, name, lambda plan, *at, name=name, sweep=sweep: (sweeps.append(name), sweep(plan, *at))[1]
+            optim.problem.lanes.Plan,
+            name,
+            lambda plan, *at, name=name, sweep=sweep: (sweeps.append(name), sweep(plan, *at))[1],
         )
     counts = {}
     for structural in (None, optim.StructuralDamping(0.1)):

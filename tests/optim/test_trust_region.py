@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import optim
-from optim.cg import pcg
+from optim.parts.cg import pcg
 
 
 def spd(eigenvalues, seed=0):

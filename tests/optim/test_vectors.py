@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from optim import vectors
-from optim.vectors import blocks, dot, is_finite
+from optim.problem import vectors
+from optim.problem.vectors import blocks, dot, is_finite
 
 SIZES = [0, 1, 511, 512, 513, 5000, vectors.BLOCK, vectors.BLOCK + 7]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rmad import cells
+from rmad.kernels import cells
 
 M, N = 48, 90
 CELLS = {
@@ -70,7 +70,7 @@ def test_numbers_that_overflow_an_exponential(kind):
 @pytest.mark.parametrize("kind", ["tanh", "lstm", "gru"])
 def test_the_loops_run_where_they_should(kind, monkeypatch):
     """On float32 of some length in order, and on nothing else."""
-    compiled = pytest.importorskip("numba") and __import__("rmad.compiled_cells", fromlist=["lstm_push"])
+    compiled = pytest.importorskip("numba") and __import__("rmad.kernels.compiled.cells", fromlist=["lstm_push"])
     calls = []
     for name in compiled.__all__:
         f = getattr(compiled, name)

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 import rmad
-from rmad import patches
-from rmad.plan import Plan
-from rmad.primitives import conv
-from rmad.primitives.conv import conv2d, conv2d_input, conv2d_weight
+from rmad.kernels import patches
+from rmad.plan.plan import Plan
+from rmad.primitives.layers import conv
+from rmad.primitives.layers.conv import conv2d, conv2d_input, conv2d_weight
+from rmad.record import Record
 from rmad.tape import pull, push
-from rmad.transforms import Record
 
 RNG = np.random.default_rng(0)
 SETTINGS = [
@@ -167,7 +167,7 @@ def test_plan_of_views_and_mixed_dtypes():
 def winograd(request, monkeypatch):
     """Every convolution that fits goes by tiles, in chunks of so many bytes."""
     pytest.importorskip("numba")
-    from rmad import winograd
+    from rmad.kernels import winograd
 
     monkeypatch.setattr(winograd, "WORTH_IT", 0)
     monkeypatch.setattr(winograd._Winograd.__init__, "__defaults__", (False, request.param))
@@ -248,10 +248,10 @@ def test_runs_of_few_channels(settings, chunk, monkeypatch):
 def test_numba_stands_in_one_file_and_loads_late():
     root = Path(rmad.__file__).parents[1]
     files = [path for package in ("rmad", "nn", "optim") for path in (root / package).rglob("*.py")]
-    assert [path.name for path in files if "import numba" in path.read_text(encoding="utf-8")] == ["compiled.py"]
+    assert [path.name for path in files if "import numba" in path.read_text(encoding="utf-8")] == ["convolution.py"]
     code = """
 import sys, numpy as np, rmad
-from rmad.primitives.conv import conv2d
+from rmad.primitives.layers.conv import conv2d
 rmad.grad(lambda w: np.sum(conv2d(np.ones((2, 5, 5, 16)), w)))(np.ones((3, 3, 16, 16)))
 assert "numba" not in sys.modules
 """

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import rmad
-from rmad import depthwise, patches
-from rmad.patches import Forward
-from rmad.plan import Plan
-from rmad.primitives.conv import conv2d, conv2d_input, conv2d_weight
+from rmad.kernels import depthwise, patches
+from rmad.kernels.patches import Forward
+from rmad.plan.plan import Plan
+from rmad.primitives.layers.conv import conv2d, conv2d_input, conv2d_weight
+from rmad.record import Record
 from rmad.tape import pull, push
-from rmad.transforms import Record
 
 RNG = np.random.default_rng(0)
 CHANNELS = 5

@@ -8,7 +8,7 @@ from scipy import special as sc
 
 import rmad
 from rmad.primitives.elementwise import sigmoid, softplus
-from rmad.primitives.normal import normal_cdf
+from rmad.primitives.layers.normal import normal_cdf
 
 HUGE = np.array([-1e200, -800.0, -40.0, 0.0, 40.0, 800.0, 1e200])
 

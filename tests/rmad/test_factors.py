@@ -5,10 +5,10 @@ import pytest
 
 import nn
 import rmad
-from rmad.primitives.conv import conv2d, conv2d_input
+from rmad.primitives.layers.conv import conv2d, conv2d_input
+from rmad.record import Record
 from rmad.sweeps.averaged import averaged
 from rmad.sweeps.factors import Meetings
-from rmad.transforms import Record
 
 F64 = {"dtype": np.float64}
 

@@ -11,7 +11,7 @@ from scipy import special as sc
 
 import nn
 import rmad
-from rmad import fast
+from rmad.kernels import elementwise as fast
 from rmad.primitives.elementwise import sigmoid, softplus
 
 F = np.float32
@@ -49,7 +49,7 @@ RECORDED = {"exp": np.exp, "tanh": np.tanh, "sigmoid": sigmoid, "softplus": soft
 def loops():
     """numba's loops, where it is installed."""
     pytest.importorskip("numba")
-    from rmad import compiled_maths
+    from rmad.kernels.compiled import maths as compiled_maths
 
     return compiled_maths
 

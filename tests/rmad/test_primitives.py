@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 import rmad
-import rmad.primitives.special
+import rmad.primitives.scipy_ufuncs
 from rmad import traced, tree
 
 TABLE = cases.table()

@@ -7,10 +7,10 @@ import pytest
 
 import nn
 import rmad
-from rmad.primitives.conv import conv2d, conv2d_input
-from rmad.primitives.pool import avg_pool2d, max_pool2d
+from rmad.primitives.layers.conv import conv2d, conv2d_input
+from rmad.primitives.layers.pool import avg_pool2d, max_pool2d
+from rmad.record import Record
 from rmad.sweeps import squares
-from rmad.transforms import Record
 
 N = 4
 RNG = np.random.default_rng(0)

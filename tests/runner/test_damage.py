@@ -82,12 +82,12 @@ def test_a_full_disk(
         capsys.readouterr()
         if what == "fsync":
             real: Any = os.fsync
-            patch.setattr("nn.io._sync", lambda folder: None)
+            patch.setattr("nn.files.io._sync", lambda folder: None)
             patch.setattr(os, "fsync", full)
         else:
             real = open
-            patch.setattr("nn.io.open", full, raising=False)
-            patch.setattr("nn.io._sync", lambda folder: None)
+            patch.setattr("nn.files.io.open", full, raising=False)
+            patch.setattr("nn.files.io._sync", lambda folder: None)
         assert run(*ADAM, "--updates", "5", "--checkpoint-every", "1e-9") == 1
     out, err = capsys.readouterr()
     assert out == ""
@@ -133,7 +133,7 @@ def test_no_room_for_results(
 ) -> None:
     import runner.command
 
-    real, where = nn.io.write_whole, nn.io if name.startswith("model") else runner.command
+    real, where = nn.files.io.write_whole, nn.files.io if name.startswith("model") else runner.command
 
     def full(path: Any, *arguments: Any, **keywords: Any) -> None:
         if pathlib.Path(path).name == name:
@@ -155,5 +155,5 @@ def test_a_folder_that_cannot_be_written(refused: Any, monkeypatch: pytest.Monke
     def denied(*arguments: Any, **keywords: Any) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "out/lock")
 
-    monkeypatch.setattr("nn.claim.open", denied, raising=False)
+    monkeypatch.setattr("nn.files.claim.open", denied, raising=False)
     assert refused(*ADAM) == ("autoencoder.py: [Errno 13] Permission denied: 'out/lock' (--help shows all arguments)\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cases import Case, real
-from rmad.primitives.conv import conv2d, conv2d_input, conv2d_weight
+from rmad.primitives.layers.conv import conv2d, conv2d_input, conv2d_weight
 
 X = (2, 5, 6, 2)
 

@@ -1,9 +1,9 @@
-"""Rows of rmad/primitives/pool.py: windows that fit, that leave a rest, that overlap and that reach over the edge."""
+"""Rows of rmad/primitives/layers/pool.py: windows that fit, leave a rest, overlap and reach over the edge."""
 
 import numpy as np
 
 import rmad
-from rmad.primitives.pool import avg_pool2d, max_pool2d
+from rmad.primitives.layers.pool import avg_pool2d, max_pool2d
 
 from . import Case, real
 

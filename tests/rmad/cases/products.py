@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rmad.primitives.affine import affine
+from rmad.primitives.layers.affine import affine
 
 from . import Case, real
 

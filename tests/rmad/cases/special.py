@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import special as sc
 
-import rmad.primitives.special as rmad_special
+import rmad.primitives.scipy_ufuncs as rmad_special
 from cases import Arg, Case, any_shape, made, real
-from rmad.primitives.normal import normal_cdf
+from rmad.primitives.layers.normal import normal_cdf
 
 POSITIVE = any_shape(0.3, 3)
 UNIT = any_shape(0.1, 0.9)

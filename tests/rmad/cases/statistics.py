@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rmad.primitives.normalize import moments, standardize
+from rmad.primitives.layers.normalize import moments, standardize
 
 from . import Case, made, real
 from .reduce import MASK, over

@@ -1,0 +1,176 @@
+"""Checkpoints: all that a run needs to go on, in one file that is whole or refused.
+
+The file is a safetensors file with the arrays of the state. Its metadata hold the rest as JSON, a format version and
+a BLAKE2 checksum of everything. Nothing in it is code: no pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nn.files.io import on_host, packed, safetensors_package, unpacked, write_whole
+
+__all__ = ["Checkpoints", "DamagedCheckpoint"]
+
+FORMAT, VERSION = "rmad checkpoint", "1"
+ARRAY = "array in this file"  # the key that stands for an array in the JSON
+
+
+class DamagedCheckpoint(ValueError):
+    """A checkpoint is not what was written, or of another format; the message names the file, and what is wrong."""
+
+
+class Checkpoints:
+    """The last two checkpoints of a run: checkpoint.safetensors in `folder`, and checkpoint.previous.safetensors.
+
+    A state is a dict of arrays, numbers, strings, bools, None, and lists and dicts of such: the state_dicts of model
+    and optimizer, `rng.bit_generator.state`, `Batches.state_dict()`, whatever else the run counts.
+
+    >>> import nn, numpy as np, tempfile
+    >>> folder, rng = tempfile.TemporaryDirectory(), np.random.default_rng(0)
+    >>> checkpoints = nn.Checkpoints(folder.name)
+    >>> checkpoints.save({"update": 3, "velocity": np.ones(2), "rng": rng.bit_generator.state})
+    >>> state = checkpoints.load()
+    >>> state["update"], state["velocity"], state["rng"] == rng.bit_generator.state
+    (3, array([1., 1.]), True)
+    >>> folder.cleanup()
+
+    After `load`, `refused` says which file was damaged, where the previous one was taken for it.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.path = Path(folder) / "checkpoint.safetensors"
+        self.previous = Path(folder) / "checkpoint.previous.safetensors"
+        self.refused: DamagedCheckpoint | None = None
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Writes a checkpoint, into a new folder where there is none; the one before it is kept. A crash at any moment
+        leaves at least one that is whole.
+
+        Raises TypeError that names what cannot be saved, OSError; the last checkpoint is as it was then.
+        """
+        content = _content(state)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._clear()
+        # a damaged file must not push out the whole one
+        write_whole(
+            self.path, lambda file: file.write(content), previous=self.previous if self.refused is None else None
+        )
+        self.refused = None
+
+    def load(self) -> dict[str, Any] | None:
+        """The newest state whose file is whole; None where there is no checkpoint.
+
+        Raises DamagedCheckpoint where no file is whole.
+        """
+        self.refused = None
+        for path in (self.path, self.previous):
+            if not path.exists():
+                continue
+            try:
+                return _state(path)
+            except DamagedCheckpoint as damage:
+                if self.refused is not None:
+                    raise DamagedCheckpoint(f"{self.refused}; {damage}") from damage
+                self.refused = damage
+        if self.refused is not None:
+            raise self.refused
+        return None
+
+    def exist(self) -> bool:
+        """Whether there is a file, whole or not."""
+        return self.path.exists() or self.previous.exists()
+
+    def remove(self) -> None:
+        """Deletes both files."""
+        self._clear()
+        for path in (self.path, self.previous):
+            path.unlink(missing_ok=True)
+
+    def _clear(self) -> None:
+        """What writers that were killed have left."""
+        for part in self.path.parent.glob(f"{self.path.name}.*.part"):
+            part.unlink(missing_ok=True)
+
+
+def _content(state: Mapping[str, Any]) -> bytes:
+    if not isinstance(state, Mapping):
+        raise TypeError(f"checkpoint: a state is a dict, not {type(state).__name__}{_instead(state)}")
+    found: dict[str, Any] = {}
+    text = json.dumps(_without_arrays(state, "", found))
+    arrays = packed(found, "checkpoint")
+    metadata = {"format": FORMAT, "version": VERSION, "state": text, "blake2b": _digest(text, arrays)}
+    return safetensors_package().numpy.save(arrays, metadata)
+
+
+def _state(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        raise DamagedCheckpoint(f"{path} is a folder, not a checkpoint")
+    content = path.read_bytes()
+    st = safetensors_package()
+    try:
+        size = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + size])["__metadata__"]
+        form = metadata["format"], metadata["version"]
+        arrays = unpacked(st.deserialize(content))
+        whole = metadata["blake2b"] == _digest(metadata["state"], arrays)
+        state = _with_arrays(json.loads(metadata["state"]), arrays)
+    except Exception as error:  # whatever the bytes happen to be
+        raise DamagedCheckpoint(f"{path} is no checkpoint, or a damaged one: {error}") from error
+    if form != (FORMAT, VERSION):
+        raise DamagedCheckpoint(f"{path} is a {' '.join(form)}, and this program reads {FORMAT} {VERSION}")
+    if not whole:
+        raise DamagedCheckpoint(f"{path} is damaged: its checksum does not fit its content")
+    return state
+
+
+def _digest(text: str, arrays: Mapping[str, Any]) -> str:
+    """Of the JSON, and of name, type, shape and numbers of every array."""
+    blake = hashlib.blake2b(text.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        blake.update(f"{name}\0{array.dtype.str}{array.shape}".encode())
+        blake.update(array.reshape(-1).view(np.uint8).data)
+    return blake.hexdigest()
+
+
+def _without_arrays(value: Any, name: str, arrays: dict[str, Any]) -> Any:
+    """`value` as JSON knows it, its arrays moved to `arrays`."""
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str) or key == ARRAY:
+                raise TypeError(f"checkpoint: {name or 'the state'} has the key {key!r}, which cannot be saved")
+        return {key: _without_arrays(sub, f"{name}/{key}" if name else key, arrays) for key, sub in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_arrays(sub, f"{name}/{k}", arrays) for k, sub in enumerate(value)]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    array = on_host(value)
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"checkpoint: {name} is a {type(value).__name__}, which cannot be saved{_instead(value)}")
+    while name in arrays or name == "__metadata__":  # "a/b" may be a key of its own; the format keeps the other name
+        name += "'"
+    arrays[name] = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    return {ARRAY: name}
+
+
+def _instead(value: Any) -> str:
+    """What to save of an object."""
+    if isinstance(value, np.random.Generator):
+        return "; save its bit_generator.state"
+    return "; save its state_dict()" if hasattr(value, "state_dict") else ""
+
+
+def _with_arrays(value: Any, arrays: Mapping[str, Any]) -> Any:
+    if isinstance(value, dict):
+        return arrays[value[ARRAY]].copy() if ARRAY in value else {k: _with_arrays(v, arrays) for k, v in value.items()}
+    return [_with_arrays(sub, arrays) for sub in value] if isinstance(value, list) else value

@@ -1,0 +1,105 @@
+"""Losses that are not convex in the outputs of the network, whose GGN would not be positive semi-definite.
+
+    Through            the boundary moved: a nonlinearity of the loss becomes part of the network
+    ClippedCurvature   L″ with its negative eigenvalues dropped, or a multiple of I added
+
+Source: Martens & Sutskever (2012), section 6.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from optim.base import at_least, flag
+from optim.problem.losses import loss_value, loss_value_and_gradient
+from rmad.operators import loss_curvature
+
+__all__ = ["ClippedCurvature", "Through"]
+
+
+class Through:
+    """s ∘ F: the model with one more nonlinearity, for a loss that is convex in s(z) and not in z. Section 6.3.
+
+    For L = ½‖tanh(z) − t‖² take Through(model, np.tanh) with ½‖y − t‖². The parameters are the model's own.
+    """
+
+    def __init__(self, model: Any, s: Callable[[Any], Any]) -> None:
+        self.model, self.s = model, s
+
+    def __call__(self, x: Any) -> Any:
+        return self.s(self.model(x))
+
+    @property
+    def couples_cases(self) -> bool:
+        return bool(getattr(self.model, "couples_cases", False))
+
+    def begin_step(self) -> None:
+        if hasattr(self.model, "begin_step"):
+            self.model.begin_step()
+
+    def end_step(self) -> None:
+        if hasattr(self.model, "end_step"):
+            self.model.end_step()
+
+    def __tree_items__(self) -> dict[str, Any]:
+        return {"model": self.model}
+
+    def __tree_replace__(self, items: dict[str, Any]) -> Through:
+        return Through(items["model"], self.s)
+
+    def __tree_assign__(self, name: str, sub: Any) -> None:
+        setattr(self, name, sub)
+
+
+class ClippedCurvature:
+    """A loss whose L″ is replaced by max(L″, 0) + shift · I/n, eigenvalue by eigenvalue, case by case. Section 6.3.
+
+    clip=False: by L″ + shift · I/n, less what is negative even so.
+
+    loss: any loss or callable (z, t) → scalar, a mean over cases of z: (n, …). Value and gradient stay. L″ is
+    found by one product per output of a case; its blocks take n·m² numbers, m outputs to a case.
+    """
+
+    def __init__(self, loss: Any, shift: float = 0.0, *, clip: bool = True) -> None:
+        self.loss, self.shift, self.clip = loss, at_least("shift", shift, 0.0), flag("clip", clip)
+        self.mean_over_cases = getattr(loss, "mean_over_cases", True)
+
+    def value(self, z: Any, t: Any) -> Any:
+        return loss_value(self.loss)(z, t)
+
+    def value_and_gradient(self, z: Any, t: Any) -> tuple[Any, Any]:
+        return loss_value_and_gradient(self.loss)(z, t)
+
+    def curvature(self, z: Any, t: Any) -> Callable[[Any], Any]:
+        S = self._root(z, t)
+        blocks = S @ np.swapaxes(S, 1, 2)  # (n, m, m)
+        return lambda v: np.reshape(blocks @ np.reshape(v, (len(z), -1, 1)), z.shape)
+
+    def hessian_product(self, z: Any, t: Any, v: Any) -> Any:
+        return self.curvature(z, t)(v)
+
+    def sqrt_hessian(self, z: Any, t: Any) -> Any:
+        """S: (m, *z.shape), Σ_c S_c S_cᵀ = L″."""
+        return np.reshape(np.moveaxis(self._root(z, t), 2, 0), (-1, *z.shape))
+
+    def root_columns(self, z: Any, t: Any) -> Iterator[Any]:
+        yield from self.sqrt_hessian(z, t)
+
+    def _root(self, z: Any, t: Any) -> Any:
+        """U √Λ of every case, (n, m, m)."""
+        n, m = len(z), int(np.prod(z.shape[1:]))
+        curvature = loss_curvature(self.loss, z, t)
+        v = np.zeros_like(z, shape=(n, m))
+        columns = []
+        for c in range(m):
+            v[:, c] = 1
+            columns.append(np.array(np.reshape(curvature(np.reshape(v, z.shape)), (n, m)), copy=True))
+            v[:, c] = 0
+        H = np.stack(columns, axis=2)
+        d, U = np.linalg.eigh((H + np.swapaxes(H, 1, 2)) / 2)
+        shift = d.dtype.type(self.shift / n)
+        root = np.sqrt(np.maximum(d, 0) + shift if self.clip else np.maximum(d + shift, 0))
+        return U * root[:, None, :]

@@ -1,0 +1,183 @@
+"""Memory for time: a piece of a function that stands on the tape as its inputs alone.
+
+    y = checkpoint(f)(x₀, x₁, …)       one node; every sweep over it runs f again on a tape of its own
+    push   v_y = Σ_i J_i v_i           one run of f for all arguments together
+    pull   u_i ← u_i + J_iᵀ u_y        the same, added into what is there already
+
+The residuals of one piece are alive at a time, and no copy is made of what goes in: a loop over T steps in √T pieces
+needs the memory of 2√T steps (Martens & Sutskever 2012, section 7.1). Where an outer tape traces the sweep, the
+sweep of the piece is such a piece again, so that Hessian products are as light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from rmad import tree as _tree
+from rmad.batch import cases_from, first_case
+from rmad.blocks import Block
+from rmad.record import Record
+from rmad.rules import Primitive
+from rmad.tape import ArraySpec, Tape, pull, push
+from rmad.traced import Traced
+
+__all__ = ["checkpoint"]
+
+
+def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
+    """f, stored on the tape as its inputs only: every sweep runs f again to get its residuals.
+
+    The arguments and the result are trees of float arrays (other leaves are constants). f must give the same
+    at every run, and take every traced array as an argument; one that it closes over raises an error.
+    Source: Martens & Sutskever (2012), section 7.1.
+    """
+
+    def checkpointed(*args: Any) -> Any:
+        leaves = [leaf for _, leaf in _tree.leaves(args)]
+        traced = [isinstance(leaf, Traced) for leaf in leaves]
+        if not any(traced):
+            return f(*args)
+        constants = [None if t else leaf for t, leaf in zip(traced, leaves, strict=True)]
+        like = _tree.replace_leaves(args, iter([0] * len(leaves)))
+        structure: list[Callable[[Any], Any]] = []
+        start = first_case()  # of the batch: a sweep that runs f again knows nothing of it, and masks depend on it
+
+        def of_arrays(*arrays: Any) -> Any:
+            some = iter(arrays)
+            full = [next(some) if t else leaf for t, leaf in zip(traced, constants, strict=True)]
+            with cases_from(start):
+                y, back = _as_one(f(*_tree.replace_leaves(like, iter(full))))
+            structure[:] = [back]
+            return y
+
+        y = _recomputed(of_arrays, *(leaf for leaf, t in zip(leaves, traced, strict=True) if t))
+        return structure[0](y)
+
+    return checkpointed
+
+
+def _as_one(out: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """The differentiable leaves of a tree as one array, and the way back; one leaf stays as it is."""
+    arrays, treedef = _tree.flatten(out, "f(x)")
+    if len(arrays) != 1:
+        return _tree.ravel(out)
+    treedef.forget_values()
+    return arrays[0], lambda y: treedef.unflatten([y])
+
+
+class Piece:
+    """f at these arguments, some of which carry a tangent: its Jacobian, from a new run of f for every sweep."""
+
+    def __init__(self, f: Callable[..., Any], args: Sequence[Any], argnums: Sequence[int]) -> None:
+        self.f, self.args, self.argnums = f, args, argnums
+
+    def record(self, args: Sequence[Any] | None = None) -> Record:
+        fixed = self.args if args is None else args
+
+        def of_inputs(inputs: Sequence[Any]) -> Any:
+            every = list(fixed)
+            for k, x in zip(self.argnums, inputs, strict=True):
+                every[k] = x
+            return self.f(*every)
+
+        return Record(of_inputs, [fixed[k] for k in self.argnums], ())
+
+    @property
+    def tape(self) -> Tape:
+        """The tape of one more run of f."""
+        return self.record().tape
+
+    def push(self, tangents: Sequence[Any]) -> Any:
+        """J v: one tangent per input (None for zero) to the tangent of the output (None for zero). May alias."""
+
+        def run(tangents: Sequence[Any], args: Sequence[Any]) -> Any:
+            record = self.record(args)
+            return push(record.tape, tangents, record.outputs)[0]
+
+        return self._nested(run, tangents)(tangents, self.args)
+
+    def pull(self, u: Any, totals: Sequence[Any], owned: Sequence[bool]) -> tuple[list[Any], list[bool]]:
+        """totals + Jᵀu, and which of these arrays the engine made; those that are `owned` are written into."""
+
+        def run(u: Any, args: Sequence[Any]) -> list[Any]:
+            record = self.record(args)
+            return pull(record.tape, [u], record.outputs, record.n_inputs)
+
+        if any(isinstance(a, Traced) for a in (u, *self.args, *totals)):
+            return _sums(totals, self._nested(run, [u])(u, self.args), owned)
+        record, ours = self.record(), list(owned)
+        return pull(record.tape, [u], record.outputs, record.n_inputs, totals, ours), ours
+
+    def _nested(self, run: Callable[..., Any], given: Sequence[Any]) -> Callable[..., Any]:
+        traced = any(isinstance(a, Traced) for a in (*given, *self.args))
+        return checkpoint(run) if traced else run
+
+
+def _sums(totals: Sequence[Any], terms: Sequence[Any], owned: Sequence[bool]) -> tuple[list[Any], list[bool]]:
+    sums, ours = [], []
+    for total, term, was_ours in zip(totals, terms, owned, strict=True):
+        both = total is not None and term is not None
+        sums.append(total + term if both else term if total is None else total)
+        ours.append(both or (was_ours and term is None))
+    return sums, ours
+
+
+class PieceBlock(Block):
+    """One argument of a piece. The sweeps take a node's blocks together, by `joint`; alone, each costs a run of f."""
+
+    __slots__ = ("joint", "piece", "place")
+
+    def __init__(self, primitive: Primitive, argnum: int, y: ArraySpec, piece: Piece, place: int) -> None:
+        super().__init__(primitive, argnum, ArraySpec.of(piece.args[argnum]), y)
+        self.piece, self.place = piece, place
+        self.joint = piece
+
+    @property
+    def args(self) -> Sequence[Any]:
+        return self.piece.args
+
+    def push(self, v: Any) -> Any:
+        tangents: list[Any] = [None] * len(self.piece.argnums)
+        tangents[self.place] = v
+        y = self.piece.push(tangents)
+        return self._zeros(v, self.y) if y is None else y
+
+    def pull(self, u: Any) -> Any:
+        nothing = [None] * len(self.piece.argnums)
+        x = self.piece.pull(u, nothing, [False] * len(nothing))[0][self.place]
+        return self._zeros(u, self.x) if x is None else x
+
+    def _zeros(self, like: Any, spec: ArraySpec) -> Any:
+        return np.zeros_like(like, shape=spec.shape, dtype=spec.dtype)
+
+
+class Pieces(Primitive):
+    """y = f(x₀, x₁, …) for one array y, f the first argument; its blocks are those of one piece."""
+
+    def piece(self, f: Any, arrays: Sequence[Any], argnums: Sequence[int]) -> Piece:
+        return Piece(f, arrays, argnums)
+
+    def blocks(self, argnums: Sequence[int], y: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        if _level(y) > max(map(_level, args)):
+            raise ValueError("checkpoint(f): f closes over a traced array; pass it to f as an argument")
+        f, *arrays = args
+        piece = self.piece(f, arrays, [k - 1 for k in argnums])
+        spec = ArraySpec.of(y)
+        return [PieceBlock(self, k, spec, piece, place) for place, k in enumerate(piece.argnums)]
+
+    def _record(self, tape: Tape, inputs: list[int], blocks: Any, y: Any) -> Any:
+        if len(set(inputs)) < len(inputs):  # the same array twice: its shares are added one after the other
+            for block in blocks:
+                block.joint = None
+        return super()._record(tape, inputs, blocks, y)
+
+
+def _level(a: Any) -> int:
+    """The number of the tape on which an array is traced, -1 for a plain one."""
+    return a.tape.level if isinstance(a, Traced) else -1
+
+
+_recomputed = Pieces(lambda f, *arrays: f(*arrays), name="checkpoint")

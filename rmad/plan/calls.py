@@ -1,0 +1,128 @@
+"""The calls of a sweep, bound to the buffers of a plan: each writes into one, or adds to what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from rmad.blocks import MINUS_ONE, ONE
+from rmad.plan.buffers import shares
+from rmad.plan.forms import gemm
+from rmad.plan.program import Program
+from rmad.tape import ArraySpec
+
+__all__ = ["Call", "Sweep", "column_dots"]
+
+Call = Callable[[], Any]
+
+BYTES, ROWS = 1 << 20, 128  # of a product that is added: small enough for a cache, large enough for a fast product
+
+
+class Sweep:
+    """What planning a push and planning a pull have in common: emitting calls that write or add."""
+
+    def __init__(self, plan: Program) -> None:
+        self.plan, self.pool, self.nodes = plan, plan.pool, plan.nodes
+        self.calls: list[Call] = []
+
+    def emit(self, f: Callable[..., Any], *args: Any) -> None:
+        self.calls.append(partial(f, *args))
+
+    def product(self, A: Any, B: Any, out: Any, add: bool) -> None:
+        """out ← A B or out ← out + A B, for matrices; what is added is made some rows at a time."""
+        if not add or not out.flags.c_contiguous or not isinstance(out, np.ndarray):
+            self.into(out, add, lambda target: self.calls.append(gemm(A, B, target)))
+            return
+        rows = max(ROWS, BYTES // (out.shape[1] * out.itemsize))
+        for k in range(0, len(out), rows):
+            part = out[k : k + rows]
+            self.into(part, add, partial(self._append_gemm, A[k : k + rows], B))
+
+    def _append_gemm(self, A: Any, B: Any, out: Any) -> None:
+        self.calls.append(gemm(A, B, out))
+
+    @contextmanager
+    def rows(self, a: Any) -> Iterator[Any]:
+        """a as a matrix with its last axis; gathered anew in every sweep where the layout of a has no such view."""
+        rows = a.reshape(-1, a.shape[-1])
+        if shares(rows, a):
+            yield rows
+            return
+        copy = self.pool.take(ArraySpec.of(a))
+        self.emit(np.copyto, copy, a)
+        yield copy.reshape(rows.shape)
+        self.pool.give(copy)
+
+    def row_product(self, a: Any, B: Any, out: Any, add: bool) -> None:
+        """out ← a B or out ← out + a B, over the last axis of a (…, i) and out (…, o)."""
+        with self.rows(a) as A:
+            target = out.reshape(-1, out.shape[-1])
+            if shares(target, out):
+                self.product(A, B, target, add)
+                return
+            temporary = self.pool.take(ArraySpec.of(out))
+            self.product(A, B, temporary.reshape(target.shape), False)
+            self.scaled(ONE, temporary, out, add)
+            self.pool.give(temporary)
+
+    def scaled(self, d: Any, a: Any, out: Any, add: bool) -> None:
+        """out ← d a or out ← out + d a; d = ±1 costs no multiplication."""
+        if d is ONE and not add:
+            if a is not out:
+                self.emit(np.copyto, out, a)
+        elif d is ONE:
+            self.emit(np.add, out, a, out)
+        elif d is MINUS_ONE:
+            self.emit(np.subtract, out, a, out) if add else self.emit(np.negative, a, out)
+        else:
+            self.into(out, add, lambda target: self.emit(np.multiply, a, d, target))
+
+    def into(self, out: Any, add: bool, write: Callable[[Any], None]) -> None:
+        """Writes to `out`, or to a buffer that is then added to `out`."""
+        if not add:
+            write(out)
+            return
+        temporary = self.pool.take(ArraySpec.of(out))
+        write(temporary)
+        self.emit(np.add, out, temporary, out)
+        self.pool.give(temporary)
+
+    def kernel(self, direction: str, block: Any, arrays: Sequence[Any], out: Any, add: bool) -> bool:
+        """out ← J a or out ← out + J a (or Jᵀ) by a call that the block's primitive offers; False if it has none.
+
+        A primitive may have `kernels`: their `push` and `pull`, (block, new, add), bind a call f(a, out), with
+        scratch from new(shape, dtype) that is its own while it runs only, or return None. If they have `push_both`,
+        that takes two blocks of one sum and binds f(a, a′, out).
+        """
+        first = block[0] if isinstance(block, tuple) else block
+        bind = getattr(getattr(first.primitive, "kernels", None), direction, None)
+        if bind is None or not (isinstance(out, np.ndarray) and out.flags.c_contiguous):
+            return False
+        scratch: list[Any] = []
+
+        def new(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+            scratch.append(self.pool.take(ArraySpec(shape, dtype)))
+            return scratch[-1]
+
+        call = bind(block, new, add)
+        if call is not None:
+            self.emit(call, *arrays, out)
+        for buffer in scratch:
+            self.pool.give(buffer)
+        return call is not None
+
+    def computed(self, f: Callable[[Any], Any], a: Any, out: Any, add: bool) -> None:
+        """out ← f(a) or out ← out + f(a), for a block without a form of its own."""
+        self.calls.append((lambda: np.add(out, f(a), out)) if add else (lambda: np.copyto(out, f(a))))
+
+
+def column_dots(a: Any, b: Any, out: Any) -> None:
+    """out_i ← Σ a_…i b_…i, without an array of products where NumPy's einsum does it."""
+    if not isinstance(out, np.ndarray):
+        np.sum(a * b, axis=tuple(range(a.ndim - 1)), out=out)
+        return
+    np.einsum("ri,ri->i", a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1]), out=out)

@@ -1,0 +1,88 @@
+"""A tape that will be swept many times is rewritten once: a linear program with known coefficients.
+
+    sums absorb    y = (a + b) + c          becomes one node with the blocks of a, b and c
+    chains merge   y = d₂ (d₁ x)            becomes y = (d₂ d₁) x
+    twins merge    y = d₁ x + d₂ x          becomes y = (d₁ + d₂) x
+    dead nodes go
+
+So tanh(x @ W + h @ U + b) is two nodes: a sum of products and a diagonal. The blocks stay exact and the
+tape stays a tape: `push` and `pull` work on the rewritten one as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rmad.blocks import MINUS_ONE, ONE, Block, Diagonal
+from rmad.tape import Tape
+
+__all__ = ["rewrite"]
+
+
+def rewrite(tape: Tape, outputs: Sequence[int | None]) -> None:
+    """Rewrites the nodes of the tape in place. Node numbers stay; absorbed nodes become empty."""
+    uses = _count_uses(tape, outputs)
+    for node in tape.nodes:
+        inputs: list[int] = []
+        blocks: list[Block] = []
+        for i, block in zip(node.inputs, node.blocks, strict=True):
+            for source, part in _absorb(tape, uses, i, block):
+                _add_term(inputs, blocks, source, part)
+        node.inputs, node.blocks = inputs, blocks
+    tape.prune(outputs)
+
+
+def _count_uses(tape: Tape, outputs: Sequence[int | None]) -> list[int]:
+    uses = [0] * len(tape.nodes)
+    for node in tape.nodes:
+        for i in node.inputs:
+            uses[i] += 1
+    for k in outputs:
+        if k is not None:
+            uses[k] += 1
+    return uses
+
+
+def _absorb(tape: Tape, uses: list[int], i: int, block: Block) -> list[tuple[int, Block]]:
+    """The terms that replace `block` of node i: those of node i itself where the two compose for free."""
+    inner = tape.nodes[i]
+    if not (isinstance(block, Diagonal) and inner.inputs and _plain(block)) or inner.joint is not None:
+        return [(i, block)]
+    if block.d is ONE and uses[i] == 1 and block.x == block.y:
+        return list(zip(inner.inputs, inner.blocks, strict=True))
+    first = inner.blocks[0]
+    worth_it = len(inner.blocks) == 1 and (uses[i] == 1 or not isinstance(block.d, int))
+    if worth_it and isinstance(first, Diagonal) and _plain(first):
+        return [(inner.inputs[0], _diagonal(block, first, _times(block.d, first.d)))]
+    return [(i, block)]
+
+
+def _add_term(inputs: list[int], blocks: list[Block], i: int, block: Block) -> None:
+    """Appends a term; a diagonal joins another diagonal from the same node."""
+    if isinstance(block, Diagonal):
+        for k, (j, other) in enumerate(zip(inputs, blocks, strict=True)):
+            if j == i and isinstance(other, Diagonal) and _plain(block) and _plain(other):
+                blocks[k] = _diagonal(block, block, other.d + block.d)
+                return
+    inputs.append(i)
+    blocks.append(block)
+
+
+def _times(d2: Any, d1: Any) -> Any:
+    if d2 is ONE:
+        return d1
+    if d1 is ONE:
+        return d2
+    return d2 * d1
+
+
+def _diagonal(outer: Block, inner: Block, d: Any) -> Diagonal:
+    if isinstance(d, int) and d not in (ONE, MINUS_ONE):
+        d = outer.y.dtype.type(d)  # a sum of ones is a number like any other
+    return Diagonal(outer.primitive, outer.argnum, inner.x, outer.y, d)
+
+
+def _plain(block: Diagonal) -> bool:
+    """No change of dtype on the way, so that coefficients may be multiplied in any order."""
+    return block.x.dtype == block.y.dtype and (isinstance(block.d, int) or block.d.dtype == block.y.dtype)

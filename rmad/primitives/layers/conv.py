@@ -1,0 +1,245 @@
+"""Convolution: one form, linear in images x, weights w and cotangents u, seen from its three sides.
+
+    ⟨u, conv2d(x, w)⟩ = ⟨conv2d_input(u, w), x⟩ = ⟨conv2d_weight(u, x), w⟩
+                      = Σ u[n, y, x, o] x[n, y s + k d − top, x s + l d − left, i] w[k, l, i, o]
+
+Each of the three is the transpose of the other two, so the three primitives are closed under derivatives of any order.
+x: (n, h, w, i), w: (kh, kw, i / groups, o), u and y: (n, h′, w′, o).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rmad.blocks import Linear
+from rmad.kernels.depthwise import DepthwiseFolded, DepthwiseForward, DepthwiseWeights, is_depthwise
+from rmad.kernels.patches import Folded, Forward, Geometry, Weights
+from rmad.kernels.windows import paddings, pair
+from rmad.kernels.winograd import WinogradForward, WinogradPair, WinogradWeights, fits
+from rmad.machine.backend import is_cupy
+from rmad.rules import as_array, bilinear
+
+__all__ = ["conv2d", "conv2d_input", "conv2d_weight"]
+
+CHUNK_ON_GPU = 1 << 28  # bytes of patches at a time on a GPU, where a small product is a waste
+
+# -- the three sides, for plain arrays -----------------------------------------------------------------------
+
+
+def _product(wanted: str, geometry: Geometry, n: int, dtype: Any, new: Any, *more: Any) -> Any:
+    """The product with the patches of n images that makes u of (x, w), x of (u, w) or w of (u, x)."""
+    if is_depthwise(geometry):
+        kinds: Any = {"u": DepthwiseForward, "x": DepthwiseFolded, "w": DepthwiseWeights}
+        return kinds[wanted](geometry, n, dtype, new, *more)
+    if wanted == "x":
+        return Folded(geometry, n, dtype, new, *more)
+    if fits(geometry, n, dtype):
+        return (WinogradForward if wanted == "u" else WinogradWeights)(geometry, n, dtype, new, *more)
+    return (Forward if wanted == "u" else Weights)(geometry, n, dtype, new, *more)
+
+
+def _run(wanted: str, geometry: Geometry, n: int, a: Any, b: Any, shape: Any) -> Any:
+    """The wanted one, in a new array."""
+    dtype = np.result_type(a.dtype, b.dtype)
+
+    def new(shape: Any, dtype: Any) -> Any:
+        return np.empty_like(a, order="C", shape=shape, dtype=dtype)
+
+    out = new(shape, dtype)
+    if is_cupy(a):
+        kind: Any = {"u": Forward, "x": Folded, "w": Weights}[wanted]
+        kind(geometry, n, dtype, new, False, CHUNK_ON_GPU)(a, b, out)
+    else:
+        _product(wanted, geometry, n, dtype, new)(a, b, out)
+    return out
+
+
+def _forward(x: Any, w: Any, geometry: Geometry) -> Any:
+    return _run("u", geometry, len(x), x, w, (len(x), *geometry.out, geometry.o))
+
+
+def _input(u: Any, w: Any, geometry: Geometry) -> Any:
+    """For stride 1 the convolution of u with the kernel turned by 180° and transposed, else a sum over taps."""
+    turned = geometry.transposed()
+    if turned is not None:
+        return _forward(u, geometry.turned(w), turned)
+    return _run("x", geometry, len(u), u, w, (len(u), *geometry.size, geometry.i))
+
+
+def _weight(u: Any, x: Any, geometry: Geometry) -> Any:
+    return _run("w", geometry, len(x), u, x, geometry.weight_shape)
+
+
+forward: Any = bilinear(
+    _forward,
+    lambda u, x, w, geometry: backward(u, w, geometry),
+    lambda u, x, w, geometry: weight(u, x, geometry),
+    name="conv2d",
+)
+backward: Any = bilinear(
+    _input,
+    lambda v, u, w, geometry: forward(v, w, geometry),
+    lambda v, u, w, geometry: weight(u, v, geometry),
+    name="conv2d_input",
+)
+weight: Any = bilinear(
+    _weight,
+    lambda v, u, x, geometry: forward(x, v, geometry),
+    lambda v, u, x, geometry: backward(u, v, geometry),
+    name="conv2d_weight",
+)
+
+
+# -- in a plan -------------------------------------------------------------------------------------------------
+
+
+class Kernels:
+    """Pushes and pulls of the blocks that write into buffers of a plan, for arrays of one real dtype.
+
+    roles: what the primitive's two arguments and its result are in the form above.
+    """
+
+    def __init__(self, *roles: str) -> None:
+        self.roles = roles
+
+    def work(self, block: Linear) -> float:
+        """Multiply-adds of a product."""
+        geometry, n = block.args[2], self._images(block)
+        return float(n * geometry.pixels * geometry.width * geometry.o)
+
+    def push(self, block: Linear, new: Any, add: bool) -> Any:
+        """f(v, out) with out ← J v, or out ← out + J v; new(shape, dtype) makes scratch. None where it cannot."""
+        return self._bind(block, self.roles[block.argnum], self.roles[2], new, add)
+
+    def pull(self, block: Linear, new: Any, add: bool) -> Any:
+        """f(u, out) with out ← Jᵀ u, or out ← out + Jᵀ u."""
+        return self._bind(block, self.roles[2], self.roles[block.argnum], new, add)
+
+    def push_both(self, blocks: Any, new: Any, add: bool) -> Any:
+        """f(v, v′, out) for the blocks of both arguments: conv2d(v, w) + conv2d(x, v′) as one product by tiles."""
+        first, second = sorted(blocks, key=lambda block: block.argnum)
+        geometry, n, dtype = first.args[2], self._images(first), first.y.dtype
+        plain = self.roles[2] == "u" and first.args[2] == second.args[2] and second.argnum == first.argnum + 1
+        if not (plain and fits(geometry, n, dtype) and self._binds(first) and self._binds(second)):
+            return None
+        product, w, x = WinogradPair(geometry, n, dtype, new, add), first.args[1], second.args[0]
+        if first is blocks[0]:
+            return lambda v, V, out: product(v, w, x, V, out)
+        return lambda V, v, out: product(v, w, x, V, out)
+
+    def _binds(self, block: Linear) -> bool:
+        """Whether the block is of one real dtype, the wider of its two if they differ, and lies in NumPy's memory."""
+        kept, dtype = block.args[1 - block.argnum], block.y.dtype
+        one_type = block.x.dtype == dtype and dtype.kind == "f" and np.result_type(kept.dtype, dtype) == dtype
+        return one_type and isinstance(kept, np.ndarray)
+
+    def _images(self, block: Linear) -> int:
+        """Every primitive has the images, or their number, in one of x and u."""
+        return (block.args[0] if self.roles[0] != "w" else block.y).shape[0]
+
+    def _bind(self, block: Linear, given: str, wanted: str, new: Any, add: bool) -> Any:
+        """The product that makes the wanted one of x, w, u of the given and of the block's own."""
+        kept, geometry = block.args[1 - block.argnum], block.args[2]
+        dtype = block.y.dtype
+        if not self._binds(block):
+            return None
+        first = {"u": "x", "x": "u", "w": "u"}[wanted]
+        turned = geometry.transposed() if wanted == "x" else None
+        if turned is None:
+            product = _product(wanted, geometry, self._images(block), dtype, new, add)
+        elif given == "w":  # the kernel is new in every sweep
+            forward = _product("u", turned, self._images(block), dtype, new, add)
+            return lambda w, out: forward(kept, geometry.turned(w), out)
+        else:
+            product, kept = _product("u", turned, self._images(block), dtype, new, add), geometry.turned(kept)
+        if given == first:
+            return lambda a, out: product(a, kept, out)
+        return lambda b, out: product(kept, b, out)
+
+
+forward.kernels = Kernels("x", "w", "u")
+backward.kernels = Kernels("u", "w", "x")
+weight.kernels = Kernels("u", "x", "w")
+
+# -- what a user calls -----------------------------------------------------------------------------------------
+
+
+def conv2d(
+    x: Any, w: Any, stride: Any = (1, 1), padding: Any = ((0, 0), (0, 0)), dilation: Any = (1, 1), groups: int = 1
+) -> Any:
+    """y[n, y, x, o] = Σ x[n, y s + k d − top, x s + l d − left, i] w[k, l, i, o].
+
+    x: (n, h, w, i), w: (kh, kw, i / groups, o) → (n, h′, w′, o), h′ = ⌊(h + top + bottom − d (kh − 1) − 1) / s⌋ + 1.
+    stride, dilation: a number or a pair (vertical, horizontal); padding: a number, a pair, or
+    ((top, bottom), (left, right)). With groups, output channel o reads only its own group of the input channels.
+    Raises ValueError where the shapes do not fit or the kernel is larger than the padded image.
+    """
+    x, w = as_array(x), as_array(w)
+    return forward(x, w, _geometry("conv2d", x.shape, w.shape, stride, padding, dilation, groups))
+
+
+def conv2d_input(
+    u: Any,
+    w: Any,
+    shape: Any,
+    stride: Any = (1, 1),
+    padding: Any = ((0, 0), (0, 0)),
+    dilation: Any = (1, 1),
+    groups: int = 1,
+) -> Any:
+    """x̄ with ⟨x̄, x⟩ = ⟨u, conv2d(x, w)⟩ for all x: the transposed convolution.
+
+    u: (n, h′, w′, o), w: (kh, kw, i / groups, o), shape = (n, h, w, i) that of the result; the rest as for
+    conv2d(x, w). Raises ValueError where conv2d of an x of that shape would not give the shape of u.
+    """
+    u, w = as_array(u), as_array(w)
+    geometry = _geometry("conv2d_input", shape, w.shape, stride, padding, dilation, groups)
+    _check_cotangent("conv2d_input", u.shape, (shape[0], *geometry.out, geometry.o), shape)
+    return backward(u, w, geometry)
+
+
+def conv2d_weight(
+    u: Any,
+    x: Any,
+    shape: Any,
+    stride: Any = (1, 1),
+    padding: Any = ((0, 0), (0, 0)),
+    dilation: Any = (1, 1),
+    groups: int = 1,
+) -> Any:
+    """w̄ with ⟨w̄, w⟩ = ⟨u, conv2d(x, w)⟩ for all w.
+
+    u: (n, h′, w′, o), x: (n, h, w, i), shape = (kh, kw, i / groups, o) that of the result; the rest as for
+    conv2d(x, w). Raises ValueError where conv2d(x, w) would not have the shape of u.
+    """
+    u, x = as_array(u), as_array(x)
+    geometry = _geometry("conv2d_weight", x.shape, shape, stride, padding, dilation, groups)
+    _check_cotangent("conv2d_weight", u.shape, (len(x), *geometry.out, geometry.o), x.shape)
+    return weight(u, x, geometry)
+
+
+def _check_cotangent(name: str, shape: Any, expected: Any, x: Any) -> None:
+    if tuple(shape) != tuple(expected):
+        raise ValueError(f"{name}: u has shape {tuple(shape)}; for x of shape {tuple(x)} it must be {tuple(expected)}")
+
+
+def _geometry(name: str, x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Geometry:
+    """The checked sizes of a convolution of x with w, given by their shapes."""
+    x, w = tuple(map(int, x)), tuple(map(int, w))
+    if len(x) != 4:
+        raise ValueError(f"{name}: x has shape {x}, expected (n, h, w, i)")
+    if len(w) != 4 or min(w) < 1:
+        raise ValueError(f"{name}: w has shape {w}, expected (kh, kw, i / groups, o), none of them zero")
+    s, d = pair(stride, f"{name}: stride"), pair(dilation, f"{name}: dilation")
+    p = paddings(padding, f"{name}: padding")
+    if groups < 1 or x[3] != groups * w[2] or w[3] % groups:
+        raise ValueError(f"{name}: x of shape {x} and w of shape {w} do not fit with groups={groups}")
+    size, kernel = (x[1], x[2]), (w[0], w[1])
+    rest = [m + sum(pp) - dd * (k - 1) - 1 for m, pp, dd, k in zip(size, p, d, kernel, strict=True)]
+    if min(rest) < 0:
+        raise ValueError(
+            f"{name}: the kernel of w, shape {w}, with dilation {d} is larger than x, shape {x}, with padding {p}"
+        )
+    return Geometry(size, kernel, (rest[0] // s[0] + 1, rest[1] // s[1] + 1), s, p, d, int(groups), x[3], w[3])

@@ -1,0 +1,285 @@
+"""Pooling over windows of images (n, h, w, c).
+
+    max_pool2d   y = max over the window      linear at x: it selects the first maximum, by a code kept for it
+    avg_pool2d   y = mean over the window     linear
+
+The code of a maximum is its place in the window: one byte per output, the only thing that the tape keeps.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rmad.blocks import Linear
+from rmad.kernels.windows import Pair, Windows, paddings, pair
+from rmad.primitives.arguments import like
+from rmad.rules import Primitive, linear
+from rmad.tape import ArraySpec
+from rmad.traced import register, stop
+
+__all__ = ["avg_pool2d", "max_pool2d"]
+
+
+def max_pool2d(
+    x: Any,
+    kernel: int | Pair,
+    stride: int | Pair | None = None,
+    padding: int | Pair | tuple[Pair, Pair] = 0,
+    dilation: int | Pair = 1,
+) -> Any:
+    """y[n, p, q, c] = max over a, b of x[n, p s + a d − top, q s' + b d' − left, c]
+
+    x: (n, h, w, c), y: (n, p, q, c). Numbers or pairs (vertical, horizontal); padding also ((top, bottom), (left,
+    right)); stride None: that of the kernel. Padding never wins. Among equal elements the first one, row by row, has
+    the derivative; a window with NaN gives NaN. Raises ValueError where no window fits, TypeError unless x is real.
+    """
+    return _maximum(x, _windows("max_pool2d", x, kernel, stride, padding, dilation))
+
+
+def avg_pool2d(
+    x: Any,
+    kernel: int | Pair,
+    stride: int | Pair | None = None,
+    padding: int | Pair | tuple[Pair, Pair] = 0,
+    count_include_pad: bool = True,
+) -> Any:
+    """y[n, p, q, c] = mean over a, b < k of x[n, p s + a − top, q s' + b − left, c]
+
+    x: (n, h, w, c), y: (n, p, q, c). Padding counts as zeros, unless count_include_pad is False: then the mean
+    is over the pixels in the image. Raises ValueError where no window fits, TypeError unless x is real.
+    """
+    windows = _windows("avg_pool2d", x, kernel, stride, padding, (1, 1))
+    return _mean(x, windows, count_include_pad or not windows.padded)
+
+
+def _windows(name: str, x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Windows:
+    if np.ndim(x) != 4:
+        raise ValueError(f"{name}: x has shape {np.shape(x)}, expected (n, h, w, c)")
+    if x.dtype.kind != "f":
+        raise TypeError(f"{name}: x must be real floats, not {x.dtype}")
+    kernel = pair(kernel, f"{name}: kernel")
+    stride = kernel if stride is None else pair(stride, f"{name}: stride")
+    padding, dilation = paddings(padding, f"{name}: padding"), pair(dilation, f"{name}: dilation")
+    try:
+        return Windows(x.shape[1:3], kernel, stride, padding, dilation)
+    except ValueError as error:
+        raise ValueError(f"{name}: x has shape {x.shape}, but {error}") from None
+
+
+# -- the maximum --------------------------------------------------------------------------------------------
+
+
+class Selection:
+    """One element of every window: code (n, p, q, c) is its tap, row by row."""
+
+    __slots__ = ("code", "planned", "windows")
+
+    def __init__(self, code: Any, windows: Windows) -> None:
+        self.code, self.windows = code, windows
+        self.planned: Any = None  # the index, once a plan has asked for it: worth its bytes for many sweeps
+
+    def index(self) -> Any:
+        """Where these elements lie in the images as one vector, (n, p, q, c)."""
+        windows, (n, _, _, c) = self.windows, self.code.shape
+        (h, w), (s, t), (d, e) = windows.size, windows.stride, windows.dilation
+        (top, _), (left, _) = windows.padding
+        taps = np.arange(windows.taps)
+        shift = (taps // windows.kernel[1] * d * w + taps % windows.kernel[1] * e) * c
+        rows, columns = np.arange(windows.out[0]) * s - top, np.arange(windows.out[1]) * t - left
+        corner = ((rows[:, None] * w + columns)[:, :, None] * c + np.arange(c))[None]
+        index = np.take(like(shift, self.code), self.code)
+        index += like(corner, self.code)
+        index += like(np.arange(n)[:, None, None, None] * (h * w * c), self.code)
+        return index
+
+    def keep_index(self) -> Any:
+        if self.planned is None:
+            self.planned = self.index()
+        return self.planned
+
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the images."""
+        return (self.code.shape[0], *self.windows.size, self.code.shape[3])
+
+
+def _largest(x: Any, windows: Windows) -> Any:
+    """The largest element of every window; NaN where there is one."""
+    (_, to, at), *others = windows.parts
+    if windows.padded:
+        y = np.full_like(x, -np.inf, order="C", shape=windows.shape_of(x))
+        y[to] = x[at]
+    else:
+        y = np.array(x[at], order="C", copy=True)
+    for _, to, at in others:
+        np.maximum(y[to], x[at], out=y[to])
+    return y
+
+
+def _first(x: Any, y: Any, windows: Windows) -> Any:
+    """The first tap at which x attains y; the first NaN where y is NaN."""
+    dtype = np.uint8 if windows.taps < 255 else np.int32
+    code: Any = np.zeros_like(y, dtype=dtype, order="C")
+    has_nan = bool(np.isnan(y).any())
+    taps = {k: (to, at) for k, to, at in windows.parts}
+    for k in reversed(range(windows.taps)):  # code = how many taps from k on are passed before one attains y
+        code += 1
+        if k in taps:
+            to, at = taps[k]
+            other: Any = x[at] != y[to]
+            if has_nan:
+                other &= ~np.isnan(x[at])
+            code[to] *= other.view(np.uint8)
+    return code
+
+
+class MaxPool(Primitive):
+    """Its Jacobian at x is the block of `select` for the first maximum of every window."""
+
+    def blocks(self, argnums: Any, y: Any, args: Any, kwargs: Any) -> Any:
+        x, windows = args
+        chosen = Selection(_first(stop(x), stop(y), windows), windows)
+        return [Linear(select, 0, ArraySpec.of(x), ArraySpec.of(y), _place, (x, chosen), {}) for _ in argnums]
+
+
+def _select(x: Any, chosen: Selection) -> Any:
+    return np.take(np.reshape(x, -1), chosen.index())
+
+
+def _put(u: Any, chosen: Selection) -> Any:
+    x = np.zeros_like(u, order="C", shape=chosen.shape())
+    put(x, u, chosen.index(), chosen.windows, False)
+    return x
+
+
+def put(x: Any, u: Any, index: Any, windows: Windows, add: bool) -> None:
+    """x[index] += u in place; with add=False x is zero before."""
+    flat = x.reshape(-1)
+    if windows.overlap:
+        np.add.at(flat, index.reshape(-1), u.reshape(-1))
+    elif add:
+        flat[index] += u
+    else:
+        flat[index] = u
+
+
+def _place(u: Any, x: Any, chosen: Selection) -> Any:
+    return place(u, chosen)
+
+
+select: Any = linear(_select, _place, "max_pool2d.select")
+place: Any = linear(_put, lambda u, x, chosen: select(u, chosen), "max_pool2d.place")
+_maximum = register(_largest, MaxPool(_largest, "max_pool2d"))
+
+
+class SelectKernels:
+    """Pushes and pulls of a selection that write into buffers of a plan. See rmad.plan.pull."""
+
+    def push(self, block: Linear, new: Any, add: bool) -> Any:
+        index = block.args[1].keep_index()
+        if not add:
+            return lambda v, out: np.take(v.reshape(-1), index, None, out, "clip")  # "raise" would copy `out`
+        part = new(index.shape, block.y.dtype)
+        return lambda v, out: np.add(out, np.take(v.reshape(-1), index, None, part, "clip"), out)
+
+    def pull(self, block: Linear, new: Any, add: bool) -> Any:
+        chosen = block.args[1]
+        index, windows = chosen.keep_index(), chosen.windows
+
+        def scatter(u: Any, out: Any) -> None:
+            if not add:
+                out.fill(0)
+            put(out, u, index, windows, add)
+
+        return scatter
+
+    def work(self, block: Linear) -> float:
+        """In multiply-adds of a GEMM, roughly."""
+        return 10.0 * block.y.size
+
+
+select.kernels = SelectKernels()
+
+
+# -- the mean -----------------------------------------------------------------------------------------------
+
+
+def _weights(like_this: Any, windows: Windows, whole: bool) -> Any:
+    """1 / the number of elements in each mean: one number, or (p, q, 1) where some padding does not count."""
+    if whole:
+        return like_this.dtype.type(1 / windows.taps)
+    return like((1 / windows.pixels[:, :, None]).astype(like_this.dtype), like_this)
+
+
+def _means(x: Any, windows: Windows, whole: bool) -> Any:
+    y = np.empty_like(x, order="C", shape=windows.shape_of(x))
+    mean_into(x, windows, _weights(x, windows, whole), y)
+    return y
+
+
+def mean_into(x: Any, windows: Windows, weights: Any, y: Any) -> None:
+    """y ← weights · Σ over the window of x."""
+    (_, to, at), *others = windows.parts
+    if windows.padded:
+        y.fill(0)
+    np.copyto(y[to], x[at])
+    for _, to, at in others:
+        np.add(y[to], x[at], y[to])
+    np.multiply(y, weights, y)
+
+
+def _shared(u: Any, windows: Windows, whole: bool) -> Any:
+    """Every window's u in equal shares to its pixels."""
+    x = np.zeros_like(u, order="C", shape=(u.shape[0], *windows.size, u.shape[3]))
+    share_into(u * _weights(u, windows, whole), windows, x, windows.overlap)
+    return x
+
+
+def share_into(u: Any, windows: Windows, x: Any, add: bool) -> None:
+    """x[at] ← u, or x[at] ← x[at] + u, at every tap."""
+    for _, to, at in windows.parts:
+        if add:
+            np.add(x[at], u[to], x[at])
+        else:
+            np.copyto(x[at], u[to])
+
+
+_mean: Any = linear(_means, lambda u, x, windows, whole: _share(u, windows, whole), "avg_pool2d")
+_share: Any = linear(_shared, lambda u, y, windows, whole: _mean(u, windows, whole), "avg_pool2d.share")
+
+
+class MeanKernels:
+    """Pushes and pulls of a mean over windows that write into buffers of a plan."""
+
+    def push(self, block: Linear, new: Any, add: bool) -> Any:
+        _, windows, whole = block.args
+        weights = _weights(np.empty(0, block.y.dtype), windows, whole)
+        if not add:
+            return lambda v, out: mean_into(v, windows, weights, out)
+        part = new(block.y.shape, block.y.dtype)
+
+        def push(v: Any, out: Any) -> None:
+            mean_into(v, windows, weights, part)
+            np.add(out, part, out)
+
+        return push
+
+    def pull(self, block: Linear, new: Any, add: bool) -> Any:
+        _, windows, whole = block.args
+        weights = _weights(np.empty(0, block.y.dtype), windows, whole)
+        scaled = new(block.y.shape, block.y.dtype)
+
+        def pull(u: Any, out: Any) -> None:
+            np.multiply(u, weights, scaled)
+            if not add:
+                out.fill(0)
+            share_into(scaled, windows, out, add or windows.overlap)
+
+        return pull
+
+    def work(self, block: Linear) -> float:
+        return 10.0 * block.x.size
+
+
+_mean.kernels = MeanKernels()

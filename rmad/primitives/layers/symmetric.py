@@ -1,0 +1,41 @@
+"""Explicit blocks that are their own adjoint, J = Jᵀ: one product object is push and pull, and works in place."""
+
+import numpy as np
+
+__all__ = ["SymmetricKernels", "row_chunks"]
+
+CHUNK = 1 << 15  # elements that several passes work on in turn: they stay in cache
+
+
+def row_chunks(n, width):
+    """Slices of n rows that stay in cache."""
+    step = max(1, CHUNK // max(1, width))
+    return [slice(k, k + step) for k in range(0, n, step)]
+
+
+class SymmetricKernels:
+    """For a plan: pushes and pulls that write into its buffers. See rmad.plan.pull.
+
+    The pair of a block is an object twice, called as product(v), with a method into(v, out); a pair of plain functions
+    has no kernel.
+    """
+
+    def push(self, block, new, add):
+        into = getattr(block.pair[0], "into", None)
+        if into is None or block.x != block.y:
+            return None
+        if not add:
+            return into
+        part = new(block.y.shape, block.y.dtype)
+
+        def added(v, out):
+            into(v, part)
+            np.add(out, part, out)
+
+        return added
+
+    pull = push
+
+    def work(self, block):
+        """In multiply-adds of a GEMM, roughly."""
+        return 10.0 * block.y.size

@@ -1,0 +1,89 @@
+"""One run of a function, recorded: its value and its tape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from rmad import tree as _tree
+from rmad.tape import ArraySpec, Node, Tape, pull, push
+from rmad.traced import Traced
+
+__all__ = ["Record"]
+
+
+class Record:
+    """One run of f: its value `y` and the tape of it. The blocks of the tape are the Jacobian at x."""
+
+    def __init__(self, f: Callable[..., Any], x: Any, args: Sequence[Any]) -> None:
+        if not callable(f):
+            raise TypeError(f"the function comes first, and {type(f).__name__} is none: rmad.linearize(f, x)")
+        arrays, self.x = _tree.flatten(x, "x")
+        if not arrays:
+            found = [f"{path} is {_tree.dtype_of(leaf)}" for path, leaf in _tree.leaves(x, "x")]
+            raise TypeError(
+                f"nothing to differentiate: {', '.join(found) or 'x has no leaves'}; pass floats, e.g. x.astype(float)"
+            )
+        self.tape = Tape()
+        traced = []
+        for leaf in arrays:
+            if isinstance(leaf, np.ma.MaskedArray | np.matrix) or hasattr(leaf, "tocsr"):  # SciPy's sparse ones
+                raise TypeError(f"x holds a {type(leaf).__name__}, whose arithmetic is not an ndarray's")
+            value = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)[()]
+            self.tape.nested |= isinstance(value, Traced)
+            traced.append(Traced(value, self.tape, self.tape.append(Node(None, (), (), ArraySpec.of(value)))))
+        out = f(self.x.unflatten(traced), *args)
+        self.tape.closed = True
+        self.x.forget_values()
+        if out is None:
+            raise TypeError("f returned None: does it end without a return?")
+
+        outputs, self.out = _output_leaves(out)
+        self.outputs = [z.index if isinstance(z, Traced) and z.tape is self.tape else None for z in outputs]
+        self.tape.prune(self.outputs)
+        values = [z.value if k is not None else z for z, k in zip(outputs, self.outputs, strict=True)]
+        self.y = self.out.unflatten(values)
+        self.out.forget_values()
+        self.n_inputs = len(arrays)
+
+    def give_y(self) -> Any:
+        """f(x), for the caller alone: what outlives the run is the tape."""
+        y, self.y = self.y, None
+        return y
+
+    def push(self, v: Any) -> Any:
+        """Jv by one sweep over the tape as recorded."""
+        tangents = self.x.match(v, "v")
+        return _filled(self.out, _fresh(push(self.tape, tangents, self.outputs), tangents))
+
+    def pull(self, u: Any) -> Any:
+        """Jᵀu by one sweep over the tape as recorded."""
+        cotangents = self.out.match(u, "u")
+        return _filled(self.x, _fresh(pull(self.tape, cotangents, self.outputs, self.n_inputs), cotangents))
+
+
+def _output_leaves(out: Any) -> tuple[list[Any], _tree.TreeDef]:
+    try:
+        return _tree.flatten(out, "f(x)")
+    except TypeError as error:
+        raise TypeError(f"f must return a tree of arrays: {error}") from None
+
+
+def _filled(treedef: _tree.TreeDef, results: Sequence[Any]) -> Any:
+    """The tree of results, with zeros for what is None and for integer leaves."""
+    specs = zip(results, treedef.shapes, treedef.dtypes, strict=True)
+    arrays = [np.zeros(shape, dtype) if r is None else r for r, shape, dtype in specs]
+    return treedef.unflatten(arrays, lambda leaf: np.zeros(np.shape(leaf)))
+
+
+def _fresh(results: list[Any], given: Sequence[Any]) -> list[Any]:
+    """Results that share no memory with what the caller gave, with each other or with the tape."""
+    seen = {id(a) for a in given}
+    for k, r in enumerate(results):
+        if not isinstance(r, Traced) and r is not None:
+            if isinstance(r, np.ndarray) and (id(r) in seen or not r.flags.owndata):
+                results[k] = r.copy()
+            seen.add(id(r))
+    return results
