@@ -1,0 +1,18 @@
+"""Names for the types in signatures: arrays, and the trees that hold them."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+
+__all__ = ["Array", "Tree"]
+
+Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
+"""A NumPy array, or what stands in for one: a CuPy array, or a traced array while a function is recorded.
+
+An alias of NumPy's class and no Protocol, because NumPy's own signatures (`out=`, `np.copyto`) accept nothing else.
+"""
+
+Tree = TypeVar("Tree")
+"""An array, or a nested tuple, list, dict or `nn.Module` of arrays: a function of a tree returns one like it."""
