@@ -2,8 +2,9 @@
 
 NumPy's exp of float32 takes 1.3 ns per element on AVX2, its tanh 2.6, and every further pass over an array 0.15
 to 0.3; `rmad.kernels.compiled.maths` has sigmoid and its derivative in one pass of 0.7. All else stays with NumPy:
-other dtypes, strided, traced and CuPy arrays, short ones, and everything where numba is not installed. The results agree to
-a few units in the last place; of overflow the loops do not warn. numba is loaded when the first array is long enough.
+other dtypes, strided, traced and CuPy arrays, short ones, and everything where numba is not installed. The results
+agree to a few units in the last place; of overflow the loops do not warn. numba is loaded when the first array is
+long enough.
 """
 
 from __future__ import annotations
