@@ -1,4 +1,9 @@
-"""The three kinds of Jacobian blocks that rules make: diagonal, linear, explicit."""
+"""The three kinds of Jacobian blocks that rules make: diagonal, linear, explicit.
+
+Diagonal   J = diag(d)             push d v          pull conj(d) u, summed over broadcast axes
+Linear     J = f(…, ·, …)          push f(…, v, …)   pull conj(transpose(conj(u), …))
+Explicit   J as its author says    push pair[0](v)   pull pair[1](u)
+"""
 
 from __future__ import annotations
 
@@ -8,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from rmad.tape import ArraySpec, Block, Named
+from rmad.types import Array
 
 __all__ = ["MINUS_ONE", "ONE", "Block", "Diagonal", "Explicit", "Linear", "unbroadcast"]
 
 ONE, MINUS_ONE = 1, -1  # CPython keeps small ints, so `is` tells a factor of one from an array
 
 
-def unbroadcast(u: Any, shape: tuple[int, ...]) -> Any:
+def unbroadcast(u: Array, shape: tuple[int, ...]) -> Array:
     """Sums u over the axes along which an array of `shape` was broadcast: the transpose of broadcasting."""
     if u.shape == shape:
         return u
@@ -27,8 +33,8 @@ def unbroadcast(u: Any, shape: tuple[int, ...]) -> Any:
     return np.reshape(np.sum(u, axis=axes), shape) if axes else u
 
 
-def _as_input(u: Any, spec: ArraySpec) -> Any:
-    """A cotangent in the dtype of the input it belongs to: the real part of it, where that is real."""
+def _as_input(u: Array, spec: ArraySpec) -> Array:
+    """A cotangent in the dtype of its input; its real part for a real input."""
     if u.dtype == spec.dtype:
         return u
     if u.dtype.kind == "c" and spec.dtype.kind != "c":
@@ -36,8 +42,13 @@ def _as_input(u: Any, spec: ArraySpec) -> Any:
     return u.astype(spec.dtype)
 
 
+def _as_output(v: Array, spec: ArraySpec) -> Array:
+    """A tangent in the dtype of its output. Its shape is left alone, so that `check_grads` sees a wrong one."""
+    return v if v.dtype == spec.dtype else v.astype(spec.dtype)
+
+
 class Diagonal(Block):
-    """y = f(x) elementwise, d = ∂f/∂x: push d v, pull conj(d) u. d = ±1 costs no multiplication."""
+    """J = diag(d), d = ∂f/∂x of an elementwise y = f(x): an array that broadcasts to y, or ±1, which costs nothing."""
 
     __slots__ = ("d",)
 
@@ -45,14 +56,12 @@ class Diagonal(Block):
         super().__init__(primitive, argnum, x, y)
         self.d = d
 
-    def push(self, v: Any) -> Any:
+    def push(self, v: Array) -> Array:
         d = self.d
         y = v if d is ONE else -v if d is MINUS_ONE else d * v
-        if y.shape != self.y.shape:
-            y = np.broadcast_to(y, self.y.shape)
-        return y if y.dtype == self.y.dtype else y.astype(self.y.dtype)
+        return _as_output(y if y.shape == self.y.shape else np.broadcast_to(y, self.y.shape), self.y)
 
-    def pull(self, u: Any) -> Any:
+    def pull(self, u: Array) -> Array:
         d = self.d
         if d is MINUS_ONE:
             u = -u
@@ -62,9 +71,9 @@ class Diagonal(Block):
 
 
 class Linear(Block):
-    """y linear in x, the other arguments fixed: push f(…, v, …), pull conj(transpose(conj(u), …)).
+    """J = f(…, ·, …) for y linear in x, the other arguments fixed: the linear and the bilinear family.
 
-    Covers the linear and the bilinear family; `args` holds every argument, x itself as its ArraySpec.
+    transpose: (u, *args) → Jᵀu, a plain transpose; args: every argument of f, x itself as its ArraySpec.
     """
 
     __slots__ = ("args", "kwargs", "transpose")
@@ -83,12 +92,11 @@ class Linear(Block):
         self.transpose, self.kwargs = transpose, kwargs
         self.args = (*args[:argnum], x, *args[argnum + 1 :])
 
-    def push(self, v: Any) -> Any:
+    def push(self, v: Array) -> Array:
         k = self.argnum
-        y = self.primitive(*self.args[:k], v, *self.args[k + 1 :], **self.kwargs)
-        return y if y.dtype == self.y.dtype else y.astype(self.y.dtype)
+        return _as_output(self.primitive(*self.args[:k], v, *self.args[k + 1 :], **self.kwargs), self.y)
 
-    def pull(self, u: Any) -> Any:
+    def pull(self, u: Array) -> Array:
         if self.x.dtype.kind == "c" or self.y.dtype.kind == "c":
             u = np.conj(self.transpose(np.conj(u), *self.args, **self.kwargs))
         else:
@@ -97,17 +105,23 @@ class Linear(Block):
 
 
 class Explicit(Block):
-    """y = f(x) with the pair (push, pull) as its author wrote it."""
+    """J as its author wrote it: pair = (push, pull)."""
 
     __slots__ = ("pair",)
 
-    def __init__(self, primitive: Named, argnum: int, x: ArraySpec, y: ArraySpec, pair: Any) -> None:
+    def __init__(
+        self,
+        primitive: Named,
+        argnum: int,
+        x: ArraySpec,
+        y: ArraySpec,
+        pair: Sequence[Callable[[Any], Any]],
+    ) -> None:
         super().__init__(primitive, argnum, x, y)
         self.pair = pair
 
-    def push(self, v: Any) -> Any:
-        y = self.pair[0](v)
-        return y if y.dtype == self.y.dtype else y.astype(self.y.dtype)
+    def push(self, v: Array) -> Array:
+        return _as_output(self.pair[0](v), self.y)
 
-    def pull(self, u: Any) -> Any:
+    def pull(self, u: Array) -> Array:
         return _as_input(self.pair[1](u), self.x)

@@ -10,31 +10,26 @@ import numpy as np
 from rmad import tree as _tree
 from rmad.tape import ArraySpec, Node, Tape, pull, push
 from rmad.traced import Traced
+from rmad.types import Array
 
-__all__ = ["Record"]
+__all__ = ["Record", "filled"]
 
 
 class Record:
-    """One run of f: its value `y` and the tape of it. The blocks of the tape are the Jacobian at x."""
+    """One run of f: its value `y` and the tape of it. The blocks of the tape are the Jacobian at x.
+
+    x, out: the structures of x and f(x). outputs: per array of f(x) its node on the tape, None for a constant.
+    n_inputs: the first so many nodes are the arrays of x.
+    """
 
     def __init__(self, f: Callable[..., Any], x: Any, args: Sequence[Any]) -> None:
         if not callable(f):
             raise TypeError(f"the function comes first, and {type(f).__name__} is none: rmad.linearize(f, x)")
         arrays, self.x = _tree.flatten(x, "x")
         if not arrays:
-            found = [f"{path} is {_tree.dtype_of(leaf)}" for path, leaf in _tree.leaves(x, "x")]
-            raise TypeError(
-                f"nothing to differentiate: {', '.join(found) or 'x has no leaves'}; pass floats, e.g. x.astype(float)"
-            )
-        self.tape = Tape()
-        traced = []
-        for leaf in arrays:
-            if isinstance(leaf, np.ma.MaskedArray | np.matrix) or hasattr(leaf, "tocsr"):  # SciPy's sparse ones
-                raise TypeError(f"x holds a {type(leaf).__name__}, whose arithmetic is not an ndarray's")
-            value = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)[()]
-            self.tape.nested |= isinstance(value, Traced)
-            traced.append(Traced(value, self.tape, self.tape.append(Node(None, (), (), ArraySpec.of(value)))))
-        out = f(self.x.unflatten(traced), *args)
+            raise _nothing_to_differentiate(x)
+        self.n_inputs, self.tape = len(arrays), Tape()
+        out = f(self.x.unflatten([self._traced(leaf) for leaf in arrays]), *args)
         self.tape.closed = True
         self.x.forget_values()
         if out is None:
@@ -46,22 +41,42 @@ class Record:
         values = [z.value if k is not None else z for z, k in zip(outputs, self.outputs, strict=True)]
         self.y = self.out.unflatten(values)
         self.out.forget_values()
-        self.n_inputs = len(arrays)
+
+    def _traced(self, leaf: Any) -> Traced:
+        """One array of x as an input of the tape."""
+        if isinstance(leaf, np.ma.MaskedArray | np.matrix) or hasattr(leaf, "tocsr"):  # SciPy's sparse ones
+            raise TypeError(f"x holds a {type(leaf).__name__}, whose arithmetic is not an ndarray's")
+        value = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)[()]
+        self.tape.nested |= isinstance(value, Traced)
+        return Traced(value, self.tape, self.tape.append(Node(None, (), (), ArraySpec.of(value))))
 
     def give_y(self) -> Any:
-        """f(x), for the caller alone: what outlives the run is the tape."""
+        """f(x), for the caller alone: the tape is what outlives the run."""
         y, self.y = self.y, None
         return y
 
     def push(self, v: Any) -> Any:
-        """Jv by one sweep over the tape as recorded."""
-        tangents = self.x.match(v, "v")
-        return _filled(self.out, _fresh(push(self.tape, tangents, self.outputs), tangents))
+        """Jv by one sweep over the tape as recorded: a tree like x to a tree like f(x)."""
+        return self.push_arrays(self.x.match(v, "v"))
 
     def pull(self, u: Any) -> Any:
-        """Jᵀu by one sweep over the tape as recorded."""
-        cotangents = self.out.match(u, "u")
-        return _filled(self.x, _fresh(pull(self.tape, cotangents, self.outputs, self.n_inputs), cotangents))
+        """Jᵀu by one sweep over the tape as recorded: a tree like f(x) to a tree like x."""
+        return self.pull_arrays(self.out.match(u, "u"))
+
+    def push_arrays(self, tangents: Sequence[Array]) -> Any:
+        """Jv for the tangents of the arrays of x."""
+        return filled(self.out, _fresh(push(self.tape, tangents, self.outputs), tangents))
+
+    def pull_arrays(self, cotangents: Sequence[Array]) -> Any:
+        """Jᵀu for the cotangents of the arrays of f(x)."""
+        return filled(self.x, _fresh(pull(self.tape, cotangents, self.outputs, self.n_inputs), cotangents))
+
+
+def _nothing_to_differentiate(x: Any) -> TypeError:
+    found = [f"{path} is {_tree.dtype_of(leaf)}" for path, leaf in _tree.leaves(x, "x")]
+    return TypeError(
+        f"nothing to differentiate: {', '.join(found) or 'x has no leaves'}; pass floats, e.g. x.astype(float)"
+    )
 
 
 def _output_leaves(out: Any) -> tuple[list[Any], _tree.TreeDef]:
@@ -71,15 +86,15 @@ def _output_leaves(out: Any) -> tuple[list[Any], _tree.TreeDef]:
         raise TypeError(f"f must return a tree of arrays: {error}") from None
 
 
-def _filled(treedef: _tree.TreeDef, results: Sequence[Any]) -> Any:
-    """The tree of results, with zeros for what is None and for integer leaves."""
+def filled(treedef: _tree.TreeDef, results: Sequence[Array | None]) -> Any:
+    """The tree of results, with zeros for None and for integer leaves."""
     specs = zip(results, treedef.shapes, treedef.dtypes, strict=True)
     arrays = [np.zeros(shape, dtype) if r is None else r for r, shape, dtype in specs]
     return treedef.unflatten(arrays, lambda leaf: np.zeros(np.shape(leaf)))
 
 
-def _fresh(results: list[Any], given: Sequence[Any]) -> list[Any]:
-    """Results that share no memory with what the caller gave, with each other or with the tape."""
+def _fresh(results: list[Array | None], given: Sequence[Array]) -> list[Array | None]:
+    """The results, copied if they share memory with an array that the caller gave, with each other or with the tape."""
     seen = {id(a) for a in given}
     for k, r in enumerate(results):
         if not isinstance(r, Traced) and r is not None:

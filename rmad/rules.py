@@ -5,9 +5,9 @@
     bilinear(f, transpose₀, transpose₁)  y = f(A, B)    push f(v, B), …  pull the transposes
     primitive(f, rule)                anything else     one (push, pull) pair per argument
 
-Rules are written in plain NumPy calls on whatever array they get, so that they run on NumPy, on CuPy and on traced
-arrays of an outer tape. They never write into an array and know nothing of tracking, zeros or devices. What the engine
-adds, and nowhere else: which arguments carry a tangent, broadcasting and its transpose, complex conjugation, dtypes.
+Rules are plain NumPy calls on whatever array they get, so that they run on NumPy, on CuPy and on traced arrays of
+an outer tape. They never write into an array and know nothing of tracking, zeros or devices. The engine alone decides
+which arguments carry a tangent, and handles broadcasting and its transpose, complex conjugation and dtypes.
 
 Complex arrays count as pairs of reals, ⟨u, v⟩ = Re uᴴv. The *transposes* of the linear and bilinear families are plain
 transposes; the engine conjugates, Jᴴu = conj(Jᵀ conj(u)). The pull of an explicit rule is the adjoint as written.
@@ -16,7 +16,7 @@ transposes; the engine conjugates, Jᴴu = conj(Jᵀ conj(u)). The pull of an ex
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -44,9 +44,11 @@ def _no_wider(d: Any, dtype: np.dtype[Any]) -> Any:
 class Primitive:
     """A function with a derivative rule. Called on plain arrays it is the function itself.
 
-    f: the function; `name` defaults to its name. Subclasses say how to linearize it. With
-    `outputs`, f returns a tuple, and every output becomes a node of its own.
+    f: the function; `name` defaults to its name. Subclasses linearize it: `blocks` returns ∂y/∂args[k]. If f returns
+    a tuple, every output becomes a node of its own.
     """
+
+    kernels: Any  # set by a primitive with calls of its own for the sweeps of a plan: see `rmad.plan.calls`
 
     def __init__(self, f: Callable[..., Any], name: str | None = None) -> None:
         self.f = f
@@ -79,7 +81,7 @@ class Primitive:
         return type(y)(*outputs) if hasattr(y, "_fields") else tuple(outputs)
 
     def _by_position(self, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """The arguments with keywords moved to their positions, for only those are traced."""
+        """The arguments with keywords moved to their positions: only positional arguments are traced."""
         import inspect  # takes longer to load than all rules together, and is hardly ever needed
 
         try:
@@ -91,7 +93,7 @@ class Primitive:
         return bound.args, bound.kwargs
 
     def _record(self, tape: Tape, inputs: list[int], blocks: Sequence[Block | None], y: Any) -> Any:
-        """y as a traced array on the tape; plain where no block is left (a constant function)."""
+        """y as a traced array on the tape; plain if no block is left (a constant function)."""
         found = [block for block in blocks if block is not None]
         if len(found) < len(blocks):
             inputs = [i for i, block in zip(inputs, blocks, strict=True) if block is not None]
@@ -118,7 +120,10 @@ class Primitive:
 
 
 class Elementwise(Primitive):
-    """`forward`, for functions of one argument: x → (f(x), f′(x)) in one pass, or None where x does not suit it."""
+    """y = f(x₀, x₁, …), broadcast. `derivatives`: (y, x₀, x₁, …) → ∂f/∂x_k, or ±1, or None, per argument.
+
+    `forward`, for functions of one argument: x → (f(x), f′(x)) in one pass, or None if x does not suit it.
+    """
 
     forward: Callable[[Any], tuple[Any, Any] | None] | None = None
 
@@ -147,6 +152,8 @@ class Elementwise(Primitive):
 
 
 class LinearPrimitive(Primitive):
+    """y = f(x, …) or f(A, B), linear in each. `transposes`: (u, *args) → Jᵀu, per argument."""
+
     def __init__(
         self, f: Callable[..., Any], transposes: Sequence[Callable[..., Any] | None], name: str | None
     ) -> None:
@@ -165,6 +172,8 @@ class LinearPrimitive(Primitive):
 
 
 class ExplicitPrimitive(Primitive):
+    """y = f(x₀, …) with `rule`: (y, x₀, …) → one pair (push, pull) per argument, or a row of pairs per output."""
+
     def __init__(self, f: Callable[..., Any], rule: Callable[..., Any], name: str | None) -> None:
         super().__init__(f, name)
         self.rule = rule
@@ -196,12 +205,28 @@ class ExplicitPrimitive(Primitive):
 def elementwise(
     f: Callable[..., Any], *derivatives: Callable[..., Any] | int | None, name: str | None = None
 ) -> Elementwise:
-    """y = f(x₀, x₁, …), broadcast: one derivative per argument, ∂f/∂x_k = derivatives[k](y, x₀, x₁, …).
+    """y = f(x₀, x₁, …), broadcast: push d·v, pull conj(d)·u, d = ∂f/∂x_k = derivatives[k](y, x₀, x₁, …).
 
-    A derivative is a function of the result and all arguments, or 1 or -1, or None where there is
-    none (tracing that argument is then an error). f must be holomorphic where it takes complex input.
+    Parameters
+    ----------
+    f : callable of arrays, holomorphic if it takes complex ones
+    *derivatives : per argument a function (y, x₀, x₁, …) → ∂f/∂x_k, or 1, -1, or None (tracing it is then an error)
+    name : str, of the primitive in messages and tables; default f's own
 
+    Returns
+    -------
+    primitive : f with its rule; NumPy's and SciPy's functions also get the rule when called by their own name
+
+    Raises
+    ------
+    TypeError
+        A derivative is none of these.
+
+    Examples
+    --------
     >>> cube = elementwise(lambda x: x**3, lambda y, x: 3 * x**2, name="cube")
+    >>> float(cube(2.0))
+    8.0
     """
     for k, d in enumerate(derivatives):
         if not (callable(d) or d is None or d is ONE or d is MINUS_ONE):
@@ -209,11 +234,21 @@ def elementwise(
     return register(f, Elementwise(f, derivatives, name))
 
 
-def linear(f: Callable[..., Any], transpose: Callable[..., Any], name: str | None = None) -> Primitive:
-    """y = f(x, …) linear in x: x̄ = transpose(u, x, …), where x gives its shape and dtype only.
+def linear(f: Callable[..., Any], transpose: Callable[..., Any], name: str | None = None) -> LinearPrimitive:
+    """y = f(x, …) linear in x: push f(v, …), pull transpose(u, x, …).
 
-    f and transpose get the further arguments and keywords as the caller wrote them.
+    Parameters
+    ----------
+    f : callable; x is its first argument, further arguments and keywords pass through
+    transpose : (u, x, …) → Jᵀu, in which x has shape and dtype only
+    name : str, of the primitive in messages and tables; default f's own
 
+    Returns
+    -------
+    primitive : f with its rule
+
+    Examples
+    --------
     >>> double = linear(lambda x: x + x, lambda u, x: u + u, name="double")
     """
     return register(f, LinearPrimitive(f, (transpose,), name))
@@ -224,20 +259,57 @@ def bilinear(
     transpose0: Callable[..., Any],
     transpose1: Callable[..., Any],
     name: str | None = None,
-) -> Primitive:
-    """y = f(A, B) linear in A and in B: Ā = transpose0(u, A, B), B̄ = transpose1(u, A, B).
+) -> LinearPrimitive:
+    """y = f(A, B) linear in A and in B: push f(v, B) + f(A, w), pull transpose0(u, A, B) and transpose1(u, A, B).
 
-    Each transpose sees its own operand as shape and dtype only. Broadcast axes are summed by the engine.
+    Parameters
+    ----------
+    f : callable of two arrays
+    transpose0, transpose1 : (u, A, B) → cotangent of A, of B; the engine sums over broadcast axes. Each sees its own
+        operand as shape and dtype only
+    name : str, of the primitive in messages and tables; default f's own
+
+    Returns
+    -------
+    primitive : f with its rule
+
+    Examples
+    --------
+    >>> outer = bilinear(np.outer, lambda u, a, b: u @ b, lambda u, a, b: a @ u, name="outer")
     """
     return register(f, LinearPrimitive(f, (transpose0, transpose1), name))
 
 
-def primitive(f: Callable[..., Any], rule: Callable[..., Any] | None = None, name: str | None = None) -> Any:
-    """y = f(x₀, x₁, …) with an explicit rule: rule(y, x₀, x₁, …) returns a pair (push, pull) per argument.
+Rule = Callable[..., Any]
 
-    push(v): tangent of x_k to its share of the tangent of y. pull(u): the adjoint of that. None in
-    place of a pair means a zero block. Where f returns a tuple, the rule returns one row of pairs per output
-    (None for an output without derivative). Without `rule` this is a decorator of the rule.
+
+@overload
+def primitive(f: Callable[..., Any], rule: Rule, name: str | None = None) -> ExplicitPrimitive: ...
+@overload
+def primitive(
+    f: Callable[..., Any], rule: None = None, name: str | None = None
+) -> Callable[[Rule], ExplicitPrimitive]: ...
+def primitive(f: Callable[..., Any], rule: Rule | None = None, name: str | None = None) -> Any:
+    """y = f(x₀, x₁, …): rule(y, x₀, x₁, …) returns a pair (push, pull) per argument, J_k v and J_kᵀ u.
+
+    Parameters
+    ----------
+    f : callable; if it returns a tuple, every output becomes a node
+    rule : (y, x₀, x₁, …) → ((push, pull), …), one pair per argument, None for a zero block; with several outputs one
+        row of pairs per output, None for an output without derivative. Left out: a decorator of the rule
+    name : str, of the primitive in messages and tables; default f's own
+
+    Returns
+    -------
+    primitive : f with its rule, or the decorator
+
+    Examples
+    --------
+    >>> @primitive(lambda x: x @ x, name="square_norm")
+    ... def square_norm(y, x):
+    ...     return ((lambda v: 2 * (x @ v), lambda u: 2 * u * x),)
+    >>> square_norm
+    <explicitprimitive primitive square_norm>
     """
     if rule is None:
         return lambda rule: primitive(f, rule, name or rule.__name__)
@@ -245,7 +317,16 @@ def primitive(f: Callable[..., Any], rule: Callable[..., Any] | None = None, nam
 
 
 def constant(f: Callable[..., Any]) -> Callable[..., Any]:
-    """Registers f as piecewise constant (comparisons, sign, argmax): its derivative is zero."""
+    """∂f/∂x = 0: registers f as piecewise constant, as comparisons, sign and argmax are.
+
+    Parameters
+    ----------
+    f : callable of arrays, a function of NumPy or SciPy or one's own
+
+    Returns
+    -------
+    f : callable, which takes the values of traced arrays and returns plain ones
+    """
 
     def apply(*args: Any, **kwargs: Any) -> Any:
         return f(*stop(list(args)), **stop(kwargs))

@@ -4,8 +4,8 @@
     push   forward    v_j = Σ_i J_ji v_i        Jv,   the R-operator
     pull   backward   u_i = Σ_j J_jiᵀ u_j       Jᵀu,  backprop
 
-After the run the tape *is* the Jacobian: no sweep calls f again. These two functions are the
-definition; `rmad.plan.plan` rewrites a tape that will be swept many times into bound NumPy calls.
+After the run the tape *is* the Jacobian: no sweep calls f again. The functions `push` and `pull` are the
+definition; `rmad.plan` turns a tape that will be swept many times into bound NumPy calls.
 
 Source: Wengert (1964); Martens & Sutskever (2012), algorithm 1 and section 5.
 """
@@ -13,28 +13,29 @@ Source: Wengert (1964); Martens & Sutskever (2012), algorithm 1 and section 5.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["ArraySpec", "Block", "Joint", "Named", "Node", "Tape", "pull", "push"]
+from rmad.types import Array
+
+__all__ = ["ArraySpec", "Block", "Joint", "Named", "Node", "Shaped", "Tape", "pull", "push"]
 
 
-class ArraySpec:
-    """Shape and dtype of an array, without the array: what a transpose may know of its input."""
+class Shaped:
+    """ndim, size, itemsize and nbytes of anything that has a shape and a dtype."""
 
-    __slots__ = ("dtype", "shape")
+    __slots__ = ()
 
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.shape, self.dtype = shape, dtype
+    @property
+    def shape(self) -> tuple[int, ...]:
+        raise NotImplementedError(f"{type(self).__name__}.shape")
 
-    @classmethod
-    def of(cls, array: Any) -> ArraySpec:
-        try:
-            return cls(array.shape, array.dtype)
-        except AttributeError:
-            return cls.of(np.asarray(array))
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        raise NotImplementedError(f"{type(self).__name__}.dtype")
 
     @property
     def ndim(self) -> int:
@@ -42,7 +43,32 @@ class ArraySpec:
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.itemsize
+
+
+class ArraySpec(Shaped):
+    """Shape and dtype of an array, without the array: all that a transpose may know of its input."""
+
+    __slots__ = ("dtype", "shape")
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.shape, self.dtype = shape, dtype  # type: ignore[misc]  # slots, in place of the properties
+
+    @classmethod
+    def of(cls, array: Any) -> ArraySpec:
+        """The spec of an array, or of the array that a Python number would become."""
+        try:
+            return cls(array.shape, array.dtype)
+        except AttributeError:
+            return cls.of(np.asarray(array))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ArraySpec) and self.shape == other.shape and self.dtype == other.dtype
@@ -63,36 +89,36 @@ class Named(Protocol):
 
 
 class Block:
-    """∂y/∂x for one argument x of one node: a linear map with its adjoint.
+    """J = ∂y/∂x for one argument x of one node: a linear map with its adjoint.
 
-    primitive, argnum: which primitive's Jacobian, in which argument; `x`, `y` their shapes and dtypes.
+    primitive, argnum: the primitive whose Jacobian it is, and the argument; x, y: their shapes and dtypes.
     """
 
     __slots__ = ("argnum", "primitive", "x", "y")
 
-    joint: Joint | None = None  # what sweeps all blocks of its node together, where that is cheaper than one by one
+    joint: Joint | None = None  # sweeps all blocks of the node together, if that is cheaper than one by one
 
     def __init__(self, primitive: Named, argnum: int, x: ArraySpec, y: ArraySpec) -> None:
         self.primitive, self.argnum, self.x, self.y = primitive, argnum, x, y
 
-    def push(self, v: Any) -> Any:
+    def push(self, v: Array) -> Array:
         """J v: tangent of x to its share of the tangent of y. May alias v."""
         raise NotImplementedError(f"{type(self).__name__}.push")
 
-    def pull(self, u: Any) -> Any:
+    def pull(self, u: Array) -> Array:
         """Jᵀ u: cotangent of y to its share of the cotangent of x. May alias u."""
         raise NotImplementedError(f"{type(self).__name__}.pull")
 
-    def push_add(self, v: Any, total: Any, owned: bool) -> tuple[Any, bool]:
-        """total + J v, and whether the engine made that array; total may be None (zero)."""
+    def push_add(self, v: Array, total: Array | None, owned: bool) -> tuple[Array, bool]:
+        """total + J v (None counts as zero), and if the engine made that array."""
         return _sum(self.push(v), total, owned)
 
-    def pull_add(self, u: Any, total: Any, owned: bool) -> tuple[Any, bool]:
-        """total + Jᵀu, and whether the engine made that array; total may be None (zero)."""
+    def pull_add(self, u: Array, total: Array | None, owned: bool) -> tuple[Array, bool]:
+        """total + Jᵀu (None counts as zero), and if the engine made that array."""
         return _sum(self.pull(u), total, owned)
 
 
-def _sum(term: Any, total: Any, owned: bool) -> tuple[Any, bool]:
+def _sum(term: Array, total: Array | None, owned: bool) -> tuple[Array, bool]:
     """total + term, written into total if it is owned. A traced term is never written into a plain array."""
     if total is None:
         return term, False
@@ -103,34 +129,37 @@ def _sum(term: Any, total: Any, owned: bool) -> tuple[Any, bool]:
 
 
 class Joint(Protocol):
-    """All blocks of one node, swept together at the cost of one. `tape`: what f leaves on a tape of its own."""
+    """All blocks of one node, swept together at the cost of one. `tape`: f on a tape of its own."""
 
     @property
     def tape(self) -> Tape: ...
 
-    def push(self, tangents: Sequence[Any]) -> Any:
+    def push(self, tangents: Sequence[Array | None]) -> Array | None:
         """Σ_i J_i v_i; None is zero, given and returned. May alias."""
 
-    def pull(self, u: Any, totals: Sequence[Any], owned: Sequence[bool]) -> tuple[list[Any], list[bool]]:
+    def pull(
+        self, u: Array, totals: Sequence[Array | None], owned: Sequence[bool]
+    ) -> tuple[list[Array | None], list[bool]]:
         """total_i + J_iᵀ u for every input, and which of these arrays the engine made; None is zero."""
 
 
 class Node:
-    """One array on the tape: which primitive made it, from which earlier nodes, by which blocks."""
+    """One array on the tape: the primitive that made it, the earlier nodes it was made from, the blocks J_ji.
+
+    primitive: None for an input of the function. inputs: the positions i of the arguments that carry a tangent.
+    blocks: the Jacobian block of each of them, in the same order. spec: shape and dtype of the array.
+    """
 
     __slots__ = ("blocks", "inputs", "primitive", "spec")
 
     def __init__(
         self, primitive: Named | None, inputs: Sequence[int], blocks: Sequence[Block], spec: ArraySpec
     ) -> None:
-        self.primitive = primitive  # None for an input of the function
-        self.inputs = inputs  # positions on the tape of the arguments that carry a tangent
-        self.blocks = blocks  # the Jacobian block for each of them
-        self.spec = spec
+        self.primitive, self.inputs, self.blocks, self.spec = primitive, inputs, blocks, spec
 
     @property
     def joint(self) -> Joint | None:
-        """What sweeps the blocks together, where they are swept together."""
+        """Sweeps the blocks together; None if they are swept one by one."""
         return self.blocks[0].joint if self.blocks else None
 
     def __repr__(self) -> str:
@@ -149,11 +178,12 @@ class Tape:
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
-        self.nested = False  # True where an outer tape traces the arrays of this one
+        self.nested = False  # True if an outer tape traces the arrays of this one
         self.level = next(_levels)
         self.closed = False  # True when the function has returned
 
     def append(self, node: Node) -> int:
+        """Records a node and returns its position; RuntimeError once the function has returned."""
         if self.closed:
             raise RuntimeError(
                 "a traced array is used after the function that it was traced in has returned; "
@@ -177,16 +207,10 @@ class Tape:
                 node.inputs, node.blocks = (), ()
 
 
-def push(tape: Tape, tangents: Sequence[Any], outputs: Sequence[int | None]) -> list[Any]:
-    """Jv: tangents of the inputs (None for zero) to tangents of the outputs (None for zero)."""
+def push(tape: Tape, tangents: Sequence[Array | None], outputs: Sequence[int | None]) -> list[Array | None]:
+    """v_j = Σ_i J_ji v_i, forward: tangents of the inputs to those of the outputs; None is zero."""
     v: list[Any] = [*tangents, *itertools.repeat(None, len(tape.nodes) - len(tangents))]
-    last = [0] * len(tape.nodes)  # the node that reads v[i] last; v[i] is freed then
-    for j, node in enumerate(tape.nodes):
-        for i in node.inputs:
-            last[i] = j
-    for k in outputs:
-        if k is not None:
-            last[k] = len(tape.nodes)
+    last = _last_reads(tape, outputs)
     for j, node in enumerate(tape.nodes):
         if node.joint is not None:
             given = [v[i] for i in node.inputs]
@@ -199,33 +223,40 @@ def push(tape: Tape, tangents: Sequence[Any], outputs: Sequence[int | None]) -> 
                     v[j], owned = block.push_add(v[i], v[j], owned)
         for i in node.inputs:
             if last[i] == j:
-                v[i] = None
+                v[i] = None  # frees a tangent that no later node reads
     return [None if k is None else v[k] for k in outputs]
+
+
+def _last_reads(tape: Tape, outputs: Sequence[int | None]) -> list[int]:
+    """Per node i, the last node that reads it; the length of the tape for an output, which is never freed."""
+    last = [0] * len(tape.nodes)
+    for j, node in enumerate(tape.nodes):
+        for i in node.inputs:
+            last[i] = j
+    for k in outputs:
+        if k is not None:
+            last[k] = len(tape.nodes)
+    return last
 
 
 def pull(
     tape: Tape,
-    cotangents: Sequence[Any],
+    cotangents: Sequence[Array | None],
     outputs: Sequence[int | None],
     n_inputs: int,
-    totals: Sequence[Any] | None = None,
+    totals: Sequence[Array | None] | None = None,
     ours: list[bool] | None = None,
-) -> list[Any]:
-    """Jᵀu: cotangents of the outputs (None for zero) to cotangents of the inputs (None for zero).
+) -> list[Array | None]:
+    """u_i = Σ_j J_jiᵀ u_j, backward: cotangents of the outputs to those of the inputs; None is zero.
 
-    With `totals` the result is totals + Jᵀu; `ours` says which of them may be written into, and afterwards which of
+    With `totals` the result is totals + Jᵀu; `ours` tells which of them may be written into, and afterwards which of
     the results were made here.
     """
-    u: list[Any] = [None] * len(tape.nodes)
-    owned = [False] * len(tape.nodes)  # u[i] was made here as a sum, so it may be written into
-    if totals is not None:
-        u[:n_inputs] = totals
-    if ours is not None:
-        owned[:n_inputs] = ours
-    for k, cotangent in zip(outputs, cotangents, strict=True):
-        if k is not None and cotangent is not None:
-            u[k], owned[k] = (cotangent, False) if u[k] is None else (u[k] + cotangent, True)
-    for j in range(len(tape.nodes) - 1, n_inputs - 1, -1):
+    n = len(tape.nodes)
+    u: list[Any] = [None] * n if totals is None else [*totals, *[None] * (n - n_inputs)]
+    owned = [False] * n if ours is None else [*ours, *[False] * (n - n_inputs)]  # u[i] may be written into
+    _seed(u, owned, cotangents, outputs)
+    for j in range(n - 1, n_inputs - 1, -1):
         node = tape.nodes[j]
         if u[j] is None:
             continue
@@ -240,3 +271,10 @@ def pull(
     if ours is not None:
         ours[:] = owned[:n_inputs]
     return u[:n_inputs]
+
+
+def _seed(u: list[Any], owned: list[bool], cotangents: Sequence[Array | None], outputs: Sequence[int | None]) -> None:
+    """Adds the cotangents of the outputs to u: two outputs may be one node, and an output may be an input."""
+    for k, cotangent in zip(outputs, cotangents, strict=True):
+        if k is not None and cotangent is not None:
+            u[k], owned[k] = (cotangent, False) if u[k] is None else (u[k] + cotangent, True)

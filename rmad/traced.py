@@ -15,21 +15,22 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from rmad.machine.backend import is_cupy
-from rmad.tape import Tape
+from rmad.tape import Shaped, Tape
 
 __all__ = ["HANDLERS", "Traced", "implements", "register", "stop"]
 
 HANDLERS: dict[Any, Callable[..., Any]] = {}
-"""NumPy or SciPy function -> what to call in its place when an argument is traced.
+"""NumPy or SciPy function -> the function called in its place when an argument is traced.
 Methods of ufuncs have keys such as (np.add, "reduce")."""
 
 DEFERRED: list[str] = []
-"""Modules of rules that are imported when a function is met that has none yet."""
+"""Modules of rules, imported at the first call of a function that has no rule yet."""
 
 H = TypeVar("H", bound=Callable[..., Any])
 
 
 def register(f: Any, handler: H) -> H:
+    """Makes `handler` the function called in place of f when an argument is traced, and returns it."""
     HANDLERS[f] = handler
     return handler
 
@@ -46,6 +47,7 @@ def implements(*functions: Any) -> Callable[[H], H]:
 
 
 def _label(f: Any) -> str:
+    """The name of a function as users write it: numpy.tanh, scipy.special.expit."""
     module = (getattr(f, "__module__", None) or "").removesuffix("._ufuncs")
     if isinstance(f, np.ufunc):
         homes = ("numpy", "scipy.special")  # a ufunc of neither, as np.frompyfunc makes one, has its name alone
@@ -72,11 +74,11 @@ WRITERS = {"copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask
 
 
 def _lookup(key: Any, what: Any) -> Callable[..., Any]:
+    """The handler of a function, or of a ufunc's method; NotImplementedError or TypeError names what has none."""
     handler = HANDLERS.get(key)
     if handler is None:
         while DEFERRED:
             import_module(DEFERRED.pop())
-
         handler = HANDLERS.get(key)
     if handler is None:
         label = what if isinstance(what, str) else _label(what)
@@ -85,7 +87,7 @@ def _lookup(key: Any, what: Any) -> Callable[..., Any]:
 
 
 def _refuse_foreign(what: str, args: Any) -> None:
-    """Raises TypeError where it was an array of another kind that did not go with the traced ones."""
+    """Raises TypeError if an array of PyTorch or of another device stands among the traced ones."""
     found = [stop(a) for a in args]
     if any(hasattr(a, "detach") for a in found):
         raise TypeError(f"{what} of a traced array and a tensor of PyTorch; pass the tensor's .numpy()")
@@ -105,7 +107,7 @@ def stop(x: Any) -> Any:
     return x
 
 
-class Traced(NDArrayOperatorsMixin):
+class Traced(Shaped, NDArrayOperatorsMixin):
     """An array on a tape: its value (a plain array, or one traced by an outer tape) and its node."""
 
     __slots__ = ("index", "tape", "value")
@@ -147,7 +149,7 @@ class Traced(NDArrayOperatorsMixin):
             _refuse_foreign(func.__name__, args)
             raise
 
-    # -- what would lose the derivative is an error --------------------------------------------------
+    # -- errors, in place of losing the derivative ---------------------------------------------------
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(
@@ -186,31 +188,15 @@ class Traced(NDArrayOperatorsMixin):
     def __setitem__(self, key: Any, value: Any) -> None:
         raise _writes("x[i] = …")
 
-    # -- what needs no derivative ----------------------------------------------------------------------
+    # -- attributes and protocols that need no derivative ----------------------------------------------
 
     @property
     def shape(self) -> tuple[int, ...]:
         return np.shape(self.value)
 
     @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        return int(np.prod(self.shape))
-
-    @property
     def dtype(self) -> np.dtype[Any]:
         return self.value.dtype
-
-    @property
-    def itemsize(self) -> int:
-        return self.dtype.itemsize
-
-    @property
-    def nbytes(self) -> int:
-        return self.size * self.itemsize
 
     def __len__(self) -> int:
         if not self.shape:
@@ -286,6 +272,8 @@ class Traced(NDArrayOperatorsMixin):
 
 
 def _method(f: Callable[..., Any]) -> Callable[..., Any]:
+    """x.f(…) as f(x, …)."""
+
     def method(self: Traced, *args: Any, **kwargs: Any) -> Any:
         return f(self, *args, **kwargs)
 
@@ -303,6 +291,8 @@ for _name in METHODS.split():
 
 
 def _in_place(name: str) -> Callable[..., Any]:
+    """A method of ndarray that writes: TypeError."""
+
     def method(self: Traced, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(
             f"x.{name}(…) on a traced array: arrays on the tape are never written into; "

@@ -1,20 +1,27 @@
-"""What a user calls: linearize, jvp, vjp, grad, value_and_grad, hvp, stop_gradient.
+"""The transforms of a function: linearize, jvp, vjp, grad, value_and_grad, hvp; and stop_gradient.
 
-The first argument of a differentiated function is what is differentiated: a tree of float arrays.
-Further positional arguments pass through.
+    linearize   y, lin     lin.Jv(v) and lin.JTu(u) as often as wanted, from one run of f
+    jvp         y, Jv      forward mode, one tangent
+    vjp         y, pull    reverse mode, pull(u) = Jᵀu
+    grad        ∇f         the pull of 1 for a real scalar f
+    hvp         ∇²f v      the push of the gradient
+
+The first argument of a differentiated function is differentiated: a tree of float arrays. Further positional arguments
+pass through.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Concatenate, Generic
 
 from rmad import tree as _tree
 from rmad.plan.plan import Plan
-from rmad.record import Record, _filled
+from rmad.record import Record, filled
 from rmad.traced import Traced, stop
+from rmad.types import Array, Out, P, Tree
 
 __all__ = [
     "Linearization",
@@ -28,12 +35,10 @@ __all__ = [
 ]
 
 
-class Linearization:
+class Linearization(Generic[Tree, Out]):
     """The Jacobian J of f at x, from one run of f: Jv(v) and JTu(u) as often as wanted.
 
-    Jv:  tree like x → tree like y      the R-operator
-    JTu: tree like y → tree like x      the adjoint under ⟨u, v⟩ = Re uᴴv
-    Trees are checked; ValueError names the first leaf that does not fit. Safe to call from several threads.
+    Made by `linearize`. Several threads may use it; their products run one after the other.
     """
 
     def __init__(self, record: Record) -> None:
@@ -46,21 +51,56 @@ class Linearization:
         p, q = (sum(_tree.sizes(tree.shapes)) for tree in (x, y))
         return f"<Linearization: {p:,} numbers to {q:,}, {len(nodes) - self._record.n_inputs} nodes>"
 
-    def Jv(self, v: Any) -> Any:
-        record = self._record
-        tangents = record.x.match(v, "v")
-        if record.tape.nested or any(isinstance(t, Traced) for t in tangents):
-            return record.push(v)
-        with self._lock:
-            return _filled(record.out, self.plan.Jv(tangents))
+    def Jv(self, v: Tree) -> Out:
+        """J v, the R-operator.
 
-    def JTu(self, u: Any) -> Any:
+        Parameters
+        ----------
+        v : tree like x
+
+        Returns
+        -------
+        Jv : tree like y, of new arrays
+
+        Raises
+        ------
+        ValueError
+            v does not fit x; the message names its first leaf that does not.
+        """
         record = self._record
-        cotangents = record.out.match(u, "u")
-        if record.tape.nested or any(isinstance(t, Traced) for t in cotangents):
-            return record.pull(u)
+        return self._product(record.x.match(v, "v"), record.push_arrays, record.out, Plan.Jv)
+
+    def JTu(self, u: Out | float) -> Tree:
+        """Jᵀ u, backprop: the adjoint of J under ⟨u, v⟩ = Re uᴴv.
+
+        Parameters
+        ----------
+        u : tree like y
+
+        Returns
+        -------
+        JTu : tree like x, of new arrays
+
+        Raises
+        ------
+        ValueError
+            u does not fit y; the message names its first leaf that does not.
+        """
+        record = self._record
+        return self._product(record.out.match(u, "u"), record.pull_arrays, record.x, Plan.JTu)
+
+    def _product(
+        self,
+        arrays: list[Array],
+        sweep: Callable[[Sequence[Array]], Any],
+        like: _tree.TreeDef,
+        planned: Callable[[Plan, Sequence[Array]], list[Array | None]],
+    ) -> Any:
+        """By the plan; if an outer tape traces the product, by a sweep over the tape as recorded."""
+        if self._record.tape.nested or any(isinstance(a, Traced) for a in arrays):
+            return sweep(arrays)
         with self._lock:
-            return _filled(record.x, self.plan.JTu(cotangents))
+            return filled(like, planned(self.plan, arrays))
 
     @property
     def plan(self) -> Plan:
@@ -70,13 +110,31 @@ class Linearization:
         return self._plan
 
 
-def linearize(f: Callable[..., Any], x: Any, *args: Any) -> tuple[Any, Linearization]:
-    """y, lin: f(x, *args) and its Jacobian at x, from one run of f.
+def linearize(f: Callable[Concatenate[Tree, P], Out], x: Tree, *args: Any) -> tuple[Out, Linearization[Tree, Out]]:
+    """y = f(x, *args) and its Jacobian J = ∂f/∂x at x, from one run of f: lin.Jv(v), lin.JTu(u).
 
-    x: a tree of float arrays; y: whatever tree f returns. lin.Jv(v) and lin.JTu(u) never run f again.
-    y may share memory with the tape (y of exp is its own derivative): copy it before you write into it.
-    Raises TypeError where x holds nothing to differentiate.
+    Parameters
+    ----------
+    f : callable (x, *args) → y, a tree of arrays
+    x : tree of float arrays
+    *args : passed to f, not differentiated
 
+    Returns
+    -------
+    y : f(x, *args); it may share memory with the tape (exp is its own derivative): copy it before you write into it
+    lin : Linearization; its products never run f again
+
+    Raises
+    ------
+    TypeError
+        x holds no float array, or f returns no tree of arrays.
+
+    References
+    ----------
+    Martens & Sutskever (2012), algorithm 1 and section 5.
+
+    Examples
+    --------
     >>> y, lin = linearize(np.tanh, np.zeros(3))
     >>> lin.Jv(np.ones(3))
     array([1., 1., 1.])
@@ -85,42 +143,116 @@ def linearize(f: Callable[..., Any], x: Any, *args: Any) -> tuple[Any, Lineariza
     return record.give_y(), Linearization(record)
 
 
-def jvp(f: Callable[..., Any], x: Any, v: Any, *args: Any) -> tuple[Any, Any]:
-    """y, Jv: f(x, *args) and the directional derivative of f along v, a tree like x."""
+def jvp(f: Callable[Concatenate[Tree, P], Out], x: Tree, v: Tree, *args: Any) -> tuple[Out, Out]:
+    """y = f(x, *args) and Jv, the derivative of f along v, by one forward sweep.
+
+    Parameters
+    ----------
+    f : callable (x, *args) → y, a tree of arrays
+    x : tree of float arrays
+    v : tree like x
+    *args : passed to f, not differentiated
+
+    Returns
+    -------
+    y : f(x, *args)
+    Jv : tree like y
+
+    Raises
+    ------
+    TypeError
+        x holds no float array, or f returns no tree of arrays.
+    ValueError
+        v does not fit x.
+
+    Examples
+    --------
+    >>> jvp(np.square, np.array([1.0, 2.0]), np.array([1.0, 10.0]))
+    (array([1., 4.]), array([ 2., 40.]))
+    """
     record = Record(f, x, args)
     return record.y, record.push(v)
 
 
-def vjp(f: Callable[..., Any], x: Any, *args: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """y, pull: f(x, *args), and pull(u) = Jᵀu, a tree like x for u like y."""
+def vjp(f: Callable[Concatenate[Tree, P], Out], x: Tree, *args: Any) -> tuple[Out, Callable[[Any], Tree]]:
+    """y = f(x, *args) and pull with pull(u) = Jᵀu, each by one backward sweep.
+
+    Parameters
+    ----------
+    f : callable (x, *args) → y, a tree of arrays
+    x : tree of float arrays
+    *args : passed to f, not differentiated
+
+    Returns
+    -------
+    y : f(x, *args); it may share memory with the tape, as that of `linearize`
+    pull : u, a tree like y → Jᵀu, a tree like x
+
+    Raises
+    ------
+    TypeError
+        x holds no float array, or f returns no tree of arrays.
+
+    Examples
+    --------
+    >>> y, pull = vjp(np.square, np.array([1.0, 2.0]))
+    >>> pull(np.array([1.0, 10.0]))
+    array([ 2., 40.])
+    """
     record = Record(f, x, args)
     return record.give_y(), record.pull
 
 
-def value_and_grad(f: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
-    """g with g(x, *args, **kwargs) = (f(x, *args, **kwargs), ∇f), for a real scalar f; ∇f is a tree like x.
+def value_and_grad(f: Callable[Concatenate[Tree, P], Out]) -> Callable[Concatenate[Tree, P], tuple[Out, Tree]]:
+    """(x, *args, **kwargs) → (f, ∇f), for a real scalar f.
 
-    Of a complex x it is the gradient under ⟨u, v⟩ = Re uᴴv: ∂f/∂Re x + i ∂f/∂Im x.
-    Raises TypeError where f returns no real scalar.
+    For a complex x, ∇f is the gradient under ⟨u, v⟩ = Re uᴴv: ∂f/∂Re x + i ∂f/∂Im x.
+
+    Parameters
+    ----------
+    f : callable (x, *args, **kwargs) → real scalar; x: a tree of float arrays
+
+    Returns
+    -------
+    evaluate : callable (x, *args, **kwargs) → (f, tree like x); it raises TypeError if f returns no real scalar
+
+    Examples
+    --------
+    >>> value_and_grad(lambda x: x**3)(2.0)
+    (np.float64(8.0), np.float64(12.0))
     """
 
-    def evaluate(x: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+    def evaluate(x: Tree, *args: P.args, **kwargs: P.kwargs) -> tuple[Out, Tree]:
         record = Record(partial(f, **kwargs) if kwargs else f, x, args)
-        y, specs = record.y, record.out
-        if getattr(y, "shape", ()) != () or isinstance(y, tuple | list | dict) or y is None:
-            kind = f"shape {y.shape}" if hasattr(y, "shape") else type(y).__name__
-            raise TypeError(f"the gradient is of a scalar, but f returned {kind}; use rmad.vjp or rmad.linearize")
-        if specs.dtypes and specs.dtypes[0].kind == "c":
-            raise TypeError("the gradient is of a real scalar, but f returned a complex one; use rmad.vjp")
-        one = specs.dtypes[0].type(1) if specs.dtypes else y
-        return y, record.pull(one)
+        y = record.y
+        return y, record.pull(_one_like(y, record.out))
 
     return evaluate
 
 
-def grad(f: Callable[..., Any]) -> Callable[..., Any]:
-    """∇f as a function of (x, *args, **kwargs), for a real scalar f. See value_and_grad.
+def _one_like(y: Any, out: _tree.TreeDef) -> Any:
+    """1 in the dtype of y; TypeError if y is no real scalar."""
+    if getattr(y, "shape", ()) != () or isinstance(y, tuple | list | dict) or y is None:
+        kind = f"shape {y.shape}" if hasattr(y, "shape") else type(y).__name__
+        raise TypeError(f"the gradient is of a scalar, but f returned {kind}; use rmad.vjp or rmad.linearize")
+    if out.dtypes and out.dtypes[0].kind == "c":
+        raise TypeError("the gradient is of a real scalar, but f returned a complex one; use rmad.vjp")
+    return out.dtypes[0].type(1) if out.dtypes else y
 
+
+def grad(f: Callable[Concatenate[Tree, P], Any]) -> Callable[Concatenate[Tree, P], Tree]:
+    """(x, *args, **kwargs) → ∇f, for a real scalar f. See `value_and_grad`.
+
+    Parameters
+    ----------
+    f : callable (x, *args, **kwargs) → real scalar; x: a tree of float arrays
+
+    Returns
+    -------
+    gradient : callable (x, *args, **kwargs) → tree like x; it raises TypeError if f returns no real scalar
+
+    Examples
+    --------
     >>> grad(lambda x: x**3)(2.0)
     np.float64(12.0)
     """
@@ -128,14 +260,55 @@ def grad(f: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x, *args, **kwargs: evaluate(x, *args, **kwargs)[1]
 
 
-def hvp(f: Callable[..., Any], x: Any, v: Any, *args: Any) -> Any:
-    """Hv, H the Hessian of the scalar f at x: the push of the gradient (Pearlmutter 1994).
+def hvp(f: Callable[Concatenate[Tree, P], Any], x: Tree, v: Tree, *args: Any) -> Tree:
+    """∇²f v = d/dε ∇f(x + εv) at ε = 0, for a real scalar f: the push of the gradient.
 
     For many v at the same x, `linearize(grad(f), x)[1].Jv` or a HessianOperator runs f once.
+
+    Parameters
+    ----------
+    f : callable (x, *args) → real scalar
+    x : tree of float arrays
+    v : tree like x
+    *args : passed to f, not differentiated
+
+    Returns
+    -------
+    Hv : tree like x
+
+    Raises
+    ------
+    TypeError
+        f returns no real scalar.
+    ValueError
+        v does not fit x.
+
+    References
+    ----------
+    Pearlmutter (1994).
+
+    Examples
+    --------
+    >>> hvp(lambda x: np.sum(x**3), np.array([1.0, 2.0]), np.array([1.0, 0.0]))
+    array([6., 0.])
     """
     return jvp(grad(f), x, v, *args)[1]
 
 
-def stop_gradient(x: Any) -> Any:
-    """x as a constant: its value with a derivative of zero. x: an array or any tree."""
+def stop_gradient(x: Tree) -> Tree:
+    """y = x with ∂y/∂x = 0: x as a constant.
+
+    Parameters
+    ----------
+    x : array or tree
+
+    Returns
+    -------
+    y : x with its traced arrays replaced by their values
+
+    Examples
+    --------
+    >>> grad(lambda x: x * stop_gradient(x))(3.0)
+    np.float64(3.0)
+    """
     return stop(x) if isinstance(x, Traced) else _tree.map_leaves(stop, x)

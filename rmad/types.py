@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 
-__all__ = ["Array", "Tree"]
+__all__ = ["Array", "Out", "P", "Tree"]
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 """A NumPy array, or what stands in for one: a CuPy array, or a traced array while a function is recorded.
@@ -14,5 +14,11 @@ Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 An alias of NumPy's class and no Protocol, because NumPy's own signatures (`out=`, `np.copyto`) accept nothing else.
 """
 
-Tree = TypeVar("Tree")
+Tree = TypeVar("Tree", bound=Any)  # Any: a lambda's argument then supports every operation
 """An array, or a nested tuple, list, dict or `nn.Module` of arrays: a function of a tree returns one like it."""
+
+Out = TypeVar("Out", bound=Any)
+"""The tree that a differentiated function returns."""
+
+P = ParamSpec("P")
+"""The further parameters of a differentiated function, which are passed through."""
