@@ -88,7 +88,7 @@ __all__ = [
 if not TYPE_CHECKING:  # a type checker would take every name for one of ours
 
     def __getattr__(name: str) -> object:
-        """Called for names that are not here: those of torch.nn are told what they are called."""
+        """Raises AttributeError for an unknown name; for one of torch.nn, the message gives the name here."""
         from nn.torch_names import advice
 
         raise AttributeError(

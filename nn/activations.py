@@ -1,98 +1,171 @@
-"""Activations as modules. They hold no arrays."""
+"""Activations as modules. They hold no arrays; x and y have the same shape."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import ClassVar
 
 from nn import functional as F
 from nn.module import Module
+from rmad.types import Array
 
 __all__ = ["ELU", "GELU", "Identity", "LeakyReLU", "ReLU", "SiLU", "Sigmoid", "Softmax", "Softplus", "Tanh"]
 
 
-class Identity(Module):
-    """y = x"""
+class _Activation(Module):
+    """y = function(x), for activations without settings."""
 
-    def forward(self, x: Any) -> Any:
-        return x
+    function: ClassVar[staticmethod[[Array], Array]]
 
-
-class Sigmoid(Module):
-    """y = 1 / (1 + e⁻ˣ)"""
-
-    def forward(self, x: Any) -> Any:
-        return F.sigmoid(x)
+    def forward(self, x: Array) -> Array:
+        """Returns y, an array like x."""
+        return self.function(x)
 
 
-class Tanh(Module):
-    """y = tanh x"""
+class Identity(_Activation):
+    """y = x.
 
-    def forward(self, x: Any) -> Any:
-        return F.tanh(x)
+    x, y: any shape.
+    """
+
+    function = staticmethod(lambda x: x)
 
 
-class ReLU(Module):
-    """y = max(x, 0)"""
+class Sigmoid(_Activation):
+    """y = 1 / (1 + e⁻ˣ).
 
-    def forward(self, x: Any) -> Any:
-        return F.relu(x)
+    x, y: any shape. As the last layer of a classifier it belongs into the loss, SigmoidCrossEntropy.
+
+    Examples
+    --------
+    >>> import nn
+    >>> nn.Sigmoid()(np.array([-np.inf, 0, np.inf]))
+    array([0. , 0.5, 1. ])
+    """
+
+    function = staticmethod(F.sigmoid)
+
+
+class Tanh(_Activation):
+    """y = tanh x.
+
+    x, y: any shape.
+    """
+
+    function = staticmethod(F.tanh)
+
+
+class ReLU(_Activation):
+    """y = max(x, 0).
+
+    x, y: any shape. The derivative at x = 0 is ½, the mean of its two sides, as np.maximum has it.
+    """
+
+    function = staticmethod(F.relu)
 
 
 class LeakyReLU(Module):
-    """y = x for x > 0, else slope · x"""
+    """y = x for x > 0, else slope · x.
+
+    x, y: any shape.
+
+    Parameters
+    ----------
+    slope : float, default 0.01
+        Slope for x < 0.
+    """
 
     def __init__(self, slope: float = 0.01) -> None:
         self.slope = float(slope)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Array) -> Array:
+        """Returns y, an array like x."""
         return F.leaky_relu(x, self.slope)
 
     def describe(self) -> str:
+        """Returns the slope."""
         return f"{self.slope:g}"
 
 
 class ELU(Module):
-    """y = x for x > 0, else α (eˣ − 1)"""
+    """y = x for x > 0, else α (eˣ − 1).
+
+    x, y: any shape.
+
+    Parameters
+    ----------
+    alpha : float, default 1
+        −α is the limit for x → −∞.
+
+    References
+    ----------
+    Clevert, Unterthiner & Hochreiter (2016).
+    """
 
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = float(alpha)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Array) -> Array:
+        """Returns y, an array like x."""
         return F.elu(x, self.alpha)
 
     def describe(self) -> str:
+        """Returns α."""
         return f"{self.alpha:g}"
 
 
-class GELU(Module):
-    """y = x Φ(x), Φ the normal distribution function"""
+class GELU(_Activation):
+    """y = x Φ(x), Φ the normal distribution function.
 
-    def forward(self, x: Any) -> Any:
-        return F.gelu(x)
+    x, y: any shape.
+
+    References
+    ----------
+    Hendrycks & Gimpel (2016).
+    """
+
+    function = staticmethod(F.gelu)
 
 
-class SiLU(Module):
-    """y = x / (1 + e⁻ˣ)"""
+class SiLU(_Activation):
+    """y = x / (1 + e⁻ˣ).
 
-    def forward(self, x: Any) -> Any:
-        return F.silu(x)
+    x, y: any shape. Called Swish, too.
+
+    References
+    ----------
+    Hendrycks & Gimpel (2016); Ramachandran, Zoph & Le (2017).
+    """
+
+    function = staticmethod(F.silu)
 
 
-class Softplus(Module):
-    """y = log(1 + eˣ)"""
+class Softplus(_Activation):
+    """y = log(1 + eˣ).
 
-    def forward(self, x: Any) -> Any:
-        return F.softplus(x)
+    x, y: any shape.
+    """
+
+    function = staticmethod(F.softplus)
 
 
 class Softmax(Module):
-    """y = eˣ / Σ eˣ over the axis. Not below SoftmaxCrossEntropy, which holds its own."""
+    """y = eˣ / Σ eˣ over the axis.
+
+    x, y: any shape. SoftmaxCrossEntropy includes a softmax, so a model for it has none as its last layer.
+
+    Parameters
+    ----------
+    axis : int, default −1
+        Axis of the classes.
+    """
 
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Array) -> Array:
+        """Returns y, an array like x."""
         return F.softmax(x, self.axis)
 
     def describe(self) -> str:
+        """Returns the axis, unless it is the last."""
         return "" if self.axis == -1 else f"axis={self.axis}"

@@ -1,13 +1,21 @@
-"""What all layers ask of their arguments: sizes, a random generator, arrays of floats; one wording for each refusal."""
+"""Checks of the arguments that layers share: sizes, a random generator, arrays of floats; one wording per error."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import DTypeLike
+
+from nn.init import Init, Shape
+from nn.module import Module
+from rmad.types import Array
 
 __all__ = ["bias_of", "check_dtype", "check_floats", "check_maker", "check_rng", "check_sizes", "initial"]
+
+MakesLayer: TypeAlias = Callable[[], Module]
+"""The type of an argument `activation`: a class of layers, or a function that returns a layer."""
 
 
 def check_sizes(name: str, what: str, *sizes: Any) -> None:
@@ -19,6 +27,7 @@ def check_sizes(name: str, what: str, *sizes: Any) -> None:
 
 
 def check_rng(name: str, rng: Any) -> None:
+    """Raises TypeError unless rng is a NumPy Generator."""
     if not isinstance(rng, np.random.Generator):
         raise TypeError(f"{name}: rng must be a Generator, as np.random.default_rng(0), not {type(rng).__name__}")
 
@@ -31,15 +40,15 @@ def check_maker(name: str, argument: str, make: Any) -> None:
 
 
 def check_dtype(name: str, dtype: Any, kinds: str = "fc") -> None:
-    """`kinds`: "fc" for real and complex floats, "f" for real ones."""
+    """Raises TypeError unless dtype is a float type. kinds: "fc" for real and complex floats, "f" for real ones."""
     if np.dtype(dtype).kind not in kinds:
         raise TypeError(f"{name}: dtype must be a {_real(kinds)}float type, not {np.dtype(dtype)}")
 
 
 def initial(
-    name: str, init: Callable[..., Any], rng: Any, shape: tuple[int, ...], dtype: Any, argument: str = "init"
-) -> Any:
-    """The weight that init(rng, shape, dtype) makes."""
+    name: str, init: Init, rng: np.random.Generator, shape: Shape, dtype: DTypeLike, argument: str = "init"
+) -> Array:
+    """Returns the weight that init(rng, shape, dtype) makes."""
     check_rng(name, rng)
     if not callable(init):
         wanted = "a function (rng, shape, dtype), as nn.init.he_normal"
@@ -50,12 +59,12 @@ def initial(
     return weight
 
 
-def bias_of(bias: bool | float, size: int, dtype: Any) -> Any:
-    """The array that an argument `bias` asks for: filled with that number, with 0 for True; None for False."""
+def bias_of(bias: bool | float, size: int, dtype: DTypeLike) -> Array | None:
+    """Returns (size,) filled with the number `bias`, with 0 for True; None for False."""
     return None if bias is False else np.full(size, 0.0 if bias is True else bias, dtype)
 
 
-def check_floats(layer: Any, x: Any, kinds: str = "fc", name: str = "x") -> None:
+def check_floats(layer: Module, x: Any, kinds: str = "fc", name: str = "x") -> None:
     """Raises TypeError that names the layer, unless x is an array, traced or not, of floats."""
     kind = getattr(getattr(x, "dtype", None), "kind", None)
     if kind is None or kind not in kinds:
@@ -68,7 +77,7 @@ def _real(kinds: str) -> str:
 
 
 def _found(x: Any, name: str) -> str:
-    """What x is, and what to do about it."""
+    """Describes x, and says how to make an array of it."""
     parts = x.values() if isinstance(x, dict) else x if isinstance(x, tuple) else ()
     if any(hasattr(part, "shape") for part in parts):
         return f"a {type(x).__name__} of {len(x)}; a batch is given in two, opt.step(x, t)"

@@ -8,16 +8,37 @@ from typing import Any, Self, overload
 import numpy as np
 
 from nn.module import Module
+from rmad.types import Array
 
 __all__ = ["Residual", "Sequential"]
 
 
 class Sequential(Module):
-    """y = f_m(… f_2(f_1(x)))
+    """y = f_m(… f_2(f_1(x))).
 
-    layers: modules, or any functions of one array (which have no parameters). The parameters are
-    named by place, "0.weight". `len`, iteration and indexing work as on a list; a slice is a
-    Sequential that shares its layers.
+    x: an array that the first layer takes, y: the result of the last. The parameters are named by place, "0.weight".
+    `len`, iteration and indexing work as on a list; a slice is a Sequential that shares its layers.
+
+    Parameters
+    ----------
+    *layers : modules, or any functions of one array
+        f_1, f_2, …; a function that is not a module has no parameters.
+
+    Raises
+    ------
+    TypeError
+        For a layer that cannot be called, or a class in place of an object.
+
+    Examples
+    --------
+    >>> import nn
+    >>> rng = np.random.default_rng(0)
+    >>> nn.Sequential(nn.Linear(784, 100, rng=rng), nn.Sigmoid(), nn.Linear(100, 10, rng=rng))
+    Sequential(
+      0: Linear(784, 100)
+      1: Sigmoid()
+      2: Linear(100, 10)
+    )  # 79,510 parameters
     """
 
     def __init__(self, *layers: Callable[[Any], Any]) -> None:
@@ -31,14 +52,15 @@ class Sequential(Module):
                 raise TypeError(f"Sequential: layer {k} is of type {what}, which cannot be called{hint}")
         self._layers = list(layers)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Array) -> Array:
+        """Returns y, the result of the last layer."""
         for layer in self._layers:
             x = layer(x)
         return x
 
     def __tree_items__(self) -> dict[str, Any]:
         numbered = {str(k): layer for k, layer in enumerate(self._layers) if isinstance(layer, Module)}
-        others = super().__tree_items__()  # what a subclass adds
+        others = super().__tree_items__()  # those that a subclass adds
         others.pop("_layers", None)
         return numbered | others
 
@@ -75,12 +97,25 @@ class Sequential(Module):
 
 
 class Residual(Module):
-    """y = f(x) + x, or f(x) + shortcut(x)
+    """y = f(x) + x, or f(x) + shortcut(x).
 
-    layers: f, one module or several in a row, as for Sequential. shortcut: a module that brings x to the shape of
-    f(x), where the two differ. Raises ValueError where they still do.
+    x: an array that f takes, y: an array like f(x).
 
-    Source: He, Zhang, Ren & Sun (2016), eqs. (1) and (2).
+    Parameters
+    ----------
+    *layers : modules, or any functions of one array
+        f: one, or several in a row as for Sequential.
+    shortcut : module or function of one array, optional
+        Brings x to the shape of f(x), if the two differ.
+
+    Raises
+    ------
+    ValueError
+        If there is no layer, or f(x) and the shortcut differ in shape.
+
+    References
+    ----------
+    He, Zhang, Ren & Sun (2016), eqs. (1) and (2).
     """
 
     def __init__(self, *layers: Callable[[Any], Any], shortcut: Callable[[Any], Any] | None = None) -> None:
@@ -91,7 +126,8 @@ class Residual(Module):
         self.body = layers[0] if len(layers) == 1 and isinstance(layers[0], Module) else Sequential(*layers)
         self.shortcut = shortcut
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Array) -> Array:
+        """Returns y, an array like f(x)."""
         y = self.body(x)
         x = x if self.shortcut is None else self.shortcut(x)
         if np.shape(y) != np.shape(x):

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
+from numpy.typing import DTypeLike
 
 from nn import init as _init
 from nn.checks import bias_of, check_dtype, check_sizes, initial
 from nn.module import Module
-from nn.pooling import check_images, short, short_padding
+from nn.pooling import Padding, check_images, short, short_padding
 from rmad.kernels.windows import Pair, paddings, pair
 from rmad.primitives.layers.conv import conv2d, conv2d_input
+from rmad.types import Array
 
 __all__ = ["Conv2d", "ConvTranspose2d"]
 
 
 class _Convolution(Module):
-    """What a convolution and its transpose have in common: settings, and parameters weight and bias."""
+    """The settings that a convolution shares with its transpose, and the parameters weight and bias."""
+
+    weight: Array
 
     def __init__(
         self,
@@ -29,7 +30,9 @@ class _Convolution(Module):
         dilation: int | Pair,
         groups: int,
         bias: bool | float,
-        dtype: Any,
+        rng: np.random.Generator,
+        init: _init.Init,
+        dtype: DTypeLike,
     ) -> None:
         name = f"{type(self).__name__}({i}, {o}, {kernel})"
         check_sizes(name, "both numbers of channels", i, o)
@@ -41,15 +44,11 @@ class _Convolution(Module):
         self.kernel, self.stride = pair(kernel, f"{name}: kernel"), pair(stride, f"{name}: stride")
         self.dilation = pair(dilation, f"{name}: dilation")
         # the weight comes first: the engine takes weight and bias as neighbours in the flat vector
-        self.weight: Any = None
-        self.bias: Any = bias_of(bias, o, dtype)
-
-    def _made(self, init: Callable[..., Any], rng: np.random.Generator, dtype: Any) -> Any:
-        """The weight as init makes it, (kh, kw, i / groups, o)."""
         shape = (*self.kernel, self.in_channels // self.groups, self.out_channels)
-        return initial(self._name, init, rng, shape, dtype)
+        self.weight = initial(self._name, init, rng, shape, dtype)
+        self.bias = bias_of(bias, o, dtype)
 
-    def _plus_bias(self, y: Any) -> Any:
+    def _plus_bias(self, y: Array) -> Array:
         bias = self.bias
         if bias is None:
             return y
@@ -59,6 +58,7 @@ class _Convolution(Module):
         return y + bias
 
     def _described(self, padding: str, extra: str = "") -> str:
+        """Returns the sizes, and the settings that differ from the defaults."""
         words = [str(self.in_channels), str(self.out_channels), short(self.kernel)]
         if self.stride != (1, 1):
             words.append(f"stride={short(self.stride)}")
@@ -76,14 +76,55 @@ class _Convolution(Module):
 
 
 class Conv2d(_Convolution):
-    """y[n, p, q, ·] = b + Σ over k, l of x[n, p s + k d − top, q s' + l d' − left, ·] W[k, l]
+    """y[n, p, q, ·] = b + Σ over k, l of x[n, p s + k d − top, q s' + l d' − left, ·] W[k, l].
 
-    x: (n, h, w, i), W = weight: (kh, kw, i / groups, o), b = bias: (o,) or None, y: (n, p, q, o) with
-    p = ⌊(h + top + bottom − d (kh − 1) − 1) / s⌋ + 1, q likewise. kernel, stride and dilation: numbers or pairs
-    (vertical, horizontal). padding: a number, a pair, ((top, bottom), (left, right)), 'valid' (none) or 'same' (the
-    size of y is that of x; for stride 1 only). With groups, output channels see the input channels of their own group.
-    `init` makes the weight: a function (rng, shape, dtype) of nn.init; `bias` is the number that fills b.
-    Raises ValueError where x has other channels or is smaller than the kernel, TypeError unless it holds floats.
+    x: (n, h, w, i), y: (n, p, q, o) with p = ⌊(h + top + bottom − d (kh − 1) − 1) / s⌋ + 1, q likewise.
+
+    Parameters
+    ----------
+    i : int
+        Number of input channels.
+    o : int
+        Number of output channels.
+    kernel : int or (int, int)
+        Height and width of the filters, in pixels.
+    stride : int or (int, int), default 1
+        Vertical and horizontal distance s, s' of two windows.
+    padding : int, (int, int), ((int, int), (int, int)) or str, default 0
+        Pixels around an image: a number, (vertical, horizontal), ((top, bottom), (left, right)), 'valid' or 'same'.
+    dilation : int or (int, int), default 1
+        Distance d, d' of two pixels of a window.
+    groups : int, default 1
+        Number of groups of channels, a divisor of i and o; an output channel sees the inputs of its own group.
+    bias : bool or float, default True
+        Number that fills b: True stands for 0, False for no bias at all.
+    rng : np.random.Generator
+        Source of the first weights.
+    init : function (rng, shape, dtype) → array, default glorot_uniform
+        Makes W: one of nn.init.
+    dtype : dtype, default float32
+        Type of W and b: a real or complex float.
+
+    Attributes
+    ----------
+    weight : (kh, kw, i / groups, o) array
+        W.
+    bias : (o,) array or None
+        b.
+
+    Raises
+    ------
+    ValueError
+        If x has another number of channels or is smaller than the kernel; for 'same' with another stride than 1.
+    TypeError
+        Unless x is an array of floats.
+
+    Examples
+    --------
+    >>> import nn
+    >>> layer = nn.Conv2d(3, 8, 5, padding="same", rng=np.random.default_rng(0))
+    >>> layer(np.ones((2, 32, 32, 3), np.float32)).shape, layer.weight.shape
+    ((2, 32, 32, 8), (5, 5, 3, 8))
     """
 
     def __init__(
@@ -93,19 +134,19 @@ class Conv2d(_Convolution):
         kernel: int | Pair,
         *,
         stride: int | Pair = 1,
-        padding: int | Pair | tuple[Pair, Pair] | str = 0,
+        padding: Padding | str = 0,
         dilation: int | Pair = 1,
         groups: int = 1,
         bias: bool | float = True,
         rng: np.random.Generator,
-        init: Callable[..., Any] = _init.glorot_uniform,
-        dtype: Any = np.float32,
+        init: _init.Init = _init.glorot_uniform,
+        dtype: DTypeLike = np.float32,
     ) -> None:
-        super().__init__(i, o, kernel, stride, dilation, groups, bias, dtype)
+        super().__init__(i, o, kernel, stride, dilation, groups, bias, rng, init, dtype)
         self.padding = self._paddings(padding)
-        self.weight = self._made(init, rng, dtype)
 
-    def _paddings(self, padding: Any) -> tuple[Pair, Pair]:
+    def _paddings(self, padding: Padding | str) -> tuple[Pair, Pair]:
+        """Returns ((top, bottom), (left, right))."""
         if not isinstance(padding, str):
             return paddings(padding, f"{self._name}: padding")
         if padding not in ("same", "valid"):
@@ -117,7 +158,8 @@ class Conv2d(_Convolution):
         reach = [d * (k - 1) for k, d in zip(self.kernel, self.dilation, strict=True)]
         return (reach[0] // 2, reach[0] - reach[0] // 2), (reach[1] // 2, reach[1] - reach[1] // 2)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Array) -> Array:
+        """Returns y: (n, p, q, o) for x: (n, h, w, i)."""
         check_images(self, x, self.in_channels)
         for m, ends, k, d in zip(np.shape(x)[1:3], self.padding, self.kernel, self.dilation, strict=True):
             if m + sum(ends) < d * (k - 1) + 1:
@@ -125,17 +167,62 @@ class Conv2d(_Convolution):
         return self._plus_bias(conv2d(x, self.weight, self.stride, self.padding, self.dilation, self.groups))
 
     def describe(self) -> str:
+        """Returns the sizes, and the settings that differ from the defaults."""
         return self._described(short_padding(self.padding))
 
 
 class ConvTranspose2d(_Convolution):
-    """⟨y − b, z⟩ = ⟨x, conv2d(z, W)⟩ for all z: the transpose of a convolution that has these settings
+    """⟨y − b, z⟩ = ⟨x, conv2d(z, W)⟩ for all z: the transpose of a convolution that has these settings.
 
-    x: (n, h, w, i), W = weight: (kh, kw, o / groups, i), b = bias: (o,) or None, y: (n, p, q, o) with
-    p = (h − 1) s − 2 padding + d (kh − 1) + output_padding + 1, q likewise: output_padding, below the stride, chooses
-    among the sizes that the convolution maps to h. Arguments are those of Conv2d; `init` is given the shape
-    (kh, kw, i / groups, o). Raises ValueError where x has other channels or y would have no pixel, TypeError unless
-    x holds floats.
+    x: (n, h, w, i), y: (n, p, q, o) with p = (h − 1) s − top − bottom + d (kh − 1) + output_padding + 1, q likewise.
+
+    Parameters
+    ----------
+    i : int
+        Number of input channels.
+    o : int
+        Number of output channels.
+    kernel : int or (int, int)
+        Height and width of the filters, in pixels.
+    stride : int or (int, int), default 1
+        Vertical and horizontal distance s, s' of two windows.
+    padding : int, (int, int) or ((int, int), (int, int)), default 0
+        Padding of the convolution: a number, (vertical, horizontal) or ((top, bottom), (left, right)).
+    output_padding : int or (int, int), default 0
+        Choice, below the stride, among the sizes that the convolution maps to (h, w).
+    dilation : int or (int, int), default 1
+        Distance d, d' of two pixels of a window.
+    groups : int, default 1
+        Number of groups of channels, a divisor of i and o; an output channel sees the inputs of its own group.
+    bias : bool or float, default True
+        Number that fills b: True stands for 0, False for no bias at all.
+    rng : np.random.Generator
+        Source of the first weights.
+    init : function (rng, shape, dtype) → array, default glorot_uniform
+        Makes W: one of nn.init, called with the shape (kh, kw, i / groups, o).
+    dtype : dtype, default float32
+        Type of W and b: a real or complex float.
+
+    Attributes
+    ----------
+    weight : (kh, kw, o / groups, i) array
+        W.
+    bias : (o,) array or None
+        b.
+
+    Raises
+    ------
+    ValueError
+        If x has another number of channels or y would have no pixel.
+    TypeError
+        Unless x is an array of floats.
+
+    Examples
+    --------
+    >>> import nn
+    >>> layer = nn.ConvTranspose2d(8, 3, 2, stride=2, rng=np.random.default_rng(0))
+    >>> layer(np.ones((2, 16, 16, 8), np.float32)).shape, layer.weight.shape
+    ((2, 32, 32, 3), (2, 2, 3, 8))
     """
 
     def __init__(
@@ -145,16 +232,16 @@ class ConvTranspose2d(_Convolution):
         kernel: int | Pair,
         *,
         stride: int | Pair = 1,
-        padding: int | Pair | tuple[Pair, Pair] = 0,
+        padding: Padding = 0,
         output_padding: int | Pair = 0,
         dilation: int | Pair = 1,
         groups: int = 1,
         bias: bool | float = True,
         rng: np.random.Generator,
-        init: Callable[..., Any] = _init.glorot_uniform,
-        dtype: Any = np.float32,
+        init: _init.Init = _init.glorot_uniform,
+        dtype: DTypeLike = np.float32,
     ) -> None:
-        super().__init__(i, o, kernel, stride, dilation, groups, bias, dtype)
+        super().__init__(i, o, kernel, stride, dilation, groups, bias, rng, init, dtype)
         self.padding = paddings(padding, f"{self._name}: padding")
         self.output_padding = pair(output_padding, f"{self._name}: output_padding", 0)
         if any(extra >= s for extra, s in zip(self.output_padding, self.stride, strict=True)):
@@ -162,11 +249,11 @@ class ConvTranspose2d(_Convolution):
                 f"{self._name}: output_padding={output_padding} must be below the stride, {short(self.stride)}"
             )
         # group by group the transpose of the matrices that init made, so that fan-in and fan-out are those of the layer
-        weight = self._made(init, rng, dtype)
-        grouped = weight.reshape(*self.kernel, i // groups, groups, o // groups)
+        grouped = self.weight.reshape(*self.kernel, i // groups, groups, o // groups)
         self.weight = grouped.transpose(0, 1, 4, 3, 2).reshape(*self.kernel, o // groups, i)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Array) -> Array:
+        """Returns y: (n, p, q, o) for x: (n, h, w, i)."""
         check_images(self, x, self.in_channels)
         n, h, w, _ = np.shape(x)
         size = [
@@ -184,5 +271,6 @@ class ConvTranspose2d(_Convolution):
         return self._plus_bias(y)
 
     def describe(self) -> str:
+        """Returns the sizes, and the settings that differ from the defaults."""
         extra = f"output_padding={short(self.output_padding)}" if any(self.output_padding) else ""
         return self._described(short_padding(self.padding), extra)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 import rmad
 from nn.checks import check_floats, check_rng
 from nn.module import Module
 from rmad.batch import first_case
+from rmad.types import Array
 
 __all__ = ["Dropout"]
 
@@ -18,16 +17,38 @@ DRAWS = 16  # such numbers per step of Philox's counter
 
 
 class Dropout(Module):
-    """y = m ⊙ x / (1 − p) in training, m ∈ {0, 1} with P(m = 0) = p; y = x otherwise (`eval`).
+    """y = m ⊙ x / (1 − p) in training, m ∈ {0, 1} with P(m = 0) = p; y = x in use (`eval`).
 
-    x: (n, …). The mask belongs to the update, not to the call: it is a function of the layer's seed, the number of
+    x, y: (n, …). The mask belongs to the update, not to the call: it is a function of the layer's seed, the number of
     updates begun, the case's place in the batch and the unit. So all products of CG and all trials of a line search
     see one function, parts of a batch see the masks of the whole, and a saved run continues with the same masks.
     A layer that is used several times in a model has one mask for all its uses of the same shape.
-    `model.begin_step()`, which the optimizers call, draws anew. p is rounded to a multiple of 2⁻¹⁶.
+    `model.begin_step()`, which the optimizers call, draws new masks.
 
-    Raises ValueError for p outside of [0, 1), TypeError unless x is an array of floats.
-    Source: Srivastava et al. (2014), scaled in training.
+    Parameters
+    ----------
+    p : float, default 0.5
+        Probability that a unit is left out, in [0, 1); rounded to a multiple of 2⁻¹⁶.
+    rng : np.random.Generator
+        Source of the layer's seed.
+
+    Raises
+    ------
+    ValueError
+        If p is outside of [0, 1).
+    TypeError
+        Unless x is an array of floats.
+
+    References
+    ----------
+    Srivastava et al. (2014), scaled in training.
+
+    Examples
+    --------
+    >>> import nn
+    >>> layer, x = nn.Dropout(0.5, rng=np.random.default_rng(0)), np.ones((2, 4))
+    >>> set(layer(x).ravel().tolist()) <= {0.0, 2.0}, bool((layer.eval()(x) == x).all())
+    (True, True)
     """
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator) -> None:
@@ -38,7 +59,8 @@ class Dropout(Module):
         self.seed = rng.integers(0, 1 << 63, size=1)
         self.updates = np.zeros(1, np.int64)  # begun so far
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Array) -> Array:
+        """Returns y, an array like x: (n, …)."""
         if not self.training or self.p == 0:
             return x
         check_floats(self, x)
@@ -48,10 +70,11 @@ class Dropout(Module):
         return x * np.asarray(factor, like=rmad.stop_gradient(x))
 
     def on_begin_step(self) -> None:
+        """Chooses new masks."""
         self.updates = self.updates + 1
 
-    def _bits(self, shape: tuple[int, ...]) -> Any:
-        """Random uint16. Each case has its own stretch of the counter, so any part can be drawn alone."""
+    def _bits(self, shape: tuple[int, ...]) -> Array:
+        """Returns random uint16. Each case has its own stretch of the counter, so any part can be drawn alone."""
         if not shape:
             raise ValueError(f"Dropout({self.describe()}): x has no axis of cases")
         n, units = shape[0], int(np.prod(shape[1:]))
@@ -62,4 +85,5 @@ class Dropout(Module):
         return raw.view(np.uint16).reshape(n, steps * DRAWS)[:, :units].reshape(shape)
 
     def describe(self) -> str:
+        """Returns p."""
         return f"{self.p:g}"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from nn import init as _init
 from nn.checks import check_dtype, check_sizes, initial
 from nn.module import Module
 from rmad.traced import stop
+from rmad.types import Array
 
 __all__ = ["Embedding"]
 
@@ -18,11 +19,40 @@ __all__ = ["Embedding"]
 class Embedding(Module):
     """y = W[x]: row x of W for every token x.
 
-    x: (…) integers in 0 … n_tokens − 1, W = weight: (n_tokens, features), y: (…, features). `init` makes the
-    weight, N(0, 1) unless given: a function (rng, shape, dtype) of nn.init. Jᵀu adds up the cotangents of a token
-    that occurs several times.
+    x: (…) integers in 0 … n_tokens − 1, y: (…, features). Jᵀu adds up the cotangents of a token that occurs several
+    times.
 
-    Raises TypeError where x holds no integers, ValueError for a token out of range, negative ones among them.
+    Parameters
+    ----------
+    n_tokens : int
+        Number of distinct tokens.
+    features : int
+        Length of a token's vector.
+    rng : np.random.Generator
+        Source of the first weights.
+    init : function (rng, shape, dtype) → array, default N(0, 1)
+        Makes W: one of nn.init.
+    dtype : dtype, default float32
+        Type of W: a real or complex float.
+
+    Attributes
+    ----------
+    weight : (n_tokens, features) array
+        W.
+
+    Raises
+    ------
+    TypeError
+        If x holds no integers.
+    ValueError
+        For a token out of range, negative ones included.
+
+    Examples
+    --------
+    >>> import nn
+    >>> layer = nn.Embedding(65, 16, rng=np.random.default_rng(0))
+    >>> layer(np.array([[3, 1, 4], [1, 5, 9]])).shape
+    (2, 3, 16)
     """
 
     def __init__(
@@ -31,15 +61,16 @@ class Embedding(Module):
         features: int,
         *,
         rng: np.random.Generator,
-        init: Callable[..., Any] = _init.normal,
-        dtype: Any = np.float32,
+        init: _init.Init = _init.normal,
+        dtype: DTypeLike = np.float32,
     ) -> None:
         name = f"Embedding({n_tokens}, {features})"
         check_sizes(name, "both numbers", n_tokens, features)
         check_dtype(name, dtype)
         self.weight = initial(name, init, rng, (n_tokens, features), dtype)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Array | Sequence[int] | int) -> Array:
+        """Returns y: (…, features) for x: (…) integers."""
         x = np.asarray(x) if isinstance(x, int | list | tuple) else stop(x)
         n = self.weight.shape[0]
         kind = getattr(getattr(x, "dtype", None), "kind", None)
@@ -54,5 +85,6 @@ class Embedding(Module):
         return self.weight[x]
 
     def describe(self) -> str:
+        """Returns "n_tokens, features"."""
         n, features = self.weight.shape
         return f"{n}, {features}"

@@ -1,9 +1,8 @@
-"""The maths of layers as functions of arrays, in plain NumPy or in primitives of rmad: both are differentiated."""
+"""The maths of layers as functions of arrays, in NumPy or in primitives of rmad: all of them can be differentiated."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from rmad.primitives.elementwise import sigmoid, softplus
 from rmad.primitives.layers.conv import conv2d
 from rmad.primitives.layers.normal import normal_cdf
 from rmad.primitives.layers.pool import avg_pool2d, max_pool2d
+from rmad.types import Array
 
 __all__ = [
     "avg_pool2d",
@@ -32,55 +32,183 @@ __all__ = [
 ]
 
 
-def tanh(x: Any) -> Any:
-    """y = tanh x"""
+def tanh(x: Array) -> Array:
+    """y = tanh x.
+
+    Parameters
+    ----------
+    x : array
+        Floats of any shape.
+
+    Returns
+    -------
+    array like x
+    """
     return fast.tanh(x)
 
 
-def relu(x: Any) -> Any:
-    """y = max(x, 0)"""
+def relu(x: Array) -> Array:
+    """y = max(x, 0).
+
+    Parameters
+    ----------
+    x : array
+        Floats of any shape.
+
+    Returns
+    -------
+    array like x
+    """
     return np.maximum(x, 0)
 
 
-def leaky_relu(x: Any, slope: float = 0.01) -> Any:
-    """y = x for x > 0, else slope · x"""
+def leaky_relu(x: Array, slope: float = 0.01) -> Array:
+    """y = x for x > 0, else slope · x.
+
+    Parameters
+    ----------
+    x : array
+        Floats of any shape.
+    slope : float, default 0.01
+        Slope for x < 0.
+
+    Returns
+    -------
+    array like x
+    """
     return np.where(x > 0, x, slope * x)
 
 
-def elu(x: Any, alpha: float = 1.0) -> Any:
-    """y = x for x > 0, else α (eˣ − 1). Source: Clevert, Unterthiner & Hochreiter (2016)."""
+def elu(x: Array, alpha: float = 1.0) -> Array:
+    """y = x for x > 0, else α (eˣ − 1).
+
+    Parameters
+    ----------
+    x : array
+        Floats of any shape.
+    alpha : float, default 1
+        −α is the limit for x → −∞.
+
+    Returns
+    -------
+    array like x
+
+    References
+    ----------
+    Clevert, Unterthiner & Hochreiter (2016).
+    """
     # the minimum keeps exp from overflowing in the branch that is not taken: inf · 0 would be NaN in its derivative
     return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
 
 
-def gelu(x: Any) -> Any:
-    """y = x Φ(x), exact. Source: Hendrycks & Gimpel (2016)."""
+def gelu(x: Array) -> Array:
+    """y = x Φ(x), Φ the normal distribution function, not an approximation of it.
+
+    Parameters
+    ----------
+    x : array
+        Floats of any shape.
+
+    Returns
+    -------
+    array like x
+
+    References
+    ----------
+    Hendrycks & Gimpel (2016).
+    """
     return x * normal_cdf(x)
 
 
-def silu(x: Any) -> Any:
-    """y = x / (1 + e⁻ˣ)"""
+def silu(x: Array) -> Array:
+    """y = x / (1 + e⁻ˣ).
+
+    Parameters
+    ----------
+    x : array
+        Floats of any shape.
+
+    Returns
+    -------
+    array like x
+    """
     return x * sigmoid(x)
 
 
-def softmax(x: Any, axis: int = -1) -> Any:
-    """y = eˣ / Σ eˣ over the axis. No finite x overflows; −inf has the weight 0."""
+def softmax(x: Array, axis: int = -1) -> Array:
+    """y = eˣ / Σ eˣ over the axis. No finite x overflows; −inf has the weight 0.
+
+    Parameters
+    ----------
+    x : array
+        Floats of any shape.
+    axis : int, default −1
+        Axis over which y sums to one.
+
+    Returns
+    -------
+    array like x
+    """
     return rmad.softmax(x, axis)
 
 
-def log_softmax(x: Any, axis: int = -1) -> Any:
-    """y = x − log Σ eˣ over the axis. No finite x overflows."""
+def log_softmax(x: Array, axis: int = -1) -> Array:
+    """y = x − log Σ eˣ over the axis. No finite x overflows.
+
+    Parameters
+    ----------
+    x : array
+        Floats of any shape.
+    axis : int, default −1
+        Axis over which eʸ sums to one.
+
+    Returns
+    -------
+    array like x
+    """
     return rmad.log_softmax(x, axis)
 
 
-def scaled_dot_product_attention(query: Any, key: Any, value: Any, mask: Any = None, *, causal: bool = False) -> Any:
-    """y = softmax(q kᵀ/√d + mask) v over the keys
+def scaled_dot_product_attention(
+    query: Array, key: Array, value: Array, mask: Array | None = None, *, causal: bool = False
+) -> Array:
+    """y = softmax(q kᵀ/√d + mask) v over the keys.
 
-    query: (…, t, d), key: (…, s, d), value: (…, s, o), y: (…, t, o). mask: (…, t, s), booleans that tell which keys a
-    query may see, or numbers to add, −inf for a key that it may not. causal: query j sees the keys up to j + s − t.
+    Parameters
+    ----------
+    query : (…, t, d) array
+        Queries q.
+    key : (…, s, d) array
+        Keys k.
+    value : (…, s, o) array
+        Values v.
+    mask : (…, t, s) array, optional
+        Booleans, True for a key that a query may see; or numbers to add, −inf for a key that it may not.
+    causal : bool, default False
+        Whether query j sees the keys up to j + s − t only.
 
-    Raises ValueError where a query may see no key, or the shapes do not fit; TypeError for a mask of integers.
-    Source: Vaswani et al. (2017), eq. (1).
+    Returns
+    -------
+    (…, t, o) array
+
+    Raises
+    ------
+    ValueError
+        If a query may see no key, or the shapes do not fit.
+    TypeError
+        For a mask of integers.
+
+    References
+    ----------
+    Vaswani et al. (2017), eq. (1).
+
+    Examples
+    --------
+    >>> import nn
+    >>> q = k = v = np.eye(2)
+    >>> nn.functional.scaled_dot_product_attention(q, k, v, causal=True).round(2)
+    array([[1.  , 0.  ],
+           [0.33, 0.67]])
     """
     shapes = [np.shape(a) for a in (query, key, value)]
     q, k, v = shapes
@@ -93,14 +221,15 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, mask: Any = N
     return softmax(scores if added is None else scores + added) @ value
 
 
-def _added_mask(mask: Any, t: int, s: int, scores: Any, causal: bool) -> Any:
-    """What is added to the scores: a constant, so that it costs nothing in a sweep, for softmax knows e^−∞ = 0."""
+def _added_mask(mask: Array | None, t: int, s: int, scores: Array, causal: bool) -> Array | None:
+    """Returns the summand of the scores: a constant, so that a sweep skips it; softmax turns −∞ into 0."""
     if mask is not None:
         _check_mask(mask, t, s, np.shape(scores))
     if mask is not None and mask.dtype.kind != "b":
         added = mask.astype(scores.dtype)
-        if causal:
-            added = added + _added_mask(None, t, s, scores, True)
+        after = _added_mask(None, t, s, scores, causal)
+        if after is not None:
+            added = added + after
         _check_seen(added > -math.inf)
         return added
     seen = np.tri(t, s, s - t, dtype=bool) if causal else None
@@ -113,7 +242,8 @@ def _added_mask(mask: Any, t: int, s: int, scores: Any, causal: bool) -> Any:
     return np.asarray(added, like=rmad.stop_gradient(scores))
 
 
-def _check_mask(mask: Any, t: int, s: int, scores: tuple[int, ...]) -> None:
+def _check_mask(mask: Array, t: int, s: int, scores: tuple[int, ...]) -> None:
+    """Raises TypeError unless the mask holds booleans or floats, ValueError unless its shape fits the scores."""
     kind = getattr(getattr(mask, "dtype", None), "kind", None)
     if kind is None or kind not in "bf":
         found = f"of {mask.dtype}; mask.astype(bool) makes one" if kind else type(mask).__name__
@@ -128,6 +258,7 @@ def _check_mask(mask: Any, t: int, s: int, scores: tuple[int, ...]) -> None:
         raise ValueError(f"attention: mask has shape {shape}, expected (…, {t}, {s}), as ({batch}{t}, {s})")
 
 
-def _check_seen(seen: Any) -> None:
+def _check_seen(seen: Array) -> None:
+    """Raises ValueError if some query sees no key."""
     if not np.all(np.any(seen, axis=-1)):
         raise ValueError(f"attention: under the mask of shape {np.shape(seen)} some query sees no key")

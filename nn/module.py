@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from rmad import tree
+from rmad.types import Array
 
 __all__ = ["Module"]
 
@@ -22,10 +23,21 @@ class Module:
     functions, an rng) is static: copies share it. Float arrays are parameters; integer arrays are
     constants that are saved with them. An array that stands in two places counts as two.
 
-    Arrays are rebound, never written into. What a layer keeps beside its parameters (running statistics) are the
-    attributes it names in `buffers`: saved in the state, but no part of the tree, so nothing is differentiated by them
-    and copies share them.
+    Arrays are rebound, never written into. The attributes that a layer names in `buffers` (running statistics) are
+    saved in the state, but are no part of the tree: nothing is differentiated with respect to them, and copies share
+    them.
 
+    A subclass defines `forward`, and may define `describe`, `on_begin_step`, `on_end_step` and `on_couples_cases`.
+
+    Attributes
+    ----------
+    training : bool
+        Whether layers that differ in training and use (Dropout, BatchNorm) are in training; see train and eval.
+    buffers : tuple of str
+        Names of the arrays that are saved with the module and are not parameters.
+
+    Examples
+    --------
     Any function of a module can be differentiated:
 
     >>> import nn, rmad
@@ -36,15 +48,12 @@ class Module:
     """
 
     buffers: tuple[str, ...] = ()
-    """Names of the arrays that are saved with the module and are not parameters."""
-
     training: bool = True
-    """Whether layers that differ in training and use (Dropout, BatchNorm) are in training; see train and eval."""
-
     _tree_names: frozenset[str] = frozenset()
     """Attributes that belong to the tree whatever they hold: a copy made by __tree_replace__ keeps its structure."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Computes y. A subclass defines it, with arguments and a result of any kind."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it computes: define forward(self, x)")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -73,28 +82,38 @@ class Module:
     # -- training and use -------------------------------------------------------------------------------
 
     def modules(self) -> Iterator[Module]:
-        """The module itself and every module below it, in the order of the tree."""
+        """Yields the module itself and every module below it, in the order of the tree."""
         yield self
         for _, child in _children(self):
             yield from _modules(child)
 
     def train(self, training: bool = True) -> Self:
-        """Sets `training` here and in every module below; returns the module."""
+        """Sets `training` here and in every module below.
+
+        Parameters
+        ----------
+        training : bool, default True
+            False for the use of a trained model.
+
+        Returns
+        -------
+        the module itself
+        """
         for module in self.modules():
             module.training = training
         return self
 
     def eval(self) -> Self:
-        """train(False)"""
+        """Sets `training` to False here and in every module below; returns the module."""
         return self.train(False)
 
     @property
     def couples_cases(self) -> bool:
-        """Whether the output of one case depends on the others of its batch, as under batch statistics."""
+        """True if the output of one case depends on the others of its batch, as under batch statistics."""
         return any(module.on_couples_cases() for module in self.modules())
 
     def begin_step(self) -> None:
-        """Says that an update begins: until the next one the module is one fixed function. Optimizers call it.
+        """Begins an update: until the next one the module is one fixed function. Optimizers call it.
 
         Layers draw their random masks now, and batch statistics seen first from now on are those of the update.
         """
@@ -102,80 +121,71 @@ class Module:
             module.on_begin_step()
 
     def end_step(self) -> None:
-        """Says that an update was accepted: running statistics take in what was seen. Optimizers call it."""
+        """Ends an accepted update: running statistics include those of its batch. Optimizers call it."""
         for module in self.modules():
             module.on_end_step()
 
     def on_begin_step(self) -> None:
-        """What this layer, not the ones below it, does when an update begins."""
+        """Prepares this layer, not the ones below it, for an update."""
 
     def on_end_step(self) -> None:
-        """What this layer, not the ones below it, does when an update was accepted."""
+        """Updates the buffers of this layer, not of the ones below it, after an accepted update."""
 
     def on_couples_cases(self) -> bool:
-        """Whether this layer, as it stands, mixes the cases of a batch."""
+        """Returns True if this layer, as it stands, mixes the cases of a batch."""
         return False
 
     # -- names and states -------------------------------------------------------------------------------
 
-    def named_parameters(self) -> Iterator[tuple[str, Any]]:
-        """(name, array) pairs of the float arrays in the order of the tree, names as "0.weight"."""
+    def named_parameters(self) -> Iterator[tuple[str, Array]]:
+        """Yields (name, array) for the float arrays in the order of the tree, names as "0.weight"."""
         return ((name, array) for name, array, *_ in _places(self, _children) if tree.is_differentiable(array))
 
-    def parameters(self) -> list[Any]:
-        """The float arrays in the order of the tree."""
+    def parameters(self) -> list[Array]:
+        """Returns the float arrays in the order of the tree."""
         return [array for _, array in self.named_parameters()]
 
     @property
     def n_parameters(self) -> int:
-        """The number of numbers in the float arrays."""
+        """Number of numbers in the float arrays."""
         return sum(int(array.size) for _, array in self.named_parameters())
 
-    def state_dict(self) -> dict[str, Any]:
-        """{name: array} of all arrays in the order of the tree, buffers included: the module's own, not copies."""
+    def state_dict(self) -> dict[str, Array]:
+        """Returns {name: array} of all arrays in the order of the tree, buffers included: its own, not copies."""
         return {name: array for name, array, *_ in _places(self, _with_buffers)}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Rebinds every array to a copy of the one of its name, in the dtype that the module has.
 
-        Raises ValueError that names what does not fit: a name that is missing or unknown, a shape, a
-        kind of number (float for float); TypeError for what is no mapping of arrays. The module is then as it was.
+        Parameters
+        ----------
+        state : dict of arrays
+            A state_dict of such a module.
+
+        Raises
+        ------
+        ValueError
+            Names the misfit: a name that is missing or unknown, a shape, a kind of number (float for float).
+        TypeError
+            Unless state is a mapping of arrays. After either error the module is as it was.
         """
         places = list(_places(self, _with_buffers))
-        known = {name for name, *_ in places}
         kind = type(self).__name__
-        if not isinstance(state, Mapping):
-            hint = "; nn.load(model, path) reads a file" if isinstance(state, str) else ""
-            hint = "; pass its state_dict()" if hasattr(state, "state_dict") else hint
-            raise TypeError(
-                f"{kind}: a state is {{name: array}}, as state_dict gives it, not {type(state).__name__}{hint}"
-            )
-        for name in state:
-            if name not in known:
-                raise ValueError(f"{kind}: the state has {name!r} of shape {np.shape(state[name])}, the module has not")
+        _check_names(kind, state, {name for name, *_ in places})
         new = []
         for name, array, owner, _ in places:
             if name not in state:
                 raise ValueError(f"{kind}: the state lacks {name!r} of shape {array.shape}")
             if isinstance(owner, tuple):
                 raise TypeError(f"{kind}: {name!r} sits in a tuple and cannot be rebound; use a list or a dict")
-            given = state[name]
-            try:
-                dtype = tree.dtype_of(given)
-            except TypeError:
-                raise TypeError(f"{kind}: {name!r} of the state must be an array, not {type(given).__name__}") from None
-            if np.shape(given) != array.shape:
-                raise ValueError(f"{kind}: {name!r} has shape {array.shape}, the state has {np.shape(given)}")
-            if dtype.kind != array.dtype.kind:
-                raise ValueError(f"{kind}: {name!r} is {array.dtype}, the state has {dtype}")
-            new.append(np.array(given, dtype=array.dtype, order="C", like=array))  # PyTorch's come turned over
+            new.append(_fitting(kind, name, array, state[name]))
         for (_, _, owner, key), array in zip(places, new, strict=True):
             _assign(owner, key, array)
 
     # -- how it looks -----------------------------------------------------------------------------------
 
     def describe(self) -> str:
-        """What stands in the parentheses of the repr: "784, 400"."""
+        """Returns the text in the parentheses of the repr: "784, 400"."""
         return ""
 
     def __repr__(self) -> str:
@@ -204,12 +214,12 @@ def _holds_arrays(value: Any) -> bool:
 
 
 def _as_leaf(value: Any) -> Any:
-    """0-d results of NumPy are scalars; in a module they stay arrays, so that they stay in the tree."""
+    """Returns a scalar of NumPy as a 0-d array, which stays in the tree of a module."""
     return np.asarray(value) if isinstance(value, np.generic) else value
 
 
 def _children(node: Any) -> list[tuple[str, Any]]:
-    """(key, subtree) pairs of one level, keys as they stand in names."""
+    """Returns (key, subtree) for one level, keys as they stand in names."""
     if hasattr(type(node), "__tree_items__"):
         return list(node.__tree_items__().items())
     if isinstance(node, dict):
@@ -218,7 +228,7 @@ def _children(node: Any) -> list[tuple[str, Any]]:
 
 
 def _with_buffers(node: Any) -> list[tuple[str, Any]]:
-    """_children, and after them the buffers of a module."""
+    """Returns _children, and after them the buffers of a module."""
     buffers = [(name, getattr(node, name)) for name in node.buffers] if isinstance(node, Module) else []
     return _children(node) + [(name, value) for name, value in buffers if value is not None]
 
@@ -233,8 +243,8 @@ def _modules(node: Any) -> Iterator[Module]:
 
 def _places(
     node: Any, children: Callable[[Any], list[tuple[str, Any]]], prefix: str = ""
-) -> Iterator[tuple[str, Any, Any, str]]:
-    """(name, array, owner, key) for every array below node, in the order of rmad.tree."""
+) -> Iterator[tuple[str, Array, Any, str]]:
+    """Yields (name, array, owner, key) for every array below node, in the order of rmad.tree."""
     for key, value in children(node):
         if _is_array(value):
             yield prefix + key, value, node, key
@@ -242,7 +252,31 @@ def _places(
             yield from _places(value, children, f"{prefix}{key}.")
 
 
-def _assign(owner: Any, key: str, array: Any) -> None:
+def _check_names(kind: str, state: Mapping[str, Array], known: set[str]) -> None:
+    """Raises TypeError unless state is a mapping, ValueError for a name in it that the module of this kind lacks."""
+    if not isinstance(state, Mapping):
+        hint = "; nn.load(model, path) reads a file" if isinstance(state, str) else ""
+        hint = "; pass its state_dict()" if hasattr(state, "state_dict") else hint
+        raise TypeError(f"{kind}: a state is {{name: array}}, as state_dict gives it, not {type(state).__name__}{hint}")
+    for name in state:
+        if name not in known:
+            raise ValueError(f"{kind}: the state has {name!r} of shape {np.shape(state[name])}, the module has not")
+
+
+def _fitting(kind: str, name: str, array: Array, given: Array) -> Array:
+    """Returns a copy of `given` in the dtype of `array`, whose place it is to take; ValueError if it does not fit."""
+    try:
+        dtype = tree.dtype_of(given)
+    except TypeError:
+        raise TypeError(f"{kind}: {name!r} of the state must be an array, not {type(given).__name__}") from None
+    if np.shape(given) != array.shape:
+        raise ValueError(f"{kind}: {name!r} has shape {array.shape}, the state has {np.shape(given)}")
+    if dtype.kind != array.dtype.kind:
+        raise ValueError(f"{kind}: {name!r} is {array.dtype}, the state has {dtype}")
+    return np.array(given, dtype=array.dtype, order="C", like=array)  # those of PyTorch are transposed views
+
+
+def _assign(owner: Any, key: str, array: Array) -> None:
     if hasattr(type(owner), "__tree_assign__"):
         owner.__tree_assign__(key, array)
     elif isinstance(owner, list):

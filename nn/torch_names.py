@@ -1,4 +1,4 @@
-"""PyTorch's names for what is called otherwise here: what the error for nn.CrossEntropyLoss says."""
+"""PyTorch's names for things with another name here: the hint in the error for nn.CrossEntropyLoss."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ HERE = {
 
 
 def advice(name: str) -> str:
-    """What to write instead of torch.nn's `name`, or nothing."""
+    """Names the replacement of torch.nn's `name`; "" if there is none."""
     return next((f"; here it is {ours}" for ours, theirs in HERE.items() if name in theirs), "")
