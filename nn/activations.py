@@ -12,13 +12,13 @@ __all__ = ["ELU", "GELU", "Identity", "LeakyReLU", "ReLU", "SiLU", "Sigmoid", "S
 
 
 class _Activation(Module):
-    """y = function(x), for activations without settings."""
+    """y = _function(x), for activations without settings."""
 
-    function: ClassVar[staticmethod[[Array], Array]]
+    _function: ClassVar[staticmethod[[Array], Array]]
 
     def forward(self, x: Array) -> Array:
         """Returns y, an array like x."""
-        return self.function(x)
+        return self._function(x)
 
 
 class Identity(_Activation):
@@ -27,7 +27,7 @@ class Identity(_Activation):
     x, y: any shape.
     """
 
-    function = staticmethod(lambda x: x)
+    _function = staticmethod(lambda x: x)
 
 
 class Sigmoid(_Activation):
@@ -42,7 +42,7 @@ class Sigmoid(_Activation):
     array([0. , 0.5, 1. ])
     """
 
-    function = staticmethod(F.sigmoid)
+    _function = staticmethod(F.sigmoid)
 
 
 class Tanh(_Activation):
@@ -51,7 +51,7 @@ class Tanh(_Activation):
     x, y: any shape.
     """
 
-    function = staticmethod(F.tanh)
+    _function = staticmethod(F.tanh)
 
 
 class ReLU(_Activation):
@@ -60,7 +60,7 @@ class ReLU(_Activation):
     x, y: any shape. The derivative at x = 0 is ½, the mean of its two sides, as np.maximum has it.
     """
 
-    function = staticmethod(F.relu)
+    _function = staticmethod(F.relu)
 
 
 class LeakyReLU(Module):
@@ -123,7 +123,7 @@ class GELU(_Activation):
     Hendrycks & Gimpel (2016).
     """
 
-    function = staticmethod(F.gelu)
+    _function = staticmethod(F.gelu)
 
 
 class SiLU(_Activation):
@@ -136,7 +136,7 @@ class SiLU(_Activation):
     Hendrycks & Gimpel (2016); Ramachandran, Zoph & Le (2017).
     """
 
-    function = staticmethod(F.silu)
+    _function = staticmethod(F.silu)
 
 
 class Softplus(_Activation):
@@ -145,7 +145,7 @@ class Softplus(_Activation):
     x, y: any shape.
     """
 
-    function = staticmethod(F.softplus)
+    _function = staticmethod(F.softplus)
 
 
 class Softmax(Module):

@@ -5,13 +5,14 @@ SigmoidCrossEntropy   independent bits, or numbers in [0, 1]
 SquaredError          ½‖z − t‖²
 """
 
-from nn.losses.base import BoundLoss, DiagonalCurvature, Loss
+from nn.losses.base import BoundLoss, Curvature, DiagonalCurvature, Loss
 from nn.losses.sigmoid import SigmoidCrossEntropy
 from nn.losses.softmax import SoftmaxCrossEntropy, SoftmaxCurvature
 from nn.losses.squared import SquaredError
 
 __all__ = [
     "BoundLoss",
+    "Curvature",
     "DiagonalCurvature",
     "Loss",
     "SigmoidCrossEntropy",

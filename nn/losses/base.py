@@ -1,20 +1,44 @@
-"""What every loss has, and the checks that its arguments go through."""
+"""The interface of a loss, and the checks of its arguments.
+
+The optimizers take any callable (z, t) → scalar. An object with the methods below is faster, because it knows its
+derivatives in closed form; `value`, `gradient` and `hessian_product` are the least:
+
+    value(z, t)                 L, a scalar
+    gradient(z, t)              ∂L/∂z, an array like z
+    value_and_gradient(z, t)    both, for less than the two apart
+    hessian_product(z, t, v)    L″ v, an array like z
+    curvature(z, t)             v → L″ v, with everything that is the same for every v computed once; a `diagonal`
+                                that L″ = diag(d) has is its attribute d
+    sqrt_hessian(z, t)          S: (c, *z.shape) with Σ_c S[c, i] S[c, i]ᵀ = L″ᵢᵢ
+    sample(z, rng)              targets drawn from the model
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from rmad.traced import Traced, stop
+from rmad.types import Array
 
-__all__ = ["BoundLoss", "DiagonalCurvature", "Loss"]
+__all__ = ["BoundLoss", "Curvature", "DiagonalCurvature", "Loss"]
 
 BLOCK = 1 << 17
-"""Elements worked on at a time. Temporaries of this size stay in cache, and the allocator keeps them: of a
-(1000, 784) batch each temporary costs more in page faults than the arithmetic on it."""
+"""Elements worked on at a time. Temporaries of this size stay in cache, and the allocator keeps them; one as large as a
+(1000, 784) batch costs more in page faults than the arithmetic on it."""
+
+
+class Curvature(Protocol):
+    """v → L″ v at one z; `product_into(v, out)` writes it into out, which may be v."""
+
+    def __call__(self, v: Array) -> Array:
+        """Returns L″ v, an array like v."""
+
+    def product_into(self, v: Array, out: Array) -> Array:
+        """Writes L″ v into out, which may be v; returns out."""
 
 
 class Loss(ABC):
@@ -24,64 +48,69 @@ class Loss(ABC):
     every derivative includes the 1/n. Results have the dtype of z; values are accumulated in float64.
     `value` can be differentiated by rmad to any order; the other methods take plain arrays.
 
-    Raises ValueError (TypeError for a wrong kind of number) that names the loss and shows the shapes.
+    Raises
+    ------
+    ValueError
+        Names the loss and shows the shapes that do not fit.
+    TypeError
+        For a wrong kind of number.
     """
 
     mean_over_cases = True
 
-    def __call__(self, z: Any, t: Any) -> Any:
+    def __call__(self, z: Array, t: Array | None) -> np.float64:
+        """Returns value(z, t)."""
         return self.value(z, t)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
     @abstractmethod
-    def value(self, z: Any, t: Any) -> Any:
-        """L, a float64 scalar."""
+    def value(self, z: Array, t: Array | None) -> np.float64:
+        """Returns L."""
 
     @abstractmethod
-    def gradient(self, z: Any, t: Any) -> Any:
-        """∂L/∂z, a new array like z."""
+    def gradient(self, z: Array, t: Array | None) -> Array:
+        """Returns ∂L/∂z, a new array like z."""
 
     @abstractmethod
-    def value_and_gradient(self, z: Any, t: Any) -> tuple[Any, Any]:
-        """L and ∂L/∂z, for less than the two apart."""
+    def value_and_gradient(self, z: Array, t: Array | None) -> tuple[np.float64, Array]:
+        """Returns L and ∂L/∂z, for less than the two apart."""
 
     @abstractmethod
-    def curvature(self, z: Any, t: Any = None) -> Any:
-        """L″ at z as a function v → L″ v, with all that is the same for every v computed once.
+    def curvature(self, z: Array, t: Array | None = None) -> Curvature:
+        """Returns v → L″ v at z, with everything that is the same for every v computed once.
 
-        Its `product_into(v, out)` writes L″ v into out, which may be v. t is not read: the curvature
-        of these losses does not depend on it.
+        t is not read: the curvature of these losses does not depend on it.
         """
 
     @abstractmethod
-    def sqrt_hessian(self, z: Any, t: Any = None) -> Any:
-        """S: (c, *z.shape) with Σ_c S[c, i] S[c, i]ᵀ = L″ᵢᵢ, the block of L″ that belongs to case i.
+    def sqrt_hessian(self, z: Array, t: Array | None = None) -> Array:
+        """Returns S: (c, *z.shape) with Σ_c S[c, i] S[c, i]ᵀ = L″ᵢᵢ, the block of L″ that belongs to case i.
 
         L″ᵢᵢ includes the 1/n, and L″ has no blocks between cases. c is the number of outputs of a case.
         """
 
     @abstractmethod
-    def sample(self, z: Any, rng: np.random.Generator) -> Any:
-        """Targets drawn from the distribution whose negative log-likelihood ℓ is, with parameters z."""
+    def sample(self, z: Array, rng: np.random.Generator) -> Array:
+        """Returns targets drawn from the distribution p(t | z) ∝ exp(−ℓ(z, t))."""
 
-    def hessian_product(self, z: Any, t: Any, v: Any) -> Any:
-        """L″ v, an array like z. For many v at one z take `curvature`."""
+    def hessian_product(self, z: Array, t: Array | None, v: Array) -> Array:
+        """Returns L″ v, an array like z. For many v at one z, `curvature` is faster."""
         if np.shape(v) != np.shape(z):
             raise ValueError(f"{self._name}: z has shape {np.shape(z)}, but v has shape {np.shape(v)}")
         return self.curvature(z, t)(v)
 
-    def bind(self, t: Any) -> BoundLoss:
-        """The loss as a function of z alone, for rmad.GGNOperator(f, loss.bind(t), x)."""
+    def bind(self, t: Array | None) -> BoundLoss:
+        """Returns the loss as a function of z alone, for rmad.GGNOperator(f, loss.bind(t), x)."""
         return BoundLoss(self, t)
 
     @property
     def _name(self) -> str:
         return type(self).__name__
 
-    def _checked(self, z: Any) -> Any:
-        """z, when it is a batch of at least one case of floats."""
+    def _checked(self, z: Array) -> Array:
+        """Returns z, if it is a batch of at least one case of floats."""
         z = self._array("z", z)
         if z.dtype.kind != "f":
             raise TypeError(f"{self._name}: z must hold real floats, not {z.dtype}")
@@ -91,8 +120,8 @@ class Loss(ABC):
             raise ValueError(f"{self._name}: z has shape {z.shape}: the mean over no cases is undefined")
         return z
 
-    def _array(self, name: str, a: Any) -> Any:
-        """a, or the array of the numbers in a list. TypeError for several arrays and for tensors of PyTorch."""
+    def _array(self, name: str, a: Any) -> Array:
+        """Returns a, or the array of the numbers in a list. TypeError for several arrays and for PyTorch's tensors."""
         several = isinstance(a, tuple | list) and any(hasattr(part, "shape") and np.ndim(part) for part in a)
         if several or isinstance(a, dict):
             found = f"a {type(a).__name__} of {len(a)}"
@@ -104,12 +133,13 @@ class Loss(ABC):
             raise TypeError(f"{self._name}: {name} is a {type(a).__module__}.{type(a).__name__}; pass {name}.numpy()")
         return a
 
-    def _given(self, t: Any, z: Any) -> None:
+    def _given(self, t: Array | None, z: Array) -> None:
+        """Raises ValueError if there is no target."""
         if t is None:
             raise ValueError(f"{self._name}: there is no target t for z of shape {np.shape(z)}; opt.step(x, t)")
 
-    def _like(self, t: Any, z: Any) -> Any:
-        """t in the dtype of z, when it has the shape of z."""
+    def _like(self, t: Array | None, z: Array) -> Array:
+        """Returns t in the dtype of z, if it has the shape of z."""
         self._given(t, z)
         t = self._array("t", t)
         if t.shape != z.shape:
@@ -123,63 +153,85 @@ class Loss(ABC):
             raise TypeError(f"{self._name}: t must hold real numbers, not {t.dtype}")
         return t if t.dtype == z.dtype else t.astype(z.dtype)
 
-    def _between_0_and_1(self, t: Any) -> None:
-        """NaN passes: bad data make the loss NaN, which an optimizer rejects by name."""
+    def _between_0_and_1(self, t: Array) -> None:
+        """Raises ValueError unless t is in [0, 1]. NaN passes: it makes the loss NaN, which an optimizer reports."""
         t = stop(t)
         if t.size and (t.min() < 0 or t.max() > 1):
             raise ValueError(f"{self._name}: t must lie in [0, 1], but reaches from {t.min():g} to {t.max():g}")
 
 
 class BoundLoss:
-    """z → L(z, t) with the target fixed, and its derivatives. Made by `Loss.bind`."""
+    """z → L(z, t) with the target fixed, and its derivatives. Made by `Loss.bind`.
 
-    def __init__(self, loss: Loss, t: Any) -> None:
+    Parameters
+    ----------
+    loss : Loss
+        L.
+    t : array
+        The targets.
+    """
+
+    def __init__(self, loss: Loss, t: Array | None) -> None:
         self.loss, self.t = loss, t
 
-    def __call__(self, z: Any) -> Any:
+    def __call__(self, z: Array) -> np.float64:
+        """Returns L."""
         return self.loss.value(z, self.t)
 
     value = __call__
 
-    def gradient(self, z: Any) -> Any:
+    def gradient(self, z: Array) -> Array:
+        """Returns ∂L/∂z, an array like z."""
         return self.loss.gradient(z, self.t)
 
-    def value_and_gradient(self, z: Any) -> tuple[Any, Any]:
+    def value_and_gradient(self, z: Array) -> tuple[np.float64, Array]:
+        """Returns L and ∂L/∂z."""
         return self.loss.value_and_gradient(z, self.t)
 
-    def hessian_product(self, z: Any, v: Any) -> Any:
+    def hessian_product(self, z: Array, v: Array) -> Array:
+        """Returns L″ v, an array like z."""
         return self.loss.hessian_product(z, self.t, v)
 
-    def curvature(self, z: Any) -> Any:
+    def curvature(self, z: Array) -> Curvature:
+        """Returns v → L″ v."""
         return self.loss.curvature(z, self.t)
 
 
 class DiagonalCurvature:
-    """L″ v = d · v, elementwise. `diagonal` is d, 1/n included: an array like z, or a number."""
+    """L″ v = d · v, elementwise.
 
-    def __init__(self, diagonal: Any) -> None:
+    Parameters
+    ----------
+    diagonal : array or float
+        d, the 1/n included: an array like z, or a number.
+    """
+
+    def __init__(self, diagonal: Array | float) -> None:
         self.diagonal = diagonal
 
-    def __call__(self, v: Any) -> Any:
+    def __call__(self, v: Array) -> Array:
+        """Returns d · v."""
         return self.diagonal * v
 
-    def product_into(self, v: Any, out: Any) -> Any:
+    def product_into(self, v: Array, out: Array) -> Array:
+        """Writes d · v into out, which may be v; returns out."""
         return np.multiply(self.diagonal, v, out=out)
 
 
-def is_traced(*arrays: Any) -> bool:
+def is_traced(*arrays: object) -> bool:
+    """Returns True if a function of one of the arrays is being recorded."""
     return any(isinstance(a, Traced) for a in arrays)
 
 
-def blocks(z: Any) -> Iterator[slice]:
-    """Slices of cases of about BLOCK elements; one slice for arrays that do not live in the CPU's cache."""
+def blocks(z: Array) -> Iterator[slice]:
+    """Returns slices of cases of about BLOCK elements; a single one for arrays of a GPU."""
     n = z.shape[0]
     step = max(1, BLOCK * n // max(1, z.size)) if isinstance(z, np.ndarray) else n
     return (slice(k, k + step) for k in range(0, n, step))
 
 
-def diagonal_columns(root: Any, like: Any) -> Any:
-    """S: (c, n, …) with S[c] = the entries of √d at output c, zeros elsewhere. root: like z, or a number."""
+def diagonal_columns(root: Array | float, like: Array) -> Array:
+    """Returns S: (c, n, …) with S[c] = √d at output c, zeros elsewhere. root: √d, an array like z or a number."""
     n, shape = like.shape[0], like.shape[1:]
     c = int(np.prod(shape))
     S = np.zeros_like(like, shape=(c, n, c))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -11,19 +10,36 @@ from nn.functional import log_softmax, softmax
 from nn.losses.base import Loss, is_traced
 from rmad.kernels import elementwise as fast
 from rmad.traced import stop
+from rmad.types import Array
 
 __all__ = ["SoftmaxCrossEntropy", "SoftmaxCurvature"]
 
 
 class SoftmaxCrossEntropy(Loss):
-    """L = −1/n Σ log softmax(z)_t, or −1/n Σ_k t_k log softmax(z)_k
+    """L = −1/n Σ log softmax(z)_t, or −1/n Σ_k t_k log softmax(z)_k.
 
     z: (n, k) or (n, …, k) with the classes last; t: integer labels (n, …) in 0 … k − 1, or
     probabilities (one-hot among them) of the shape of z, which sum to one over the classes.
     With p = softmax(z): ∂L/∂z = (p − t)/n,  L″ = (diag p − p pᵀ)/n.
 
-    The terms of the middle axes (positions in a text, pixels) are summed; per_position=True averages over them too: n
-    is then the number of labels in all, and L their mean cross-entropy.
+    Parameters
+    ----------
+    per_position : bool, default False
+        False sums over the middle axes (positions in a text, pixels); True averages: n is the number of all labels.
+
+    Raises
+    ------
+    ValueError
+        If t does not fit z, holds a label out of range, or probabilities that do not sum to one.
+    TypeError
+        Unless z holds real floats, and labels are integers.
+
+    Examples
+    --------
+    >>> import nn
+    >>> loss, z = nn.SoftmaxCrossEntropy(), np.array([[0.0, np.log(3.0)]])
+    >>> loss.gradient(z, np.array([0])).round(2), loss.gradient(z, np.array([[1.0, 0.0]])).round(2)
+    (array([[-0.75,  0.75]]), array([[-0.75,  0.75]]))
     """
 
     def __init__(self, *, per_position: bool = False) -> None:
@@ -32,32 +48,39 @@ class SoftmaxCrossEntropy(Loss):
     def __repr__(self) -> str:
         return f"SoftmaxCrossEntropy({'per_position=True' if self.per_position else ''})"
 
-    def _n(self, z: Any) -> int:
-        """What the sum over all labels is divided by."""
+    def _n(self, z: Array) -> int:
+        """Returns n, the divisor of the sum over all labels."""
         return int(np.prod(z.shape[:-1])) if self.per_position else z.shape[0]
 
-    def value(self, z: Any, t: Any) -> Any:
+    def value(self, z: Array, t: Array | None) -> np.float64:
+        """Returns L."""
         z, t = self._both(z, t)
         if is_traced(z, t):
             return -_chosen(log_softmax(z), t) / self._n(z)
         return self._shifted(z, t)[0] / self._n(z)
 
-    def gradient(self, z: Any, t: Any) -> Any:
+    def gradient(self, z: Array, t: Array | None) -> Array:
+        """Returns (p − t)/n."""
         z, t = self._both(z, t)
         return _minus_targets(softmax(z), t, self._n(z))
 
-    def value_and_gradient(self, z: Any, t: Any) -> tuple[Any, Any]:
+    def value_and_gradient(self, z: Array, t: Array | None) -> tuple[np.float64, Array]:
+        """Returns L and (p − t)/n, with one exponential for both."""
         z, t = self._both(z, t)
         total, e, s = self._shifted(z, t)
         e /= s
         return total / self._n(z), _minus_targets(e, t, self._n(z))
 
-    def curvature(self, z: Any, t: Any = None) -> SoftmaxCurvature:
+    def curvature(self, z: Array, t: Array | None = None) -> SoftmaxCurvature:
+        """Returns v → p (v − pᵀv)/n."""
         z = self._checked(z)
         return SoftmaxCurvature(softmax(z), self._n(z))
 
-    def sqrt_hessian(self, z: Any, t: Any = None) -> Any:
-        """S_c = √p_c (e_c − p)/√n: Σ_c S_c S_cᵀ = (diag p − p pᵀ)/n. S: (m, n, …, k), m outputs to a case."""
+    def sqrt_hessian(self, z: Array, t: Array | None = None) -> Array:
+        """Returns S_c = √p_c (e_c − p)/√n: Σ_c S_c S_cᵀ = (diag p − p pᵀ)/n.
+
+        S: (m, n, …, k), m the number of outputs of a case.
+        """
         z = self._checked(z)
         p, over_n = softmax(z), 1 / self._n(z)
         n, k = p.shape[0], p.shape[-1]
@@ -69,28 +92,30 @@ class SoftmaxCrossEntropy(Loss):
             S[b, :, :, b, :] = (np.eye(k, dtype=p.dtype, like=p)[:, None, :] - p[:, b]) * root
         return np.reshape(S, (middle * k, *z.shape))
 
-    def sample(self, z: Any, rng: np.random.Generator) -> Any:
-        """t: (n, …), labels drawn with probabilities p."""
+    def sample(self, z: Array, rng: np.random.Generator) -> Array:
+        """Returns t: (n, …), labels drawn with probabilities p."""
         p = softmax(self._checked(z).astype(np.float64))
         c = np.cumsum(p, axis=-1)
         uniform = np.asarray(rng.random(p.shape[:-1]), like=p)[..., None] * c[..., -1:]
         return np.minimum(np.sum(c <= uniform, axis=-1), p.shape[-1] - 1)  # rounding may reach the total
 
-    def _shifted(self, z: Any, t: Any) -> tuple[Any, Any, Any]:
-        """Σ ℓ, e = exp(z − max z) and its sums s over the classes: (n, …, 1)."""
+    def _shifted(self, z: Array, t: Array) -> tuple[np.float64, Array, Array]:
+        """Returns Σ ℓ, e = exp(z − max z) and its sums s over the classes: (n, …, 1)."""
         e = z - np.max(z, axis=-1, keepdims=True)
         chosen = _chosen(e, t)
         e = fast.exp(e, ours=True)
         s = np.sum(e, axis=-1, keepdims=True)
         return np.sum(np.log(s), dtype=np.float64) - chosen, e, s
 
-    def _checked(self, z: Any) -> Any:
+    def _checked(self, z: Array) -> Array:
+        """Returns z, if it is a batch with an axis of classes."""
         z = super()._checked(z)
         if z.ndim < 2 or not z.shape[-1]:
             raise ValueError(f"{self._name}: z must be (n, k) or (n, …, k), but has shape {z.shape}")
         return z
 
-    def _both(self, z: Any, t: Any) -> tuple[Any, Any]:
+    def _both(self, z: Array, t: Array | None) -> tuple[Array, Array]:
+        """Returns z and t, with all checks done."""
         z = self._checked(z)
         self._given(t, z)
         t = self._array("t", t)
@@ -120,46 +145,57 @@ class SoftmaxCrossEntropy(Loss):
 
 
 class SoftmaxCurvature:
-    """L″ v = p (v − pᵀv)/n, case by case. `probabilities` is p: (…, k); n counts the cases, or all labels."""
+    """L″ v = p (v − pᵀv)/n, case by case.
 
-    def __init__(self, probabilities: Any, n: int) -> None:
+    Parameters
+    ----------
+    probabilities : (…, k) array
+        p.
+    n : int
+        Number of cases, or of all labels.
+    """
+
+    def __init__(self, probabilities: Array, n: int) -> None:
         self.probabilities, self.n = probabilities, n
         self._p_over_n = probabilities * (1 / n)
 
-    def __call__(self, v: Any) -> Any:
+    def __call__(self, v: Array) -> Array:
+        """Returns L″ v, an array like v."""
         y = v - self._mean(v)
         y *= self._p_over_n
         return y
 
-    def product_into(self, v: Any, out: Any) -> Any:
+    def product_into(self, v: Array, out: Array) -> Array:
+        """Writes L″ v into out, which may be v; returns out."""
         np.subtract(v, self._mean(v), out=out)
         return np.multiply(out, self._p_over_n, out=out)
 
-    def root_product(self, v: Any) -> Any:
-        """Σ_c S_c v_c = (√p v − p √pᵀv)/√n, with the columns S_c of `sqrt_hessian`, which are large together."""
+    def root_product(self, v: Array) -> Array:
+        """Returns Σ_c S_c v_c = (√p v − p √pᵀv)/√n without the columns S_c of `sqrt_hessian`, a large array."""
         y = np.sqrt(self.probabilities) * v
         y -= self.probabilities * np.sum(y, axis=-1, keepdims=True)
         y *= 1 / math.sqrt(self.n)
         return y
 
-    def _mean(self, v: Any) -> Any:
+    def _mean(self, v: Array) -> Array:
+        """Returns pᵀv: (…, 1)."""
         return np.einsum("...k,...k->...", self.probabilities, v)[..., None]
 
 
-def _is_labels(t: Any, z: Any) -> bool:
+def _is_labels(t: Array, z: Array) -> bool:
     return t.ndim < z.ndim
 
 
-def _chosen(x: Any, t: Any) -> Any:
-    """Σ x_t over all cases in float64: x at the labels, or ⟨t, x⟩."""
+def _chosen(x: Array, t: Array) -> np.float64:
+    """Returns Σ x_t over all cases in float64: x at the labels, or ⟨t, x⟩."""
     if not _is_labels(t, x):
         return np.sum(t * x, dtype=np.float64)
     t = np.reshape(t, -1)
     return np.sum(np.reshape(x, (t.size, x.shape[-1]))[np.arange(t.size), t], dtype=np.float64)
 
 
-def _minus_targets(p: Any, t: Any, n: int) -> Any:
-    """(p − t)/n, written over p."""
+def _minus_targets(p: Array, t: Array, n: int) -> Array:
+    """Writes (p − t)/n over p; returns p."""
     if _is_labels(t, p):
         flat = np.reshape(t, -1)
         np.reshape(p, (flat.size, p.shape[-1]))[np.arange(flat.size), flat] -= 1
