@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import html
 import shutil
-import statistics
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,10 +21,7 @@ from typing import Any
 import numpy as np
 
 from rmad.blocks import ONE, Block, Diagonal, Linear
-from rmad.plan.calls import Sweep
-from rmad.plan.plan import Plan
-from rmad.plan.pull import Pull
-from rmad.plan.push import Push
+from rmad.plan.timing import measured
 from rmad.primitives.matmul import matmul
 from rmad.rules import Primitive
 from rmad.tape import ArraySpec, Node, Tape
@@ -148,7 +143,7 @@ def show(lin: Any, repeat: int = 0) -> TapeView:
     if repeat and record.tape.nested:
         raise ValueError("a tape within another tape has no plan to measure; show(lin) without repeat draws it")
     with lin._lock:
-        timed = _measured(lin.plan, repeat) if repeat else None
+        timed = measured(lin.plan, repeat) if repeat else None
         view = _view(record, "as rewritten" if lin._plan is not None else "as recorded")
     if timed is not None:
         for row in view.rows:
@@ -251,82 +246,6 @@ def _work(block: Block) -> float | None:
     if isinstance(block, Linear) and len(getattr(block.primitive, "transposes", ())) == 1:
         return 0.0  # moves and adds, and multiplies nothing
     return None if type(block).__name__ != "Part" else 0.0
-
-
-# -- time -----------------------------------------------------------------------------------------------------------
-
-
-class _Tagged(Sweep):
-    """Planning a sweep as ever, and noting for which node and primitive each call was bound."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.tags: dict[int, tuple[int, str]] = {}
-        self.at = -1
-        super().__init__(plan)
-
-    def node(self, j: int) -> None:
-        start, self.at = len(self.calls), j
-        super().node(j)  # type: ignore[misc]
-        primitive = self.nodes[j].primitive
-        self._tag(start, primitive.name if primitive else "input")
-
-    def term(self, *args: Any, **kwargs: Any) -> None:
-        start = len(self.calls)
-        super().term(*args, **kwargs)  # type: ignore[misc]
-        self._tag(start, next(a for a in args if isinstance(a, Block)).primitive.name)
-
-    def stack(self, *args: Any, **kwargs: Any) -> None:
-        start = len(self.calls)
-        super().stack(*args, **kwargs)  # type: ignore[misc]
-        self._tag(start, matmul.name)
-
-    def _tag(self, start: int, name: Any) -> None:
-        for k in range(start, len(self.calls)):
-            self.tags.setdefault(k, (self.at, name))
-
-
-class _TaggedPush(_Tagged, Push):
-    pass
-
-
-class _TaggedPull(_Tagged, Pull):
-    pass
-
-
-class _Times:
-    """Seconds per sweep, summed by node and by primitive; calls of no node are copies in and out."""
-
-    def __init__(self, sweep: Any, seconds: Sequence[Sequence[float]]) -> None:
-        self.by_node: dict[int, float] = {}
-        self.by_primitive: dict[str, float] = {}
-        for k, runs in enumerate(seconds):
-            j, name = sweep.tags.get(k, (-1, "(copies)"))
-            t = statistics.median(runs)
-            self.by_node[j] = self.by_node.get(j, 0.0) + t
-            self.by_primitive[name] = self.by_primitive.get(name, 0.0) + t
-
-
-def _measured(plan: Plan, repeat: int) -> tuple[_Times, _Times]:
-    with plan.pool.with_scratch(plan.u):
-        push = _TaggedPush(plan)
-    pull = _TaggedPull(plan)
-    for v in plan.tangents:
-        v.fill(1)
-    return _timed(push, repeat, plan, False), _timed(pull, repeat, plan, True)
-
-
-def _timed(sweep: Any, repeat: int, plan: Plan, backwards: bool) -> _Times:
-    seconds: list[list[float]] = [[] for _ in sweep.calls]
-    for _ in range(repeat + 1):
-        if backwards:  # a pull destroys its input
-            for z in plan.z:
-                if z is not None:
-                    z.fill(1)
-        for call, runs in zip(sweep.calls, seconds, strict=True):
-            start = time.perf_counter()
-            call()
-            runs.append(time.perf_counter() - start)
-    return _Times(sweep, [runs[1:] for runs in seconds])  # the first one warms up
 
 
 # -- text -----------------------------------------------------------------------------------------------------------

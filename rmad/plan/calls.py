@@ -1,4 +1,4 @@
-"""The calls of a sweep, bound to the buffers of a plan: each writes into one, or adds to what is there."""
+"""The calls of a sweep, bound to the buffers of a plan: each writes into a buffer, or adds to it."""
 
 from __future__ import annotations
 
@@ -9,31 +9,37 @@ from typing import Any
 
 import numpy as np
 
-from rmad.blocks import MINUS_ONE, ONE
+from rmad.blocks import MINUS_ONE, ONE, Block
 from rmad.plan.buffers import shares
 from rmad.plan.forms import gemm
 from rmad.plan.program import Program
 from rmad.tape import ArraySpec
+from rmad.types import Array
 
 __all__ = ["Call", "Sweep", "column_dots"]
 
 Call = Callable[[], Any]
 
-BYTES, ROWS = 1 << 20, 128  # of a product that is added: small enough for a cache, large enough for a fast product
+BYTES, ROWS = 1 << 20, 128  # at a time, of a product that is added: it stays in cache, and is large enough to be fast
 
 
 class Sweep:
-    """What planning a push and planning a pull have in common: emitting calls that write or add."""
+    """The calls of one sweep, in the order in which they run, and the methods that append calls which write or add.
 
-    def __init__(self, plan: Program) -> None:
-        self.plan, self.pool, self.nodes = plan, plan.pool, plan.nodes
+    Invariant: once a call is appended, every buffer that it reads holds its value at that moment of the sweep. A buffer
+    goes back to the pool after its last reader is appended, so a later call may write into it.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program, self.pool, self.nodes = program, program.pool, program.nodes
         self.calls: list[Call] = []
 
     def emit(self, f: Callable[..., Any], *args: Any) -> None:
+        """Appends f(*args)."""
         self.calls.append(partial(f, *args))
 
-    def product(self, A: Any, B: Any, out: Any, add: bool) -> None:
-        """out ← A B or out ← out + A B, for matrices; what is added is made some rows at a time."""
+    def product(self, A: Array, B: Array, out: Array, add: bool) -> None:
+        """out ← A B or out ← out + A B, for matrices; a product that is added is formed some rows at a time."""
         if not add or not out.flags.c_contiguous or not isinstance(out, np.ndarray):
             self.into(out, add, lambda target: self.calls.append(gemm(A, B, target)))
             return
@@ -42,12 +48,12 @@ class Sweep:
             part = out[k : k + rows]
             self.into(part, add, partial(self._append_gemm, A[k : k + rows], B))
 
-    def _append_gemm(self, A: Any, B: Any, out: Any) -> None:
+    def _append_gemm(self, A: Array, B: Array, out: Array) -> None:
         self.calls.append(gemm(A, B, out))
 
     @contextmanager
-    def rows(self, a: Any) -> Iterator[Any]:
-        """a as a matrix with its last axis; gathered anew in every sweep where the layout of a has no such view."""
+    def rows(self, a: Array) -> Iterator[Array]:
+        """a as a matrix with its last axis: a view, or a copy made in every sweep if no view is one."""
         rows = a.reshape(-1, a.shape[-1])
         if shares(rows, a):
             yield rows
@@ -57,7 +63,7 @@ class Sweep:
         yield copy.reshape(rows.shape)
         self.pool.give(copy)
 
-    def row_product(self, a: Any, B: Any, out: Any, add: bool) -> None:
+    def row_product(self, a: Array, B: Array, out: Array, add: bool) -> None:
         """out ← a B or out ← out + a B, over the last axis of a (…, i) and out (…, o)."""
         with self.rows(a) as A:
             target = out.reshape(-1, out.shape[-1])
@@ -69,7 +75,7 @@ class Sweep:
             self.scaled(ONE, temporary, out, add)
             self.pool.give(temporary)
 
-    def scaled(self, d: Any, a: Any, out: Any, add: bool) -> None:
+    def scaled(self, d: Any, a: Array, out: Array, add: bool) -> None:
         """out ← d a or out ← out + d a; d = ±1 costs no multiplication."""
         if d is ONE and not add:
             if a is not out:
@@ -81,8 +87,8 @@ class Sweep:
         else:
             self.into(out, add, lambda target: self.emit(np.multiply, a, d, target))
 
-    def into(self, out: Any, add: bool, write: Callable[[Any], None]) -> None:
-        """Writes to `out`, or to a buffer that is then added to `out`."""
+    def into(self, out: Array, add: bool, write: Callable[[Array], None]) -> None:
+        """out ← … or out ← out + …: `write` appends calls that write to `out`, or to a buffer that is then added."""
         if not add:
             write(out)
             return
@@ -91,7 +97,13 @@ class Sweep:
         self.emit(np.add, out, temporary, out)
         self.pool.give(temporary)
 
-    def kernel(self, direction: str, block: Any, arrays: Sequence[Any], out: Any, add: bool) -> bool:
+    def matmuls(self, A: Array, B: Array, out: Array, add: bool) -> None:
+        """out ← A B or out ← out + A B, for stacks of matrices with the same leading axes."""
+        self.into(out, add, lambda target: self.emit(np.matmul, A, B, target))
+
+    def kernel(
+        self, direction: str, block: Block | tuple[Block, ...], arrays: Sequence[Array], out: Array, add: bool
+    ) -> bool:
         """out ← J a or out ← out + J a (or Jᵀ) by a call that the block's primitive offers; False if it has none.
 
         A primitive may have `kernels`: their `push` and `pull`, (block, new, add), bind a call f(a, out), with
@@ -102,9 +114,9 @@ class Sweep:
         bind = getattr(getattr(first.primitive, "kernels", None), direction, None)
         if bind is None or not (isinstance(out, np.ndarray) and out.flags.c_contiguous):
             return False
-        scratch: list[Any] = []
+        scratch: list[Array] = []
 
-        def new(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+        def new(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
             scratch.append(self.pool.take(ArraySpec(shape, dtype)))
             return scratch[-1]
 
@@ -115,13 +127,13 @@ class Sweep:
             self.pool.give(buffer)
         return call is not None
 
-    def computed(self, f: Callable[[Any], Any], a: Any, out: Any, add: bool) -> None:
+    def computed(self, f: Callable[[Array], Array], a: Array, out: Array, add: bool) -> None:
         """out ← f(a) or out ← out + f(a), for a block without a form of its own."""
         self.calls.append((lambda: np.add(out, f(a), out)) if add else (lambda: np.copyto(out, f(a))))
 
 
-def column_dots(a: Any, b: Any, out: Any) -> None:
-    """out_i ← Σ a_…i b_…i, without an array of products where NumPy's einsum does it."""
+def column_dots(a: Array, b: Array, out: Array) -> None:
+    """out_i ← Σ a_…i b_…i; NumPy's einsum forms no array of products."""
     if not isinstance(out, np.ndarray):
         np.sum(a * b, axis=tuple(range(a.ndim - 1)), out=out)
         return

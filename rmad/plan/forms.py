@@ -1,4 +1,4 @@
-"""What a block is, as far as a plan can use it: which NumPy call with `out` is its whole push or pull."""
+"""Recognizes blocks whose push or pull is a single NumPy call with `out`, or a view of a buffer."""
 
 from __future__ import annotations
 
@@ -11,32 +11,40 @@ import numpy as np
 from rmad.blocks import ONE, Block, Diagonal, Linear
 from rmad.plan.buffers import shares
 from rmad.primitives.matmul import matmul
+from rmad.types import Array
 
 __all__ = [
     "gemm",
     "is_bias",
     "is_copy",
     "is_matmul",
+    "is_same_shape",
     "is_scale",
+    "is_scaling",
     "is_stacked_matmul",
     "rank",
-    "simple",
     "view_of",
 ]
 
 
-def simple(block: Diagonal) -> bool:
-    """Real, and no change of dtype: a NumPy ufunc with `out` is the whole story."""
-    return block.x.dtype == block.y.dtype and block.y.dtype.kind == "f"
+def is_scaling(block: Block) -> TypeGuard[Diagonal]:
+    """y = d x in one real dtype; x may be broadcast."""
+    return isinstance(block, Diagonal) and block.x.dtype == block.y.dtype and block.y.dtype.kind == "f"
+
+
+def is_same_shape(block: Block) -> TypeGuard[Diagonal]:
+    """y = d x in one real dtype, x and y of one shape: d v and d u may be written over v and u."""
+    return is_scaling(block) and block.x.shape == block.y.shape
 
 
 def is_copy(block: Block) -> bool:
-    return isinstance(block, Diagonal) and block.d is ONE and simple(block) and block.x == block.y
+    """y = x."""
+    return is_same_shape(block) and block.d is ONE
 
 
 def is_bias(block: Block) -> bool:
     """b in y = … + b: of shape (o,) or (1, …, o), added along the last axis."""
-    if not (isinstance(block, Diagonal) and block.d is ONE and simple(block) and block.y.size):
+    if not (is_scaling(block) and block.d is ONE and block.y.size):
         return False
     return block.y.ndim >= 2 and block.x.size == block.x.shape[-1:][0] == block.y.shape[-1] if block.x.ndim else False
 
@@ -62,17 +70,18 @@ def is_stacked_matmul(block: Block) -> TypeGuard[Linear]:
 
 def is_scale(block: Block) -> TypeGuard[Diagonal]:
     """s in y = a · s: of shape (o,), multiplied along the last axis of a."""
-    if not (isinstance(block, Diagonal) and simple(block) and getattr(block.d, "shape", None) == block.y.shape):
+    if not (is_scaling(block) and getattr(block.d, "shape", None) == block.y.shape):
         return False
     return block.y.ndim >= 2 and block.x.shape == block.y.shape[-1:] and bool(block.y.size)
 
 
 def rank(block: Block) -> int:
+    """Orders the terms of a sum: products first, since they can write in place of adding; diagonals last."""
     return 0 if isinstance(block, Linear) else 2 if isinstance(block, Diagonal) else 1
 
 
-def view_of(block: Block, buffer: Any) -> Any:
-    """block.push(buffer) where that is a writable view of the buffer, else None."""
+def view_of(block: Block, buffer: Array) -> Array | None:
+    """block.push(buffer) if that is a writable view of the buffer, else None."""
     if isinstance(block, Diagonal):
         return buffer if is_copy(block) else None
     if not isinstance(block, Linear) or block.x.dtype != block.y.dtype or _is_product(block):
@@ -83,11 +92,11 @@ def view_of(block: Block, buffer: Any) -> Any:
 
 
 def _is_product(block: Linear) -> bool:
-    """Of the bilinear family: never a view, and too dear to try."""
+    """Bilinear: never a view, and too expensive to try."""
     return len(getattr(block.primitive, "transposes", ())) > 1
 
 
-def gemm(A: Any, B: Any, out: Any) -> Callable[[], Any]:
+def gemm(A: Array, B: Array, out: Array) -> Callable[[], Any]:
     """out ← A B as one BLAS call; np.dot is the quicker entry, but wants `out` in C order."""
     if out.flags.c_contiguous:
         return partial(np.dot, A, B, out)

@@ -1,13 +1,13 @@
 """A plan: the sweeps over one tape as lists of NumPy calls with all their arguments bound.
 
     push    for call in calls: call()        each call writes into a buffer that was planned for it
-    pull    the same, backwards
+    pull    the same, backward
 
-A tape is swept hundreds of times at one θ, so what can be decided once is decided here: the tape
-is rewritten (`rmad.plan.rewrite`), buffers are shared between nodes that are not alive together, diagonals
-work in place, reshapes and slices are views taken once, and the parameters that meet in one sum of products,
-x @ W + h @ U + b, become one GEMM, [x h 1] @ [W; U; b], whose right side is a slice of the flat vector.
-What has no such form calls its block's own push or pull. A plan is not reentrant: it has one set of buffers.
+A tape is swept hundreds of times at one θ, so all decisions are taken once: the tape is rewritten
+(`rmad.plan.rewrite`), buffers are shared between nodes that are not alive together, diagonals work in place, reshapes
+and slices are views taken once, and the parameters that meet in one sum of products, x @ W + h @ U + b, become one
+GEMM, [x h 1] @ [W; U; b], whose right side is a slice of the flat vector. A block without such a form calls its own
+push or pull. A plan is not reentrant: it has one set of buffers.
 """
 
 from __future__ import annotations
@@ -18,69 +18,73 @@ from typing import Any
 import numpy as np
 
 from rmad.plan.buffers import address
+from rmad.plan.calls import Call
 from rmad.plan.program import Program
 from rmad.plan.pull import Pull
 from rmad.plan.push import Push
+from rmad.tape import Tape
+from rmad.types import Array
 
 __all__ = ["Plan"]
 
-Call = Callable[[], Any]
-
 
 class Plan(Program):
-    """Both sweeps over a tape, bound to buffers.
+    """Both sweeps over a tape, bound to buffers; each is planned when it runs first.
 
-    v, u: flat input tangents and cotangents, (p,), where all inputs share one dtype (else None), made when they are
-    first asked for; `tangents` and `cotangents` are the inputs' views of them. `z` are the outputs' buffers: push
-    writes them, pull reads and may destroy them, so that J, then L″ in place, then Jᵀ needs no copy in between.
-    make_v: gives the array to use as v, in place of one of its own.
-    beside: a plan with inputs of the same shapes that is never at work at the same time; `u`, `z` where they fit, and
-    all buffers are shared with it.
+    push reads v (or `tangents`, its views) and writes z; pull reads z, which it may destroy, and writes u (or
+    `cotangents`): J, then L″ in place on z, then Jᵀ needs no copy in between.
     """
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(
+        self,
+        tape: Tape,
+        outputs: Sequence[int | None],
+        n_inputs: int,
+        make_v: Callable[[], Array | None] | None = None,
+        sharing: Program | None = None,
+    ) -> None:
+        super().__init__(tape, outputs, n_inputs, make_v, sharing)
         self._push: list[Call] | None = None
         self._pull: list[Call] | None = None
         self._lent: dict[str, tuple[Any, list[Call]]] = {}  # sweeps over arrays of the caller, by direction
 
-    def push(self, v: Any = None, free: Any = None) -> None:
+    def push(self, v: Array | None = None, free: Array | None = None) -> None:
         """z ← J v. v: a flat array of the caller's to read in place of `v`; free: to destroy meanwhile in place of `u`.
 
-        The calls are bound to the arrays, and bound anew when others come.
+        The calls are bound to these arrays; other arrays are planned again.
         """
         if v is not None:
             free = self.u if free is None else free
-            calls = self._over("push", (v, free), lambda: self._planned_push(free, self._vector(v)))
+            calls = self._over("push", (v, free), lambda: self._planned_push(free, v, self.inputs_of(v)))
         elif self._push is None:
             # u is written by the pull only, so a push may use its memory
-            calls = self._push = self._planned_push(self.u, self._v)
+            calls = self._push = self._planned_push(self.u, self.v, self.tangents)
         else:
             calls = self._push
         for call in calls:
             call()
 
-    def pull(self, u: Any = None) -> None:
+    def pull(self, u: Array | None = None) -> None:
         """u ← Jᵀ z; z is lost. u: a flat array of the caller's to write in place of `u`."""
         if u is not None:
-            calls = self._over("pull", (u,), lambda: self._planned_pull(self._vector(u)))
+            calls = self._over("pull", (u,), lambda: self._planned_pull(u, self.inputs_of(u)))
         elif self._pull is None:
-            calls = self._pull = self._planned_pull(self._u)
+            calls = self._pull = self._planned_pull(self.u, self.cotangents)
         else:
             calls = self._pull
         for call in calls:
             call()
 
-    def _planned_push(self, free: Any, v: tuple[Any, list[Any]]) -> list[Call]:
+    def _planned_push(self, free: Array | None, v: Array | None, tangents: list[Array]) -> list[Call]:
         with self.pool.with_scratch(free):
-            return Push(self, *v).calls
+            return Push(self, v, tangents).calls
 
-    def _planned_pull(self, u: tuple[Any, list[Any]]) -> list[Call]:
+    def _planned_pull(self, u: Array | None, cotangents: list[Array]) -> list[Call]:
         with self.pool.borrowed(self.z):
-            return Pull(self, *u).calls
+            return Pull(self, u, cotangents).calls
 
     def _over(self, direction: str, arrays: Sequence[Any], planned: Callable[[], list[Call]]) -> list[Call]:
-        """The calls of a sweep over arrays of the caller: the last ones, where the arrays are the same."""
+        """The calls of a sweep over arrays of the caller: the last ones, if the arrays are the same."""
         key = tuple(None if a is None else address(a) for a in arrays)  # their memory stays theirs: the calls hold it
         found = self._lent.get(direction)
         if found is None or found[0] != key:
@@ -88,14 +92,14 @@ class Plan(Program):
             found = self._lent[direction] = (key, planned())
         return found[1]
 
-    def Jv(self, tangents: Sequence[Any]) -> list[Any]:
+    def Jv(self, tangents: Sequence[Array]) -> list[Array | None]:
         """Tangents of the inputs to new arrays, the tangents of the outputs (None for a constant output)."""
         for buffer, v in zip(self.tangents, tangents, strict=True):
             np.copyto(buffer, v)
         self.push()
         return [None if z is None else z.copy()[()] for z in self.z]
 
-    def JTu(self, cotangents: Sequence[Any]) -> list[Any]:
+    def JTu(self, cotangents: Sequence[Array]) -> list[Array | None]:
         """Cotangents of the outputs to new arrays, the cotangents of the inputs."""
         for buffer, u in zip(self.z, cotangents, strict=True):
             if buffer is not None:

@@ -1,4 +1,4 @@
-"""What is decided once about a tape that will be swept many times: its buffers, its outputs, its stacks."""
+"""The part of a plan that both directions share: the rewritten tape, the buffers of its ends, its stacks."""
 
 from __future__ import annotations
 
@@ -9,92 +9,102 @@ from typing import Any
 import numpy as np
 
 from rmad import tree as _tree
-from rmad.blocks import Diagonal, Linear
+from rmad.blocks import Block, Diagonal, Linear
 from rmad.plan.buffers import Pool, address, prototype
 from rmad.plan.forms import is_bias, is_matmul
 from rmad.plan.rewrite import rewrite
-from rmad.tape import ArraySpec, Tape
+from rmad.tape import ArraySpec, Node, Tape
+from rmad.types import Array
 
 __all__ = ["Program", "Stack"]
 
 
 class Program:
-    """A rewritten tape with the buffers of its inputs and outputs, and the parameters that share one product."""
+    """A rewritten tape with the buffers of its inputs and outputs, and the parameters that share one product.
+
+    nodes:               of the rewritten tape; absorbed and dead ones have no inputs
+    outputs, z:          per output its node and its buffer, None for a constant
+    n_inputs, flat:      the first so many nodes are inputs; True if they share one dtype
+    v, tangents:         the inputs' tangents as one vector (None unless `flat`), and per input, views of it
+    u, cotangents:       likewise; both pairs are allocated when first asked for
+    stacks:              by node, the parameters that become one product there
+    make_v:              returns the array to use as v; sharing: another program, whose u, z (if they fit) and pool this
+                         one uses too, so that the two never run at the same time
+    """
 
     def __init__(
         self,
         tape: Tape,
         outputs: Sequence[int | None],
         n_inputs: int,
-        make_v: Callable[[], Any] | None = None,
-        beside: Program | None = None,
+        make_v: Callable[[], Array | None] | None = None,
+        sharing: Program | None = None,
     ) -> None:
         rewrite(tape, outputs)
         self.nodes, self.outputs, self.n_inputs = tape.nodes, outputs, n_inputs
         self._specs = [node.spec for node in tape.nodes[:n_inputs]]
-        self._beside, self._make_v = beside, make_v
-        self.pool: Pool = Pool(prototype(tape)) if beside is None else beside.pool
+        self._sharing, self._make_v = sharing, make_v
+        self.pool: Pool = Pool(prototype(tape)) if sharing is None else sharing.pool
         self.flat = len({spec.dtype for spec in self._specs}) == 1
-        self.z: list[Any] = [None if k is None else self._output(j, tape.nodes[k].spec) for j, k in enumerate(outputs)]
+        self.z: list[Array | None] = [
+            None if k is None else self._output(j, tape.nodes[k].spec) for j, k in enumerate(outputs)
+        ]
         self.stacks: dict[int, Stack] = {}
         for j in range(n_inputs, len(self.nodes)):
-            self._stack_parameters(j)
+            if (stack := self._stacked(self.nodes[j])) is not None:
+                self.stacks[j] = stack
+
+    # -- the buffers of inputs and outputs -----------------------------------------------------------------
 
     @cached_property
-    def _v(self) -> tuple[Any, list[Any]]:
-        return self._vector(self._make_v() if self._make_v is not None and self.flat else None)
-
-    @cached_property
-    def _u(self) -> tuple[Any, list[Any]]:
-        return self._vector() if self._beside is None else self._beside._u
-
-    @property
     def v(self) -> Any:
-        return self._v[0]
+        given = self._make_v() if self._make_v is not None and self.flat else None
+        return self._new_vector() if given is None else given
 
-    @property
-    def tangents(self) -> list[Any]:
-        return self._v[1]
+    @cached_property
+    def tangents(self) -> list[Array]:
+        return self.inputs_of(self.v)
 
-    @property
+    @cached_property
     def u(self) -> Any:
-        return self._u[0]
+        return self._new_vector() if self._sharing is None else self._sharing.u
 
-    @property
-    def cotangents(self) -> list[Any]:
-        return self._u[1]
+    @cached_property
+    def cotangents(self) -> list[Array]:
+        return self.inputs_of(self.u) if self._sharing is None else self._sharing.cotangents
 
-    def _vector(self, flat: Any = None) -> tuple[Any, list[Any]]:
-        """Buffers for the inputs: views of one vector where they share a dtype."""
-        if not self.flat:
-            return None, [self.pool.new(spec.shape, spec.dtype) for spec in self._specs]
-        if flat is None:
-            flat = self.pool.new((sum(spec.size for spec in self._specs),), self._specs[0].dtype)
-        return flat, _tree.split(flat, [spec.shape for spec in self._specs])
+    def _new_vector(self) -> Array | None:
+        return self.pool.new((sum(spec.size for spec in self._specs),), self._specs[0].dtype) if self.flat else None
 
-    def _output(self, j: int, spec: ArraySpec) -> Any:
-        shared = None if self._beside is None else self._beside.z[j]
-        fits = shared is not None and ArraySpec.of(shared) == spec
-        return shared if fits else self.pool.new(spec.shape, spec.dtype)
+    def inputs_of(self, vector: Array | None) -> list[Array]:
+        """One array per input: views of the flat vector, or new ones if there is none."""
+        if vector is None:
+            return [self.pool.new(spec.shape, spec.dtype) for spec in self._specs]
+        return _tree.split(vector, [spec.shape for spec in self._specs])
 
-    def _stack_parameters(self, j: int) -> None:
-        """x @ W + h @ U + b with neighbouring parameters: [x h 1] is laid out once, as one residual."""
-        node = self.nodes[j]
-        if not any(is_matmul(block, 0) for block in node.blocks):
-            return  # x @ W + b of given data: stacking would save one pass and cost a copy of x
-        found = {}
-        for i, block in zip(node.inputs, node.blocks, strict=True):
-            alone = node.inputs.count(i) == 1  # a parameter twice in one sum, as x @ W + W @ x, is left alone
-            if i < self.n_inputs and alone and (is_matmul(block, 1) or is_bias(block)):
-                found[i] = block
-        run = longest_run(sorted(found)) if self.flat else []
-        if len(run) < 2:
-            return
-        terms = [found[i] for i in run]
-        rows = int(np.prod(node.spec.shape[:-1]))
+    def _output(self, j: int, spec: ArraySpec) -> Array:
+        shared = None if self._sharing is None else self._sharing.z[j]
+        return shared if shared is not None and ArraySpec.of(shared) == spec else self.pool.new(spec.shape, spec.dtype)
+
+    # -- parameters that share one product -------------------------------------------------------------------
+
+    def _stacked(self, node: Node) -> Stack | None:
+        """The longest run of neighbouring parameters W, U, b in x @ W + h @ U + b; None if there are fewer than two."""
+        if not self.flat or not any(is_matmul(block, 0) for block in node.blocks):
+            return None  # x @ W + b of given data: stacking would save one pass and cost a copy of x
+        found = {
+            i: block
+            for i, block in zip(node.inputs, node.blocks, strict=True)
+            if i < self.n_inputs and (is_matmul(block, 1) or is_bias(block)) and node.inputs.count(i) == 1
+        }  # a parameter twice in one sum, as x @ W + W @ x, is left alone
+        run = longest_run(sorted(found))
+        return Stack(run, self._side_by_side([found[i] for i in run], node.spec)) if len(run) >= 2 else None
+
+    def _side_by_side(self, terms: Sequence[Block], spec: ArraySpec) -> Array:
+        """[x h 1], (rows, columns): the residuals of the terms, which become views of it."""
+        rows = int(np.prod(spec.shape[:-1]))
         widths = [1 if isinstance(b, Diagonal) else b.x.shape[0] for b in terms]
-        width = sum(widths)
-        x = self.pool.new((rows, width), node.spec.dtype)  # not padded: np.dot copies what is not contiguous
+        x = self.pool.new((rows, sum(widths)), spec.dtype)  # not padded: np.dot copies what is not contiguous
         column = 0
         for block, n in zip(terms, widths, strict=True):
             part = x[:, column : column + n]
@@ -104,17 +114,17 @@ class Program:
             else:
                 part[...] = 1
             column += n
-        self.stacks[j] = Stack(run, x)
+        return x
 
 
 class Stack:
-    """[x h 1]: the residual of several neighbouring parameters in one node; `inputs` are their numbers."""
+    """x = [x h 1], (rows, k): the residual of several neighbouring parameters in one node; `inputs`: their numbers."""
 
-    def __init__(self, inputs: Sequence[int], x: Any) -> None:
+    def __init__(self, inputs: Sequence[int], x: Array) -> None:
         self.inputs, self.x = inputs, x
 
-    def rows_of(self, buffers: Sequence[Any], flat: Any) -> Any:
-        """[W; U; b] as a (k, o) view of the flat vector."""
+    def rows_of(self, buffers: Sequence[Array], flat: Array) -> Array:
+        """[W; U; b], (k, o): a view of the flat vector that the buffers are views of."""
         first, last = buffers[self.inputs[0]], buffers[self.inputs[-1]]
         start = (address(first) - address(flat)) // flat.itemsize
         stop = (address(last) - address(flat)) // flat.itemsize + last.size

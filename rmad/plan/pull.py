@@ -1,125 +1,161 @@
-"""Planning a pull: for every block of the tape, the NumPy calls that are its pull."""
+"""Plans a pull: for every block of the tape, the NumPy calls that are its pull."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from rmad.blocks import ONE, Block, Diagonal, Linear
 from rmad.plan.buffers import shares
 from rmad.plan.calls import Sweep, column_dots
-from rmad.plan.forms import is_bias, is_matmul, is_scale, is_stacked_matmul, rank, simple, view_of
+from rmad.plan.forms import (
+    is_bias,
+    is_matmul,
+    is_same_shape,
+    is_scale,
+    is_stacked_matmul,
+    rank,
+    view_of,
+)
 from rmad.plan.program import Program, Stack
 from rmad.primitives.index import Index, is_basic, scatter_add
 from rmad.primitives.join import Part
 from rmad.primitives.matmul import mT
 from rmad.tape import Joint
+from rmad.types import Array
 
 __all__ = ["Pull"]
 
 
 class Pull(Sweep):
-    """Plans u_i ← Σ_j J_jiᵀ u_j, backwards. flat, cotangents: of the inputs, the plan's own unless given."""
+    """Plans u_i ← Σ_j J_jiᵀ u_j, backward. flat, cotangents: of the inputs, the program's own unless given.
 
-    def __init__(self, plan: Program, flat: Any = None, cotangents: Sequence[Any] | None = None) -> None:
-        super().__init__(plan)
-        self.flat, self.cotangents = (plan.u, plan.cotangents) if cotangents is None else (flat, cotangents)
+    Per node of the tape, while it is planned:
+
+    u       the array that holds u_j, the sum so far; None as long as nothing was added. All of it is there when node j
+            is planned, since every reader of y_j stands later on the tape.
+    whole   True if u[j] is a buffer that node j alone uses: it goes back to the pool, or on to an input, after node j.
+            False for the inputs' own buffers and for views.
+    uses    how many terms u_j has: readers on the tape, and outputs.
+    views   for a node that only rearranges its one input i: buffer of u_i → view of it that is u_j, so that the readers
+            of y_j add to u_i directly and node j needs no calls. None for other nodes.
+    """
+
+    def __init__(self, program: Program, flat: Array | None = None, cotangents: Sequence[Array] | None = None) -> None:
+        super().__init__(program)
+        self.flat = program.u if cotangents is None else flat
+        self.cotangents: Sequence[Array] = program.cotangents if cotangents is None else cotangents
         n = len(self.nodes)
         self.u: list[Any] = [None] * n
-        self.whole = [False] * n  # u[j] is a buffer of its own, not a view of another node's
-        self.uses = [0] * n
-        self.probes: dict[int, Any] = {}  # views are probed on the layout that they will meet, a view of a view too
-        self.views = [self.view_source(j) for j in range(n)]
-        self.probes.clear()
-        for node in self.nodes:
-            for i in node.inputs:
-                self.uses[i] += 1
-        for k, z in zip(plan.outputs, plan.z, strict=True):
-            if k is not None:
-                self.uses[k] += 1
-                self.start(k, z)
-        for j in range(n - 1, plan.n_inputs - 1, -1):
+        self.whole = [False] * n
+        self.uses = self._count_uses()
+        self.views = self._find_views()
+        for k, z in zip(program.outputs, program.z, strict=True):
+            if k is not None and z is not None:
+                self._seed(k, z)
+        for j in range(n - 1, program.n_inputs - 1, -1):
             if self.u[j] is not None and self.nodes[j].inputs and self.views[j] is None:
                 self.node(j)
         for i, u in enumerate(self.cotangents):
             if self.u[i] is None:
                 self.emit(u.fill, 0)
 
-    def start(self, k: int, z: Any) -> None:
-        if self.u[k] is None and self.views[k] is None and k >= self.plan.n_inputs:
+    def _count_uses(self) -> list[int]:
+        uses = [0] * len(self.nodes)
+        for node in self.nodes:
+            for i in node.inputs:
+                uses[i] += 1
+        for k in self.program.outputs:
+            if k is not None:
+                uses[k] += 1
+        return uses
+
+    def _find_views(self) -> list[Callable[[Any], Any] | None]:
+        """Per node: the rearrangement of its input as a view of a buffer, tried on the layout that it will meet."""
+        probes: dict[int, Any] = {}  # by node, the view of a trial buffer: a view of a view is tried on that
+        views: list[Callable[[Any], Any] | None] = [None] * len(self.nodes)
+        for j, node in enumerate(self.nodes):
+            if len(node.blocks) != 1 or not isinstance(node.blocks[0], Linear):
+                continue
+            block, source = node.blocks[0], probes.get(node.inputs[0])
+            probe = view_of(block, self.pool.new(block.x.shape, block.x.dtype) if source is None else source)
+            if probe is not None and probe.size <= block.x.size:
+                probes[j], views[j] = probe, partial(view_of, block)
+        return views
+
+    def _seed(self, k: int, z: Array) -> None:
+        """u_k ← u_k + z for an output k; the first z of a node becomes its buffer."""
+        if self.u[k] is None and self.views[k] is None and k >= self.program.n_inputs:
             self.u[k], self.whole[k] = z, True
         else:
-            out, add = self.target(k)
+            out, add = self._target(k)
             self.scaled(ONE, z, out, add)
 
-    def view_source(self, j: int) -> Callable[[Any], Any] | None:
-        """For a node that only rearranges its input: the same rearrangement, as a view of a buffer."""
-        node = self.nodes[j]
-        if len(node.blocks) != 1 or not isinstance(node.blocks[0], Linear):
-            return None
-        block, source = node.blocks[0], self.probes.get(node.inputs[0])
-        probe = view_of(block, self.pool.new(block.x.shape, block.x.dtype) if source is None else source)
-        if probe is None or probe.size > block.x.size:
-            return None
-        self.probes[j] = probe
-        return partial(view_of, block)
+    # -- one node ------------------------------------------------------------------------------------------------
 
-    def target(self, i: int) -> tuple[Any, bool]:
-        """The buffer of u_i, and whether something is in it already."""
+    def node(self, j: int) -> None:
+        """u_i ← u_i + J_jiᵀ u_j for every input i of node j: by the joint of the blocks, or term by term."""
+        u = self.u[j]
+        if self.nodes[j].joint is not None:
+            self._joint(j, u)
+        else:
+            self._terms(j, u)
+        if self.whole[j]:
+            self.pool.give(u)
+
+    def _joint(self, j: int, u: Array) -> None:
+        """One call writes all: a view, later on the tape than its source, comes first, so that both then add."""
+        node = self.nodes[j]
+        found = {i: self._target(i) for i in sorted(node.inputs, reverse=True)}
+        targets = [found[i] for i in node.inputs]
+        self.emit(_joint_pull, node.joint, u, [out for out, _ in targets], [add for _, add in targets])
+
+    def _terms(self, j: int, u: Array) -> None:
+        """The stack first, products, then diagonals: the last one may take the buffer of u_j over."""
+        node, stack = self.nodes[j], self.program.stacks.get(j)
+        terms = [(i, b) for i, b in zip(node.inputs, node.blocks, strict=True) if not (stack and i in stack.inputs)]
+        terms.sort(key=lambda term: rank(term[1]))
+        if stack:
+            self.stack(stack, u)
+        for i, block in terms[:-1]:
+            self.term(i, block, u)
+        for i, block in terms[-1:]:
+            if self.whole[j] and self._is_free(i) and is_same_shape(block):  # u_i ← d u_j, in place
+                self.u[i], self.whole[i], self.whole[j] = u, True, False
+                self.scaled(block.d, u, u, False)
+            else:
+                self.term(i, block, u)
+
+    def _is_free(self, i: int) -> bool:
+        """True if u_i has no buffer yet and may get any."""
+        return self.u[i] is None and self.views[i] is None and i >= self.program.n_inputs
+
+    def _target(self, i: int) -> tuple[Any, bool]:
+        """The buffer of u_i, and if it holds a sum already, to which the next term is added."""
         if self.u[i] is not None:
             return self.u[i], True
         view = self.views[i]
         if view is None:
-            is_input = i < self.plan.n_inputs
+            is_input = i < self.program.n_inputs
             self.u[i] = self.cotangents[i] if is_input else self.pool.take(self.nodes[i].spec)
             self.whole[i] = not is_input
             return self.u[i], False
         source = self.nodes[i].inputs[0]
-        buffer, add = self.target(source)
+        buffer, add = self._target(source)
         if not add and (self.uses[source] > 1 or self.nodes[i].spec.size < self.nodes[source].spec.size):
             self.emit(buffer.fill, 0)
             add = True
         self.u[i] = view(buffer)
         return self.u[i], add
 
-    def node(self, j: int) -> None:
-        node, u = self.nodes[j], self.u[j]
-        if node.joint is not None:
-            # all are written by one call: a view, which comes later on the tape than what it looks into, must be asked
-            # for first, so that the whole buffer is zero by then and both add to it
-            found = {i: self.target(i) for i in sorted(node.inputs, reverse=True)}
-            targets = [found[i] for i in node.inputs]
-            self.emit(_joint_pull, node.joint, u, [out for out, _ in targets], [add for _, add in targets])
-            if self.whole[j]:
-                self.pool.give(u)
-            return
-        terms = list(zip(node.inputs, node.blocks, strict=True))
-        stack = self.plan.stacks.get(j)
-        if stack:
-            self.stack(stack, u)
-            terms = [(i, b) for i, b in terms if i not in stack.inputs]
-        terms.sort(key=lambda term: rank(term[1]))  # diagonals last: they may take u's buffer over
-        for k, (i, block) in enumerate(terms):
-            last = k == len(terms) - 1
-            if last and self.whole[j] and self.takes_over(i, block):
-                self.u[i], self.whole[i] = u, True
-                self.scaled(block.d, u, u, False)  # type: ignore[attr-defined]
-                self.whole[j] = False
-            else:
-                self.term(i, block, u)
-        if self.whole[j]:
-            self.pool.give(u)
+    # -- the terms of a sum --------------------------------------------------------------------------------------
 
-    def takes_over(self, i: int, block: Block) -> bool:
-        """Whether u_i may be computed in the buffer of u_j, which nobody reads after this."""
-        free = self.u[i] is None and self.views[i] is None and i >= self.plan.n_inputs
-        return free and isinstance(block, Diagonal) and simple(block) and block.x == block.y
-
-    def stack(self, stack: Stack, u: Any) -> None:
+    def stack(self, stack: Stack, u: Array) -> None:
         """[W̄; Ū; b̄] ← [x h 1]ᵀ u in one product."""
+        assert self.flat is not None  # only programs with a flat vector have stacks
         started = [self.u[i] is not None for i in stack.inputs]
         if any(started):
             for i, done in zip(stack.inputs, started, strict=True):
@@ -131,8 +167,22 @@ class Pull(Sweep):
         with self.rows(u) as rows:
             self.product(stack.x.T, rows, out, any(started))
 
-    def column_sums(self, u: Any, out: Any, add: bool) -> None:
-        """out ← Σ u or out ← out + Σ u over all axes but the last, by a product with ones: three times as fast."""
+    def term(self, i: int, block: Block, u: Array) -> None:
+        """u_i ← Jᵀ u or u_i ← u_i + Jᵀ u for one block, by the first form that fits it, or by its own pull."""
+        out, add = self._target(i)
+        for fits, plan in self.FORMS:
+            if fits(block):
+                plan(self, block, u, out, add)
+                return
+        if not self.kernel("pull", block, [u], out, add):
+            self.computed(block.pull, u, out, add)
+
+    def _scaling(self, block: Diagonal, u: Array, out: Array, add: bool) -> None:
+        """d u"""
+        self.scaled(block.d, u, out, add)
+
+    def _bias(self, block: Diagonal, u: Array, out: Array, add: bool) -> None:
+        """Σ u over all axes but the last, by a product with ones: three times as fast as a sum"""
         rows = u.reshape(-1, u.shape[-1])
         if shares(rows, u):
             ones = np.ones_like(rows, shape=(1, len(rows)))
@@ -141,36 +191,49 @@ class Pull(Sweep):
             axes = tuple(range(u.ndim - 1))
             self.into(out, add, lambda target: self.emit(np.add.reduce, u, axes, None, target.reshape(u.shape[-1])))
 
-    def term(self, i: int, block: Block, u: Any) -> None:
-        """u_i ← Jᵀ u or u_i ← u_i + Jᵀ u for one block."""
-        out, add = self.target(i)
-        if isinstance(block, Diagonal) and simple(block) and block.x == block.y:
-            self.scaled(block.d, u, out, add)
-        elif is_bias(block):
-            self.column_sums(u, out, add)
-        elif is_matmul(block, 0):
-            self.row_product(u, block.args[1].T, out, add)
-        elif is_matmul(block, 1):
-            A = block.args[0]
-            with self.rows(u) as rows:
-                self.product(A.reshape(-1, A.shape[-1]).T, rows, out, add)
-        elif is_stacked_matmul(block):
-            A, B = (u, mT(block.args[1])) if block.argnum == 0 else (mT(block.args[0]), u)
-            self.into(out, add, lambda target: self.emit(np.matmul, A, B, target))
-        elif is_scale(block):
-            self.into(out, add, lambda target: self.emit(column_dots, block.d, u, target))
-        elif isinstance(block, Index) and not is_basic(block.args[1]):
-            if not add:
-                self.emit(out.fill, 0)
-            self.emit(scatter_add, out, block.args[1], u)
-        elif isinstance(block, Part) and block.x.dtype == block.y.dtype:
-            self.scaled(ONE, u[block.key], out, add)
-        elif not self.kernel("pull", block, [u], out, add):
-            self.computed(block.pull, u, out, add)
+    def _left_factor(self, block: Linear, u: Array, out: Array, add: bool) -> None:
+        """u Bᵀ for y = x B; u: (…, o), B: (i, o)"""
+        self.row_product(u, block.args[1].T, out, add)
+
+    def _right_factor(self, block: Linear, u: Array, out: Array, add: bool) -> None:
+        """Aᵀ u for y = A x; A: (…, i), u: (…, o)"""
+        A = block.args[0]
+        with self.rows(u) as rows:
+            self.product(A.reshape(-1, A.shape[-1]).T, rows, out, add)
+
+    def _stacked_factor(self, block: Linear, u: Array, out: Array, add: bool) -> None:
+        """u Bᵀ or Aᵀ u, matrix by matrix"""
+        A, B = (u, mT(block.args[1])) if block.argnum == 0 else (mT(block.args[0]), u)
+        self.matmuls(A, B, out, add)
+
+    def _scale(self, block: Diagonal, u: Array, out: Array, add: bool) -> None:
+        """Σ d ⊙ u over all axes but the last"""
+        self.into(out, add, lambda target: self.emit(column_dots, block.d, u, target))
+
+    def _gathered(self, block: Index, u: Array, out: Array, add: bool) -> None:
+        """u added at the places that y = x[key] was read from, a place that occurs twice twice"""
+        if not add:
+            self.emit(out.fill, 0)
+        self.emit(scatter_add, out, block.args[1], u)
+
+    def _part(self, block: Part, u: Array, out: Array, add: bool) -> None:
+        """the part of u that belongs to one array of a concatenation"""
+        self.scaled(ONE, u[block.key], out, add)
+
+    FORMS: ClassVar[Sequence[tuple[Callable[[Block], bool], Callable[..., None]]]] = (
+        (is_same_shape, _scaling),
+        (is_bias, _bias),
+        (lambda block: is_matmul(block, 0), _left_factor),
+        (lambda block: is_matmul(block, 1), _right_factor),
+        (is_stacked_matmul, _stacked_factor),
+        (is_scale, _scale),
+        (lambda block: isinstance(block, Index) and not is_basic(block.args[1]), _gathered),
+        (lambda block: isinstance(block, Part) and block.x.dtype == block.y.dtype, _part),
+    )
 
 
-def _joint_pull(joint: Joint, u: Any, outs: Sequence[Any], adds: Sequence[bool]) -> None:
-    """outs ← Jᵀu, or outs ← outs + Jᵀu where something is in them already."""
+def _joint_pull(joint: Joint, u: Array, outs: Sequence[Array], adds: Sequence[bool]) -> None:
+    """outs ← Jᵀu, or outs ← outs + Jᵀu where something was added already."""
     totals, _ = joint.pull(u, [out if add else None for out, add in zip(outs, adds, strict=True)], adds)
     for out, total in zip(outs, totals, strict=True):
         if total is None:

@@ -1,97 +1,85 @@
-"""Planning a push: for every block of the tape, the NumPy calls that are its push."""
+"""Plans a push: for every block of the tape, the NumPy calls that are its push."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from rmad.blocks import Block, Diagonal, Linear
 from rmad.plan.calls import Sweep
-from rmad.plan.forms import is_copy, is_matmul, is_stacked_matmul, rank, simple, view_of
+from rmad.plan.forms import is_copy, is_matmul, is_same_shape, is_scaling, is_stacked_matmul, rank, view_of
 from rmad.plan.program import Program, Stack
 from rmad.primitives.join import Part
 from rmad.tape import Joint
+from rmad.types import Array
 
 __all__ = ["Push"]
 
+Term = tuple[int, Block]
+Step = Callable[[Array, bool], None]  # (out, add): writes to `out`, or adds to it
+
 
 class Push(Sweep):
-    """Plans v_j ← Σ_i J_ji v_i, forwards. flat, tangents: of the inputs, the plan's own unless given."""
+    """Plans v_j ← Σ_i J_ji v_i, forward. flat, tangents: of the inputs, the program's own unless given.
 
-    def __init__(self, plan: Program, flat: Any = None, tangents: Sequence[Any] | None = None) -> None:
-        super().__init__(plan)
-        self.flat, self.tangents = (plan.v, plan.tangents) if tangents is None else (flat, tangents)
-        self.v: list[Any] = [*self.tangents, *[None] * (len(self.nodes) - plan.n_inputs)]
-        self.owner: list[int] = list(range(len(self.nodes)))  # whose storage a node's tangent lies in
-        self.reads = [0] * len(self.nodes)  # how often that storage is still to be read
-        for node in self.nodes:
-            for i in node.inputs:
-                self.reads[i] += 1
-        self.fixed = {k for k in plan.outputs if k is not None} | set(range(plan.n_inputs))
-        for fixed in self.fixed:
-            self.reads[fixed] += 1  # never given back
-        for j in range(plan.n_inputs, len(self.nodes)):
+    Per node of the tape, while it is planned:
+
+    v       the array that holds v_j; None before node j is planned. Written by `node` alone.
+    owner   the node in whose buffer v_j lies: j itself, or another if v_j is a view. Written by `_alias`.
+    reads   per owner, the reads of its buffer that are not planned yet, by the inputs of later nodes. `_alias` moves
+            the reads of a view to its owner, `_release` counts down, and at 0 the buffer goes back to the pool.
+    fixed   inputs and outputs, whose buffers never go back: one read of them is never planned.
+    """
+
+    def __init__(self, program: Program, flat: Array | None = None, tangents: Sequence[Array] | None = None) -> None:
+        super().__init__(program)
+        self.flat = program.v if tangents is None else flat
+        self.tangents: Sequence[Array] = program.tangents if tangents is None else tangents
+        n, n_inputs = len(self.nodes), program.n_inputs
+        self.v: list[Any] = [*self.tangents, *[None] * (n - n_inputs)]
+        self.owner = list(range(n))
+        self.fixed = {k for k in program.outputs if k is not None} | set(range(n_inputs))
+        self.reads = self._count_reads()
+        for j in range(n_inputs, n):
             if self.nodes[j].inputs:
                 self.node(j)
-        for k, z in zip(plan.outputs, plan.z, strict=True):
-            if k is not None and self.v[k] is not z:
+        for k, z in zip(program.outputs, program.z, strict=True):
+            if k is not None and self.v[k] is not z:  # an input, or a node that is two outputs
                 self.emit(np.copyto, z, self.v[k])
 
+    def _count_reads(self) -> list[int]:
+        reads = [0] * len(self.nodes)
+        for node in self.nodes:
+            for i in node.inputs:
+                reads[i] += 1
+        for k in self.fixed:
+            reads[k] += 1
+        return reads
+
+    # -- one node ------------------------------------------------------------------------------------------------
+
     def node(self, j: int) -> None:
-        node, stack = self.nodes[j], self.plan.stacks.get(j)
-        if node.joint is None and self.alias(j):
+        """v_j ← Σ_i J_ji v_i: as a view of v_i, by the joint of the blocks, or term by term."""
+        node, stack = self.nodes[j], self.program.stacks.get(j)
+        if node.joint is None and self._alias(j):
             return
         terms = [(i, b) for i, b in zip(node.inputs, node.blocks, strict=True) if not (stack and i in stack.inputs)]
-        terms.sort(key=lambda term: rank(term[1]))  # products first, they write; then what is added
-        out = self.target(j, [] if stack or node.joint else terms)
+        terms.sort(key=lambda term: rank(term[1]))
+        out = self._target(j, [] if stack or node.joint else terms)
         if node.joint is not None:
             self.emit(_joint_push, node.joint, [self.v[i] for i in node.inputs], out)
         else:
-            for k, step in enumerate(self.steps(terms, stack)):
+            for k, step in enumerate(self._steps(terms, stack)):
                 step(out, k > 0)
         self.v[j] = out
         for i in node.inputs:
-            self.release(i, keep=out)
+            self._release(i, keep=out)
 
-    def steps(self, terms: Sequence[tuple[int, Block]], stack: Stack | None) -> list[Callable[[Any, bool], None]]:
-        """What makes up v_j, each a function of (out, add): the first one writes, the others add."""
-        steps: list[Callable[[Any, bool], None]] = [partial(self.term, block, self.v[i]) for i, block in terms]
-        if stack is not None:
-            steps.insert(sum(isinstance(b, Linear) for _, b in terms), partial(self.stack, stack))
-        elif len(terms) >= 2 and all(is_copy(b) for _, b in terms[:2]):  # one pass for y = a + b
-            v, w = (self.v[i] for i, _ in terms[:2])
-            steps[:2] = [lambda out, add: self.emit(np.add, v, w, out)]
-        elif len(terms) >= 2 and terms[0][1].primitive is terms[1][1].primitive:
-            steps[:2] = [partial(self.both, terms[:2])]
-        return steps
-
-    def both(self, terms: Sequence[tuple[int, Block]], out: Any, add: bool) -> None:
-        """Two terms of one primitive, by one call if it offers that."""
-        vs, blocks = [self.v[i] for i, _ in terms], tuple(b for _, b in terms)
-        if not self.kernel("push_both", blocks, vs, out, add):
-            for k, (block, v) in enumerate(zip(blocks, vs, strict=True)):
-                self.term(block, v, out, add or k > 0)
-
-    def stack(self, stack: Stack, out: Any, add: bool) -> None:
-        parameters = stack.rows_of(self.tangents, self.flat)
-        self.product(stack.x, parameters, out.reshape(-1, out.shape[-1]), add)
-
-    def target(self, j: int, terms: Sequence[tuple[int, Block]]) -> Any:
-        """Where v_j goes: an output's own buffer, a dying input's that a diagonal scales in place, or a new one."""
-        if j in self.fixed:
-            return self.plan.z[self.plan.outputs.index(j)]
-        if terms:
-            i, block = terms[0]
-            dying = self.reads[self.owner[i]] == 1 and self.owner[i] == i
-            if dying and isinstance(block, Diagonal) and simple(block) and block.x == block.y:
-                return self.v[i]
-        return self.pool.take(self.nodes[j].spec)
-
-    def alias(self, j: int) -> bool:
-        """A reshape, transpose or slice of a buffer is a view, taken once; so is y = x."""
+    def _alias(self, j: int) -> bool:
+        """Makes v_j a view of v_i if y_j is a reshape, transpose or slice of y_i, or y_i itself."""
         if len(self.nodes[j].blocks) != 1 or j in self.fixed:
             return False
         (i,), (block,) = self.nodes[j].inputs, self.nodes[j].blocks
@@ -102,32 +90,92 @@ class Push(Sweep):
         self.reads[self.owner[i]] += self.reads[j] - 1
         return True
 
-    def release(self, i: int, keep: Any) -> None:
+    def _target(self, j: int, terms: Sequence[Term]) -> Any:
+        """The buffer for v_j: an output's own, that of an input read last here (scaled in place), or a new one."""
+        if j in self.fixed:
+            return self.program.z[self.program.outputs.index(j)]
+        if terms:
+            i, block = terms[0]
+            if self.reads[self.owner[i]] == 1 and self.owner[i] == i and is_same_shape(block):
+                return self.v[i]
+        return self.pool.take(self.nodes[j].spec)
+
+    def _release(self, i: int, keep: Array) -> None:
+        """Counts one read of v_i; after the last its buffer goes back, unless it is `keep`."""
         k = self.owner[i]
         self.reads[k] -= 1
         if self.reads[k] == 0 and self.v[k] is not keep:
             self.pool.give(self.v[k])
 
-    def term(self, block: Block, v: Any, out: Any, add: bool) -> None:
-        """out ← J v or out ← out + J v for one block."""
-        if isinstance(block, Diagonal) and simple(block):
-            self.scaled(block.d, v, out, add)
-        elif is_matmul(block, 0):
-            self.row_product(v, block.args[1], out, add)
-        elif is_matmul(block, 1):
-            A = block.args[0]
-            self.product(A.reshape(-1, A.shape[-1]), v, out.reshape(-1, v.shape[1]), add)
-        elif is_stacked_matmul(block):
-            A, B = (v, block.args[1]) if block.argnum == 0 else (block.args[0], v)
-            self.into(out, add, lambda target: self.emit(np.matmul, A, B, target))
-        elif isinstance(block, Part):  # T parts of one array cost T parts, not T arrays
-            if not add:
-                self.emit(out.fill, 0)
-            self.emit(np.add, out[block.key], v, out[block.key])
-        elif not self.kernel("push", block, [v], out, add):
+    # -- the terms of a sum --------------------------------------------------------------------------------------
+
+    def _steps(self, terms: Sequence[Term], stack: Stack | None) -> list[Step]:
+        """The steps that make up v_j: the first one writes, the others add."""
+        steps: list[Step] = [partial(self.term, block, self.v[i]) for i, block in terms]
+        if stack is not None:
+            steps.insert(sum(isinstance(b, Linear) for _, b in terms), partial(self.stack, stack))
+        elif len(terms) >= 2 and all(is_copy(b) for _, b in terms[:2]):  # one pass for y = a + b
+            v, w = (self.v[i] for i, _ in terms[:2])
+            steps[:2] = [lambda out, add: self.emit(np.add, v, w, out)]
+        elif len(terms) >= 2 and terms[0][1].primitive is terms[1][1].primitive:
+            steps[:2] = [partial(self._both, terms[:2])]
+        return steps
+
+    def stack(self, stack: Stack, out: Array, add: bool) -> None:
+        """out ← [x h 1] @ [W; U; b], the tangents of W, U and b."""
+        assert self.flat is not None  # only programs with a flat vector have stacks
+        parameters = stack.rows_of(self.tangents, self.flat)
+        self.product(stack.x, parameters, out.reshape(-1, out.shape[-1]), add)
+
+    def _both(self, terms: Sequence[Term], out: Array, add: bool) -> None:
+        """Two terms of one primitive, by one call if it offers that."""
+        vs, blocks = [self.v[i] for i, _ in terms], tuple(b for _, b in terms)
+        if not self.kernel("push_both", blocks, vs, out, add):
+            for k, (block, v) in enumerate(zip(blocks, vs, strict=True)):
+                self.term(block, v, out, add or k > 0)
+
+    def term(self, block: Block, v: Array, out: Array, add: bool) -> None:
+        """out ← J v or out ← out + J v for one block, by the first form that fits it, or by its own push."""
+        for fits, plan in self.FORMS:
+            if fits(block):
+                plan(self, block, v, out, add)
+                return
+        if not self.kernel("push", block, [v], out, add):
             self.computed(block.push, v, out, add)
 
+    def _scaling(self, block: Diagonal, v: Array, out: Array, add: bool) -> None:
+        """d v"""
+        self.scaled(block.d, v, out, add)
 
-def _joint_push(joint: Joint, tangents: Sequence[Any], out: Any) -> None:
+    def _left_factor(self, block: Linear, v: Array, out: Array, add: bool) -> None:
+        """v B for y = x B; v: (…, i), B: (i, o)"""
+        self.row_product(v, block.args[1], out, add)
+
+    def _right_factor(self, block: Linear, v: Array, out: Array, add: bool) -> None:
+        """A v for y = A x; A: (…, i), v: (i, o)"""
+        A = block.args[0]
+        self.product(A.reshape(-1, A.shape[-1]), v, out.reshape(-1, v.shape[1]), add)
+
+    def _stacked_factor(self, block: Linear, v: Array, out: Array, add: bool) -> None:
+        """v B or A v, matrix by matrix"""
+        A, B = (v, block.args[1]) if block.argnum == 0 else (block.args[0], v)
+        self.matmuls(A, B, out, add)
+
+    def _part(self, block: Part, v: Array, out: Array, add: bool) -> None:
+        """v in its place of a concatenation: T parts of one array cost T parts, not T arrays"""
+        if not add:
+            self.emit(out.fill, 0)
+        self.emit(np.add, out[block.key], v, out[block.key])
+
+    FORMS: ClassVar[Sequence[tuple[Callable[[Block], bool], Callable[..., None]]]] = (
+        (is_scaling, _scaling),
+        (lambda block: is_matmul(block, 0), _left_factor),
+        (lambda block: is_matmul(block, 1), _right_factor),
+        (is_stacked_matmul, _stacked_factor),
+        (lambda block: isinstance(block, Part), _part),
+    )
+
+
+def _joint_push(joint: Joint, tangents: Sequence[Array], out: Array) -> None:
     y = joint.push(tangents)
     out.fill(0) if y is None else np.copyto(out, y)
