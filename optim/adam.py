@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from optim.base import above, at_least, fraction
 from optim.first_order import FirstOrder
+from optim.hyper import above, at_least, fraction
 from optim.problem.vectors import blocks
 from optim.schedules import Schedule
 

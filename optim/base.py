@@ -1,4 +1,4 @@
-"""What all optimizers share: the record of a step, rejected steps, state, checks of hyper-parameters."""
+"""The base of all optimizers: the record of a step, how a step begins, rejected steps, the state that resumes a run."""
 
 from __future__ import annotations
 
@@ -6,19 +6,27 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from optim import hyper
+from optim.hyper import Number, Rule
 from optim.problem.objective import Objective
-from optim.problem.vectors import is_finite
+from optim.problem.vectors import dot, is_finite
 from rmad import tree as _tree
+from rmad.types import Array
 
 __all__ = ["NumericalWarning", "Optimizer", "StepInfo", "TrainingDiverged"]
 
+Batch = tuple[Any, Any]  # (x, t)
+
+quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+"""Decorates a step: NumPy does not warn, because what is not finite is found and reported as a rejected step."""
+
 
 class NumericalWarning(RuntimeWarning):
-    """A step was rejected because something was NaN or infinite; the message names what."""
+    """A step was rejected because a number in it was NaN or infinite; the message names the quantity."""
 
 
 class TrainingDiverged(RuntimeError):
@@ -29,10 +37,32 @@ class TrainingDiverged(RuntimeError):
 class StepInfo:
     """One step: the objective before it, and what the method did.
 
-    loss: f(θ) on the batch before the step, l2 included. gradient_norm: ‖∇f(θ)‖. damping: λ the step was computed
-    with. reduction_ratio: ρ, NaN where there is none. step_size: α (the learning rate of SGD and Adam), 0 where the
-    parameters stayed. products: curvature products, those that only start or judge CG included. rejected: the step
-    was refused, `reason` says why; else `reason` says what ended CG, or is empty.
+    Attributes
+    ----------
+    loss : float
+        f(θ) on the batch before the step, l2 included.
+    gradient_norm : float
+        ‖∇f(θ)‖; NaN for a method that does not form ∇f.
+    damping : float
+        λ that the step was computed with; 0 for methods without damping.
+    reduction_ratio : float
+        ρ, the change of f over the change that the model predicted; NaN if it was not measured.
+    step_size : float
+        α (the learning rate of SGD and Adam); 0 if the parameters stayed.
+    cg_iterations : int
+        Iterations of CG.
+    products : int
+        Curvature products, those included that only start or judge a run of CG.
+    rejected : bool
+        True if the step was refused; `reason` says why.
+    reason : str
+        Why the step was refused, or what ended CG; may be empty.
+
+    Examples
+    --------
+    >>> from optim import StepInfo
+    >>> StepInfo(loss=0.5).rejected
+    False
     """
 
     loss: float
@@ -49,25 +79,46 @@ class StepInfo:
 class Optimizer:
     """Base of the optimizers: opt = Method(model, loss, **hyper); info = opt.step(x, t).
 
-    A step rebinds the model's arrays to new ones and never writes into the old. Subclasses name what `state_dict`
-    holds in `_state`; the model's own parameters are not in it.
+    A step rebinds the model's arrays to new ones and never writes into the old. Subclasses name in `_state` what
+    `state_dict` holds, and in `HYPER` what their hyper-parameters may be; the model's own parameters are not state.
+
+    Parameters
+    ----------
+    model : callable tree of arrays
+        model(x) -> z.
+    loss : loss object or callable
+        loss(z, t) -> scalar, convex in z.
+    l2 : float, default 0.0
+        Adds ½ l2‖θ‖² to f; ≥ 0.
+
+    Raises
+    ------
+    TypeError
+        If the model or the loss is of no use, or a parameter sits in a tuple, where it cannot be rebound.
+    ValueError
+        If l2 is out of range.
     """
 
+    HYPER: ClassVar[Mapping[str, Rule]] = {"l2": Number(at_least=0.0)}
     most_rejected = 10  # in a row
     _state: tuple[str, ...] = ()
 
     def __init__(self, model: Any, loss: Any, *, l2: float = 0.0) -> None:
-        self.objective = Objective(model, loss, l2=at_least("l2", l2, 0.0))
+        self.objective = Objective(model, loss, **hyper.checked(Optimizer.HYPER, {"l2": l2}))
         if place := _tree.in_tuple(model, "model"):
             raise TypeError(f"{place} sits in a tuple and cannot be rebound; use a list or a dict")
         self.rejected_in_a_row = 0
+
+    def _keep(self, rules: Mapping[str, Rule], given: Mapping[str, Any]) -> None:
+        """Makes the hyper-parameters that have a rule attributes of the same name; raises for one out of range."""
+        vars(self).update(hyper.checked(rules, given))
 
     @property
     def model(self) -> Any:
         return self.objective.model
 
     def state_dict(self) -> dict[str, Any]:
-        """Arrays and numbers, by name: with the model's parameters, all that continues the run bit for bit."""
+        """Arrays and numbers by name; with the model's parameters they continue the run bit for bit."""
         values = {name: getattr(self, name) for name in ("rejected_in_a_row", *self._state)}
         return {name: v.copy() if hasattr(v, "copy") else v for name, v in values.items()}
 
@@ -92,16 +143,34 @@ class Optimizer:
                 f"{type(self).__name__}: a state is a dict, as state_dict gives it, not {type(state).__name__}"
             )
 
-    def _accept(self, flat: Any) -> None:
+    def _accept(self, flat: Array) -> None:
         self.objective.assign(flat)
         self.objective.end_step()
         self.rejected_in_a_row = 0
 
-    def _reject(self, reason: str, record: Mapping[str, Any], stacklevel: int = 4) -> StepInfo:
-        """Parameters stay. Where a number was not finite: a warning, and TrainingDiverged at the tenth in a row.
+    def _begun(
+        self, loss: float, gradient: Array, *, reason: str = "", **record: float
+    ) -> tuple[dict[str, Any], StepInfo | None]:
+        """The record of a step as far as f and ∇f give it, and the step itself if they are not finite: it is rejected.
 
-        A step that is refused with all numbers finite neither counts nor starts the count anew: at a minimum, where
-        rounding decides, a line search finds no decrease, and that is no divergence.
+        reason: why the step must be rejected all the same.
+        """
+        squared_norm = dot(gradient, gradient)
+        norm = math.sqrt(squared_norm) if squared_norm >= 0 else math.nan
+        record = {"loss": loss, "gradient_norm": norm, **record}
+        reason = not_finite(loss, gradient, squared_norm) or reason
+        return record, self._reject(reason, record, stacklevel=5) if reason else None
+
+    def _converged(self, why: str, record: Mapping[str, Any]) -> StepInfo:
+        """A step that leaves the parameters alone because nothing is left to gain."""
+        self.rejected_in_a_row = 0
+        return StepInfo(**record, reason=f"converged: {why}")
+
+    def _reject(self, reason: str, record: Mapping[str, Any], stacklevel: int = 4) -> StepInfo:
+        """Leaves the parameters alone. After a non-finite number: a warning, TrainingDiverged at the tenth in a row.
+
+        A step that is refused with all numbers finite does not change the count: at a minimum, where rounding decides,
+        a line search finds no decrease, and that is no divergence.
         """
         self._on_reject()
         if reason.startswith(("non-finite", "overflow")):
@@ -115,16 +184,24 @@ class Optimizer:
         return StepInfo(**record, rejected=True, reason=reason)
 
     def _on_reject(self) -> None:
-        """What a method changes when a step was refused."""
+        """Changes the method's own state after a step that was refused."""
 
 
-def not_finite(loss: float, gradient: Any, squared_norm: float) -> str:
-    """What is not finite, or nothing. The squares may overflow the gradient's dtype where the entries do not."""
+def not_finite(loss: float, gradient: Array, squared_norm: float) -> str:
+    """Names the first quantity that is not finite, or "". The squares may overflow although no entry does."""
     if not math.isfinite(loss):
         return "non-finite loss"
     if squared_norm < float(np.finfo(gradient.dtype).max):
         return ""
     return "overflow in the squared gradient" if is_finite(gradient) else "non-finite gradient"
+
+
+NO_GAIN = "the model predicts no more than the rounding error of the loss"
+
+
+def within_rounding(change: float, loss: float, like: Array) -> bool:
+    """True if a predicted change of the loss is no more than 8 ε of it, ε that of the array's dtype."""
+    return abs(change) <= 8 * float(np.finfo(like.dtype).eps) * abs(loss)
 
 
 def _fitting(what: str, value: Any, own: Any) -> Any:
@@ -140,62 +217,3 @@ def _fitting(what: str, value: Any, own: Any) -> Any:
     if not np.isfinite(value).all():
         raise ValueError(f"{what} holds NaN or Inf")
     return np.array(value, like=own)  # on the device of the parameters
-
-
-def _number(name: str, value: Any) -> None:
-    if np.shape(value) != () or np.asarray(value).dtype.kind not in "iufb":
-        raise TypeError(f"{name} must be a number, got {value!r}")
-
-
-def generator(rng: Any) -> np.random.Generator:
-    """rng, where it is a generator of random numbers, or a new one with the seed 0 for None; TypeError otherwise."""
-    if rng is None:
-        return np.random.default_rng(0)
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"rng must be a Generator, as np.random.default_rng(0), not {type(rng).__name__}")
-    return rng
-
-
-def above(name: str, value: float, bound: float) -> float:
-    """value, where it is a finite number > bound; ValueError otherwise."""
-    _number(name, value)
-    if not (math.isfinite(value) and value > bound):
-        raise ValueError(f"{name} must be > {bound:g}, got {value!r}")
-    return value
-
-
-def at_least(name: str, value: float, bound: float) -> float:
-    """value, where it is a finite number ≥ bound; ValueError otherwise."""
-    _number(name, value)
-    if not (math.isfinite(value) and value >= bound):
-        raise ValueError(f"{name} must be ≥ {bound:g}, got {value!r}")
-    return value
-
-
-def at_most(name: str, value: float, bound: float) -> float:
-    """value, a number, where it is ≤ bound; ValueError otherwise."""
-    if value > bound:
-        raise ValueError(f"{name} must be ≤ {bound:g}, got {value!r}")
-    return value
-
-
-def whole(name: str, value: float, bound: int) -> int:
-    """value as an int, where it is a whole number ≥ bound; ValueError otherwise."""
-    if at_least(name, value, bound) != int(value):
-        raise ValueError(f"{name} must be a whole number, got {value!r}")
-    return int(value)
-
-
-def flag(name: str, value: Any) -> bool:
-    """value, where it is True or False; TypeError otherwise: "no" would be true."""
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
-    return bool(value)
-
-
-def fraction(name: str, value: float) -> float:
-    """value, where 0 ≤ value < 1; ValueError otherwise."""
-    _number(name, value)
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} must be ≥ 0 and < 1, got {value!r}")
-    return value

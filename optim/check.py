@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from optim.base import generator
+from optim.hyper import generator
 from optim.problem.losses import loss_value_and_gradient
 from optim.problem.objective import Objective
 from rmad import tree as _tree

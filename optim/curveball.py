@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from optim.base import Optimizer, StepInfo, above, at_least, at_most, flag, not_finite
+from optim.base import Optimizer, StepInfo, not_finite
+from optim.hyper import above, at_least, at_most, flag
 from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import blocks, dot, is_finite
 

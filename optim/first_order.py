@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from optim.base import Optimizer, StepInfo, above, not_finite
+from optim.base import Optimizer, StepInfo, not_finite
+from optim.hyper import above
 from optim.problem.vectors import dot, is_finite
 from optim.schedules import Schedule, value_at
 

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from optim import presets
-from optim.base import Optimizer, StepInfo, above, at_least, at_most, flag, not_finite, whole
+from optim.base import Optimizer, StepInfo, not_finite
+from optim.hyper import above, at_least, at_most, flag, whole
 from optim.parts.cg import CGResult, Iterate, relative_progress
 from optim.parts.damping import Penalty, Tikhonov, damping_rule, reduction_ratio
 from optim.parts.directions import ConjugateGradient, Direction, SteihaugToint, Subproblem
@@ -325,10 +326,6 @@ class HessianFree(Optimizer):
         there = copy.copy(self.objective)
         there.model = self.objective.model_at(self.objective.flat() + delta)
         return there.value_and_gradient(*batch)
-
-    def _converged(self, why: str, record: dict[str, Any]) -> StepInfo:
-        self.rejected_in_a_row = 0
-        return StepInfo(**record, reason=f"converged: {why}")
 
 
 class _HeldOutModel:

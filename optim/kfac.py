@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from optim.base import Optimizer, StepInfo, above, at_least, flag, fraction, generator, not_finite, whole
+from optim.base import Optimizer, StepInfo, not_finite
+from optim.hyper import above, at_least, flag, fraction, generator, whole
 from optim.parts.damping import reduction_ratio
 from optim.parts.estimate import METHODS, estimate
 from optim.parts.kronecker import Inverse, KroneckerFactors, KroneckerOperator, loaded, saved

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
-from optim.base import Optimizer, StepInfo, at_least, not_finite, whole
+from optim.base import Optimizer, StepInfo, not_finite
+from optim.hyper import at_least, whole
 from optim.problem.vectors import dot, is_finite
 
 __all__ = ["BFGS", "LBFGS"]

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from optim.base import Optimizer, StepInfo, above, at_least, not_finite, whole
+from optim.base import Optimizer, StepInfo, not_finite
+from optim.hyper import above, at_least, whole
 from optim.parts.cg import pcg
 from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import dot, is_finite
@@ -155,10 +156,6 @@ class LevenbergMarquardt(Optimizer):
         if self.scaling == "identity":
             return np.ones_like(diagonal)
         return np.maximum(diagonal, max(float(diagonal.max()), 1e-30) * 1e-10)
-
-    def _converged(self, why: str, record: dict[str, Any]) -> StepInfo:
-        self.rejected_in_a_row = 0
-        return StepInfo(**record, reason=f"converged: {why}")
 
 
 def _columns(q: Quadratic) -> Any:

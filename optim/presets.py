@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from optim.base import whole
+from optim.hyper import whole
 from optim.parts.selection import HeldOut
 from optim.parts.structural import StructuralDamping
 

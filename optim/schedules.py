@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from optim.base import above, at_least
+from optim.hyper import above, at_least
 
 __all__ = ["Constant", "Cosine", "Linear", "Schedule", "Step", "value_at"]
 

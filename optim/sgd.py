@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from optim.base import flag, fraction
 from optim.first_order import FirstOrder
+from optim.hyper import flag, fraction
 from optim.problem.vectors import blocks
 from optim.schedules import Schedule
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from optim.base import Optimizer, StepInfo, above, at_least, at_most, flag, fraction, not_finite, whole
+from optim.base import Optimizer, StepInfo, not_finite
+from optim.hyper import above, at_least, at_most, flag, fraction, whole
 from optim.parts.cg import CGResult, pcg
 from optim.parts.damping import Tikhonov, reduction_ratio
 from optim.parts.linesearch import line_search
@@ -178,10 +179,6 @@ class SGN(Optimizer):
             self.cg_steps = min(math.ceil(1.5 * self.cg_steps), self.cg_iterations)
         elif not ratio >= Tikhonov.low:  # NaN too
             self.cg_steps = max(2 * self.cg_steps // 3, 1)
-
-    def _converged(self, why: str, record: dict[str, Any]) -> StepInfo:
-        self.rejected_in_a_row = 0
-        return StepInfo(**record, reason=f"converged: {why}")
 
     def _on_reject(self) -> None:
         self._adapt(-math.inf)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from optim.base import at_least
+from optim.hyper import at_least
 from optim.problem.vectors import dot
 
 __all__ = ["Spectrum", "lanczos", "spectral_density"]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optim.base import at_least
+from optim.hyper import at_least
 from optim.parts.preconditioner import Diagonal, Diagonals, EmpiricalFisher, Kappa, checked_kappa, kappa_at, to_a_power
 from optim.problem.vectors import dot
 

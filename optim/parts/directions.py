@@ -13,7 +13,7 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from optim.base import above
+from optim.hyper import above
 from optim.parts.cg import CGResult, Iterate, Stop, pcg
 from optim.parts.damping import Tikhonov
 from optim.problem.threads import Crew

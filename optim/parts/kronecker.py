@@ -17,7 +17,7 @@ import numpy as np
 import scipy.linalg
 from scipy.sparse.linalg import LinearOperator
 
-from optim.base import at_least
+from optim.hyper import at_least
 from optim.problem.vectors import is_finite
 
 __all__ = ["Block", "Inverse", "KroneckerFactors", "KroneckerOperator"]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from optim.base import at_least
+from optim.hyper import at_least
 from optim.parts.cg import CGResult, Iterate, precondition
 from optim.parts.directions import Direction, Subproblem
 from optim.problem.vectors import dot

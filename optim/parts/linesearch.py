@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optim.base import above, at_least
+from optim.hyper import above, at_least
 from optim.parts.cg import Iterate
 
 __all__ = ["LineSearch", "cg_backtracking", "line_search"]

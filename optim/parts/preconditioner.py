@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optim.base import at_least, at_most, whole
+from optim.hyper import at_least, at_most, whole
 from optim.parts.estimate import METHODS, estimate
 from optim.parts.kronecker import Inverse
 from optim.problem.losses import root_columns, root_product

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from optim.base import above, generator
+from optim.hyper import above, generator
 from optim.problem.batch import cases, take
 from optim.schedules import Schedule
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optim.base import above, at_least, at_most, whole
+from optim.hyper import above, at_least, at_most, whole
 from optim.parts.cg import CGResult, Iterate
 from optim.parts.linesearch import cg_backtracking
 from optim.problem.batch import cases, take

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from optim.base import at_least
+from optim.hyper import at_least
 from optim.problem.losses import loss_value, loss_value_and_gradient, root_columns, root_product
 from rmad import tree as _tree
 from rmad.operators import loss_curvature

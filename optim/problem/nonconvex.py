@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from optim.base import at_least, flag
+from optim.hyper import at_least, flag
 from optim.problem.losses import loss_value, loss_value_and_gradient
 from rmad.operators import loss_curvature
 
