@@ -1,47 +1,43 @@
-"""The cells of recurrent layers: what one step does to the state, and its derivatives, in buffers.
+"""The cells of recurrent layers: one step of the state, and its derivatives, in buffers.
 
     forward   a, state before → state after;    a ← the coefficients d of the step, some more in `extras`
     push      v_a, tangents of the state → tangents of the state after
     pull      cotangents of the state → u_a, cotangents of the state before
 
 Arrays are (blocks · m, n): blocks of a are rows, cases are columns. `of_x` and `of_h` say which block of a each gate's
-product with x and with h goes into: W and U have the gates side by side, in PyTorch's order. Float32 of some length
-goes through the loops of rmad.kernels.compiled.cells where the extra `fast` is installed: one pass for the dozen here.
+product with x and with h goes into: W and U have the gates side by side, in PyTorch's order. With the extra
+`fast`, long arrays of float32 go through loops of rmad.kernels.compiled.cells: one pass in place of the dozen here.
 """
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
-from functools import cache
-from typing import Any
 
 import numpy as np
 
+from rmad import tuning
+from rmad.kernels import loader
+from rmad.kernels.elementwise import suits
+from rmad.types import Array
+
 __all__ = ["GRUCell", "LSTMCell", "RNNCell"]
 
-WORTH_IT = 1 << 12  # numbers in a state from which numba is loaded
 
-
-@cache
-def _loops() -> Any:
-    """The module rmad.kernels.compiled.cells; None without numba."""
-    if importlib.util.find_spec("numba") is None:
-        return None
-    import rmad.kernels.compiled.cells
-
-    return rmad.kernels.compiled.cells
-
-
-def _loop(name: str, *arrays: Any) -> bool:
-    """Runs rmad.kernels.compiled.cells.name on flat arrays where it may; whether it did."""
-    if arrays[0].size < WORTH_IT or any(type(a) is not np.ndarray or a.dtype != np.float32 for a in arrays):
+def _loop(name: str, *arrays: Array) -> bool:
+    """Runs rmad.kernels.compiled.cells.name on flat arrays, if it takes them; returns True if it did."""
+    if arrays[0].size < tuning.CELL_LOOPS_FROM or not all(map(suits, arrays)):
         return False
-    loops = _loops()
-    if loops is None or not all(a.flags.carray for a in arrays):
+    loops = loader.loops("cells")
+    if loops is None:
         return False
     getattr(loops, name)(*(a.reshape(-1) for a in arrays))
     return True
+
+
+def _tanh_slope(y: Array, out: Array) -> None:
+    """out ← 1 − y², the derivative of tanh at y = tanh x; y may be `out`."""
+    np.multiply(y, y, out)
+    np.subtract(1, out, out)
 
 
 class RNNCell:
@@ -53,7 +49,9 @@ class RNNCell:
     def __init__(self, activation: str) -> None:
         self.relu = activation == "relu"
 
-    def forward(self, a: Any, before: Any, h: Any, c: Any, extras: Sequence[Any], scratch: Sequence[Any]) -> None:
+    def forward(
+        self, a: Array, before: Array, h: Array, c: Array | None, extras: Sequence[Array], scratch: Sequence[Array]
+    ) -> None:
         if self.relu:
             np.maximum(a, 0, out=h)
             np.sign(a, a)
@@ -61,13 +59,12 @@ class RNNCell:
             np.multiply(a, 0.5, a)
         elif not _loop("rnn_forward", h, a):
             np.tanh(a, h)
-            np.multiply(h, h, a)
-            np.subtract(1, a, a)
+            _tanh_slope(h, a)
 
-    def push(self, d: Any, extras: Sequence[Any], va: Any, vh: Any, vc: Any) -> None:
+    def push(self, d: Array, extras: Sequence[Array], va: Array, vh: Array, vc: Array | None) -> None:
         np.multiply(va, d, vh)
 
-    def pull(self, d: Any, extras: Sequence[Any], uh: Any, uc: Any, ua: Any, scratch: Any) -> None:
+    def pull(self, d: Array, extras: Sequence[Array], uh: Array, uc: Array | None, ua: Array, scratch: Array) -> None:
         np.multiply(uh, d, ua)
 
 
@@ -80,7 +77,10 @@ class LSTMCell:
     blocks, extras, scratch, has_cell, carries = 4, 2, 2, True, False
     of_x = of_h = (0, 1, 2, 3)
 
-    def forward(self, a: Any, before: Any, h: Any, c: Any, extras: Sequence[Any], scratch: Sequence[Any]) -> None:
+    def forward(
+        self, a: Array, before: Array, h: Array, c: Array | None, extras: Sequence[Array], scratch: Sequence[Array]
+    ) -> None:
+        assert c is not None
         f_kept, e = extras
         if _loop("lstm_forward", h, c, a, f_kept, e):
             return
@@ -104,7 +104,8 @@ class LSTMCell:
         np.multiply(o, h, o)
         np.subtract(h, o, o)  # tanh c · o (1 − o)
 
-    def push(self, d: Any, extras: Sequence[Any], va: Any, vh: Any, vc: Any) -> None:
+    def push(self, d: Array, extras: Sequence[Array], va: Array, vh: Array, vc: Array | None) -> None:
+        assert vc is not None
         if _loop("lstm_push", vh, vc, va, d, *extras):
             return
         np.multiply(va, d, va)
@@ -115,7 +116,8 @@ class LSTMCell:
         np.multiply(vc, extras[1], vh)
         np.add(vh, o, vh)
 
-    def pull(self, d: Any, extras: Sequence[Any], uh: Any, uc: Any, ua: Any, scratch: Any) -> None:
+    def pull(self, d: Array, extras: Sequence[Array], uh: Array, uc: Array | None, ua: Array, scratch: Array) -> None:
+        assert uc is not None
         if _loop("lstm_pull", uh, uc, ua, d, *extras):
             return
         np.multiply(uh, extras[1], scratch)
@@ -129,13 +131,15 @@ class GRUCell:
     """h ← n + z (h − n), n = tanh(p + r q), with a = [p r z q]: p from x alone, q from h alone, r and z from both.
 
     v_h ← z v_h + d_p v_p + d_r v_r + d_z v_z + d_q v_q. The d take the place of a; extras: z. The part z u_h of the
-    cotangent before the step passes a's products by: `carries`.
+    cotangent before the step does not pass through a: `carries`.
     """
 
     blocks, extras, scratch, has_cell, carries = 4, 1, 2, False, True
     of_x, of_h = (1, 2, 0), (1, 2, 3)
 
-    def forward(self, a: Any, before: Any, h: Any, c: Any, extras: Sequence[Any], scratch: Sequence[Any]) -> None:
+    def forward(
+        self, a: Array, before: Array, h: Array, c: Array | None, extras: Sequence[Array], scratch: Sequence[Array]
+    ) -> None:
         (z_kept,) = extras
         if _loop("gru_forward", h, before, a, z_kept):
             return
@@ -153,15 +157,14 @@ class GRUCell:
         np.subtract(1, z, w)
         np.multiply(z, w, z)
         np.multiply(z, s, z)  # d_z = (h − n) z (1 − z)
-        np.multiply(n, n, s)
-        np.subtract(1, s, s)
+        _tanh_slope(n, s)
         np.multiply(s, w, p)  # d_p = (1 − z) (1 − n²)
         np.subtract(1, r, s)
         np.multiply(s, q, s)
         np.multiply(p, r, q)  # d_q = d_p r
         np.multiply(q, s, r)  # d_r = d_q q (1 − r)
 
-    def push(self, d: Any, extras: Sequence[Any], va: Any, vh: Any, vc: Any) -> None:
+    def push(self, d: Array, extras: Sequence[Array], va: Array, vh: Array, vc: Array | None) -> None:
         if _loop("gru_push", vh, va, d, *extras):
             return
         np.multiply(va, d, va)
@@ -169,7 +172,7 @@ class GRUCell:
         for block in _blocks(va):
             np.add(vh, block, vh)
 
-    def pull(self, d: Any, extras: Sequence[Any], uh: Any, uc: Any, ua: Any, scratch: Any) -> None:
+    def pull(self, d: Array, extras: Sequence[Array], uh: Array, uc: Array | None, ua: Array, scratch: Array) -> None:
         if _loop("gru_pull", uh, ua, d, *extras, scratch):
             return
         for block, coefficient in zip(_blocks(ua), _blocks(d), strict=True):
@@ -177,12 +180,12 @@ class GRUCell:
         np.multiply(uh, extras[0], scratch)
 
 
-def _blocks(a: Any) -> tuple[Any, ...]:
+def _blocks(a: Array) -> tuple[Array, ...]:
     m = len(a) // 4
     return a[:m], a[m : 2 * m], a[2 * m : 3 * m], a[3 * m :]
 
 
-def _sigmoid(a: Any) -> None:
+def _sigmoid(a: Array) -> None:
     """a ← 1 / (1 + exp(−a)); exp may overflow to inf, which gives the right 0."""
     np.negative(a, a)
     np.exp(a, a)

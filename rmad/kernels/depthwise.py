@@ -8,13 +8,15 @@ multiplied. With numba (the extra `fast`) these are loops of rmad.kernels.compil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from rmad.kernels import patches
-from rmad.kernels.patches import CHUNK, Geometry, meeting
+from rmad import tuning
+from rmad.kernels import loader
+from rmad.kernels.patches import Geometry, NewArray
+from rmad.kernels.windows import Slices, taps
+from rmad.types import Array
 
 __all__ = ["DepthwiseFolded", "DepthwiseForward", "DepthwiseWeights", "is_depthwise"]
 
@@ -24,89 +26,70 @@ def is_depthwise(geometry: Geometry) -> bool:
 
 
 class _Depthwise:
-    """Arguments as those of rmad.kernels.patches.Patches."""
+    """out ← Σ a b over taps and pixels. Arguments as those of rmad.kernels.patches.Patches."""
+
+    wanted: str  # "u", "x" or "w", as in the form ⟨u, conv2d(x, w)⟩
 
     def __init__(
-        self, geometry: Geometry, n: int, dtype: Any, new: Callable[..., Any], add: bool = False, chunk: int = CHUNK
+        self, geometry: Geometry, n: int, dtype: Any, new: NewArray, add: bool = False, chunk: int | None = None
     ) -> None:
         g = geometry
         self.geometry, self.n, self.dtype, self.add = g, n, dtype, add
-        worth_it = n * g.pixels * g.width * g.o >= patches.WORTH_IT and dtype.char in "fd"
-        self.loops: Any = _loops() if worth_it else None
-        self.images = max(1, min(n, chunk // (g.pixels * g.o * dtype.itemsize)))
+        worth_it = n * g.pixels * g.width * g.o >= tuning.CONVOLUTION_LOOPS_FROM and dtype.char in "fd"
+        self.loops: Any = loader.loops("depthwise") if worth_it else None
+        self.images = max(1, min(n, (chunk or tuning.CONVOLUTION_CHUNK) // (g.pixels * g.o * dtype.itemsize)))
         self.scratch = new((g.kernel[0] * g.kernel[1] * g.o if self.loops else self.images * g.pixels * g.o,), dtype)
 
-    def taps(self) -> Iterator[tuple[int, int, Any, Any]]:
-        """(k, l, where in images of u, where in images of x) for every tap that meets an image at all."""
-        g = self.geometry
-        for k in range(g.kernel[0]):
-            ys, rows = meeting(g, 0, k, slice(0, g.out[0]))
-            for m in range(g.kernel[1]):
-                xs, columns = meeting(g, 1, m, slice(0, g.out[1]))
-                if ys.start < ys.stop and xs.start < xs.stop:
-                    yield k, m, (slice(None), ys, xs), (slice(None), rows, columns)
-
-    def chunks(self) -> Iterator[slice]:
+    def __call__(self, a: Array, b: Array, out: Array) -> None:
+        if not self.add:
+            out.fill(0)
+        if self.loops:
+            self.loop(a, b, out)
+            return
         for first in range(0, self.n, self.images):
-            yield slice(first, min(first + self.images, self.n))
+            images = slice(first, min(first + self.images, self.n))
+            for k, m, to, at in taps(self.geometry):
+                self.tap(k, m, (images, *to), (images, *at), a, b, out)
 
-    def times(self, a: Any, b: Any) -> Any:
+    def tap(self, k: int, m: int, to: Slices, at: Slices, a: Array, b: Array, out: Array) -> None:
+        """Adds the share of tap (k, m), which ties u[to] to x[at]."""
+        raise NotImplementedError
+
+    def times(self, a: Array, b: Array) -> Array:
         """a b in the scratch."""
         return np.multiply(a, b, out=self.scratch[: a.size].reshape(a.shape))
 
-    def loop(self, name: str, x: Any, w: Any, u: Any) -> bool:
-        """Runs that loop, if the arrays are what it takes."""
-        arrays = [np.ascontiguousarray(a, self.dtype).reshape(-1) for a in (x, w, u)]
+    def loop(self, a: Array, b: Array, out: Array) -> None:
+        flat = [np.ascontiguousarray(array, self.dtype).reshape(-1) for array in (a, b, out)]
         g = self.geometry
         sizes = (self.n, *g.size, *g.out, *g.kernel, g.o)
         steps = (*g.stride, *g.dilation, g.padding[0][0], g.padding[1][0])
-        getattr(self.loops, name)(*arrays, sizes, steps, self.scratch)
-        return True
+        getattr(self.loops, f"of_{self.wanted}")(*flat, sizes, steps, self.scratch)
 
 
 class DepthwiseForward(_Depthwise):
-    def __call__(self, x: Any, w: Any, out: Any) -> None:
-        if not self.add:
-            out.fill(0)
-        if self.loops:
-            self.loop("forward", x, w, out)
-            return
-        for images in self.chunks():
-            x_part, y = x[images], out[images]
-            for k, m, to, at in self.taps():
-                np.add(y[to], self.times(x_part[at], w[k, m, 0]), out=y[to])
+    """u ← Σ over taps x w, called with (x, w, u)."""
+
+    wanted = "u"
+
+    def tap(self, k: int, m: int, to: Slices, at: Slices, a: Array, b: Array, out: Array) -> None:
+        np.add(out[to], self.times(a[at], b[k, m, 0]), out=out[to])
 
 
 class DepthwiseFolded(_Depthwise):
-    def __call__(self, u: Any, w: Any, out: Any) -> None:
-        if not self.add:
-            out.fill(0)
-        if self.loops:
-            self.loop("folded", out, w, u)
-            return
-        for images in self.chunks():
-            u_part, x = u[images], out[images]
-            for k, m, to, at in self.taps():
-                np.add(x[at], self.times(u_part[to], w[k, m, 0]), out=x[at])
+    """x ← Σ over taps u w, called with (u, w, x)."""
+
+    wanted = "x"
+
+    def tap(self, k: int, m: int, to: Slices, at: Slices, a: Array, b: Array, out: Array) -> None:
+        np.add(out[at], self.times(a[to], b[k, m, 0]), out=out[at])
 
 
 class DepthwiseWeights(_Depthwise):
-    def __call__(self, u: Any, x: Any, out: Any) -> None:
-        if not self.add:
-            out.fill(0)
-        if self.loops:
-            self.loop("weights", x, out, u)
-            return
-        for images in self.chunks():
-            x_part, u_part = x[images], u[images]
-            for k, m, to, at in self.taps():
-                rows = self.times(x_part[at], u_part[to]).reshape(-1, self.geometry.o)
-                out[k, m, 0] += np.ones(len(rows), self.dtype) @ rows
+    """w ← Σ over pixels x u, called with (u, x, w)."""
 
+    wanted = "w"
 
-def _loops() -> Any:
-    if patches.loops() is None:
-        return None
-    import rmad.kernels.compiled.depthwise
-
-    return rmad.kernels.compiled.depthwise
+    def tap(self, k: int, m: int, to: Slices, at: Slices, a: Array, b: Array, out: Array) -> None:
+        rows = self.times(b[at], a[to]).reshape(-1, self.geometry.o)
+        out[k, m, 0] += np.ones(len(rows), self.dtype) @ rows

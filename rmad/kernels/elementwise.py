@@ -1,55 +1,44 @@
-"""Which arrays a loop of numba's takes over from NumPy (the extra `fast`): plain ones of float32, in C order, long.
+"""Elementwise functions in numba's loops (the extra `fast`), for plain arrays of float32 in C order that are long.
 
 NumPy's exp of float32 takes 1.3 ns per element on AVX2, its tanh 2.6, and every further pass over an array 0.15
 to 0.3; `rmad.kernels.compiled.maths` has sigmoid and its derivative in one pass of 0.7. All else stays with NumPy:
-other dtypes, strided, traced and CuPy arrays, short ones, and everything where numba is not installed. The results
-agree to a few units in the last place; of overflow the loops do not warn. numba is loaded when the first array is
-long enough.
+other dtypes, strided, traced and CuPy arrays, short ones, and everything if numba is not installed. The results agree
+to a few units in the last place; the loops do not warn of overflow.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
 
-__all__ = ["WORTH_IT", "exp", "exp_with_derivative", "loop", "loops_of", "same", "suits", "tanh", "with_derivative"]
+from rmad import tuning
+from rmad.kernels import loader
+from rmad.types import Array
 
-WORTH_IT = 1 << 14  # elements; below, a call of NumPy's costs about as much as all that it computes
+__all__ = ["exp", "exp_with_derivative", "loop", "same", "suits", "tanh", "with_derivative"]
+
 FLOAT32 = np.dtype(np.float32)
 
 
-@cache
-def loops_of(module: str) -> Any:
-    """rmad.kernels.compiled.maths, or another module of loops; None without numba."""
-    return (
-        importlib.import_module(f"rmad.kernels.compiled.{module}")
-        if importlib.util.find_spec("numba") is not None
-        else None
-    )
-
-
 def suits(a: Any) -> bool:
-    """A plain array of float32, in C order, that may be written into: for read-only ones numba would compile anew."""
+    """True for a plain, writable array of float32 in C order: numba would compile again for a read-only one."""
     return type(a) is np.ndarray and a.dtype == FLOAT32 and a.flags.carray
 
 
 def loop(name: str, *arrays: Any) -> Callable[..., Any] | None:
-    """The loop of that name, which wants flat arrays, if it may run on these; else None."""
+    """The loop of that name, which takes flat arrays, if it may run on these; else None."""
     for a in arrays:
         if not suits(a) or a.shape != arrays[0].shape:
             return None
-    if arrays[0].size < WORTH_IT:
+    if arrays[0].size < tuning.ELEMENTWISE_LOOPS_FROM:
         return None
-    return getattr(loops_of("maths"), name, None)
+    return getattr(loader.loops("maths"), name, None)
 
 
-def same(name: str, x: Any) -> Any:
-    """f(x), a new array like x; None where no loop takes x. (Into x itself, LLVM's loops run one number at a time.)"""
+def same(name: str, x: Any) -> Array | None:
+    """f(x), a new array like x; None if no loop takes x. (Into x itself, LLVM's loops run one number at a time.)"""
     run = loop(name, x)
     if run is None:
         return None
@@ -58,11 +47,11 @@ def same(name: str, x: Any) -> Any:
     return y
 
 
-def with_derivative(name: str) -> Callable[[Any], tuple[Any, Any] | None]:
-    """x → f(x), f′(x) in one pass, or None: what an elementwise primitive has as `forward`."""
+def with_derivative(name: str) -> Callable[[Any], tuple[Array, Array] | None]:
+    """x → f(x), f′(x) in one pass, or None: the `forward` of an elementwise primitive."""
     both = f"{name}_and_derivative"
 
-    def forward(x: Any) -> tuple[Any, Any] | None:
+    def forward(x: Any) -> tuple[Array, Array] | None:
         run = loop(both, x)
         if run is None:
             return None
@@ -73,18 +62,19 @@ def with_derivative(name: str) -> Callable[[Any], tuple[Any, Any] | None]:
     return forward
 
 
-def exp_with_derivative(x: Any) -> tuple[Any, Any] | None:
+def exp_with_derivative(x: Any) -> tuple[Array, Array] | None:
+    """e^x twice: it is its own derivative."""
     y = same("exp", x)
     return None if y is None else (y, y)
 
 
-def exp(x: Any, *, ours: bool = False) -> Any:
-    """np.exp; with `ours`, x may be written over, and is not to be used again."""
+def exp(x: Array, *, ours: bool = False) -> Array:
+    """np.exp(x); with `ours` it may overwrite x, which the caller must not use again."""
     y = same("exp", x)
     return y if y is not None else np.exp(x, out=x) if ours and x.ndim else np.exp(x)
 
 
-def tanh(x: Any) -> Any:
-    """np.tanh"""
+def tanh(x: Array) -> Array:
+    """np.tanh(x)"""
     y = same("tanh", x)
     return np.tanh(x) if y is None else y

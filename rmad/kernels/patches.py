@@ -11,33 +11,21 @@ never kept: the residual of a convolution is x. In this layout whole runs of kw�
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from rmad import tuning
+from rmad.kernels import loader
+from rmad.kernels.windows import Pair, taps
 from rmad.machine.backend import array_module
+from rmad.types import Array
 
-__all__ = ["Folded", "Forward", "Geometry", "Weights", "meeting"]
+__all__ = ["Folded", "Forward", "Geometry", "Weights"]
 
-Pair = tuple[int, int]
-
-CHUNK = 1 << 21  # bytes of patches at a time: large enough for a fast product, small enough for a cache
-CHUNK_ON_GPU = 1 << 28
-NARROW = 32  # numbers in a run below which copying it costs NumPy more than the numbers
-WORTH_IT = 1 << 20  # numbers in the patches below which numba is not even loaded
-
-
-@cache
-def loops() -> Any:
-    """The module rmad.kernels.compiled.convolution; None without numba."""
-    if importlib.util.find_spec("numba") is None:
-        return None
-    import rmad.kernels.compiled.convolution
-
-    return rmad.kernels.compiled.convolution
+NewArray = Callable[[Any, Any], Array]
+"""(shape, dtype) → array: makes scratch, whose content need not survive from call to call."""
 
 
 class Geometry(NamedTuple):
@@ -81,7 +69,7 @@ class Geometry(NamedTuple):
     def transposed(self) -> Geometry | None:
         """The convolution that is the transpose of this one in x, with the kernel that `turned` makes.
 
-        None where there is none: a stride above 1 would spread u out, and padding by more than the kernel
+        None if there is none: a stride above 1 would spread u out, and padding by more than the kernel
         reaches would crop it.
         """
         reach = [(k - 1) * d for k, d in zip(self.kernel, self.dilation, strict=True)]
@@ -90,17 +78,17 @@ class Geometry(NamedTuple):
             return None
         return self._replace(size=self.out, out=self.size, padding=padding, i=self.o, o=self.i)  # type: ignore[arg-type]
 
-    def turned(self, w: Any) -> Any:
+    def turned(self, w: Array) -> Array:
         """The kernel of the transposed convolution: w[kh − 1 − k, kw − 1 − l, c, q·o + p] at [k, l, p, q·i + c]."""
         kh, kw, i, o = self.weight_shape
         w = np.reshape(w[::-1, ::-1], (kh, kw, i, self.groups, o // self.groups))
         return np.reshape(np.transpose(w, (0, 1, 4, 3, 2)), (kh, kw, o // self.groups, self.i))
 
-    def matrix(self, w: Any) -> Any:
+    def matrix(self, w: Array) -> Array:
         """w as one matrix (kh·kw·i, o) per group."""
         return self.by_group(np.reshape(w, (self.width, self.o)))
 
-    def by_group(self, rows: Any) -> Any:
+    def by_group(self, rows: Array) -> Array:
         """(rows, groups·o) as (groups, rows, o)."""
         shape = (len(rows), self.groups, rows.shape[1] // self.groups)
         return np.swapaxes(np.reshape(rows, shape), 0, 1)
@@ -109,25 +97,24 @@ class Geometry(NamedTuple):
 class Patches:
     """The patches of n images, a chunk at a time in one scratch.
 
-    new: makes the scratch, (shape, dtype) → array; its content need not survive from call to call. Groups are
-    matrices of a stack, so with one group a chunk is one BLAS call. The subclasses are the three products; with `add`
-    they add to their last argument in place of writing it. chunk: bytes of patches at a time.
+    Groups are matrices of a stack, so with one group a chunk is one BLAS call. The subclasses are the three products;
+    with `add` they add to their last argument in place of writing it. chunk: bytes of patches at a time.
     """
 
     def __init__(
-        self, geometry: Geometry, n: int, dtype: Any, new: Callable[..., Any], add: bool = False, chunk: int = CHUNK
+        self, geometry: Geometry, n: int, dtype: Any, new: NewArray, add: bool = False, chunk: int | None = None
     ) -> None:
         self.geometry, self.n, self.add = geometry, n, add
         g = geometry
         line = g.out[1] * g.width * g.groups  # numbers in the patches of one line of y
-        images = chunk / max(1, line * g.out[0] * dtype.itemsize)
+        images = (chunk or tuning.CONVOLUTION_CHUNK) / max(1, line * g.out[0] * dtype.itemsize)
         self.images = max(1, min(int(images), n))
         self.lines = -(-g.out[0] // max(1, round(1 / max(images, 1e-9))))  # of one image where an image does not fit
         self.scratch = new((0 if g.pointwise else self.images * self.lines * line + 7,), dtype)
         self.prepare(dtype, new)
 
-    def prepare(self, dtype: Any, new: Callable[..., Any]) -> None:
-        """Makes what else a product needs."""
+    def prepare(self, dtype: Any, new: NewArray) -> None:
+        """Makes the other buffers of a product."""
 
     def chunks(self) -> Iterator[tuple[slice, slice, slice]]:
         """(images, lines of y, rows of the patches): some images with all their lines, or some lines of one image."""
@@ -139,11 +126,11 @@ class Patches:
                 start = (a * height + first) * width
                 yield slice(a, b), slice(first, last), slice(start, start + (b - a) * (last - first) * width)
 
-    def rows_of(self, y: Any) -> Any:
+    def rows_of(self, y: Array) -> Array:
         """Images (n, h′, w′, groups·o) as (groups, rows, o)."""
         return self.geometry.by_group(np.reshape(y, (self.n * self.geometry.pixels, self.geometry.o)))
 
-    def room(self, images: slice, lines: slice) -> Any:
+    def room(self, images: slice, lines: slice) -> Array:
         """The part of the scratch for a chunk, (groups, rows, width)."""
         g = self.geometry
         rows = (images.stop - images.start) * (lines.stop - lines.start) * g.out[1]
@@ -153,19 +140,22 @@ class Patches:
 class Gathered(Patches):
     """Chunks of patches(x), copied from a view of the padded images."""
 
-    def prepare(self, dtype: Any, new: Callable[..., Any]) -> None:
+    def prepare(self, dtype: Any, new: NewArray) -> None:
         g = self.geometry
-        narrow = g.groups == g.dilation[1] == 1 and not g.pointwise and g.kernel[1] * g.i <= NARROW
-        worth_it = narrow and isinstance(self.scratch, np.ndarray) and self.n * g.pixels * g.width >= WORTH_IT
-        self.loops: Any = loops() if worth_it and dtype.char in "fd" else None
+        narrow = g.groups == g.dilation[1] == 1 and not g.pointwise and g.kernel[1] * g.i <= tuning.NARROW_RUN
+        worth_it = (
+            narrow
+            and isinstance(self.scratch, np.ndarray)
+            and self.n * g.pixels * g.width >= tuning.CONVOLUTION_LOOPS_FROM
+        )
+        self.loops: Any = loader.loops("convolution") if worth_it and dtype.char in "fd" else None
         shape = (self.images, *g.padded, g.i)
+        self.border: Any = None
         if any(map(any, g.padding)) or self.loops:
             self.flat = new((int(np.prod(shape)) + 7,), dtype)
             self.border = self.flat[:-7].reshape(shape)
-        else:
-            self.border = None
 
-    def patches(self, x: Any) -> Iterator[tuple[slice, Any]]:
+    def patches(self, x: Array) -> Iterator[tuple[slice, Array]]:
         """The rows of every chunk, and their patches."""
         if self.geometry.pointwise:
             whole = self.geometry.by_group(x.astype(self.scratch.dtype, copy=False).reshape(-1, x.shape[-1]))
@@ -192,14 +182,14 @@ class Gathered(Patches):
         sizes = (n, lines.stop - lines.start, g.out[1], g.kernel[0])
         self.loops.gather_runs(self.flat[lines.start * steps[1] :], sizes, steps, g.kernel[1] * g.i, self.scratch)
 
-    def padded(self, x: Any) -> Any:
+    def padded(self, x: Array) -> Array:
         if self.border is None:
             return x
         (top, _), (left, _) = self.geometry.padding
         self.border[: len(x), top : top + x.shape[1], left : left + x.shape[2]] = x
         return self.border[: len(x)]
 
-    def windows(self, padded: Any, lines: slice) -> Any:
+    def windows(self, padded: Array, lines: slice) -> Array:
         """The patches of some lines as a view: (group, n, y, x, k, l, c)."""
         g = self.geometry
         c, (image, row, column, one) = g.i // g.groups, padded.strides
@@ -212,11 +202,11 @@ class Gathered(Patches):
 class Forward(Gathered):
     """y = patches(x) w."""
 
-    def prepare(self, dtype: Any, new: Callable[..., Any]) -> None:
+    def prepare(self, dtype: Any, new: NewArray) -> None:
         super().prepare(dtype, new)
         self.product = new((self.images * self.lines * self.geometry.out[1] * self.geometry.o,), dtype)
 
-    def __call__(self, x: Any, w: Any, out: Any) -> None:
+    def __call__(self, x: Array, w: Array, out: Array) -> None:
         w, y = self.geometry.matrix(w), self.rows_of(out)
         for rows, patches in self.patches(x):
             if self.add:
@@ -229,12 +219,12 @@ class Forward(Gathered):
 class Weights(Gathered):
     """w̄ = patches(x)ᵀ u."""
 
-    def prepare(self, dtype: Any, new: Callable[..., Any]) -> None:
+    def prepare(self, dtype: Any, new: NewArray) -> None:
         super().prepare(dtype, new)
         g = self.geometry
         self.product = new((g.groups, g.width, g.o // g.groups), dtype)
 
-    def __call__(self, u: Any, x: Any, out: Any) -> None:
+    def __call__(self, u: Array, x: Array, out: Array) -> None:
         if not self.add:
             out.fill(0)
         w, u = self.geometry.matrix(out), self.rows_of(u)
@@ -246,7 +236,7 @@ class Weights(Gathered):
 class Folded(Patches):
     """x̄ = patchesᵀ(u wᵀ): every number of a patch is added where it came from."""
 
-    def __call__(self, u: Any, w: Any, out: Any) -> None:
+    def __call__(self, u: Array, w: Array, out: Array) -> None:
         if not self.add:
             out.fill(0)
         w, u = np.swapaxes(self.geometry.matrix(w), 1, 2), self.rows_of(u)
@@ -255,24 +245,12 @@ class Folded(Patches):
             np.matmul(u[:, rows], w, out=patches)
             self.fold(patches, images, lines, out[images])
 
-    def fold(self, patches: Any, images: slice, lines: slice, x: Any) -> None:
+    def fold(self, patches: Array, images: slice, lines: slice, x: Array) -> None:
         """x += the transpose of the copy: one strided sum per tap, since one tap meets no pixel twice."""
         g = self.geometry
         c = g.i // g.groups
         by_tap = patches.reshape(g.groups, len(x), lines.stop - lines.start, g.out[1], *g.kernel, c)
         x = x.reshape(len(x), *g.size, g.groups, c)
-        for k in range(g.kernel[0]):
-            ys, rows = meeting(g, 0, k, lines)
-            for m in range(g.kernel[1]):
-                xs, columns = meeting(g, 1, m, slice(0, g.out[1]))
-                part = by_tap[:, :, slice(ys.start - lines.start, ys.stop - lines.start), xs, k, m]
-                x[:, rows, columns] += np.moveaxis(part, 0, 3)
-
-
-def meeting(g: Geometry, axis: int, tap: int, lines: slice) -> tuple[slice, slice]:
-    """Where y s + tap d − before lies inside the image: those y among the lines, and the pixels of x they meet."""
-    s, offset = g.stride[axis], tap * g.dilation[axis] - g.padding[axis][0]
-    first = max(lines.start, -(offset // s))
-    last = max(first, min(lines.stop, (g.size[axis] - 1 - offset) // s + 1))
-    start = max(0, first * s + offset)
-    return slice(first, last), slice(start, start + max(0, (last - first - 1) * s + 1), s)
+        for k, m, (ys, xs), (rows, columns) in taps(g, lines):
+            part = by_tap[:, :, slice(ys.start - lines.start, ys.stop - lines.start), xs, k, m]
+            x[:, rows, columns] += np.moveaxis(part, 0, 3)

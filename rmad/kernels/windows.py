@@ -1,4 +1,4 @@
-"""Windows: where the windows of a pooling lie over images (n, h, w, c), as slices.
+"""Windows over images (n, h, w, c), of a pooling or of a convolution, as slices.
 
 Tap k = (a, b) of the window of output (p, q) is the pixel (p s + a d − top, q s' + b d' − left). For one tap and
 all outputs these pixels are a strided slice, so a pooling is as many NumPy calls as a window has taps. Pixels
@@ -7,19 +7,74 @@ in the padding are left out of the slices: nothing is ever copied into a padded 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["Pair", "Windows", "paddings", "pair"]
+from rmad.types import Array
+
+__all__ = ["Pair", "Sampling", "Windows", "paddings", "pair", "taps"]
 
 Pair = tuple[int, int]
 Slices = tuple[slice, ...]
 
 
+class Sampling(Protocol):
+    """Windows of one size over images of one size. Pairs are (vertical, horizontal)."""
+
+    @property
+    def size(self) -> Pair:
+        """Height and width of an image."""
+
+    @property
+    def kernel(self) -> Pair:
+        """Taps of a window."""
+
+    @property
+    def out(self) -> Pair:
+        """Height and width of a result."""
+
+    @property
+    def stride(self) -> Pair: ...
+
+    @property
+    def padding(self) -> tuple[Pair, Pair]:
+        """(top, bottom), (left, right)"""
+
+    @property
+    def dilation(self) -> Pair: ...
+
+
+def _meeting(s: Sampling, axis: int, tap: int, outputs: slice) -> tuple[slice, slice]:
+    """Along one axis: those of the outputs whose tap is a pixel, and these pixels; both empty if there are none.
+
+    Output p has its tap at p s + o, o = tap · d − before, which is a pixel for 0 ≤ p s + o ≤ n − 1.
+    """
+    stride, start = s.stride[axis], tap * s.dilation[axis] - s.padding[axis][0]
+    first = max(outputs.start, -(start // stride))
+    last = max(first, min(outputs.stop, (s.size[axis] - 1 - start) // stride + 1))
+    pixel = max(0, first * stride + start)
+    return slice(first, last), slice(pixel, pixel + max(0, (last - first - 1) * stride + 1), stride)
+
+
+def taps(s: Sampling, lines: slice | None = None) -> Iterator[tuple[int, int, Slices, Slices]]:
+    """(a, b, to, at) for every tap that meets a pixel: tap (a, b) of the windows of y[:, *to] is x[:, *at].
+
+    lines: the rows of y to look at, all of them by default.
+    """
+    lines = slice(0, s.out[0]) if lines is None else lines
+    for a in range(s.kernel[0]):
+        ys, rows = _meeting(s, 0, a, lines)
+        for b in range(s.kernel[1]):
+            xs, columns = _meeting(s, 1, b, slice(0, s.out[1]))
+            if ys.start < ys.stop and xs.start < xs.stop:
+                yield a, b, (ys, xs), (rows, columns)
+
+
 def pair(value: Any, name: str, least: int = 1) -> Pair:
-    """A whole number, or two of them (vertical, horizontal), as a pair. Raises ValueError that begins with `name`."""
+    """A whole number, or two of them (vertical, horizontal), as a pair. Raises a ValueError that begins with `name`."""
     numbers = (value, value) if isinstance(value, int | np.integer) else value
     whole = isinstance(numbers, tuple | list) and all(isinstance(k, int | np.integer) and k >= least for k in numbers)
     if not whole or len(numbers) != 2:
@@ -39,7 +94,7 @@ def paddings(value: Any, name: str) -> tuple[Pair, Pair]:
 class Windows:
     """size: (h, w) of the images; kernel, stride, dilation: pairs; padding: ((top, bottom), (left, right)).
 
-    Raises ValueError where no window fits, or where one would see nothing but padding.
+    Raises ValueError if no window fits, or if one would see nothing but padding.
     """
 
     def __init__(self, size: Pair, kernel: Pair, stride: Pair, padding: tuple[Pair, Pair], dilation: Pair) -> None:
@@ -66,41 +121,24 @@ class Windows:
     def padded(self) -> bool:
         return any(map(any, self.padding))
 
-    def shape_of(self, x: Any) -> tuple[int, ...]:
+    def shape_of(self, x: Array) -> tuple[int, ...]:
         """The shape of the result for images of the shape of x."""
         return (x.shape[0], *self.out, x.shape[3])
 
     @cached_property
     def parts(self) -> list[tuple[int, Slices, Slices]]:
         """(k, to, at) for the taps that meet any pixel: y[to] sees x[at] as the tap k of its windows."""
-        found: list[tuple[int, Slices, Slices]] = []
-        for k in range(self.taps):
-            rows, columns = self._tap(0, k // self.kernel[1]), self._tap(1, k % self.kernel[1])
-            if rows and columns:
-                to, at = zip(rows, columns, strict=True)
-                found.append((k, (slice(None), *to), (slice(None), *at)))
-        return found
+        return [(a * self.kernel[1] + b, (slice(None), *to), (slice(None), *at)) for a, b, to, at in taps(self)]
 
-    def _tap(self, axis: int, tap: int) -> tuple[slice, slice] | None:
-        """Along one axis: the outputs whose tap is a pixel, and these pixels."""
-        n, stride = self.size[axis], self.stride[axis]
-        start = tap * self.dilation[axis] - self.padding[axis][0]
-        first = max(0, -(start // stride))
-        end = min(self.out[axis], (n - 1 - start) // stride + 1)
-        if first >= end:
-            return None
-        return slice(first, end), slice(first * stride + start, (end - 1) * stride + start + 1, stride)
-
-    def _pixels(self, axis: int) -> Any:
-        """How many pixels the window of each output sees along one axis."""
+    def _pixels(self, axis: int) -> Array:
+        """The number of pixels that the window of each output sees along one axis."""
         counts = np.zeros(self.out[axis], int)
         for tap in range(self.kernel[axis]):
-            slices = self._tap(axis, tap)
-            if slices:
-                counts[slices[0]] += 1
+            outputs, _ = _meeting(self, axis, tap, slice(0, self.out[axis]))
+            counts[outputs] += 1
         return counts
 
     @cached_property
-    def pixels(self) -> Any:
-        """How many pixels every window sees, (p, q)."""
+    def pixels(self) -> Array:
+        """The number of pixels that every window sees, (p, q)."""
         return self._pixels(0)[:, None] * self._pixels(1)

@@ -12,48 +12,47 @@ of the size of those of the direct sum, unlike those of larger tiles. An infinit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from rmad.kernels import patches
-from rmad.kernels.patches import Geometry
+from rmad import tuning
+from rmad.kernels import loader
+from rmad.kernels.patches import Geometry, NewArray
+from rmad.types import Array
 
 __all__ = ["WinogradForward", "WinogradPair", "WinogradWeights", "fits"]
-
-CHUNK = 1 << 21  # bytes of windows and products at a time
-WORTH_IT = 5_000_000  # multiply-adds below which numba is not even loaded
 
 G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 GG = np.kron(G, G)  # (16, 9): w ↦ G w Gᵀ
 
 
 def fits(geometry: Geometry, n: int, dtype: Any) -> bool:
-    """Whether there is much to save, and the means to do it."""
+    """True for a convolution that is large enough for the filtering, if numba is installed."""
     g = geometry
     plain = g.kernel == (3, 3) and g.stride == g.dilation == (1, 1) and g.groups == 1 and dtype.kind == "f"
-    wide = min(g.i, g.o) >= 16 and n * g.pixels * g.width * g.o >= WORTH_IT
-    return plain and wide and dtype.itemsize in (4, 8) and patches.loops() is not None
+    wide = min(g.i, g.o) >= tuning.WINOGRAD_CHANNELS and n * g.pixels * g.width * g.o >= tuning.WINOGRAD_FROM
+    return plain and wide and dtype.itemsize in (4, 8) and loader.loops("convolution") is not None
 
 
 class _Winograd:
     """The rows of tiles of all images, a chunk at a time; arguments as those of rmad.kernels.patches.Patches.
 
-    pairs: of how many x and w the results are added up; their channels stand side by side in one product.
+    pairs: the number of x and w whose results are added up; their channels stand side by side in one product.
     """
 
     pairs = 1
 
     def __init__(
-        self, geometry: Geometry, n: int, dtype: Any, new: Callable[..., Any], add: bool = False, chunk: int = CHUNK
+        self, geometry: Geometry, n: int, dtype: Any, new: NewArray, add: bool = False, chunk: int | None = None
     ) -> None:
         g = geometry
-        self.geometry, self.n, self.add, self.dtype, self.loops = g, n, add, dtype, patches.loops()
+        self.geometry, self.n, self.add, self.dtype, self.loops = g, n, add, dtype, loader.loops("convolution")
         self.GG = GG.astype(dtype)
         self.tiles = (g.out[0] + 1) // 2, (g.out[1] + 1) // 2  # rows in an image, tiles in a row
         i = self.pairs * g.i
-        line, chunk = 16 * self.tiles[1] * (i + g.o) * dtype.itemsize, self._chunk(chunk)
+        line, chunk = 16 * self.tiles[1] * (i + g.o) * dtype.itemsize, self._chunk(chunk or tuning.CONVOLUTION_CHUNK)
         self.rows = max(1, min(chunk // line, n * self.tiles[0]))  # of tiles in a chunk
         self.windows, self.products = self._planes(i, new), self._planes(g.o, new)
         self.zero = new((max(g.size[1] * g.i, g.out[1] * g.o),), dtype)
@@ -62,10 +61,10 @@ class _Winograd:
         self.w = new((16, i, g.o), dtype)
 
     def _chunk(self, chunk: int) -> int:
-        """How many bytes of windows and products there may be at a time."""
+        """The bytes of windows and products that there may be at a time."""
         return chunk
 
-    def _planes(self, c: int, new: Callable[..., Any]) -> Any:
+    def _planes(self, c: int, new: NewArray) -> Array:
         """16 planes for the tiles of a chunk, a few numbers apart lest all of them meet in the same cache lines."""
         return new((16, self.rows * self.tiles[1] * c + 64 // self.dtype.itemsize), self.dtype)
 
@@ -75,17 +74,17 @@ class _Winograd:
         for first in range(0, total, self.rows):
             yield first, min(self.rows, total - first)
 
-    def _lines(self, x: Any) -> Any:
+    def _lines(self, x: Array) -> Array:
         """Images as (n, h, w·c)."""
         x = np.ascontiguousarray(x, dtype=self.dtype)
         return x.reshape(x.shape[0], x.shape[1], x.shape[2] * x.shape[3])
 
-    def _tiles(self, planes: Any, rows: int, c: int) -> Any:
+    def _tiles(self, planes: Array, rows: int, c: int) -> Array:
         """The planes as 16 matrices (tiles, c)."""
         count = rows * self.tiles[1]
         return planes[:, : count * c].reshape(16, count, c)
 
-    def _split(self, images: list[Any], first: int, rows: int) -> Any:
+    def _split(self, images: list[Array], first: int, rows: int) -> Array:
         """Bᵀ d B, (16, tiles, pairs·i)."""
         g, planes, width = self.geometry, self.windows, self.pairs * self.geometry.i
         top, left, zero = g.padding[0][0], g.padding[1][0], self.zero[: g.size[1] * g.i]
@@ -98,7 +97,7 @@ class _Winograd:
 class WinogradForward(_Winograd):
     """y = patches(x) w."""
 
-    def __call__(self, *arrays: Any) -> None:
+    def __call__(self, *arrays: Array) -> None:
         *factors, out = arrays
         g, planes, size = self.geometry, self.products, self.geometry.i * self.geometry.o
         images, y = [self._lines(x) for x in factors[::2]], out.reshape(self.n, g.out[0], g.out[1] * g.o)
@@ -121,9 +120,9 @@ class WinogradPair(WinogradForward):
 
 
 class WinogradWeights(_Winograd):
-    """w̄ = patches(x)ᵀ u. The products of chunks are added up, in a buffer where there are several."""
+    """w̄ = patches(x)ᵀ u. The products of chunks are added up, in a buffer if there are several."""
 
-    def __init__(self, geometry: Geometry, n: int, dtype: Any, new: Callable[..., Any], *more: Any) -> None:
+    def __init__(self, geometry: Geometry, n: int, dtype: Any, new: NewArray, *more: Any) -> None:
         super().__init__(geometry, n, dtype, new, *more)
         several = self.rows < n * self.tiles[0]
         self.product = new(self.w.shape, dtype) if several else None
@@ -132,7 +131,7 @@ class WinogradWeights(_Winograd):
         """At least as many as that buffer would have: it is added once per chunk."""
         return max(chunk, 16 * self.geometry.i * self.geometry.o * self.dtype.itemsize)
 
-    def __call__(self, u: Any, x: Any, out: Any) -> None:
+    def __call__(self, u: Array, x: Array, out: Array) -> None:
         g, planes = self.geometry, self.products
         images, cotangents = [self._lines(x)], self._lines(u)
         for buffer in (self.zero, self.strip, self.between, self.w):

@@ -13,11 +13,12 @@ import os
 import sys
 from functools import cache
 
+from rmad import tuning
+
 __all__ = ["keep_freed_memory"]
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # <malloc.h>
 MMAP_THRESHOLD = 32 << 20  # the largest that glibc takes on 64 bits
-KEPT = 512 << 20  # bytes that may stay with the process after they were freed
 
 
 @cache
@@ -31,7 +32,8 @@ def keep_freed_memory() -> str:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return "left alone: the C library has no mallopt"
-    settings = ((M_MMAP_THRESHOLD, MMAP_THRESHOLD), (M_TRIM_THRESHOLD, KEPT), (M_TOP_PAD, 16 << 20))
+    kept = tuning.FREED_MEMORY_KEPT
+    settings = ((M_MMAP_THRESHOLD, MMAP_THRESHOLD), (M_TRIM_THRESHOLD, kept), (M_TOP_PAD, tuning.HEAP_STEP))
     if not all(mallopt(name, value) for name, value in settings):
         return "tried: the C library refused a setting"
-    return f"freed memory up to {KEPT >> 20} MiB stays with the process (RMAD_MALLOC=off prevents it)"
+    return f"freed memory up to {kept >> 20} MiB stays with the process (RMAD_MALLOC=off prevents it)"

@@ -16,6 +16,7 @@ import string
 
 import numpy as np
 
+from rmad.primitives.arguments import refuse_out
 from rmad.primitives.matmul import matmul
 from rmad.rules import as_array, bilinear
 from rmad.traced import implements, stop
@@ -24,29 +25,26 @@ from rmad.traced import implements, stop
 @implements(np.einsum)
 def einsum(*operands, out=None, dtype=None, order="K", casting="safe", optimize=False):
     """Σ over the indices that the result lacks. Operands may be traced, all of them at once."""
-    if out is not None:
-        raise TypeError("a traced array cannot be written to `out`; use the return value")
+    refuse_out(out)
     arrays, terms, result = _parse(operands)
     if dtype is not None:
         arrays = [a.astype(dtype) for a in arrays]
     sizes = _sizes(arrays, terms)
-    arrays, terms = map(list, zip(*[_plain(a, t, sizes) for a, t in zip(arrays, terms, strict=True)], strict=True))
-    while True:
-        for k, (a, labels) in enumerate(zip(arrays, terms, strict=True)):
-            elsewhere = set(result).union(*terms[:k], *terms[k + 1 :])
-            lone = tuple(p for p, label in enumerate(labels) if label not in elsewhere)
-            if lone:
-                arrays[k] = np.sum(a, axis=lone)
-                terms[k] = [label for label in labels if label in elsewhere]
-        if len(arrays) == 1:
-            return _arranged(arrays[0], terms[0], result)
-        i, j = _next_pair(terms, sizes)
-        needed = set(result).union(*[t for k, t in enumerate(terms) if k not in (i, j)])
-        both = list(dict.fromkeys([*terms[i], *terms[j]]))
-        keep = result if len(arrays) == 2 else [label for label in both if label in needed]
-        y = pair(arrays[i], terms[i], arrays[j], terms[j], keep)
-        arrays = [a for k, a in enumerate(arrays) if k not in (i, j)] + [y]
-        terms = [t for k, t in enumerate(terms) if k not in (i, j)] + [list(keep)]
+    return _contracted([_plain(a, t, sizes) for a, t in zip(arrays, terms, strict=True)], result, sizes)
+
+
+def _contracted(operands, result, sizes):
+    """Σ over operands (array, labels), plain ones: one product of two after the other, the smallest first."""
+    operands = _without_lone(operands, result)
+    while len(operands) > 1:
+        i, j = _next_pair([labels for _, labels in operands], sizes)
+        (A, a), (B, b) = operands[i], operands[j]
+        rest = [operand for k, operand in enumerate(operands) if k not in (i, j)]
+        needed = set(result).union(*(labels for _, labels in rest))
+        keep = [label for label in dict.fromkeys([*a, *b]) if label in needed] if rest else list(result)
+        operands = [*rest, (pair(A, a, B, b, keep), keep)]
+    a, labels = operands[0]
+    return _arranged(a, labels, result)
 
 
 # -- subscripts -------------------------------------------------------------------------------------------
@@ -54,38 +52,52 @@ def einsum(*operands, out=None, dtype=None, order="K", casting="safe", optimize=
 
 def _parse(operands):
     """The arrays, the labels of their axes, and those of the result; an ellipsis becomes labels (0,), (1,), …"""
-    if isinstance(operands[0], str):
-        text, _, right = operands[0].replace(" ", "").partition("->")
-        explicit = "->" in operands[0]
-        arrays = [as_array(a) for a in operands[1:]]
-        terms = [_labels(t) for t in text.split(",")]
-        result = _labels(right) if explicit else None
-    else:
-        explicit = len(operands) % 2 == 1
-        n = len(operands) - explicit
-        arrays = [as_array(a) for a in operands[:n:2]]
-        terms = [list(stop(t)) for t in operands[1:n:2]]
-        result = list(stop(operands[-1])) if explicit else None
+    arrays, terms, result = _from_text(operands) if isinstance(operands[0], str) else _from_lists(operands)
     if len(terms) != len(arrays):
         raise ValueError(f"einsum: {len(terms)} terms in the subscripts for {len(arrays)} operands")
-    dims = [a.ndim - len(t) + 1 for a, t in zip(arrays, terms, strict=True) if Ellipsis in t]
-    most = max(dims, default=0)
+    ellipsis = _expand_ellipses(arrays, terms)
+    return arrays, terms, _result_labels(result, terms, ellipsis)
+
+
+def _from_text(operands):
+    """einsum("ij,jk->ik", A, B); a result of None when there is no arrow."""
+    text, arrow, right = operands[0].replace(" ", "").partition("->")
+    terms = [_labels(term) for term in text.split(",")]
+    return [as_array(a) for a in operands[1:]], terms, _labels(right) if arrow else None
+
+
+def _from_lists(operands):
+    """einsum(A, [0, 1], B, [1, 2], [0, 2]); a result of None when the last list is missing."""
+    explicit = len(operands) % 2 == 1
+    n = len(operands) - explicit
+    terms = [list(stop(term)) for term in operands[1:n:2]]
+    return [as_array(a) for a in operands[:n:2]], terms, list(stop(operands[-1])) if explicit else None
+
+
+def _expand_ellipses(arrays, terms):
+    """Puts labels in place of every ellipsis of `terms`; returns those of the longest."""
+    most = max((a.ndim - len(t) + 1 for a, t in zip(arrays, terms, strict=True) if Ellipsis in t), default=0)
     for a, t in zip(arrays, terms, strict=True):
         extra = a.ndim - len(t) + (Ellipsis in t)
         if extra < 0 or (extra and Ellipsis not in t):
             raise ValueError(f"einsum: a term of {len(t)} indices for an operand of shape {a.shape}")
         _expand(t, [(k,) for k in range(most - extra, most)])
+    return [(k,) for k in range(most)]
+
+
+def _result_labels(result, terms, ellipsis):
+    """The checked labels of the result; without an arrow, those that occur once, in alphabetical order."""
     every = [label for t in terms for label in t]
     if result is None:
         once = [label for label in every if not isinstance(label, tuple) and every.count(label) == 1]
-        result = [*((k,) for k in range(most)), *sorted(once)]
-    elif most and Ellipsis not in result:
+        result = [*ellipsis, *sorted(once)]
+    elif ellipsis and Ellipsis not in result:
         raise ValueError("einsum: the operands have an ellipsis, so the result needs one")
     else:
-        _expand(result, [(k,) for k in range(most)])
+        _expand(result, ellipsis)
     if len(set(result)) < len(result) or not set(result) <= set(every):
         raise ValueError(f"einsum: the result's indices {result} must differ and occur in an operand")
-    return arrays, terms, result
+    return result
 
 
 def _labels(text):
@@ -127,6 +139,18 @@ def _plain(a, labels, sizes):
     return a, labels
 
 
+def _without_lone(operands, result):
+    """The operands, each summed over the indices that neither the result nor another operand has."""
+    every = [*result, *(label for _, labels in operands for label in labels)]
+    return [_summed(a, labels, [label for label in labels if every.count(label) > 1]) for a, labels in operands]
+
+
+def _summed(a, labels, kept):
+    """a summed over the labels that are not kept."""
+    lone = tuple(p for p, label in enumerate(labels) if label not in kept)
+    return (np.sum(a, axis=lone), kept) if lone else (a, labels)
+
+
 def _arranged(a, labels, result):
     """The axes of a in the order of the result."""
     return a if list(labels) == list(result) else np.transpose(a, [labels.index(label) for label in result])
@@ -143,13 +167,10 @@ def _next_pair(terms, sizes):
 
 def pair(A, a, B, b, result):
     """Σ A B over what is in both operands and not in the result. Labels a, b, result: no repetition, none lone."""
-    batch = [label for label in a if label in b and label in result]
-    summed = [label for label in a if label in b and label not in result]
-    left = [label for label in a if label not in b]
-    right = [label for label in b if label not in a]
+    batch, summed, left, right = _kinds(a, b, result)
     if not summed or (batch and not left and not right):
         return contract(A, B, _subscripts(a, b, result))
-    if (left or right) and _comes_first(right, left, result):
+    if _comes_first(right, left, result):
         A, a, left, B, b, right = B, b, right, A, a, left
         summed = [label for label in a if label in summed]
     sizes = dict(zip([*a, *b], [*A.shape, *B.shape], strict=True))
@@ -158,6 +179,17 @@ def pair(A, a, B, b, result):
     y = matmul(A, B)
     shape = [sizes[label] for label in (*batch, *left, *right)]
     return _arranged(y if list(y.shape) == shape else np.reshape(y, shape), [*batch, *left, *right], result)
+
+
+def _kinds(a, b, result):
+    """Batch and summed labels, which both operands have, and those of the left and of the right operand alone."""
+    shared = [label for label in a if label in b]
+    return (
+        [label for label in shared if label in result],
+        [label for label in shared if label not in result],
+        [label for label in a if label not in b],
+        [label for label in b if label not in a],
+    )
 
 
 def _comes_first(right, left, result):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad import tuning
 from rmad.blocks import unbroadcast
 from rmad.primitives.linalg import mH, mT
 from rmad.primitives.scipy_special import as_float_array
@@ -26,7 +27,7 @@ def _triangular_solution(A: Any, B: Any, lower: bool, unit: bool) -> Any:
     """Small and stacked systems go to NumPy's LU, which has nothing to eliminate in an upper triangle: it substitutes
     back, in one call for the stack and without the threads that cost SciPy's routine a millisecond.
     """
-    if isinstance(A, np.ndarray) and A.ndim == B.ndim == 2 and len(A) > 64:
+    if isinstance(A, np.ndarray) and A.ndim == B.ndim == 2 and len(A) > tuning.TRIANGULAR_SOLVE_FROM:
         from scipy.linalg import solve_triangular
 
         return solve_triangular(A, B, lower=lower, unit_diagonal=unit, check_finite=False)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import rmad
-from rmad.kernels import patches
+from rmad import tuning
+from rmad.kernels import loader
 from rmad.plan.plan import Plan
 from rmad.primitives.layers import conv
 from rmad.primitives.layers.conv import conv2d, conv2d_input, conv2d_weight
@@ -74,7 +75,7 @@ def test_chunks_change_nothing(settings, chunk, monkeypatch):
         return conv2d(x, w, **settings), conv2d_input(u, w, X, **settings), conv2d_weight(u, x, w.shape, **settings)
 
     whole = sides()
-    monkeypatch.setattr(patches.Patches.__init__, "__defaults__", (False, chunk))
+    monkeypatch.setattr(tuning, "CONVOLUTION_CHUNK", chunk)
     for a, b in zip(sides(), whole, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
@@ -169,8 +170,8 @@ def winograd(request, monkeypatch):
     pytest.importorskip("numba")
     from rmad.kernels import winograd
 
-    monkeypatch.setattr(winograd, "WORTH_IT", 0)
-    monkeypatch.setattr(winograd._Winograd.__init__, "__defaults__", (False, request.param))
+    monkeypatch.setattr(tuning, "WINOGRAD_FROM", 0)
+    monkeypatch.setattr(tuning, "CONVOLUTION_CHUNK", request.param)
     return winograd
 
 
@@ -189,7 +190,7 @@ def test_tiles_equal_patches(size, padding, winograd, monkeypatch):
 
     assert winograd.fits(geometry(x, w, padding), 2, x.dtype)
     tiles = everything()
-    monkeypatch.setattr(patches, "loops", lambda: None)
+    monkeypatch.setattr(loader, "loops", lambda module: None)
     assert not winograd.fits(geometry(x, w, padding), 2, x.dtype)
     for a, b in zip(tiles, everything(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-11)
@@ -216,7 +217,7 @@ def test_tiles_in_single_precision(winograd, monkeypatch):
     x, w = x.astype(np.float32), w.astype(np.float32)
     tiles = conv2d(x, w)
     assert tiles.dtype == np.float32
-    monkeypatch.setattr(patches, "loops", lambda: None)
+    monkeypatch.setattr(loader, "loops", lambda module: None)
     direct = np.abs(conv2d(x, w) - exact).max()
     assert np.abs(tiles - exact).max() <= 4 * direct
 
@@ -234,8 +235,8 @@ def test_tiles_of_no_images_and_of_integers(winograd):
 def test_runs_of_few_channels(settings, chunk, monkeypatch):
     """Copied by numba eight numbers at a time, also where runs are longer than that."""
     pytest.importorskip("numba")
-    monkeypatch.setattr(patches, "WORTH_IT", 0)
-    monkeypatch.setattr(patches.Patches.__init__, "__defaults__", (False, chunk))
+    monkeypatch.setattr(tuning, "CONVOLUTION_LOOPS_FROM", 0)
+    monkeypatch.setattr(tuning, "CONVOLUTION_CHUNK", chunk)
     for x, w in (arrays(settings["groups"]), arrays(x=(2, 6, 7, 1), w=(3, 3, 1, 2)), arrays(w=(2, 5, 4, 3))):
         if settings["groups"] == 1 or w.shape[2] == 2:
             y = conv2d(x, w, **settings)

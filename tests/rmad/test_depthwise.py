@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import rmad
-from rmad.kernels import depthwise, patches
+from rmad import tuning
+from rmad.kernels import depthwise
 from rmad.kernels.patches import Forward
 from rmad.plan.plan import Plan
 from rmad.primitives.layers.conv import conv2d, conv2d_input, conv2d_weight
@@ -28,7 +29,7 @@ every_setting = pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def way(request, monkeypatch):
     if request.param == "numba":
         pytest.importorskip("numba")
-    monkeypatch.setattr(patches, "WORTH_IT", 0 if request.param == "numba" else 1 << 60)
+    monkeypatch.setattr(tuning, "CONVOLUTION_LOOPS_FROM", 0 if request.param == "numba" else 1 << 60)
     return request.param
 
 

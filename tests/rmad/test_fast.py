@@ -11,7 +11,9 @@ from scipy import special as sc
 
 import nn
 import rmad
+from rmad import tuning
 from rmad.kernels import elementwise as fast
+from rmad.kernels import loader
 from rmad.primitives.elementwise import sigmoid, softplus
 
 F = np.float32
@@ -81,7 +83,7 @@ def test_digits(loops, name):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_special_values(loops, name):
     """±∞, NaN, signed zeros, the largest and the smallest number: as NumPy has them, without a warning."""
-    x = np.zeros(fast.WORTH_IT, F)
+    x = np.zeros(tuning.ELEMENTWISE_LOOPS_FROM, F)
     x[:7] = np.inf, -np.inf, np.nan, 0.0, -0.0, 3e38, -3e38
     x[7:11] = 1e-40, -1e-40, 88.73, -104.1
     with np.errstate(all="ignore"):
@@ -110,7 +112,7 @@ def test_the_same_with_and_without_numba(loops, monkeypatch, name):
 
     with_loops = products()
     assert fast.loop(name, x) is not None
-    monkeypatch.setattr(fast, "loops_of", lambda module: None)
+    monkeypatch.setattr(loader, "loops", lambda module: None)
     assert fast.loop(name, x) is None
     for a, b in zip(with_loops, products(), strict=True):
         assert a.dtype == b.dtype == F
@@ -143,7 +145,7 @@ def test_sigmoid_cross_entropy(loops, monkeypatch, near):
     z, t = rng.normal(0, near, (200, 130)).astype(F), rng.random((200, 130), dtype=F)
     loss = nn.SigmoidCrossEntropy()
     results = loss.value(z, t), *loss.value_and_gradient(z, t), loss.curvature(z)(z)
-    monkeypatch.setattr(fast, "loops_of", lambda module: None)
+    monkeypatch.setattr(loader, "loops", lambda module: None)
     plain = loss.value(z, t), *loss.value_and_gradient(z, t), loss.curvature(z)(z)
     for a, b in zip(results, plain, strict=True):
         assert a.dtype == b.dtype

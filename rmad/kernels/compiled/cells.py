@@ -7,7 +7,7 @@ All arrays are flat, blocks of m · n numbers one after the other.
 
 from __future__ import annotations
 
-from rmad.kernels.compiled.maths import ONE, ZERO, _exp_minus, _tanh, exactly
+from rmad.kernels.compiled.maths import ONE, ZERO, _exp_minus, _tanh, exactly, tanh_slope
 
 __all__ = ["gru_forward", "gru_pull", "gru_push", "lstm_forward", "lstm_pull", "lstm_push", "rnn_forward"]
 
@@ -25,7 +25,7 @@ def rnn_forward(h, a):
     for j in range(h.size):
         y, _, _ = _tanh(a[j])
         h[j] = y
-        a[j] = ONE - y * y
+        a[j] = tanh_slope(y)
 
 
 @exactly
@@ -41,8 +41,8 @@ def lstm_forward(h, c, a, f_kept, e):
         new = cf + ig
         y, _, _ = _tanh(new)
         c[j], h[j] = new, o * y
-        f_kept[j], e[j] = f, o * (ONE - y * y)
-        a_i[j], a_f[j], a_g[j], a_o[j] = ig * not_i, cf * not_f, i * (ONE - g * g), (o * y) * not_o
+        f_kept[j], e[j] = f, o * tanh_slope(y)
+        a_i[j], a_f[j], a_g[j], a_o[j] = ig * not_i, cf * not_f, i * tanh_slope(g), (o * y) * not_o
 
 
 @exactly
@@ -75,7 +75,7 @@ def gru_forward(h, before, a, z_kept):
         n, _, _ = _tanh(a_p[j] + r * q)
         s = before[j] - n
         h[j], z_kept[j] = n + z * s, z
-        d_p = not_z * (ONE - n * n)
+        d_p = not_z * tanh_slope(n)
         d_q = d_p * r
         a_p[j], a_r[j], a_z[j], a_q[j] = d_p, d_q * (not_r * q), (z * not_z) * s, d_q
 

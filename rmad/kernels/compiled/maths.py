@@ -17,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from rmad.kernels.compiled.convolution import compiled
+from rmad.tuning import FLOAT32_LOSS_TERMS as TERMS
 
 __all__ = [
     "add_to_rows",
@@ -29,6 +30,7 @@ __all__ = [
     "softplus_and_derivative",
     "tanh",
     "tanh_and_derivative",
+    "tanh_slope",
 ]
 
 F, INT = np.float32, np.int32
@@ -140,6 +142,12 @@ def _tanh(x):
 
 
 @exactly
+def tanh_slope(y):
+    """1 − y², the derivative of tanh at y = tanh x"""
+    return ONE - y * y
+
+
+@exactly
 def tanh(x, y):
     """y ← tanh x"""
     for j in range(x.size):
@@ -182,9 +190,6 @@ def add_to_rows(y, b):
 # -- losses ------------------------------------------------------------------------------------------------------------
 
 
-CHUNK = 256  # terms that are added in float32, in several sums side by side; sums of chunks are added in float64
-
-
 @in_any_order
 def _plus(total, term):
     return total + term
@@ -217,8 +222,8 @@ def _bits_and_gradient(z, t, over_n, u):
 def sigmoid_cross_entropy(z, t):
     """Σ −t log σ(z) − (1 − t) log(1 − σ(z)), and how many t are not in [0, 1]"""
     total, outside = 0.0, 0.0
-    for j in range(0, z.size, CHUNK):
-        part, wrong = _bits(z[j : j + CHUNK], t[j : j + CHUNK])
+    for j in range(0, z.size, TERMS):
+        part, wrong = _bits(z[j : j + TERMS], t[j : j + TERMS])
         total += part
         outside += wrong
     return total, outside
@@ -228,8 +233,8 @@ def sigmoid_cross_entropy(z, t):
 def sigmoid_cross_entropy_and_gradient(z, t, over_n, u):
     """The same, and u ← (σ(z) − t)/n"""
     total, outside = 0.0, 0.0
-    for j in range(0, z.size, CHUNK):
-        part, wrong = _bits_and_gradient(z[j : j + CHUNK], t[j : j + CHUNK], over_n, u[j : j + CHUNK])
+    for j in range(0, z.size, TERMS):
+        part, wrong = _bits_and_gradient(z[j : j + TERMS], t[j : j + TERMS], over_n, u[j : j + TERMS])
         total += part
         outside += wrong
     return total, outside

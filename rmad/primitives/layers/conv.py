@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad import tuning
 from rmad.blocks import Linear
 from rmad.kernels.depthwise import DepthwiseFolded, DepthwiseForward, DepthwiseWeights, is_depthwise
 from rmad.kernels.patches import Folded, Forward, Geometry, Weights
@@ -22,8 +23,6 @@ from rmad.machine.backend import is_cupy
 from rmad.rules import as_array, bilinear
 
 __all__ = ["conv2d", "conv2d_input", "conv2d_weight"]
-
-CHUNK_ON_GPU = 1 << 28  # bytes of patches at a time on a GPU, where a small product is a waste
 
 # -- the three sides, for plain arrays -----------------------------------------------------------------------
 
@@ -50,7 +49,7 @@ def _run(wanted: str, geometry: Geometry, n: int, a: Any, b: Any, shape: Any) ->
     out = new(shape, dtype)
     if is_cupy(a):
         kind: Any = {"u": Forward, "x": Folded, "w": Weights}[wanted]
-        kind(geometry, n, dtype, new, False, CHUNK_ON_GPU)(a, b, out)
+        kind(geometry, n, dtype, new, False, tuning.CONVOLUTION_CHUNK_ON_GPU)(a, b, out)
     else:
         _product(wanted, geometry, n, dtype, new)(a, b, out)
     return out

@@ -10,13 +10,12 @@ import math
 
 import numpy as np
 
+from rmad import tuning
 from rmad.primitives.arguments import axes_of, kept
 from rmad.primitives.layers.symmetric import SymmetricKernels, row_chunks
 from rmad.rules import primitive
 
 __all__ = ["Means", "moments", "standardize"]
-
-BLOCK = 512  # rows that one product sums in single precision
 
 
 class Means:
@@ -55,11 +54,12 @@ class Means:
     def _down(self, total, *arrays):
         """Block by block: one running sum over a million rows would lose half the digits of single precision."""
         rows = [a.reshape(self.m, -1) for a in arrays]
-        whole = self.m - self.m % BLOCK
+        block = tuning.FLOAT32_SUM_ROWS
+        whole = self.m - self.m % block
         y = total(*(a[whole:] for a in rows)).reshape(-1)
         if whole:
-            blocks = (a[:whole].reshape(whole // BLOCK, BLOCK, -1) for a in rows)
-            y = y + total(*blocks).reshape(whole // BLOCK, -1).sum(axis=0)
+            blocks = (a[:whole].reshape(whole // block, block, -1) for a in rows)
+            y = y + total(*blocks).reshape(whole // block, -1).sum(axis=0)
         return (y * y.dtype.type(1 / self.m)).reshape(self.kept)
 
 

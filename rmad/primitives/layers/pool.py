@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad import tuning
 from rmad.blocks import Linear
 from rmad.kernels.windows import Pair, Windows, paddings, pair
 from rmad.primitives.arguments import like
@@ -196,7 +197,7 @@ class SelectKernels:
 
     def work(self, block: Linear) -> float:
         """In multiply-adds of a GEMM, roughly."""
-        return 10.0 * block.y.size
+        return float(tuning.ELEMENT_WORK * block.y.size)
 
 
 select.kernels = SelectKernels()
@@ -279,7 +280,7 @@ class MeanKernels:
         return pull
 
     def work(self, block: Linear) -> float:
-        return 10.0 * block.x.size
+        return float(tuning.ELEMENT_WORK * block.x.size)
 
 
 _mean.kernels = MeanKernels()

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-__all__ = ["SymmetricKernels", "row_chunks"]
+from rmad import tuning
 
-CHUNK = 1 << 15  # elements that several passes work on in turn: they stay in cache
+__all__ = ["SymmetricKernels", "row_chunks"]
 
 
 def row_chunks(n, width):
     """Slices of n rows that stay in cache."""
-    step = max(1, CHUNK // max(1, width))
+    step = max(1, tuning.PASSES_CHUNK // max(1, width))
     return [slice(k, k + step) for k in range(0, n, step)]
 
 
@@ -38,4 +38,4 @@ class SymmetricKernels:
 
     def work(self, block):
         """In multiply-adds of a GEMM, roughly."""
-        return 10.0 * block.y.size
+        return float(tuning.ELEMENT_WORK * block.y.size)

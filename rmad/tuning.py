@@ -1,0 +1,103 @@
+"""Constants that were set by measurement: what each decides, its unit, and where it was measured.
+
+Modules read them as `tuning.NAME`, so that an assignment here, or in a test, holds everywhere. A comment gives the
+unit first. The section that it names is one of docs/benchmarks.md or docs/decisions.md; `optim.tuning` has the
+optimizers' constants. Numbers that mathematics, a file format or a data set fixes stay where they are used.
+"""
+
+from __future__ import annotations
+
+# -- the amount of work from which numba's loops (the extra `fast`) take over ----------------------
+
+# elements of an array: below, a NumPy call costs about as much as all that it computes.
+# decisions.md, "exp and its kin by polynomials of our own"
+ELEMENTWISE_LOOPS_FROM = 1 << 14
+
+# numbers in a state h of a recurrent layer: below, the dozen NumPy calls of a step cost little.
+# benchmarks/recurrent.py
+CELL_LOOPS_FROM = 1 << 12
+
+# numbers in all patches of a convolution: below, loading numba takes longer than it saves.
+# benchmarks/depthwise.py; benchmarks/ggn_product.py --problem cifar
+CONVOLUTION_LOOPS_FROM = 1 << 20
+
+# multiply-adds of a 3 × 3 convolution by its direct sum: below, Winograd's filtering saves less than numba's loading.
+# benchmarks/ggn_product.py --problem cifar
+WINOGRAD_FROM = 5_000_000
+
+# channels, the fewer of input and output: below, the sums around Winograd's products cost what the products save.
+# decisions.md, "Convolutions: patches for a few images, or fewer products"
+WINOGRAD_CHANNELS = 16
+
+# numbers in a contiguous run of a patch: NumPy copies longer runs as fast as numba does.
+# decisions.md, "Convolutions: patches for a few images, or fewer products"
+NARROW_RUN = 32
+
+# -- pieces of work that stay in a cache -----------------------------------------------------------
+
+# bytes of patches, or of Winograd's windows and products, at a time: the largest of 64 KB to 2 MB was the fastest.
+# decisions.md, "Convolutions: patches for a few images, or fewer products"
+CONVOLUTION_CHUNK = 1 << 21
+
+# bytes of patches at a time on a GPU, where a small product is a waste. An estimate: docs/gpu.md has no timings yet.
+CONVOLUTION_CHUNK_ON_GPU = 1 << 28
+
+# elements that the passes of a softmax or a standardization work on in turn.
+# benchmarks/large_models.py
+PASSES_CHUNK = 1 << 15
+
+# elements of z that a loss works on at a time.
+# benchmarks/ggn_product.py
+LOSS_CHUNK = 1 << 17
+
+# bytes of a product that a plan adds to an array, at a time: small enough for a cache, large enough for a fast product.
+# benchmarks/large_models.py
+ADDED_PRODUCT_CHUNK = 1 << 20
+
+# rows of such a product, at least.
+# benchmarks/large_models.py
+ADDED_PRODUCT_ROWS = 128
+
+# rows of a symmetric product that are formed at a time: the half above the diagonal is mirrored.
+# benchmarks/kfac_cost.py
+SYMMETRIC_PRODUCT_ROWS = 256
+
+# -- memory ----------------------------------------------------------------------------------------
+
+# one over a fraction of the memory of all residuals: the share in which a checkpointed recurrence holds its segments.
+# benchmarks/recurrent.py, which wants a sixth in all
+CHECKPOINTED_SHARE = 7
+
+# numbers in the per-case gradients that are formed at a time.
+# benchmarks/hf_overhead.py
+CASE_GRADIENTS_CHUNK = 1 << 22
+
+# numbers per case of a node: averaged curvature refuses more, a matrix of 4 GiB in single precision.
+# benchmarks/kfac_cost.py, whose largest node has 1000
+AVERAGED_CURVATURE_MOST = 1 << 15
+
+# bytes of freed memory that may stay with the process.
+# decisions.md, "Freed memory stays with the process"
+FREED_MEMORY_KEPT = 512 << 20
+
+# bytes by which the heap grows at a time.
+# decisions.md, "Freed memory stays with the process"
+HEAP_STEP = 16 << 20
+
+# -- accuracy and the choice of a routine ----------------------------------------------------------
+
+# rows that one running sum in single precision covers: longer sums lose digits.
+# decisions.md, "Softmax and standardization are single nodes"
+FLOAT32_SUM_ROWS = 512
+
+# terms of a loss that are added in float32, in several sums in parallel, before float64 takes over.
+# tests/nn/test_losses.py holds the error
+FLOAT32_LOSS_TERMS = 256
+
+# rows of a triangular matrix: smaller systems go to NumPy's LU, which pays for no threads.
+# decisions.md, "Small triangular systems"
+TRIANGULAR_SOLVE_FROM = 64
+
+# multiply-adds of a matrix product that take as long as one element of a pass over memory.
+# benchmarks/threads.py
+ELEMENT_WORK = 10
