@@ -10,7 +10,7 @@ from __future__ import annotations
 # -- the amount of work from which numba's loops (the extra `fast`) take over ----------------------
 
 # elements of an array: below, a NumPy call costs about as much as all that it computes.
-# decisions.md, "exp and its kin by polynomials of our own"
+# decisions.md, "exp and similar functions by our own polynomials"
 ELEMENTWISE_LOOPS_FROM = 1 << 14
 
 # numbers in a state h of a recurrent layer: below, the dozen NumPy calls of a step cost little.
@@ -46,7 +46,8 @@ CONVOLUTION_CHUNK_ON_GPU = 1 << 28
 # benchmarks/large_models.py
 PASSES_CHUNK = 1 << 15
 
-# elements of z that a loss works on at a time.
+# elements of z that a loss works on at a time: such temporaries stay in a cache, and the allocator keeps them; one as
+# large as a (1000, 784) batch costs more in page faults than the arithmetic on it.
 # benchmarks/ggn_product.py
 LOSS_CHUNK = 1 << 17
 
@@ -94,7 +95,7 @@ FLOAT32_SUM_ROWS = 512
 # tests/nn/test_losses.py holds the error
 FLOAT32_LOSS_TERMS = 256
 
-# rows of a triangular matrix: smaller systems go to NumPy's LU, which pays for no threads.
+# rows of a triangular matrix: up to so many, and stacks, go to NumPy's LU, which starts no threads.
 # decisions.md, "Small triangular systems"
 TRIANGULAR_SOLVE_FROM = 64
 

@@ -21,14 +21,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from rmad import tuning
 from rmad.traced import Traced, stop
 from rmad.types import Array
 
 __all__ = ["BoundLoss", "Curvature", "DiagonalCurvature", "Loss"]
-
-BLOCK = 1 << 17
-"""Elements worked on at a time. Temporaries of this size stay in cache, and the allocator keeps them; one as large as a
-(1000, 784) batch costs more in page faults than the arithmetic on it."""
 
 
 class Curvature(Protocol):
@@ -224,9 +221,9 @@ def is_traced(*arrays: object) -> bool:
 
 
 def blocks(z: Array) -> Iterator[slice]:
-    """Returns slices of cases of about BLOCK elements; a single one for arrays of a GPU."""
+    """Returns slices of cases of about `tuning.LOSS_CHUNK` elements; a single one for arrays of a GPU."""
     n = z.shape[0]
-    step = max(1, BLOCK * n // max(1, z.size)) if isinstance(z, np.ndarray) else n
+    step = max(1, tuning.LOSS_CHUNK * n // max(1, z.size)) if isinstance(z, np.ndarray) else n
     return (slice(k, k + step) for k in range(0, n, step))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad import tuning
 from rmad.blocks import MINUS_ONE, ONE, Block
 from rmad.plan.buffers import shares
 from rmad.plan.forms import gemm
@@ -19,8 +20,6 @@ from rmad.types import Array
 __all__ = ["Call", "Sweep", "column_dots"]
 
 Call = Callable[[], Any]
-
-BYTES, ROWS = 1 << 20, 128  # at a time, of a product that is added: it stays in cache, and is large enough to be fast
 
 
 class Sweep:
@@ -43,7 +42,7 @@ class Sweep:
         if not add or not out.flags.c_contiguous or not isinstance(out, np.ndarray):
             self.into(out, add, lambda target: self.calls.append(gemm(A, B, target)))
             return
-        rows = max(ROWS, BYTES // (out.shape[1] * out.itemsize))
+        rows = max(tuning.ADDED_PRODUCT_ROWS, tuning.ADDED_PRODUCT_CHUNK // (out.shape[1] * out.itemsize))
         for k in range(0, len(out), rows):
             part = out[k : k + rows]
             self.into(part, add, partial(self._append_gemm, A[k : k + rows], B))

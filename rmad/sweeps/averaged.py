@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad import tuning
 from rmad.primitives.layers import conv
 from rmad.primitives.matmul import matmul
 from rmad.sweeps.case_maps import CaseMap, find_map
@@ -24,8 +25,6 @@ from rmad.sweeps.factors import Meetings, Use
 from rmad.sweeps.per_case import Rows
 
 __all__ = ["averaged"]
-
-MOST = 1 << 15  # numbers per case of a node: a matrix of 4 GiB in single precision
 
 Run = Callable[[Callable[[int], Any], int], list[Any]]
 
@@ -111,7 +110,7 @@ class _Sweep:
         found, rows = find_map(blocks, self.rows[j], self.rows.get(i), self.weights, self.run)
         self.rows.setdefault(i, rows)
         width = self.first.nodes[i].spec.size // self.first.n
-        if width > MOST:
+        if width > tuning.AVERAGED_CURVATURE_MOST:
             raise ValueError(
                 f"KFRA: {blocks[0].primitive.name} has an input of {width:,} numbers per case, whose averaged "
                 f"curvature is a {width:,} × {width:,} matrix; use KFAC or KFLR"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad import tuning
 from rmad.blocks import ONE, Block, Diagonal, Linear
 from rmad.primitives.arguments import like
 from rmad.primitives.layers import conv, pool
@@ -15,8 +16,6 @@ from rmad.primitives.matmul import matmul
 from rmad.sweeps.per_case import Rows
 
 __all__ = ["CaseMap", "find_map"]
-
-STRIPE = 256  # rows of a symmetric product that are formed at a time
 
 Run = Callable[[Callable[[int], Any], int], list[Any]]
 
@@ -98,8 +97,8 @@ class Weight(Fixed):
         if other is not self or len(M) != W.shape[1]:
             return super().both(M, other)
         left, out = W @ M, np.empty_like(M, shape=(len(W), len(W)))
-        for k in range(0, len(W), STRIPE):
-            last = min(k + STRIPE, len(W))
+        for k in range(0, len(W), tuning.SYMMETRIC_PRODUCT_ROWS):
+            last = min(k + tuning.SYMMETRIC_PRODUCT_ROWS, len(W))
             np.matmul(left[k:last], W[:last].T, out[k:last, :last])
             out[:k, k:last] = out[k:last, :k].T
         return out

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad import tuning
 from rmad.blocks import Block
 from rmad.primitives.arguments import like
 from rmad.sweeps.per_case import (
@@ -33,8 +34,6 @@ from rmad.sweeps.per_case import (
 from rmad.tape import Node, Tape
 
 __all__ = ["inlined", "squares"]
-
-AT_A_TIME = 1 << 22  # numbers in the per-case gradients that are formed at a time
 
 
 def squares(
@@ -167,7 +166,7 @@ class _Sweep:
             if found is not None:
                 return found
         total = np.zeros_like(self.total[uses[0][0]], order="C", shape=spec.shape, dtype=spec.dtype)
-        step = max(1, AT_A_TIME // max(1, self._largest(i)))
+        step = max(1, tuning.CASE_GRADIENTS_CHUNK // max(1, self._largest(i)))
         for start in range(0, self.n, step):
             total += np.sum(np.square(self._gradients(i, slice(start, min(start + step, self.n)))), axis=0)
         return total

@@ -158,7 +158,7 @@ def test_mean_over_cases(loss, z, t):
 @every
 def test_blocks_of_a_large_batch(loss, z, t, monkeypatch):
     expected = loss.value(z, t), *loss.value_and_gradient(z, t)
-    monkeypatch.setattr("nn.losses.base.BLOCK", 1)  # one case at a time
+    monkeypatch.setattr("rmad.tuning.LOSS_CHUNK", 1)  # one case at a time
     for a, b in zip((loss.value(z, t), *loss.value_and_gradient(z, t)), expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-14)
 

@@ -354,7 +354,7 @@ def test_what_the_averaged_sweep_refuses(monkeypatch):
     _, turned = recorded(lambda W, x: (x @ W).T, W, x)
     with pytest.raises(ValueError, match=r"output has shape \(4, 5\), and no first axis for the 5 cases"):
         averaged([turned], [1.0], np.eye(4))
-    monkeypatch.setattr("rmad.sweeps.averaged.MOST", 3)
+    monkeypatch.setattr("rmad.tuning.AVERAGED_CURVATURE_MOST", 3)
     _, wide = recorded(lambda W, x: np.tanh(x @ W), W, x)
     with pytest.raises(ValueError, match=r"tanh has an input of 4 numbers per case, .* 4 × 4 matrix; use KFAC or KFLR"):
         averaged([wide], [1.0], np.eye(4))
