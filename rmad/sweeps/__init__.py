@@ -1,4 +1,10 @@
-"""Sweeps over a tape that carry something else than tangents or cotangents."""
+"""Sweeps over a tape that carry other things than tangents or cotangents.
+
+squares    Σ_n (∂L_n/∂θ)², per-case gradients squared    rows: where cases lie; per_case: the gradients of a block
+factors    A ⊗ G of KFAC and KFLR                        uses: where parameters meet activations
+averaged   Ḡ of KFRA, one (d, d) matrix per edge         case_maps: J_n of one node, by kind
+inline     checkpoints replaced by their nodes first
+"""
 
 from rmad.sweeps.squares import squares
 

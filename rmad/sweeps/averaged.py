@@ -3,10 +3,10 @@
     Ḡ_ik = E[J_jiᵀ] Ḡ_jk  (k another live node),   Ḡ_ii′ = E[J_jiᵀ Ḡ_jj J_ji′]
 
 Ḡ_jk, (d_j, d_k), is the expectation over cases of the GGN with respect to nodes j and k, of d_j and d_k numbers per
-case. It starts from E[L″] at the outputs and is passed back as if it did not depend on the J of a case. Where J
-is the same for all cases (affine maps, convolutions, reshapes, means) that is exact. Elementwise maps give
-Ḡ ⊙ E[b bᵀ]; a maximum over windows, and whatever else works case by case, the mean over cases of JᵀḠJ. The Ḡ_jk between
-nodes that are alive together are what sums of branches need: a residual net of linear maps is exact, too.
+case. It starts from E[L″] at the outputs and is passed back as if it did not depend on the J of a case, which is exact
+if J is the same for all cases (affine maps, convolutions, reshapes, means). Elementwise maps give Ḡ ⊙ E[b bᵀ]; a
+maximum over windows, and any other map that works case by case, the mean over cases of JᵀḠJ. Sums of branches need the
+Ḡ_jk between nodes that are alive together: with them a residual net of linear maps is exact, too.
 Source: Botev, Ritter & Barber (2017), section 3.5; sums of branches and general maps are ours.
 """
 
@@ -21,21 +21,25 @@ from rmad import tuning
 from rmad.primitives.layers import conv
 from rmad.primitives.matmul import matmul
 from rmad.sweeps.case_maps import CaseMap, find_map
-from rmad.sweeps.factors import Meetings, Use
-from rmad.sweeps.per_case import Rows
+from rmad.sweeps.factors import Meetings
+from rmad.sweeps.rows import Rows
+from rmad.sweeps.uses import Use
+from rmad.types import Array
 
 __all__ = ["averaged"]
 
 Run = Callable[[Callable[[int], Any], int], list[Any]]
 
 
-def averaged(meetings: Sequence[Meetings], weights: Sequence[float], H: Any, run: Run | None = None) -> list[list[Any]]:
+def averaged(
+    meetings: Sequence[Meetings], weights: Sequence[float], H: Array, run: Run | None = None
+) -> list[list[Array]]:
     """G per group and use, from E[L″] = H, (c, c), at the one output.
 
     meetings: the same program on each part of a batch, whose `weights` sum to one; run: maps a function over the
-    numbers of the parts, on threads. Where rows of a case share a parameter, G is the sum of its diagonal blocks
+    numbers of the parts, on threads. If rows of a case share a parameter, G is the sum of its diagonal blocks
     ("expand"), or of all blocks ("reduce"; within a node).
-    ValueError names the primitive at which the recursion is not defined: where cases mix, or for a kernel that is used
+    ValueError names the primitive at which the recursion is not defined: its cases mix, or it is a kernel that is used
     transposed.
     """
     sweep = _Sweep(meetings, weights, run or (lambda task, n: [task(k) for k in range(n)]))
@@ -43,7 +47,7 @@ def averaged(meetings: Sequence[Meetings], weights: Sequence[float], H: Any, run
 
 
 class _Sweep:
-    """G[j, k] for the live nodes j ≥ k, and the places of the cases in every node, by part."""
+    """G[j, k] = Ḡ_jk, (d_j, d_k), for the live nodes j ≥ k; rows[j]: per part, the layout of the cases in node j."""
 
     def __init__(self, meetings: Sequence[Meetings], weights: Sequence[float], run: Run) -> None:
         self.parts, self.weights, self.run = meetings, weights, run
@@ -51,9 +55,10 @@ class _Sweep:
         self.G: dict[tuple[int, int], Any] = {}
         self.rows: dict[int, list[Rows]] = {}
 
-    def run_from(self, H: Any) -> list[list[Any]]:
+    def run_from(self, H: Array) -> list[list[Array]]:
+        """G per group and use, backward from Ḡ = H at the output."""
         first = self.first
-        found: list[list[Any]] = [[None] * len(group.uses) for group in first.groups]
+        found = first.zeros()
         ends = [k for k in first.ends if k is not None]
         if len(ends) != 1:
             raise ValueError(f"KFRA needs one array of outputs that depends on the parameters, found {len(ends)}")
@@ -65,15 +70,10 @@ class _Sweep:
             for g, use in first.by_node.get(j, ()):
                 found[g][first.groups[g].uses.index(use)] = self._factor(j, use)
             self._pass_on(j)
-        for g, group in enumerate(first.groups):
-            for k, use in enumerate(group.uses):
-                if found[g][k] is None:
-                    size = group.shape[0 if use.swapped else 1]
-                    found[g][k] = np.zeros((size, size), use.block.y.dtype)
         return found
 
     def _pass_on(self, j: int) -> None:
-        """From node j to its inputs; node j is dead afterwards."""
+        """Passes Ḡ from node j to its inputs; node j is dead afterwards."""
         maps: list[tuple[int, CaseMap]] = []
         node = self.first.nodes[j]
         for place, i in enumerate(node.inputs):
@@ -89,13 +89,15 @@ class _Sweep:
             for k, other in maps[:a]:
                 self._add(i, k, jacobian.both(own, other))
 
-    def _take(self, j: int, k: int) -> Any:
+    def _take(self, j: int, k: int) -> Array:
+        """Ḡ_jk, which is given up."""
         return self.G.pop((j, k)) if (j, k) in self.G else self.G.pop((k, j)).T
 
-    def _add_square(self, i: int, M: Any) -> None:
+    def _add_square(self, i: int, M: Array) -> None:
+        """Adds M to Ḡ_ii."""
         self.G[i, i] = self.G[i, i] + M if (i, i) in self.G else M
 
-    def _add(self, i: int, k: int, M: Any) -> None:
+    def _add(self, i: int, k: int, M: Array) -> None:
         """Adds M to Ḡ_ik, and so its transpose to Ḡ_ki."""
         if i == k:
             self._add_square(i, M + M.T)
@@ -104,7 +106,7 @@ class _Sweep:
         self.G[key] = self.G[key] + M if key in self.G else M
 
     def _map(self, j: int, place: int) -> CaseMap:
-        """The blocks of all parts at this place, and from now on where cases lie in the input."""
+        """The map of input number `place` of node j, from the blocks of all parts; sets rows of the input."""
         i = self.first.nodes[j].inputs[place]
         blocks = [part.nodes[j].blocks[place] for part in self.parts]
         found, rows = find_map(blocks, self.rows[j], self.rows.get(i), self.weights, self.run)
@@ -117,8 +119,8 @@ class _Sweep:
             )
         return found
 
-    def _factor(self, j: int, use: Use) -> Any:
-        """The blocks of Ḡ_jj that belong to one row of a case each, or to pairs of rows, summed."""
+    def _factor(self, j: int, use: Use) -> Array:
+        """G, (o, o): the blocks of Ḡ_jj for one row of a case each, or ("reduce") for pairs of rows, summed."""
         block = use.block
         if block.primitive is conv.backward:
             raise ValueError(f"KFRA is not defined for the kernel of {block.primitive.name}; use KFAC or KFLR")

@@ -1,4 +1,13 @@
-"""The Jacobian of one node in one input, case by case: J_n, and expectations over the cases of products with it."""
+"""J_n, the Jacobian of one node in one input for case n, and expectations over the cases of products with it.
+
+mean_pull   E[J_nᵀ] M          M: (d_y, m), d_y and d_x the numbers of y and x per case
+both        E[J_nᵀ M K_n]      M: (d_y, d_y), K another map of the same node
+
+Fixed       J is the same for every case:  Weight y = x W,  Scalar y = d x,  Constants y = d ⊙ x,  other linear maps
+Scale       J_n = diag(b_n):               M ⊙ E[b cᵀ]
+Selected    y = chosen elements of x:      scattered sums
+General     any map that works case by case, one row of M at a time
+"""
 
 from __future__ import annotations
 
@@ -13,17 +22,18 @@ from rmad.blocks import ONE, Block, Diagonal, Linear
 from rmad.primitives.arguments import like
 from rmad.primitives.layers import conv, pool
 from rmad.primitives.matmul import matmul
-from rmad.sweeps.per_case import Rows
+from rmad.sweeps.rows import Rows
+from rmad.types import Array
 
 __all__ = ["CaseMap", "find_map"]
 
-Run = Callable[[Callable[[int], Any], int], list[Any]]
+Run = Callable[[Callable[[int], Any], int], list[Any]]  # (task, n) → [task(0), …, task(n - 1)], on threads
 
 
 class CaseMap(ABC):
     """J_n, (d_y, d_x), for the cases n of the parts of a batch, part s with weight w_s.
 
-    blocks: the node's block in every part; y, x: where cases lie in its output and input.
+    blocks: the node's block in every part; y, x: the layouts of the cases in its output and input.
     """
 
     def __init__(
@@ -33,11 +43,11 @@ class CaseMap(ABC):
         self.dtype = blocks[0].y.dtype
 
     @abstractmethod
-    def mean_pull(self, M: Any) -> Any:
-        """E[J_nᵀ] M, M: (d_y, m)."""
+    def mean_pull(self, M: Array) -> Array:
+        """E[J_nᵀ] M, (d_x, m), of M: (d_y, m)."""
 
-    def both(self, M: Any, other: CaseMap) -> Any:
-        """E[J_nᵀ M K_n], K the map `other` of the same node."""
+    def both(self, M: Array, other: CaseMap) -> Array:
+        """E[J_nᵀ M K_n], (d_x, d_x′), of M: (d_y, d_y), K the map `other` of the same node."""
         if isinstance(self, Fixed):
             return self.mean_pull(other.mean_pull(M.T).T)
         if isinstance(other, Fixed):
@@ -46,7 +56,7 @@ class CaseMap(ABC):
             return self.scaled(M, other)
         return self._by_cases(M, other)
 
-    def pull(self, s: int, row: Any) -> Any:
+    def pull(self, s: int, row: Array) -> Array:
         """J_nᵀ row for every case n of part s: (n, d_x); row: (d_y,), or one for every case, (n, d_y)."""
         block = self.blocks[s]
         u = np.empty_like(row, order="C", shape=block.y.shape, dtype=block.y.dtype)
@@ -54,7 +64,7 @@ class CaseMap(ABC):
         view[...] = np.reshape(row, (-1, *view.shape[1:]))
         return np.reshape(self.x[s].view(block.pull(u)), (self.y[s].n, -1))
 
-    def _by_cases(self, M: Any, other: CaseMap) -> Any:
+    def _by_cases(self, M: Array, other: CaseMap) -> Array:
         """Row by row of M, Σ_r E[(J_nᵀ e_r)(K_nᵀ M_r)ᵀ]: two pulls and a product for each, and no array of all J_n."""
 
         def part(s: int) -> Any:
@@ -71,9 +81,9 @@ class CaseMap(ABC):
 
 
 class Fixed(CaseMap):
-    """J is the same for every case: any m rows are pulled as if they were cases, n at a time."""
+    """J_n = J for every case: any m rows are pulled as if they were cases, n at a time."""
 
-    def mean_pull(self, M: Any) -> Any:
+    def mean_pull(self, M: Array) -> Array:
         rows, n = np.ascontiguousarray(M.T), self.y[0].n
         found = []
         for k in range(0, len(rows), n):
@@ -85,14 +95,14 @@ class Fixed(CaseMap):
 
 
 class Weight(Fixed):
-    """y = x W on every row of a case."""
+    """y = x W on every row of a case, W: (i, o)."""
 
-    def mean_pull(self, M: Any) -> Any:
+    def mean_pull(self, M: Array) -> Array:
         W = self.blocks[0].args[1]
         return np.reshape(np.matmul(W, np.reshape(M, (-1, W.shape[1], M.shape[1]))), (-1, M.shape[1]))
 
-    def both(self, M: Any, other: CaseMap) -> Any:
-        """W M Wᵀ of a symmetric M: of the second product only the lower triangle is formed."""
+    def both(self, M: Array, other: CaseMap) -> Array:
+        """W M Wᵀ of a symmetric M; the second product forms the lower triangle only."""
         W = self.blocks[0].args[1]
         if other is not self or len(M) != W.shape[1]:
             return super().both(M, other)
@@ -107,7 +117,7 @@ class Weight(Fixed):
 class Scalar(Fixed):
     """y = d x, d one number."""
 
-    def mean_pull(self, M: Any) -> Any:
+    def mean_pull(self, M: Array) -> Array:
         d = self.blocks[0].d
         return M if d is ONE else M * self.dtype.type(d)
 
@@ -115,20 +125,21 @@ class Scalar(Fixed):
 class Scale(CaseMap):
     """y = b x elementwise; b_n: (d,)."""
 
-    def rows_of(self, s: int) -> Any:
+    def rows_of(self, s: int) -> Array:
+        """b_n of the cases of part s, (n, d)."""
         block = self.blocks[s]
         return np.reshape(self.y[s].view(np.broadcast_to(block.d, block.y.shape)), (self.y[s].n, -1))
 
-    def mean(self) -> Any:
-        """E[b]"""
+    def mean(self) -> Array:
+        """E[b], (d,)."""
         means = [np.mean(self.rows_of(s), axis=0) * self.dtype.type(w) for s, w in enumerate(self.weights)]
         return _total(means).astype(self.dtype, copy=False)
 
-    def mean_pull(self, M: Any) -> Any:
+    def mean_pull(self, M: Array) -> Array:
         return self.mean()[:, None] * M
 
-    def scaled(self, M: Any, other: Scale) -> Any:
-        """M ⊙ E[b cᵀ]"""
+    def scaled(self, M: Array, other: Scale) -> Array:
+        """M ⊙ E[b cᵀ]."""
 
         def part(s: int) -> Any:
             b = self.rows_of(s)
@@ -141,7 +152,7 @@ class Scale(CaseMap):
 class Constants(Fixed):
     """y = d x elementwise, with the same d for every case."""
 
-    def mean_pull(self, M: Any) -> Any:
+    def mean_pull(self, M: Array) -> Array:
         block, rows = self.blocks[0], self.y[0]
         d = np.broadcast_to(block.d, block.y.shape)
         return np.reshape(rows.view(d)[0], (-1, 1)) * M
@@ -150,13 +161,13 @@ class Constants(Fixed):
 class Selected(CaseMap):
     """y = the chosen elements of x: a maximum over windows."""
 
-    def index(self, s: int) -> Any:
-        """(n, d_y): which of a case's d_x numbers."""
+    def index(self, s: int) -> Array:
+        """(n, d_y): the numbers, among a case's d_x, of the chosen elements."""
         chosen = self.blocks[s].args[1]
         n, width = self.y[s].n, self.blocks[s].x.size // self.y[s].n
         return np.reshape(chosen.index(), (n, -1)) - like(np.arange(n)[:, None] * width, chosen.code)
 
-    def mean_pull(self, M: Any) -> Any:
+    def mean_pull(self, M: Array) -> Array:
         out = np.zeros_like(M, shape=(self.blocks[0].x.size // self.y[0].n, M.shape[1]))
         for s, w in enumerate(self.weights):
             share = M * self.dtype.type(w / self.y[s].n)
@@ -164,7 +175,7 @@ class Selected(CaseMap):
                 np.add.at(out, at, share)
         return out
 
-    def both(self, M: Any, other: CaseMap) -> Any:
+    def both(self, M: Array, other: CaseMap) -> Array:
         if other is not self:
             return super().both(M, other)
 
@@ -185,7 +196,7 @@ class Selected(CaseMap):
 class General(CaseMap):
     """Any map that works case by case."""
 
-    def mean_pull(self, M: Any) -> Any:
+    def mean_pull(self, M: Array) -> Array:
         e, J = np.zeros_like(M[:, 0]), []
         for r in range(len(M)):
             e[r] = 1
@@ -205,9 +216,9 @@ def _total(terms: list[Any]) -> Any:
 def find_map(
     blocks: Sequence[Any], y: list[Rows], x: list[Rows] | None, weights: Sequence[float], run: Run
 ) -> tuple[CaseMap, list[Rows]]:
-    """The kind of map that the blocks are, and where the cases lie in the input (x: where that is known).
+    """The map that the blocks are, and the layout of the cases in the input (x: if known already).
 
-    ValueError names the primitive where cases mix.
+    ValueError names a primitive that mixes cases.
     """
     kind = _kind(blocks[0], y[0])
     rows = y if kind else [_rows_of_input(block, at) for block, at in zip(blocks, y, strict=True)]
@@ -224,27 +235,35 @@ def _place(rows: Rows) -> tuple[Any, ...]:
 
 
 def _kind(block: Block, rows: Rows) -> type[CaseMap] | None:
-    """The kinds that are known by their block, and keep the cases where they are."""
+    """The kinds that are known by their block, and keep the cases where they are; None for others."""
     if block.x.dtype.kind != "f" or block.y.dtype != block.x.dtype:
         raise ValueError(f"KFRA is not defined for {block.primitive.name} of {block.x.dtype}: one real dtype is wanted")
-    if isinstance(block, Diagonal) and block.x.shape == block.y.shape:
-        d = block.d
-        if np.ndim(d) == 0:
-            return Scalar
-        return Constants if rows.without((1,) * (block.y.ndim - d.ndim) + d.shape) is not None else Scale
-    if not isinstance(block, Linear):
+    if isinstance(block, Diagonal):
+        return _kind_of_diagonal(block, rows)
+    return _kind_of_linear(block, rows) if isinstance(block, Linear) else None
+
+
+def _kind_of_diagonal(block: Diagonal, rows: Rows) -> type[CaseMap] | None:
+    if block.x.shape != block.y.shape:
         return None
+    d = block.d
+    if np.ndim(d) == 0:
+        return Scalar
+    return Constants if rows.without((1,) * (block.y.ndim - d.ndim) + d.shape) is not None else Scale
+
+
+def _kind_of_linear(block: Linear, rows: Rows) -> type[CaseMap] | None:
     if block.primitive is matmul and block.argnum == 0 and block.args[1].ndim == 2:
         return Weight if rows.axis < block.y.ndim - 1 else None
-    if block.primitive in (conv.forward, conv.backward) and block.argnum == 0 and rows.axis == 0 and rows.rest == 1:
+    if rows.axis != 0 or rows.rest != 1:  # windows run over images, one per case
+        return None
+    if block.primitive in (conv.forward, conv.backward) and block.argnum == 0:
         return Fixed
-    if block.primitive is pool.select and rows.axis == 0 and rows.rest == 1:
-        return Selected
-    return None
+    return Selected if block.primitive is pool.select else None
 
 
 def _rows_of_input(block: Block, y: Rows) -> Rows:
-    """Where the cases lie in x: cotangents of two halves of them must keep out of each other's rows."""
+    """The layout of the cases in x, in which the cotangents of two halves of them are zero in each other's rows."""
     rng = np.random.default_rng(0)
     half = rng.permutation(y.n) < (y.n + 1) // 2
     pulled = []
@@ -262,7 +281,7 @@ def _rows_of_input(block: Block, y: Rows) -> Rows:
 
 
 def _is_fixed(jacobian: CaseMap) -> bool:
-    """Whether one row pulled through every case gives one result."""
+    """True if one row pulled through every case gives one result."""
     row = np.random.default_rng(1).standard_normal(jacobian.blocks[0].y.size // jacobian.y[0].n)
     found = [jacobian.pull(s, row.astype(jacobian.dtype)) for s in range(len(jacobian.blocks))]
     tolerance = 8 * float(np.finfo(jacobian.dtype).eps) * max(float(np.max(np.abs(a), initial=0)) for a in found)

@@ -1,67 +1,46 @@
 """Kronecker factors, read off the tape wherever a parameter meets an activation.
 
-    y = a W + b,   GGN block of [W; b] ≈ A ⊗ G,   A = E[ā āᵀ] with ā = [a 1],   G = Σ_k Σ_n u_kn u_knᵀ
+    y = a W + b             a: (rows, p), W: (p, q), u: (rows, q); ā = [a 1]
+    GGN block of [W; b]     ≈ A ⊗ G,   A = E[ā āᵀ], (p + 1, p + 1),   G = Σ_k Σ_n u_kn u_knᵀ, (q, q)
 
-u_k are the cotangents of y for columns U_k of a square root of the loss's curvature: of all of them (KFLR), or of one
-random column, the gradient at targets drawn from the model (KFAC). A use leaves a row of a and a row of u for every
-case, or several: positions of a convolution, steps of a sequence, several nodes. "expand" takes all rows for cases, A
-their mean and G their sum. "reduce" averages a and sums u over the rows of a case first. (Eschenhagen et al., 2023.)
+u_k are the cotangents of y for columns U_k of a square root of the loss's curvature: all of them (KFLR), or one random
+column, the gradient at targets drawn from the model (KFAC). A use leaves a row of a and a row of u for every case, or
+several: positions of a convolution, steps of a sequence, several nodes. "expand" counts every row as a case, with A
+their mean and G their sum. "reduce" averages a and sums u over the rows of a case first.
 
-A weight may be the right or the left operand of a product, the transpose of one, or the kernel of a convolution in
-either direction; then rows of A and G swap places, or are patches. A bias beside a weight in every use is its last
-row; any other shift is a block 1 ⊗ G. What no block fits is listed in `rest`. Frozen parameters are not on the tape.
-Source: Martens & Grosse (2015); Grosse & Martens (2016); Botev, Ritter & Barber (2017), sections 3.1 to 3.4.
+Parameters that fit no such block are listed in `rest`. Frozen parameters are not on the tape.
+Source: Martens & Grosse (2015); Grosse & Martens (2016); Botev, Ritter & Barber (2017), sections 3.1 to 3.4;
+Eschenhagen et al. (2023), expand and reduce.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from rmad.blocks import ONE, Block, Diagonal, Linear
 from rmad.kernels.patches import Gathered
-from rmad.plan.forms import is_bias
 from rmad.plan.rewrite import rewrite
 from rmad.primitives.layers import conv
 from rmad.primitives.matmul import matmul, mT
-from rmad.primitives.shape import reshape, swapaxes, transpose
-from rmad.sweeps.squares import inlined
-from rmad.tape import Node, Tape
+from rmad.sweeps.inline import inlined
+from rmad.sweeps.uses import Group, Use, Uses
+from rmad.tape import Tape
+from rmad.types import Array
 
-__all__ = ["Group", "Meetings", "Use"]
+__all__ = ["Meetings"]
 
-
-class Use(NamedTuple):
-    """One place where a parameter meets an activation: node j, by `block`.
-
-    swapped: rows of the parameter, as a matrix, belong to the cotangent and its columns to the activation.
-    """
-
-    node: int
-    block: Block
-    swapped: bool
-
-
-class Group(NamedTuple):
-    """Parameters with one block A ⊗ G: inputs `weight` and `bias` (or None), as a matrix of `shape` (p, q)."""
-
-    weight: int
-    bias: int | None
-    uses: tuple[Use, ...]
-    shape: tuple[int, int]
-
-    @property
-    def inputs(self) -> list[int]:
-        return [self.weight] if self.bias is None else [self.weight, self.bias]
+Side = tuple[Array, float]  # E[ā āᵀ] of one use, and the number of rows that it is the mean over
 
 
 class Meetings:
-    """Where the inputs of a tape meet activations, for n cases.
+    """The places where the inputs of a tape meet activations, for n cases, and the factors A and G of each.
 
     groups: the parameters with Kronecker blocks; rest: inputs that are used, but have none; unused: the others.
-    sharing: "expand" or "reduce".
+    sharing: "expand" or "reduce". by_node: the uses at a node, with the numbers of their groups. needed: the nodes
+    whose cotangents a factor depends on.
     """
 
     def __init__(
@@ -73,7 +52,8 @@ class Meetings:
         own.nodes, self.ends = inlined(tape, outputs, n_inputs)
         rewrite(own, self.ends)  # a weight and its bias are then terms of one sum
         self.nodes, self.n_inputs, self.n, self.reduce = own.nodes, n_inputs, n, sharing == "reduce"
-        self.groups, self.rest, self.unused = _groups(self.nodes, self.ends, n_inputs, n)
+        uses = Uses(self.nodes, self.ends, n_inputs, n)
+        self.groups, self.rest, self.unused = uses.groups, uses.rest, uses.unused
         self.by_node: dict[int, list[tuple[int, Use]]] = {}
         for g, group in enumerate(self.groups):
             for use in group.uses:
@@ -81,7 +61,7 @@ class Meetings:
         self.needed = self._needed()
 
     def _needed(self) -> list[bool]:
-        """The nodes whose cotangents a factor depends on."""
+        """Nodes with a use, and those that read one of them."""
         needed = [False] * len(self.nodes)
         for j, node in enumerate(self.nodes):
             needed[j] = j in self.by_node or any(needed[i] for i in node.inputs)
@@ -89,15 +69,15 @@ class Meetings:
 
     # -- the side of the activations -----------------------------------------------------------------------
 
-    def activations(self) -> list[list[tuple[Any, float]]]:
-        """Per group and use: E[ā āᵀ] over the rows, and how many rows there are."""
+    def activations(self) -> list[list[Side]]:
+        """Per group and use: E[ā āᵀ] over the rows, (p, p) or (p + 1, p + 1) with a bias, and the number of rows."""
         return [[self._activation_side(group, use) for use in group.uses] for group in self.groups]
 
-    def _activation_side(self, group: Group, use: Use) -> tuple[Any, float]:
+    def _activation_side(self, group: Group, use: Use) -> Side:
         dtype = use.block.y.dtype
         if isinstance(use.block, Diagonal):  # a shift: the activation is 1
             return np.ones((1, 1), dtype), float(use.block.y.size / use.block.x.size)
-        total, ones, count = None, None, 0
+        total, ones, count = None, None, 0  # Σ a aᵀ, Σ a and the number of rows a
         for rows in self._per_case(activation_rows(use.block), "mean"):
             total = _added(total, gram(rows))
             count += len(rows)
@@ -105,12 +85,12 @@ class Meetings:
                 ones = _added(ones, np.sum(rows, axis=0))
         if total is None:
             raise ValueError(f"{use.block.primitive.name}: no rows of activations, so there is no mean over them")
-        if ones is not None:
+        if ones is not None:  # [Σ a aᵀ, Σ a; (Σ a)ᵀ, count]
             ones = ones[:, None]
             total = np.concatenate([np.concatenate([total, ones], 1), np.append(ones, count)[None]]).astype(dtype)
         return total * dtype.type(1 / count), float(count)
 
-    def _per_case(self, chunks: Iterator[Any], how: str) -> Iterator[Any]:
+    def _per_case(self, chunks: Iterator[Array], how: str) -> Iterator[Array]:
         """The rows as they come, or ("reduce") one row per case: the mean or the sum over its rows."""
         if not self.reduce:
             yield from chunks
@@ -124,33 +104,37 @@ class Meetings:
 
     # -- the side of the cotangents ------------------------------------------------------------------------
 
-    def cotangents(self, U: Sequence[Any]) -> list[list[Any]]:
-        """Per group and use: Σ_k Σ_rows u uᵀ, for k stacked cotangents of every output, (k, *z.shape).
+    def cotangents(self, U: Sequence[Array | None]) -> list[list[Array]]:
+        """Per group and use: Σ_k Σ_rows u uᵀ, (q, q), for k stacked cotangents of every output, (k, *z.shape).
 
         One sweep that pulls through activations only: no product for a parameter is formed. Memory: k n d numbers
         for nodes of d numbers per case.
         """
-        found: list[list[Any]] = [[None] * len(group.uses) for group in self.groups]
+        found = self.zeros()
         for j, u in self.pulled(U):
             for g, use in self.by_node.get(j, ()):
                 parts = u if self.reduce or _has_patches(use) else [u]
                 sums = [self._cotangent_side(use, part) for part in parts]
                 found[g][self.groups[g].uses.index(use)] = sum(sums[1:], start=sums[0])
-        for g, group in enumerate(self.groups):
-            for k, use in enumerate(group.uses):
-                if found[g][k] is None:  # the loss does not depend on this place
-                    size = group.shape[0 if use.swapped else 1]
-                    found[g][k] = np.zeros((size, size), use.block.y.dtype)
         return found
 
-    def _cotangent_side(self, use: Use, u: Any) -> Any:
+    def zeros(self) -> list[list[Array]]:
+        """G = 0 per group and use, (q, q): that of a place on which the loss does not depend."""
+        sizes = [[group.shape[0 if use.swapped else 1] for use in group.uses] for group in self.groups]
+        return [
+            [np.zeros((q, q), use.block.y.dtype) for q, use in zip(row, group.uses, strict=True)]
+            for row, group in zip(sizes, self.groups, strict=True)
+        ]
+
+    def _cotangent_side(self, use: Use, u: Array) -> Any:
+        """Σ_rows u uᵀ of one use."""
         total = None
         for rows in self._per_case(cotangent_rows(use.block, u), "sum"):
             total = _added(total, gram(rows))
         return total
 
-    def pulled(self, U: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-        """(j, cotangents of node j stacked along a first axis), backwards, for the nodes that factors depend on."""
+    def pulled(self, U: Sequence[Array | None]) -> Iterator[tuple[int, Array]]:
+        """(j, (k, *y_j.shape) cotangents of node j), backward, for the nodes that factors depend on."""
         u: list[Any] = [None] * len(self.nodes)
         for k, stack in zip(self.ends, U, strict=True):
             if k is not None and stack is not None:
@@ -169,10 +153,10 @@ class Meetings:
 
     # -- both -----------------------------------------------------------------------------------------------------
 
-    def pair(self, g: int, activations: Sequence[tuple[Any, float]], cotangents: Sequence[Any]) -> tuple[Any, Any]:
+    def pair(self, g: int, activations: Sequence[Side], cotangents: Sequence[Array]) -> tuple[Array, Array]:
         """(A, G) of group g, (p, p) and (q, q), with A ⊗ G for the parameters as a matrix (p, q): summed over uses.
 
-        A is the mean over all rows and G their sum. Where a matrix is used both ways round, the two pairs
+        A is the mean over all rows and G their sum. For a matrix that is used both ways round, the two pairs
         are brought to the same mean trace on the left first.
         """
         triples = list(zip(self.groups[g].uses, activations, cotangents, strict=True))
@@ -189,14 +173,15 @@ class Meetings:
         return (plain[0] + left * scale) / 2, plain[1] + right / scale
 
 
-def _summed(pairs: list[tuple[tuple[Any, float], Any]]) -> tuple[Any, Any] | None:
-    """The mean of A over the rows of all uses, and the sum of G."""
+def _summed(pairs: list[tuple[Side, Array]]) -> tuple[Array, Array] | None:
+    """The mean of A over the rows of all uses, and the sum of G; None for no pairs."""
     if not pairs:
         return None
     if len(pairs) == 1:
         return pairs[0][0][0], pairs[0][1]
     count = sum(rows for (_, rows), _ in pairs)
-    A, G = None, None
+    A: Any = None
+    G: Any = None
     for (mean, rows), total in pairs:
         A = _added(A, mean * mean.dtype.type(rows / count))
         G = _added(G, total)
@@ -207,15 +192,16 @@ def _added(a: Any, b: Any) -> Any:
     return b if a is None else np.add(a, b, a)
 
 
-# -- what a block's rows are ------------------------------------------------------------------------------------
+# -- rows of activations and of cotangents ----------------------------------------------------------------------
 
 
-def gram(rows: Any) -> Any:
-    """Σ_r r rᵀ: a product with its own transpose, which BLAS forms at half the cost."""
+def gram(rows: Array) -> Array:
+    """Σ_r r rᵀ, (p, p), of rows (n, p): a product with its own transpose, which BLAS forms at half the cost."""
     return rows.T @ rows
 
 
-def _rows(a: Any) -> Any:
+def _rows(a: Array) -> Array:
+    """(…, p) as (rows, p)."""
     return np.reshape(a, (-1, a.shape[-1]))
 
 
@@ -223,8 +209,8 @@ def _has_patches(use: Use) -> bool:
     return use.block.primitive is conv.backward
 
 
-def activation_rows(block: Any) -> Iterator[Any]:
-    """The rows of activations that the parameter of a block meets, (rows, i), in chunks."""
+def activation_rows(block: Any) -> Iterator[Array]:
+    """The rows of activations that the parameter of a block meets, (rows, p), in chunks."""
     if block.primitive is matmul:
         yield _rows(block.args[0] if block.argnum == 1 else mT(block.args[1]))
     elif block.primitive is conv.forward:
@@ -233,15 +219,15 @@ def activation_rows(block: Any) -> Iterator[Any]:
         yield _rows(block.args[0].astype(block.y.dtype, copy=False))
 
 
-def cotangent_rows(block: Any, u: Any) -> Iterator[Any]:
-    """The rows of cotangents that belong to them, (rows, o)."""
+def cotangent_rows(block: Any, u: Array) -> Iterator[Array]:
+    """The rows of cotangents that belong to them, (rows, q)."""
     if block.primitive is conv.backward:
         yield from _patches(block, u)
     else:
         yield _rows(mT(u) if block.primitive is matmul and block.argnum == 0 else u)
 
 
-def _patches(block: Any, x: Any) -> Iterator[Any]:
+def _patches(block: Any, x: Array) -> Iterator[Array]:
     """patches(x), (rows, kh kw i), in chunks that are overwritten; with groups, those of all groups as rows."""
 
     def new(shape: Any, dtype: Any) -> Any:
@@ -251,8 +237,8 @@ def _patches(block: Any, x: Any) -> Iterator[Any]:
         yield _rows(patches)
 
 
-def pull_stack(block: Block, u: Any) -> Any:
-    """Jᵀ u_k for every k; u: (k, *y.shape). In one call where the block allows."""
+def pull_stack(block: Block, u: Array) -> Array:
+    """Jᵀ u_k for every k, (k, *x.shape), of u: (k, *y.shape); in one call for diagonals and matrix products."""
     if len(u) == 1:
         return block.pull(u[0])[None]
     if isinstance(block, Diagonal) and block.x == block.y and block.y.dtype.kind == "f":
@@ -260,103 +246,3 @@ def pull_stack(block: Block, u: Any) -> Any:
     if isinstance(block, Linear) and block.primitive is matmul and block.argnum == 0 and block.args[1].ndim == 2:
         return np.reshape(_rows(u) @ block.args[1].T, (len(u), *block.x.shape))
     return np.stack([block.pull(u_k) for u_k in u])
-
-
-# -- which parameters have blocks -------------------------------------------------------------------------------
-
-
-def _groups(
-    nodes: list[Node], ends: Sequence[int | None], n_inputs: int, n: int
-) -> tuple[list[Group], list[int], list[int]]:
-    """The groups, the inputs that are used but have no block, and those that are not used."""
-    names = _names(nodes, n_inputs)
-    uses: dict[int, list[Use]] = {i: [] for i in range(n_inputs)}
-    odd = {k for k in ends if k is not None and k < n_inputs}  # an output itself
-    for j, node in enumerate(nodes):
-        for i, block in zip(node.inputs, node.blocks, strict=True):
-            if i not in names or (j in names and i in names):
-                continue
-            param, turned = names[i]
-            use = _use(j, block, turned, n)
-            if use is None:
-                odd.add(param)
-            else:
-                uses[param].append(use)
-    kinds = {i: found for i, found in uses.items() if found and i not in odd and _one_kind(found)}
-    groups: list[Group] = []
-    for i, found in kinds.items():
-        if not isinstance(found[0].block, Diagonal):
-            p, q = _matrix(nodes[i].spec.shape)
-            bias = _bias_of(found, kinds, {g.bias for g in groups})
-            groups.append(Group(i, bias, tuple(found), (p + (bias is not None), q)))
-    taken = {i for group in groups for i in group.inputs}
-    lone = [i for i in kinds if i not in taken]
-    groups += [Group(i, None, tuple(kinds[i]), (1, nodes[i].spec.size)) for i in lone]
-    taken |= set(kinds)
-    reached = {names[i][0] for node in nodes for i in node.inputs if i in names} | odd
-    return groups, sorted(reached - taken), [i for i in range(n_inputs) if i not in reached]
-
-
-def _names(nodes: list[Node], n_inputs: int) -> dict[int, tuple[int, bool]]:
-    """Nodes that are an input as a matrix (p, q), or its transpose: which, and whether turned."""
-    names = {i: (i, False) for i in range(n_inputs)}
-    for j, node in enumerate(nodes):
-        if len(node.inputs) == 1 and node.inputs[0] in names and node.spec.shape and len(node.spec.shape) == 2:
-            block = node.blocks[0]
-            if isinstance(block, Linear) and block.primitive in (transpose, swapaxes) and _is_turn(block):
-                i, turned = names[node.inputs[0]]
-                names[j] = (i, not turned)
-            elif isinstance(block, Linear) and _keeps_columns(block):
-                names[j] = names[node.inputs[0]]
-    return names
-
-
-def _keeps_columns(block: Linear) -> bool:
-    return block.primitive is reshape and not block.kwargs and block.x.shape[-1:] == block.y.shape[-1:]
-
-
-def _is_turn(block: Linear) -> bool:
-    if block.primitive is transpose:
-        return len(block.args) == 1 or block.args[1] is None or tuple(block.args[1]) == (1, 0)
-    return {block.args[1] % 2, block.args[2] % 2} == {0, 1}
-
-
-def _use(j: int, block: Block, turned: bool, n: int) -> Use | None:
-    """The use of a parameter by a block, where its rows are those of cases."""
-    if block.y.dtype.kind != "f" or block.x.dtype != block.y.dtype or not block.y.size:
-        return None
-    if is_bias(block):
-        return Use(j, block, False) if _has_rows(block.y.shape[:-1], n) else None
-    if not isinstance(block, Linear) or block.y.ndim < 2:
-        return None
-    if block.primitive is matmul and block.x.ndim == 2 and hasattr(block.args[1 - block.argnum], "ndim"):
-        left = block.argnum == 0
-        rows = (*block.y.shape[:-2], block.y.shape[-1]) if left else block.y.shape[:-1]
-        return Use(j, block, left != turned) if _has_rows(rows, n) else None
-    if block.primitive in (conv.forward, conv.backward) and block.argnum == 1:
-        return Use(j, block, block.primitive is conv.backward)
-    return None
-
-
-def _has_rows(rows: tuple[int, ...], n: int) -> bool:
-    """Whether an array can have rows per case: made of parameters alone it has not, and is summed over cases."""
-    return n in rows or (bool(rows) and rows[0] % n == 0)
-
-
-def _one_kind(uses: list[Use]) -> bool:
-    return len({isinstance(use.block, Diagonal) for use in uses}) == 1
-
-
-def _matrix(shape: tuple[int, ...]) -> tuple[int, int]:
-    return int(np.prod(shape[:-1])), shape[-1]
-
-
-def _bias_of(uses: list[Use], kinds: dict[int, list[Use]], taken: set[int | None]) -> int | None:
-    """The shift that stands in the same sums as a weight, once in each, where the weight is used plainly."""
-    places = [use.node for use in uses]
-    if any(use.swapped for use in uses) or len(set(places)) < len(places):
-        return None
-    for i, found in kinds.items():
-        if i not in taken and isinstance(found[0].block, Diagonal) and sorted(use.node for use in found) == places:
-            return i
-    return None

@@ -1,8 +1,6 @@
-"""Per-case gradients of a parameter, (cases, *shape), where it meets an array that has rows per case."""
+"""Per-case gradients of a parameter, (cases, *shape), at a node that has rows per case."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
@@ -11,46 +9,14 @@ from rmad.primitives.arguments import like
 from rmad.primitives.index import Index, scatter_add
 from rmad.primitives.layers import conv
 from rmad.primitives.matmul import matmul
+from rmad.sweeps.rows import Rows
+from rmad.types import Array
 
-__all__ = ["Rows", "gradients", "one_by_one", "squares_of_embedding", "squares_of_weight"]
-
-
-class Rows:
-    """Where the n cases of an array lie: along one axis, or in the first one as (n, r) or (r, n) rows."""
-
-    def __init__(self, n: int, axis: int, rest: int = 1, last: bool = False) -> None:
-        self.n, self.axis = n, axis
-        self.rest, self.last = rest, last  # rows per case in the first axis; True where they come as (r, n)
-
-    @classmethod
-    def find(cls, halves: Any, u: Any) -> Rows | None:
-        """The places at which the cotangents u of two halves of the cases keep out of each other's rows."""
-        n, shape = len(halves[0]), u[0].shape
-        candidates = [cls(n, k) for k, m in enumerate(shape) if m == n]
-        if shape and shape[0] > n and shape[0] % n == 0:
-            candidates += [cls(n, 0, shape[0] // n), cls(n, 0, shape[0] // n, True)]
-        for rows in candidates:
-            if not any(np.any(np.abs(rows.view(a)[~half]) > 0) for a, half in zip(u, halves, strict=True)):
-                return rows
-        return None
-
-    def view(self, a: Any) -> Any:
-        """(n, …)"""
-        if self.rest == 1:
-            return np.moveaxis(a, self.axis, 0)
-        if self.last:
-            return np.swapaxes(np.reshape(a, (self.rest, self.n, *a.shape[1:])), 0, 1)
-        return np.reshape(a, (self.n, self.rest, *a.shape[1:]))
-
-    def without(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-        """What a shape that broadcasts to the array's is per case; None where it has an axis of cases itself."""
-        if shape[self.axis] != 1:
-            return None
-        return (*shape[: self.axis], *shape[self.axis + 1 :]) if self.rest == 1 else shape
+__all__ = ["gradients", "is_embedding", "is_weight", "one_by_one", "squares_of_embedding", "squares_of_weight"]
 
 
-def gradients(block: Block, u: Any, rows: Rows, part: slice) -> Any:
-    """∂⟨u_n, y_n⟩/∂x for the cases of `part`, (m, *x.shape); None where the block has no such form."""
+def gradients(block: Block, u: Array, rows: Rows, part: slice) -> Array | None:
+    """∂⟨u_n, y_n⟩/∂x for the cases of `part`, (m, *x.shape); None if the block has no such form."""
     if is_weight(block, rows):
         A, B = _matrices(rows.view(block.args[0])[part]), _matrices(rows.view(u)[part])  # type: ignore[attr-defined]
         return np.matmul(np.swapaxes(A, 1, 2), B)
@@ -66,7 +32,7 @@ def gradients(block: Block, u: Any, rows: Rows, part: slice) -> Any:
     return None
 
 
-def one_by_one(block: Block, u: Any, rows: Rows, part: slice) -> Any:
+def one_by_one(block: Block, u: Array, rows: Rows, part: slice) -> Array:
     """The same by one whole pull per case, which every block has."""
     alone = np.zeros_like(u, order="C")
     lone, given = rows.view(alone), rows.view(u)
@@ -92,24 +58,25 @@ def is_embedding(block: Block, rows: Rows) -> bool:
     return getattr(key, "ndim", 0) > rows.axis and key.dtype.kind in "iu"
 
 
-def _numbers(key: Any) -> Any:
-    """The number of the case of every element, to broadcast."""
+def _numbers(key: Array) -> Array:
+    """The number of the case of every element, (n, 1, …), to broadcast."""
     return np.reshape(like(np.arange(len(key)), key), (-1, *[1] * (key.ndim - 1)))
 
 
-def _matrices(a: Any) -> Any:
+def _matrices(a: Array) -> Array:
     """(m, …, i) as (m, r, i)."""
     return np.reshape(a, (len(a), -1, a.shape[-1])) if a.size else np.zeros_like(a, shape=(len(a), 0, a.shape[-1]))
 
 
-def _of_kernel(block: Linear, u: Any, part: slice) -> Any:
+def _of_kernel(block: Linear, u: Array, part: slice) -> Array:
+    """The kernel of a convolution: its transpose, image by image."""
     images, *rest = block.args
     cases = range(len(u))[part]
     return np.stack([block.transpose(u[k : k + 1], images[k : k + 1], *rest) for k in cases])
 
 
-def _of_factor(block: Diagonal, u: Any, rows: Rows, part: slice) -> Any:
-    """x in y = d x + …, broadcast over the cases: the product d u, summed over what x was broadcast along."""
+def _of_factor(block: Diagonal, u: Array, rows: Rows, part: slice) -> Array | None:
+    """x in y = d x + …, broadcast over the cases: d u, summed over the other axes along which x was broadcast."""
     shape = rows.without((1,) * (block.y.ndim - block.x.ndim) + block.x.shape)
     if shape is None:
         return None
@@ -122,16 +89,16 @@ def _of_factor(block: Diagonal, u: Any, rows: Rows, part: slice) -> Any:
     return np.reshape(np.sum(w, axis=stretched) if stretched else w, (len(w), *block.x.shape))
 
 
-def squares_of_weight(block: Linear, u: Any, rows: Rows) -> Any:
-    """Σ_n (a_nᵀ u_n)² = (a∘a)ᵀ(u∘u), for one row per case; None where there are several."""
+def squares_of_weight(block: Linear, u: Array, rows: Rows) -> Array | None:
+    """Σ_n (a_nᵀ u_n)² = (a∘a)ᵀ(u∘u), for one row per case; None if there are several."""
     A, B = rows.view(block.args[0]), rows.view(u)
     if A.ndim != 2:
         return None
     return np.square(A).T @ np.square(B)
 
 
-def squares_of_embedding(block: Linear, u: Any, rows: Rows) -> Any:
-    """Σ_n (Σ over places of a token in case n of u)²: only what occurs is summed, never a table per case."""
+def squares_of_embedding(block: Linear, u: Array, rows: Rows) -> Array:
+    """Σ_n (Σ of u over the places of a token in case n)²: only tokens that occur are summed, never a table per case."""
     key, u = rows.view(block.args[1]), rows.view(u)
     tokens, width = block.x.shape[0], u.shape[key.ndim :]
     pairs, place = np.unique(_numbers(key) * tokens + np.where(key < 0, key + tokens, key), return_inverse=True)

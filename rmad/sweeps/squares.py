@@ -2,10 +2,10 @@
 
     D_θ = Σ_n (∂L_n/∂θ)²,      e.g. Σ_n (a_nᵀ u_n)² where y = a W + … with one or more rows of a and u per case
 
-The cotangents of different cases lie in different rows of an array as long as the cases do not mix, so a pull that
-stops where arrays with rows per case meet arrays without (parameters, and what is made of parameters alone) has every
-per-case gradient in its hands. Which rows belong to which case is not guessed from shapes: the sweep runs for two
-halves of the cases, whose cotangents must be exactly zero in each other's rows.
+The cotangents of different cases lie in different rows of an array as long as the cases do not mix. So a pull that
+stops where arrays with rows per case meet arrays without (parameters, and arrays made of parameters alone) has all
+per-case gradients. The rows of a case are not guessed from shapes: the sweep runs for two halves of the cases, whose
+cotangents must be exactly zero in each other's rows.
 
 A matrix met once with one row per case costs one product of squares, (a∘a)ᵀ(u∘u); else the gradients of some cases
 at a time are formed, summed over rows and over all uses of the parameter, and squared.
@@ -22,8 +22,8 @@ import numpy as np
 from rmad import tuning
 from rmad.blocks import Block
 from rmad.primitives.arguments import like
+from rmad.sweeps.inline import inlined
 from rmad.sweeps.per_case import (
-    Rows,
     gradients,
     is_embedding,
     is_weight,
@@ -31,14 +31,16 @@ from rmad.sweeps.per_case import (
     squares_of_embedding,
     squares_of_weight,
 )
+from rmad.sweeps.rows import Rows
 from rmad.tape import Node, Tape
+from rmad.types import Array
 
-__all__ = ["inlined", "squares"]
+__all__ = ["squares"]
 
 
 def squares(
     tape: Tape,
-    cotangents: Sequence[Any],
+    cotangents: Sequence[Array],
     outputs: Sequence[int | None],
     n_inputs: int,
     n: int,
@@ -48,7 +50,7 @@ def squares(
 
     wanted: the inputs to find it for (None: all); the others get None.
 
-    None where one sweep does not tell the cases apart: cases that mix (batch statistics), outputs without an axis
+    None if one sweep does not tell the cases apart: cases that mix (batch statistics), outputs without an axis
     of cases, a parameter that is an output itself, complex parameters.
     """
     nodes, ends = inlined(tape, outputs, n_inputs)
@@ -69,32 +71,12 @@ class _CasesMix(Exception):
     """Rows of one case have a share in the outputs of another, or cannot be told apart."""
 
 
-def inlined(tape: Tape, outputs: Sequence[int | None], n_inputs: int) -> tuple[list[Node], list[int | None]]:
-    """The nodes, every checkpoint replaced by the nodes of its piece, and the numbers of the outputs among them."""
-    nodes, place = list(tape.nodes[:n_inputs]), list(range(n_inputs))
-    _append(tape, place, nodes)
-    return nodes, [None if k is None else place[k] for k in outputs]
-
-
-def _append(tape: Tape, place: list[int], nodes: list[Node]) -> None:
-    """Appends the nodes beyond the inputs, whose numbers in `nodes` are in `place`, and notes theirs."""
-    for node in tape.nodes[len(place) :]:
-        inputs = [place[i] for i in node.inputs]
-        if node.joint is None:
-            place.append(len(nodes))
-            nodes.append(Node(node.primitive, inputs, node.blocks, node.spec))
-        else:
-            piece = node.joint.tape
-            _append(piece, inputs, nodes)
-            alive = [k for k, inner in enumerate(piece.nodes) if inner.inputs]
-            place.append(inputs[alive[-1] if alive else 0])  # its output is the last node that is alive
-
-
 class _Sweep:
-    """The pull for two halves of the cases, and what it leaves where rows per case end.
+    """The pull for two halves of the cases, up to the nodes where rows per case end.
 
-    rows[j]: the places of the cases in node j, or None. apart[j]: the halves share no element of it. total[j]: its
-    cotangent, kept while some input of it may be without rows.
+    rows[j]: the layout of the cases in node j, or None. apart[j]: the halves share no element of it. total[j]: its
+    cotangent, kept while some input of it may be without rows. uses[i]: (j, ∂y_j/∂y_i). open[j]: the inputs of node j
+    that may be without rows.
     """
 
     def __init__(self, nodes: list[Node], n_inputs: int, n: int) -> None:
@@ -104,13 +86,14 @@ class _Sweep:
         self.rows: list[Rows | None] = [None] * len(nodes)
         self.apart = [False] * len(nodes)
         self.total: list[Any] = [None] * len(nodes)
-        self.uses: list[list[tuple[int, Block]]] = [[] for _ in nodes]  # (j, ∂y_j/∂y_i) by i
-        self.open = [set(node.inputs) for node in nodes]  # the inputs that may be without rows
+        self.uses: list[list[tuple[int, Block]]] = [[] for _ in nodes]
+        self.open = [set(node.inputs) for node in nodes]
         for j, node in enumerate(nodes):
             for i, block in zip(node.inputs, node.blocks, strict=True):
                 self.uses[i].append((j, block))
 
-    def run(self, cotangents: Sequence[tuple[int, Any]]) -> None:
+    def run(self, cotangents: Sequence[tuple[int, Array]]) -> None:
+        """u_i += J_jiᵀ u_j for each half, from (output node, its cotangent), through nodes with rows per case."""
         u: list[list[Any]] = [[None, None] for _ in self.nodes]
         owned = [[False, False] for _ in self.nodes]
         if cotangents:
@@ -133,14 +116,15 @@ class _Sweep:
             u[j] = [None, None]
 
     def _only(self, cotangent: Any, half: Any) -> Any:
-        """The cotangent of these cases."""
+        """The cotangent of the cases in one half, zero in the rows of the others."""
         if self.n == 1:
             return cotangent * half[0].astype(cotangent.dtype)
         part = np.array(cotangent, copy=True, order="C")
         part[~half] = 0
         return part
 
-    def _classify(self, j: int, both: Sequence[Any]) -> None:
+    def _classify(self, j: int, both: Sequence[Array]) -> None:
+        """Sets rows[j] and apart[j] from the cotangents of the two halves; _CasesMix if they meet in a later node."""
         node, found = self.nodes[j], Rows.find(self.halves, both)
         inner = any(i >= self.n_inputs for i in node.inputs)
         self.rows[j] = found
@@ -151,9 +135,9 @@ class _Sweep:
             if self.apart[j]:
                 self.open[k].discard(j)
                 if not self.open[k]:
-                    self.total[k] = None  # nothing without rows goes into it
+                    self.total[k] = None  # all its inputs have rows
 
-    # -- where rows end ------------------------------------------------------------------------------------------
+    # -- nodes without rows --------------------------------------------------------------------------------------
 
     def sum_of_squares(self, i: int) -> Any:
         """Σ over the cases of the squared gradient of input i."""
@@ -172,7 +156,7 @@ class _Sweep:
         return total
 
     def _at_once(self, j: int, block: Block) -> Any:
-        """The sum of squares without per-case gradients; None where there is no such short cut."""
+        """The sum of squares without per-case gradients; None if the block has no such short cut."""
         rows, u = self.rows[j], self.total[j]
         if rows is not None and is_weight(block, rows):
             return squares_of_weight(block, u, rows)  # type: ignore[arg-type]
@@ -181,7 +165,7 @@ class _Sweep:
         return None
 
     def _largest(self, i: int) -> int:
-        """The size of node i, or of the largest array without rows that is made of it."""
+        """The size of node i, or of the largest array without rows that is computed from it."""
         made = [self._largest(j) for j, _ in self.uses[i] if self.total[j] is not None and not self.apart[j]]
         return max([self.nodes[i].spec.size, *made])
 
@@ -194,6 +178,7 @@ class _Sweep:
         return total
 
     def _share(self, i: int, j: int, block: Block, part: slice) -> Any:
+        """The gradients of node i by way of node j, (m, *shape)."""
         rows, u = self.rows[j], self.total[j]
         if not self.apart[j]:  # both without rows: made of parameters alone
             return np.stack([block.pull(share) for share in self._gradients(j, part)])
@@ -202,6 +187,6 @@ class _Sweep:
         found = gradients(block, u, rows, part)
         if found is None and i < self.n_inputs:
             found = one_by_one(block, u, rows, part)
-        if found is None:  # an array that is no parameter, and whose rows do not keep apart: batch statistics
+        if found is None:  # not a parameter, and its rows mix: batch statistics
             raise _CasesMix
         return found
