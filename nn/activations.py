@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from nn import functional as F
 from nn.module import Module
-from rmad.types import Array
+from rmad.extend import Array
 
 __all__ = ["ELU", "GELU", "Identity", "LeakyReLU", "ReLU", "SiLU", "Sigmoid", "Softmax", "Softplus", "Tanh"]
 

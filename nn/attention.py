@@ -16,7 +16,7 @@ from nn.dropout import Dropout
 from nn.layer_norm import LayerNorm
 from nn.linear import Linear
 from nn.module import Module
-from rmad.types import Array
+from rmad.extend import Array
 
 __all__ = ["MultiHeadAttention", "TransformerBlock"]
 

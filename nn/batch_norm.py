@@ -8,8 +8,7 @@ from numpy.typing import DTypeLike
 import rmad
 from nn.checks import check_dtype, check_floats, check_sizes
 from nn.module import Module
-from rmad.primitives.layers.normalize import moments
-from rmad.types import Array
+from rmad.extend import Array, moments
 
 __all__ = ["BatchNorm"]
 

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from nn.init import Init, Shape
 from nn.module import Module
-from rmad.types import Array
+from rmad.extend import Array
 
 __all__ = ["bias_of", "check_dtype", "check_floats", "check_maker", "check_rng", "check_sizes", "initial"]
 

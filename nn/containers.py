@@ -8,7 +8,7 @@ from typing import Any, Self, overload
 import numpy as np
 
 from nn.module import Module
-from rmad.types import Array
+from rmad.extend import Array
 
 __all__ = ["Residual", "Sequential"]
 

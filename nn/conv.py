@@ -9,9 +9,7 @@ from nn import init as _init
 from nn.checks import bias_of, check_dtype, check_sizes, initial
 from nn.module import Module
 from nn.pooling import Padding, check_images, short, short_padding
-from rmad.kernels.windows import Pair, paddings, pair
-from rmad.primitives.layers.conv import conv2d, conv2d_input
-from rmad.types import Array
+from rmad.extend import Array, Pair, conv2d, conv2d_input, paddings, pair
 
 __all__ = ["Conv2d", "ConvTranspose2d"]
 

@@ -7,8 +7,7 @@ import numpy as np
 import rmad
 from nn.checks import check_floats, check_rng
 from nn.module import Module
-from rmad.batch import first_case
-from rmad.types import Array
+from rmad.extend import Array, first_case
 
 __all__ = ["Dropout"]
 

@@ -10,8 +10,7 @@ from numpy.typing import DTypeLike
 from nn import init as _init
 from nn.checks import check_dtype, check_sizes, initial
 from nn.module import Module
-from rmad.traced import stop
-from rmad.types import Array
+from rmad.extend import Array, stop
 
 __all__ = ["Embedding"]
 

@@ -7,12 +7,7 @@ import math
 import numpy as np
 
 import rmad
-from rmad.kernels import elementwise as fast
-from rmad.primitives.elementwise import sigmoid, softplus
-from rmad.primitives.layers.conv import conv2d
-from rmad.primitives.layers.normal import normal_cdf
-from rmad.primitives.layers.pool import avg_pool2d, max_pool2d
-from rmad.types import Array
+from rmad.extend import Array, avg_pool2d, conv2d, fast, max_pool2d, normal_cdf, sigmoid, softplus
 
 __all__ = [
     "avg_pool2d",

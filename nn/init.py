@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from rmad.types import Array
+from rmad.extend import Array
 
 __all__ = [
     "glorot_normal",

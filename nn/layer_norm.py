@@ -10,8 +10,7 @@ from numpy.typing import DTypeLike
 
 from nn.checks import check_dtype, check_floats, check_sizes
 from nn.module import Module
-from rmad.primitives.layers.normalize import standardize
-from rmad.types import Array
+from rmad.extend import Array, standardize
 
 __all__ = ["LayerNorm"]
 

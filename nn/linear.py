@@ -8,8 +8,7 @@ from numpy.typing import DTypeLike
 from nn import init as _init
 from nn.checks import bias_of, check_dtype, check_floats, check_sizes, initial
 from nn.module import Module
-from rmad.primitives.layers.affine import affine
-from rmad.types import Array
+from rmad.extend import Array, affine
 
 __all__ = ["Linear"]
 

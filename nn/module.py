@@ -7,8 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from rmad import tree
-from rmad.types import Array
+from rmad.extend import Array, tree
 
 __all__ = ["Module"]
 

@@ -9,9 +9,7 @@ import numpy as np
 
 from nn.checks import check_floats
 from nn.module import Module
-from rmad.kernels.windows import Pair, paddings, pair
-from rmad.primitives.layers.pool import avg_pool2d, max_pool2d
-from rmad.types import Array
+from rmad.extend import Array, Pair, avg_pool2d, max_pool2d, paddings, pair
 
 __all__ = ["AvgPool2d", "Flatten", "GlobalAvgPool2d", "GlobalMaxPool2d", "MaxPool2d"]
 

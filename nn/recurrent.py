@@ -21,8 +21,7 @@ from nn import init as _init
 from nn.checks import bias_of, check_dtype, check_floats, check_sizes, initial
 from nn.functional import relu, sigmoid
 from nn.module import Module
-from rmad.joint.recurrence import recur
-from rmad.kernels.cells import GRUCell, LSTMCell, RNNCell
+from rmad.extend import GRUCell, LSTMCell, RNNCell, recur
 
 __all__ = ["GRU", "LSTM", "RNN"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nn.module import Module
-from rmad import tree
+from rmad.extend import tree
 
 __all__ = ["Summary", "SummaryRow", "summary"]
 

@@ -14,8 +14,8 @@ from optim import hyper
 from optim.hyper import Number, Rule
 from optim.problem.objective import Objective
 from optim.problem.vectors import dot, is_finite
-from rmad import tree as _tree
-from rmad.types import Array
+from rmad.extend import Array
+from rmad.extend import tree as _tree
 
 __all__ = ["NumericalWarning", "Optimizer", "StepInfo", "TrainingDiverged"]
 

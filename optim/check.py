@@ -12,8 +12,9 @@ import numpy as np
 from optim.hyper import generator
 from optim.problem.losses import loss_value_and_gradient
 from optim.problem.objective import Objective
-from rmad import tree as _tree
-from rmad.operators import JacobianOperator, loss_curvature
+from rmad import JacobianOperator
+from rmad.extend import loss_curvature
+from rmad.extend import tree as _tree
 
 __all__ = ["check_ggn"]
 

@@ -3,6 +3,8 @@
 from rmad.machine import config  # noqa: F401 (first: it chooses the BLAS kernel before NumPy is loaded)
 
 # isort: split
+from typing import TYPE_CHECKING
+
 from rmad import primitives  # noqa: F401
 from rmad.check import check_grads
 from rmad.joint.checkpointing import checkpoint
@@ -12,6 +14,11 @@ from rmad.primitives.scipy_special import log_softmax, logsumexp, multigammaln, 
 from rmad.rules import bilinear, constant, elementwise, linear, primitive
 from rmad.transforms import grad, hvp, jvp, linearize, stop_gradient, value_and_grad, vjp
 from rmad.tree import ravel
+
+if TYPE_CHECKING:
+    from rmad.operators import GGNOperator, HessianOperator, JacobianOperator
+    from rmad.primitives.scipy_ufuncs import polygamma
+    from rmad.view import show
 
 __all__ = [
     "GGNOperator",
@@ -47,20 +54,22 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """What is dear to import waits for its first use: the operators (scipy.sparse.linalg), polygamma, show."""
-    if name in {"GGNOperator", "HessianOperator", "JacobianOperator"}:
-        from rmad import operators
+if not TYPE_CHECKING:  # a type checker would take every name for one of ours
 
-        return getattr(operators, name)
-    if name == "show":
-        from rmad.view import show
+    def __getattr__(name: str) -> object:
+        """Imports on first use what is slow to import: the operators (scipy.sparse.linalg), polygamma, show."""
+        if name in {"GGNOperator", "HessianOperator", "JacobianOperator"}:
+            from rmad import operators
 
-        return show
-    if name == "polygamma":
-        from rmad.primitives.scipy_ufuncs import polygamma
+            return getattr(operators, name)
+        if name == "show":
+            from rmad.view import show
 
-        return polygamma
-    from rmad.jax_names import advice
+            return show
+        if name == "polygamma":
+            from rmad.primitives.scipy_ufuncs import polygamma
 
-    raise AttributeError(f"module 'rmad' has no attribute {name!r}{advice(name)}")
+            return polygamma
+        from rmad.jax_names import advice
+
+        raise AttributeError(f"module 'rmad' has no attribute {name!r}{advice(name)}")

@@ -22,8 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from rmad import tuning
-from rmad.traced import Traced, stop
-from rmad.types import Array
+from rmad.extend import Array, Traced, stop
 
 __all__ = ["BoundLoss", "Curvature", "DiagonalCurvature", "Loss"]
 

@@ -6,8 +6,7 @@ import numpy as np
 
 from nn.functional import sigmoid, softplus
 from nn.losses.base import DiagonalCurvature, Loss, blocks, diagonal_columns, is_traced
-from rmad.kernels import elementwise as fast
-from rmad.types import Array
+from rmad.extend import Array, fast
 
 __all__ = ["SigmoidCrossEntropy"]
 

@@ -8,9 +8,7 @@ import numpy as np
 
 from nn.functional import log_softmax, softmax
 from nn.losses.base import Loss, is_traced
-from rmad.kernels import elementwise as fast
-from rmad.traced import stop
-from rmad.types import Array
+from rmad.extend import Array, fast, stop
 
 __all__ = ["SoftmaxCrossEntropy", "SoftmaxCurvature"]
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from nn.losses.base import DiagonalCurvature, Loss, blocks, diagonal_columns, is_traced
-from rmad.types import Array
+from rmad.extend import Array
 
 __all__ = ["SquaredError"]
 

@@ -28,7 +28,7 @@ from optim.parts.trust_region import Ball
 from optim.problem.threads import Crew
 from optim.problem.vectors import blocks, dot, is_finite
 from optim.tuning import FEWEST_BLOCKS_ON_THREADS
-from rmad.types import Array
+from rmad.extend import Array
 
 __all__ = ["CGResult", "InverseOperator", "Iterate", "kept_iterations", "pcg", "precondition", "relative_progress"]
 

@@ -13,16 +13,14 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from optim.hyper import at_least
 from optim.parts.preconditioner import Diagonal, Diagonals, EmpiricalFisher, Kappa, checked_kappa, kappa_at, to_a_power
+from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import dot
-
-if TYPE_CHECKING:
-    from optim.problem.quadratic import Quadratic
 
 __all__ = ["DiagonalDamping", "MatrixDamping", "Penalty", "Tikhonov", "reduction_ratio"]
 

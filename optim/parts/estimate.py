@@ -12,22 +12,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from optim.parts.kronecker import Block, KroneckerFactors, parts_of
 from optim.problem.batch import cases
+from optim.problem.lanes import Shard
 from optim.problem.losses import loss_value_and_gradient
-from rmad import tree as _tree
-from rmad.operators import loss_curvature
-from rmad.sweeps.averaged import averaged
-from rmad.sweeps.factors import Meetings
-from rmad.sweeps.squares import squares
-
-if TYPE_CHECKING:
-    from optim.problem.lanes import Shard
-    from optim.problem.quadratic import Quadratic
+from optim.problem.quadratic import Quadratic
+from rmad.extend import Meetings, averaged, loss_curvature, squares
+from rmad.extend import tree as _tree
 
 __all__ = ["METHODS", "estimate"]
 

@@ -12,19 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from optim.hyper import at_least, at_most, whole
 from optim.parts.estimate import METHODS, estimate
 from optim.parts.kronecker import Inverse
+from optim.problem.lanes import Shard
 from optim.problem.losses import root_columns, root_product
-from rmad import tree as _tree
-
-if TYPE_CHECKING:
-    from optim.problem.lanes import Shard
-    from optim.problem.quadratic import Quadratic
+from optim.problem.quadratic import Quadratic
+from rmad.extend import tree as _tree
 
 __all__ = [
     "Diagonal",

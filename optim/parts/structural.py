@@ -16,8 +16,8 @@ import numpy as np
 
 from optim.hyper import at_least
 from optim.problem.losses import loss_value, loss_value_and_gradient, root_columns, root_product
-from rmad import tree as _tree
-from rmad.operators import loss_curvature
+from rmad.extend import loss_curvature
+from rmad.extend import tree as _tree
 
 __all__ = ["StructuralDamping", "StructuralLoss"]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from optim.problem.vectors import dot
-from rmad.types import Array
+from rmad.extend import Array
 
 __all__ = ["Ball"]
 

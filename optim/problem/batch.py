@@ -9,14 +9,11 @@ taken in the order of the shards, so results are the same from run to run.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from rmad.batch import cases_from
-
-if TYPE_CHECKING:
-    pass
+from rmad.extend import cases_from
 
 __all__ = ["Share", "cases", "slices", "take"]
 

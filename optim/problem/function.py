@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rmad import tree as _tree
+from rmad.extend import tree as _tree
 
 __all__ = ["Function"]
 

@@ -17,12 +17,9 @@ from optim.problem.batch import Share, cases
 from optim.problem.losses import loss_gradient, loss_value
 from optim.problem.parameters import Parameters
 from optim.problem.vectors import dot
-from rmad import tree as _tree
-from rmad.operators import loss_curvature
-from rmad.plan.plan import Plan
-from rmad.record import Record
-from rmad.sweeps import squares
-from rmad.transforms import grad
+from rmad import grad
+from rmad.extend import Plan, Record, loss_curvature, squares
+from rmad.extend import tree as _tree
 
 __all__ = ["HessianLane", "Lane", "Shard"]
 

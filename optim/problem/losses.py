@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from rmad.operators import loss_curvature
-from rmad.transforms import value_and_grad
+from rmad import value_and_grad
+from rmad.extend import loss_curvature
 
 __all__ = ["loss_gradient", "loss_value", "loss_value_and_gradient", "root_columns", "root_product"]
 

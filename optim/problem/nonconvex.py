@@ -15,7 +15,7 @@ import numpy as np
 
 from optim.hyper import at_least, flag
 from optim.problem.losses import loss_value, loss_value_and_gradient
-from rmad.operators import loss_curvature
+from rmad.extend import loss_curvature
 
 __all__ = ["ClippedCurvature", "Through"]
 

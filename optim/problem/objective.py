@@ -16,13 +16,8 @@ from optim.problem.losses import loss_value, loss_value_and_gradient
 from optim.problem.parameters import Parameters
 from optim.problem.quadratic import Quadratic
 from optim.problem.threads import in_order
-from rmad import tree as _tree
-from rmad.blocks import Diagonal, Linear
-from rmad.machine.backend import is_cupy
-from rmad.machine.memory import keep_freed_memory
-from rmad.primitives.products import matmul
-from rmad.record import Record
-from rmad.tape import Tape, pull
+from rmad.extend import Diagonal, Linear, Record, Tape, is_cupy, keep_freed_memory, matmul, pull
+from rmad.extend import tree as _tree
 
 __all__ = ["Objective"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from optim.problem.threads import Crew, cores
 from optim.problem.vectors import dot
-from rmad import tree as _tree
+from rmad.extend import tree as _tree
 
 __all__ = ["Parameters"]
 

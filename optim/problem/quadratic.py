@@ -17,9 +17,8 @@ from optim.problem.batch import Share
 from optim.problem.lanes import HessianLane, Lane, Shard
 from optim.problem.parameters import Parameters
 from optim.problem.vectors import blocks, dot
-from rmad import tree as _tree
-from rmad.operators import symmetric_operator
-from rmad.plan.buffers import address, shares
+from rmad.extend import address, shares, symmetric_operator
+from rmad.extend import tree as _tree
 
 __all__ = ["Quadratic"]
 

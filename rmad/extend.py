@@ -1,0 +1,104 @@
+"""The one door to inner parts of rmad: what the packages built on it, nn and optim, import besides its public names.
+
+An extension (a layer, an optimizer, another package) imports from `rmad` and from this module, and from nothing else
+inside rmad. A primitive needs only the public names: rmad.elementwise, rmad.linear, rmad.bilinear, rmad.primitive.
+
+    types            Array, Tree: the names used in signatures
+    trees            tree: models, parameters and targets as lists of arrays, and back
+    tapes            Tape, pull, stop, Traced; Diagonal, Linear: two kinds of blocks of a Jacobian
+    repeated sweeps  Record keeps the tape of one run of a model, Plan sweeps it again and again without allocating
+    curvature        loss_curvature, symmetric_operator; squares, averaged, Meetings: the sweeps for diag(G) and KFAC
+    layers           affine, conv2d, conv2d_input, pooling, moments and standardize, recur and its cells; the arithmetic
+                     of windows (Pair, pair, paddings); the functions sigmoid, softplus, normal_cdf
+    batches          first_case, cases_from: where in its batch a model stands when the batch is worked through in parts
+    machine          is_cupy, keep_freed_memory, address, shares; fast: compiled loops for exp, tanh and their kin
+
+Importing this module is cheap: the operators wait for their first use, because they load scipy.sparse.linalg.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rmad import tree
+from rmad.batch import cases_from, first_case
+from rmad.blocks import Diagonal, Linear
+from rmad.joint.recurrence import recur
+from rmad.kernels import elementwise as fast
+from rmad.kernels.cells import GRUCell, LSTMCell, RNNCell
+from rmad.kernels.windows import Pair, paddings, pair
+from rmad.machine.backend import is_cupy
+from rmad.machine.memory import keep_freed_memory
+from rmad.plan.buffers import address, shares
+from rmad.plan.plan import Plan
+from rmad.primitives.elementwise import sigmoid, softplus
+from rmad.primitives.layers.affine import affine
+from rmad.primitives.layers.conv import conv2d, conv2d_input
+from rmad.primitives.layers.normal import normal_cdf
+from rmad.primitives.layers.normalize import moments, standardize
+from rmad.primitives.layers.pool import avg_pool2d, max_pool2d
+from rmad.primitives.products import matmul
+from rmad.record import Record
+from rmad.sweeps.averaged import averaged
+from rmad.sweeps.factors import Meetings
+from rmad.sweeps.squares import squares
+from rmad.tape import Tape, pull
+from rmad.traced import Traced, stop
+from rmad.types import Array, Tree
+
+if TYPE_CHECKING:
+    from rmad.operators import loss_curvature, symmetric_operator
+
+__all__ = [
+    "Array",
+    "Diagonal",
+    "GRUCell",
+    "LSTMCell",
+    "Linear",
+    "Meetings",
+    "Pair",
+    "Plan",
+    "RNNCell",
+    "Record",
+    "Tape",
+    "Traced",
+    "Tree",
+    "address",
+    "affine",
+    "averaged",
+    "avg_pool2d",
+    "cases_from",
+    "conv2d",
+    "conv2d_input",
+    "fast",
+    "first_case",
+    "is_cupy",
+    "keep_freed_memory",
+    "loss_curvature",
+    "matmul",
+    "max_pool2d",
+    "moments",
+    "normal_cdf",
+    "paddings",
+    "pair",
+    "pull",
+    "recur",
+    "shares",
+    "sigmoid",
+    "softplus",
+    "squares",
+    "standardize",
+    "stop",
+    "symmetric_operator",
+    "tree",
+]
+
+if not TYPE_CHECKING:  # a type checker would take every name for one of ours
+
+    def __getattr__(name: str) -> object:
+        """Imports the operators on first use."""
+        if name in {"loss_curvature", "symmetric_operator"}:
+            import rmad.operators
+
+            return getattr(rmad.operators, name)
+        raise AttributeError(f"module 'rmad.extend' has no attribute {name!r}")
