@@ -5,6 +5,8 @@
 
 from rmad.primitives import (
     chains,
+    choices,
+    complexes,
     decompositions,
     determinants,
     diagonal,
@@ -28,6 +30,8 @@ from rmad.traced import DEFERRED
 
 __all__ = [
     "chains",
+    "choices",
+    "complexes",
     "decompositions",
     "determinants",
     "diagonal",

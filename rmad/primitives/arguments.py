@@ -12,12 +12,14 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from rmad.traced import Traced, stop
 
 __all__ = [
+    "as_numbers",
     "as_real",
     "axes_of",
     "cast",
     "conj",
     "count",
     "initial_of",
+    "is_complex",
     "kept",
     "known",
     "like",
@@ -62,6 +64,15 @@ def count(x: Any, axis: Any, where: Any = True) -> Any:
         return math.prod(x.shape[k] for k in axes_of(axis, len(x.shape)))
     n = np.sum(np.broadcast_to(where, x.shape), axis=axis, keepdims=True)
     return n.astype(as_real(x.dtype))
+
+
+def is_complex(x: Any) -> bool:
+    return x.dtype.kind == "c"
+
+
+def as_numbers(mask: Any, y: Any) -> Any:
+    """A mask as zeros and ones of the dtype of y."""
+    return mask.astype(y.dtype)
 
 
 def as_real(dtype: Any) -> Any:

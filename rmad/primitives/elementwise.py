@@ -1,27 +1,17 @@
 """NumPy's elementwise functions: y = f(x), one derivative per argument as a function of (y, x).
 
-Where a function has no derivative at a point, the rule takes one: maximum and its kind split ties evenly; abs, hypot
-and arctan2 have derivative zero at the origin; power(x, 0) has derivative zero everywhere; functions that are
-constant between jumps have derivative zero. An infinite slope (sqrt at 0) is infinite, with NumPy's warning.
+When a function has no derivative at a point, the rule takes one: hypot and arctan2 have derivative zero at the origin;
+power(x, 0) has derivative zero everywhere. An infinite slope (sqrt at 0) is infinite, with NumPy's warning.
 """
 
 import numpy as np
 
 from rmad.kernels import elementwise as fast
-from rmad.rules import Primitive, constant, elementwise, linear, primitive
+from rmad.primitives.arguments import is_complex
+from rmad.rules import Primitive, elementwise
 from rmad.traced import implements, register, stop
 
 LN2, LN10 = float(np.log(2)), float(np.log(10))  # Python floats never promote
-
-
-def _is_complex(x):
-    return x.dtype.kind == "c"
-
-
-def _like(mask, y):
-    """A mask as zeros and ones of the dtype of y."""
-    return mask.astype(y.dtype)
-
 
 # -- arithmetic ------------------------------------------------------------------------------------------
 
@@ -180,7 +170,7 @@ def _arctan_derivative(y, x):
 
 
 def _arcsinh_derivative(y, x):
-    return 1 / np.sqrt(1 + x * x) if _is_complex(x) else 1 / np.hypot(1, x)
+    return 1 / np.sqrt(1 + x * x) if is_complex(x) else 1 / np.hypot(1, x)
 
 
 arctan = elementwise(np.arctan, _arctan_derivative)
@@ -234,115 +224,3 @@ def _sinc(x, k):
 
 _sinc_derivative: Primitive = elementwise(_sinc, lambda y, x, k: _sinc_derivative(x, k + 1), name="sinc derivative")
 sinc = elementwise(np.sinc, lambda y, x: _sinc_derivative(x, 1))
-
-
-# -- choices -----------------------------------------------------------------------------------------------
-
-
-def _share(y, mine, other):
-    """1 where y is mine, 0 where it is the other's, 1/2 where the two are equal. NaN loses in fmax and fmin."""
-    d = _like((y == mine).view(np.int8) + (y != other).view(np.int8), y)  # bytes: half the time of adding masks
-    d *= 0.5
-    return d
-
-
-maximum, minimum, fmax, fmin = (
-    elementwise(f, lambda y, a, b: _share(y, a, b), lambda y, a, b: _share(y, b, a))
-    for f in (np.maximum, np.minimum, np.fmax, np.fmin)
-)
-
-
-@implements(np.clip)
-def clip(a, a_min=None, a_max=None, out=None, *, min=None, max=None):
-    """minimum(maximum(a, a_min), a_max): at a bound the derivative is shared between a and the bound."""
-    lower, upper = (a_min if min is None else min), (a_max if max is None else max)
-    a = a if lower is None else np.maximum(a, lower)
-    return a if upper is None else np.minimum(a, upper)
-
-
-_where = elementwise(np.where, None, lambda y, c, a, b: _like(c, y), lambda y, c, a, b: _like(~c, y))
-
-
-@implements(np.where)
-def where(condition, *branches):
-    """The derivative of the branch not taken is multiplied by 0: it must be finite."""
-    c = stop(condition)
-    if not branches:
-        return np.where(c)
-    c = c if hasattr(c, "dtype") else np.asarray(c)[()]
-    return _where(c if c.dtype == bool else c != 0, *branches)
-
-
-_heaviside = elementwise(np.heaviside, None, lambda y, x, h: _like(x == 0, y))
-register(np.heaviside, lambda x, h: _heaviside(stop(x), h))
-
-_copysign = elementwise(np.copysign, lambda y, a, b: 2 * _like(np.signbit(a) == np.signbit(b), y) - 1)
-register(np.copysign, lambda a, b: _copysign(a, stop(b)))
-
-
-# -- real and complex ----------------------------------------------------------------------------------------
-
-fabs = elementwise(np.fabs, lambda y, x: np.sign(x))
-_real_abs = elementwise(np.absolute, lambda y, x: np.sign(x))
-_real = linear(np.real, lambda u, x: u)
-_imag = linear(np.imag, lambda u, x: -1j * u)
-_conjugate = linear(np.conjugate, lambda u, x: np.conj(u))
-_finite_or = elementwise(np.nan_to_num, lambda y, x, *rest: _like(np.isfinite(x), y))
-
-
-def _direction(x):
-    """x / |x|, and 0 at 0."""
-    r = np.absolute(x)
-    zero = r == 0
-    return x * np.where(zero, 0, 1 / np.where(zero, 1, r))
-
-
-@primitive(lambda x: np.absolute(x), name="absolute of complex")
-def _complex_abs(y, x):
-    s = _direction(x)
-    return ((lambda v: np.real(np.conj(s) * v), lambda u: s * u),)
-
-
-register(np.absolute, lambda x: _complex_abs(x) if _is_complex(x) else _real_abs(x))
-register(np.sign, lambda x: _direction(x) if _is_complex(x) else np.sign(stop(x)))
-register(np.real, lambda val: _real(val) if _is_complex(val) else val)
-register(np.imag, lambda val: _imag(val) if _is_complex(val) else np.zeros_like(val))
-register(np.conjugate, lambda x: _conjugate(x) if _is_complex(x) else x)
-
-
-@implements(np.angle)
-def angle(z, deg=False):
-    if not _is_complex(z):
-        return np.angle(stop(z), deg)
-    y = np.arctan2(np.imag(z), np.real(z))
-    return y * (180 / np.pi) if deg else y
-
-
-@implements(np.real_if_close)
-def real_if_close(a, tol=100):
-    return a if _is_complex(np.real_if_close(stop(a), tol)) else np.real(a)
-
-
-@implements(np.nan_to_num)
-def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
-    if not _is_complex(x):
-        return _finite_or(x, True, nan, posinf, neginf)
-    parts = (_finite_or(part, True, nan, posinf, neginf) for part in (np.real(x), np.imag(x)))
-    return next(parts) + 1j * next(parts)
-
-
-# -- dtypes, constants -----------------------------------------------------------------------------------
-
-astype = linear(lambda x, dtype: x.astype(dtype), lambda u, x, dtype: u, name="astype")
-register("astype", astype)
-if hasattr(np, "astype"):  # NumPy 2.1
-    register(np.astype, lambda x, dtype, /, *, copy=True, device=None: x.astype(dtype))
-
-_CONSTANT = """
-    equal not_equal less less_equal greater greater_equal logical_and logical_or logical_not logical_xor
-    isnan isinf isfinite isposinf isneginf isclose allclose array_equal array_equiv isreal iscomplex isin
-    signbit floor ceil trunc rint fix round around floor_divide spacing
-    all any shape ndim size result_type can_cast min_scalar_type common_type may_share_memory
-"""
-for _name in _CONSTANT.split():
-    constant(getattr(np, _name))

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from rmad.rules import linear, primitive
-from rmad.traced import implements, stop
+from rmad.traced import implements, register, stop
 
 SWAPPED: dict[str | None, Any] = {None: "forward", "backward": "forward", "ortho": "ortho", "forward": "backward"}
 """The normalization of the inverse transform that makes it the adjoint."""
 
 
 def _resize(x, size, axis):
-    """x cut, or padded with zeros, to `size` along one axis: what `n=` does before a transform. Its own adjoint."""
+    """x cut, or padded with zeros, to `size` along one axis, as `n=` does before a transform. Its own adjoint."""
     axis %= x.ndim
     before = (slice(None),) * axis
     if x.shape[axis] > size:
@@ -45,7 +45,7 @@ ifft = primitive(np.fft.ifft, _complex_rule(np.fft.ifft, np.fft.fft))
 
 
 def _scale_inner(x, n, axis, factor):
-    """Half of a spectrum of length n, times `factor` where an entry stands for two, k and n − k."""
+    """Half of a spectrum of length n, with every entry that stands for two, k and n − k, times `factor`."""
     k = np.arange(n // 2 + 1)
     weights = np.where((k > 0) & (2 * k < n), factor, 1.0).reshape((-1,) + (1,) * (x.ndim - 1 - axis % x.ndim))
     return x * np.asarray(weights, dtype=stop(x).real.dtype, like=stop(x))
@@ -103,18 +103,17 @@ def _lengths(a, s, axes, real_output=False):
     return [(k, a.shape[k] if n is None or n == -1 else n) for k, n in zip(axes, s, strict=True)]
 
 
-@implements(np.fft.fftn)
-def fftn(a, s=None, axes=None, norm=None):
-    for axis, n in reversed(_lengths(a, s, axes)):
-        a = np.fft.fft(a, n, axis, norm)
-    return a
+def _over_axes(transform):
+    def over_axes(a, s=None, axes=None, norm=None):
+        for axis, n in reversed(_lengths(a, s, axes)):
+            a = transform(a, n, axis, norm)
+        return a
+
+    return over_axes
 
 
-@implements(np.fft.ifftn)
-def ifftn(a, s=None, axes=None, norm=None):
-    for axis, n in reversed(_lengths(a, s, axes)):
-        a = np.fft.ifft(a, n, axis, norm)
-    return a
+fftn = register(np.fft.fftn, _over_axes(np.fft.fft))
+ifftn = register(np.fft.ifftn, _over_axes(np.fft.ifft))
 
 
 @implements(np.fft.rfftn)
@@ -134,25 +133,15 @@ def irfftn(a, s=None, axes=None, norm=None):
     return np.fft.irfft(a, n, axis, norm)
 
 
-@implements(np.fft.fft2)
-def fft2(a, s=None, axes=(-2, -1), norm=None):
-    return fftn(a, s, axes, norm)
+def _over_two(over_axes):
+    def over_two(a, s=None, axes=(-2, -1), norm=None):
+        return over_axes(a, s, axes, norm)
+
+    return over_two
 
 
-@implements(np.fft.ifft2)
-def ifft2(a, s=None, axes=(-2, -1), norm=None):
-    return ifftn(a, s, axes, norm)
-
-
-@implements(np.fft.rfft2)
-def rfft2(a, s=None, axes=(-2, -1), norm=None):
-    return rfftn(a, s, axes, norm)
-
-
-@implements(np.fft.irfft2)
-def irfft2(a, s=None, axes=(-2, -1), norm=None):
-    return irfftn(a, s, axes, norm)
-
+for _f, _over in ((np.fft.fft2, fftn), (np.fft.ifft2, ifftn), (np.fft.rfft2, rfftn), (np.fft.irfft2, irfftn)):
+    register(_f, _over_two(_over))
 
 fftshift = linear(np.fft.fftshift, lambda u, x, axes=None: np.fft.ifftshift(u, axes))
 ifftshift = linear(np.fft.ifftshift, lambda u, x, axes=None: np.fft.fftshift(u, axes))

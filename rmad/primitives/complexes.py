@@ -1,0 +1,64 @@
+"""Real and complex parts, absolute values, and the change of dtype.
+
+abs has derivative zero at the origin.
+"""
+
+import numpy as np
+
+from rmad.primitives.arguments import as_numbers, is_complex
+from rmad.rules import elementwise, linear, primitive
+from rmad.traced import implements, register, stop
+
+fabs = elementwise(np.fabs, lambda y, x: np.sign(x))
+_real_abs = elementwise(np.absolute, lambda y, x: np.sign(x))
+_real = linear(np.real, lambda u, x: u)
+_imag = linear(np.imag, lambda u, x: -1j * u)
+_conjugate = linear(np.conjugate, lambda u, x: np.conj(u))
+_finite_or = elementwise(np.nan_to_num, lambda y, x, *rest: as_numbers(np.isfinite(x), y))
+
+
+def _direction(x):
+    """x / |x|, and 0 at 0."""
+    r = np.absolute(x)
+    zero = r == 0
+    return x * np.where(zero, 0, 1 / np.where(zero, 1, r))
+
+
+@primitive(lambda x: np.absolute(x), name="absolute of complex")
+def _complex_abs(y, x):
+    s = _direction(x)
+    return ((lambda v: np.real(np.conj(s) * v), lambda u: s * u),)
+
+
+register(np.absolute, lambda x: _complex_abs(x) if is_complex(x) else _real_abs(x))
+register(np.sign, lambda x: _direction(x) if is_complex(x) else np.sign(stop(x)))
+register(np.real, lambda val: _real(val) if is_complex(val) else val)
+register(np.imag, lambda val: _imag(val) if is_complex(val) else np.zeros_like(val))
+register(np.conjugate, lambda x: _conjugate(x) if is_complex(x) else x)
+
+
+@implements(np.angle)
+def angle(z, deg=False):
+    if not is_complex(z):
+        return np.angle(stop(z), deg)
+    y = np.arctan2(np.imag(z), np.real(z))
+    return y * (180 / np.pi) if deg else y
+
+
+@implements(np.real_if_close)
+def real_if_close(a, tol=100):
+    return a if is_complex(np.real_if_close(stop(a), tol)) else np.real(a)
+
+
+@implements(np.nan_to_num)
+def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
+    if not is_complex(x):
+        return _finite_or(x, True, nan, posinf, neginf)
+    parts = (_finite_or(part, True, nan, posinf, neginf) for part in (np.real(x), np.imag(x)))
+    return next(parts) + 1j * next(parts)
+
+
+astype = linear(lambda x, dtype: x.astype(dtype), lambda u, x, dtype: u, name="astype")
+register("astype", astype)
+if hasattr(np, "astype"):  # NumPy 2.1
+    register(np.astype, lambda x, dtype, /, *, copy=True, device=None: x.astype(dtype))
