@@ -91,11 +91,17 @@ def test_links_between_pages_lead_somewhere() -> None:
             assert "://" in target or (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def one_line_each(text: str) -> str:
+    """Commands on one line: those continued by a backslash, and code spans that the wrapping of a page divides."""
+    text = re.sub(r"\\\n\s*", "", text)
+    return re.sub(r"(?<!`)`[^`]+`(?!`)", lambda span: span[0].replace("\n", " "), text)
+
+
 @pytest.mark.parametrize("page", [*EVERY, ROOT / "README.md"], ids=lambda page: page.name)
 def test_the_commands_of_a_page_exist(page: pathlib.Path) -> None:
     """The script, and that it or the examples' runner knows every option."""
     shared = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "examples" / "runner").glob("*.py"))
-    text = page.read_text(encoding="utf-8")
+    text = one_line_each(page.read_text(encoding="utf-8"))
     for path, options in re.findall(r"\b((?:examples|benchmarks)/\w+\.py)([^`\n]*)", text):
         assert (ROOT / path).is_file(), f"{page.name}: there is no {path}"
         known = (ROOT / path).read_text(encoding="utf-8") + shared * path.startswith("examples/")
