@@ -1,6 +1,6 @@
 """check_grads: is the derivative of f right? Shapes first, then adjoints, then central differences.
 
-Three tests, each blind to what the others see:
+Three tests, each of which sees errors that the others miss:
 
     shape, dtype    Jv like y and Jᵀu like x, block by block     broadcasting would hide a wrong one
     adjoint         ⟨u, Jv⟩ = ⟨Jᵀu, v⟩ to machine precision      no step size; blind to a J that is wrong both ways
@@ -12,13 +12,14 @@ Higher orders apply the same to x ↦ Jv (v fixed) and x ↦ Jᵀu (u fixed).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rmad import tree as _tree
 from rmad.tape import ArraySpec
 from rmad.transforms import Linearization, jvp, linearize, vjp
+from rmad.types import Array
 
 __all__ = ["check_grads"]
 
@@ -39,17 +40,44 @@ def check_grads(
 ) -> None:
     """Jv = lim (f(x + hv) − f(x − hv)) / 2h and ⟨u, Jv⟩ = Re⟨Jᵀu, v⟩, for random u, v.
 
-    x: a tree of float arrays, as in `linearize`; complex leaves count as pairs of reals.
-    order: how many derivatives to check. modes: "fwd" (Jv), "rev" (Jᵀu) or both.
-    rtol: allowed error of Jv against differences, per element (1e-6; float32: 2e-4).
-    eps: step size(s) h of the differences; the best of them counts. rng: source of u and v.
+    Parameters
+    ----------
+    f : callable (x, *args) → tree of arrays
+    x : tree of float arrays; complex ones count as pairs of reals
+    *args : passed to f, not differentiated
+    order : int, the number of derivatives to check; default 2
+    modes : sequence of "fwd" (Jv) and "rev" (Jᵀu); default both
+    rtol : float, allowed error of Jv against differences, per element; default 1e-6, in float32 2e-4
+    eps : float or sequence of floats, steps h of the differences, of which the best counts; default three by precision
+    rng : numpy.random.Generator that draws u and v; default seed 0
 
-    Raises AssertionError that names the block of the Jacobian that is wrong, ValueError for an unknown mode.
+    Raises
+    ------
+    AssertionError
+        The derivative is wrong; the message names the block of the Jacobian.
+    ValueError
+        An unknown mode.
+
+    Examples
+    --------
+    >>> check_grads(np.tanh, np.zeros(3))
     """
     if unknown := set(modes) - {"fwd", "rev"}:
         raise ValueError(f'modes={modes!r}: {unknown.pop()!r} is neither "fwd" nor "rev"')
     steps = None if eps is None else (eps,) if isinstance(eps, int | float) else tuple(eps)
     _Check(tuple(modes), rtol, steps, rng or np.random.default_rng(0)).run(lambda x: f(x, *args), x, order, "")
+
+
+class _Point(NamedTuple):
+    """f linearized at x: the leaves of x and f(x) with their structures; `where` begins every message."""
+
+    f: Callable[[Any], Any]
+    lin: Linearization[Any, Any]
+    xs: list[Any]
+    xdef: _tree.TreeDef
+    ys: list[Any]
+    ydef: _tree.TreeDef
+    where: str
 
 
 class _Check:
@@ -64,7 +92,7 @@ class _Check:
     ) -> None:
         self.modes, self.rtol, self.steps, self.rng = modes, rtol, steps, rng
         self.left_domain: Exception | None = None  # what f raised at a displaced x, if it did
-        self.on_device: Any = None  # a CuPy leaf of x, where there is one: u and v are made beside it
+        self.on_device: Any = None  # a CuPy leaf of x, if there is one: u and v are made on its device
 
     def run(self, f: Callable[[Any], Any], x: Any, order: int, where: str) -> None:
         if order < 1:
@@ -73,7 +101,7 @@ class _Check:
         self.on_device = next((leaf for leaf in leaves if hasattr(leaf, "get")), None)
         y, lin = linearize(f, x)
         self.blocks(lin, where)
-        self.jacobian(f, x, y, lin, where)
+        self.jacobian(_Point(f, lin, *_tree.flatten(x, "x"), *_tree.flatten(y, "f(x)"), where))
         if order > 1:
             v, u = self.random_like(x), self.random_like(y)
             if "fwd" in self.modes:
@@ -81,9 +109,9 @@ class _Check:
             if "rev" in self.modes:
                 self.run(lambda x: vjp(f, x)[1](u), x, order - 1, f"{where}in x ↦ Jᵀu: ")
 
-    # -- every block on the tape by itself: names the primitive ---------------------------------------
+    # -- every block on the tape, so that the message names the primitive -----------------------------
 
-    def blocks(self, lin: Linearization, where: str) -> None:
+    def blocks(self, lin: Linearization[Any, Any], where: str) -> None:
         """Shapes, dtypes and the adjoint identity of every block on the tape."""
         for node in lin._record.tape.nodes:
             for block in node.blocks:
@@ -100,55 +128,71 @@ class _Check:
 
     # -- the whole Jacobian, one input leaf after the other -------------------------------------------
 
-    def jacobian(self, f: Callable[[Any], Any], x: Any, y: Any, lin: Linearization, where: str) -> None:
-        xs, xdef = _tree.flatten(x, "x")
-        ys, ydef = _tree.flatten(y, "f(x)")
-        pulled = []  # Jᵀu, per output leaf
-        u = [self.random(ArraySpec.of(leaf)) for leaf in ys]
-        for k, path in enumerate(ydef.paths if "rev" in self.modes else []):
-            only = [w if j == k else np.zeros_like(w) for j, w in enumerate(u)]
-            JTu = _varying(lin.JTu(ydef.unflatten(only)), xdef)
-            for leaf, input_path, given in zip(JTu, xdef.paths, xs, strict=True):
-                _same_spec(f"{where}∂{path}/∂{input_path}: Jᵀu", leaf, ArraySpec.of(given))
-            pulled.append(JTu)
-        for i, path in enumerate(xdef.paths):
-            v = self.random(ArraySpec.of(xs[i]))
-            tangent = xdef.unflatten([v if j == i else np.zeros_like(leaf) for j, leaf in enumerate(xs)])
-            names = [f"{where}∂{output_path}/∂{path}" for output_path in ydef.paths]
-            Jv = None
+    def jacobian(self, at: _Point) -> None:
+        """Jᵀu of every output leaf, then per input leaf Jv against Jᵀu and against differences."""
+        u = [self.random(ArraySpec.of(leaf)) for leaf in at.ys]
+        pulled = self.pulled(at, u) if "rev" in self.modes else []
+        for i, path in enumerate(at.xdef.paths):
+            names = [f"{at.where}∂{output_path}/∂{path}" for output_path in at.ydef.paths]
+            v = self.random(ArraySpec.of(at.xs[i]))
+            estimates = self.differences(at, i, v)
             if "fwd" in self.modes:
-                Jv = _varying(lin.Jv(tangent), ydef)
-                for name, leaf, given in zip(names, Jv, ys, strict=True):
-                    _same_spec(f"{name}: Jv", leaf, ArraySpec.of(given))
-            estimates = self.differences(f, xs, xdef, i, v, ydef.shapes)
-            if Jv is None:  # reverse alone is held against ⟨u, (f(x + hv) − f(x − hv)) / 2h⟩
+                self.forward(at, names, i, v, estimates, [(w, JTu[i]) for w, JTu in zip(u, pulled, strict=False)])
+            else:  # reverse alone is held against ⟨u, (f(x + hv) − f(x − hv)) / 2h⟩
                 got = [np.asarray(_inner([(JTu[i], v)])) for JTu in pulled]
                 wanted = ([np.asarray(_inner([(a, b)])) for a, b in zip(u, e, strict=True)] for e in estimates)
-                self.close(names, "⟨Jᵀu, v⟩", got, wanted, ys)
-                continue
-            adjoint_error = None
-            for k, JTu in enumerate(pulled):
-                try:
-                    _adjoint(names[k], [(u[k], Jv[k])], [(JTu[i], v)])
-                except AssertionError as error:
-                    adjoint_error = error
-                    break
-            self.close(names, "Jv", Jv, estimates, ys)
-            if adjoint_error is not None:
-                raise AssertionError(f"{adjoint_error}; Jv agrees with central differences, so Jᵀu is wrong")
+                self.close(names, "⟨Jᵀu, v⟩", got, wanted, at.ys)
 
-    def differences(
-        self, f: Callable[[Any], Any], xs: list[Any], xdef: _tree.TreeDef, i: int, v: Any, shapes: list[Any]
-    ) -> Iterator[list[Any]]:
+    def pulled(self, at: _Point, u: list[Any]) -> list[list[Any]]:
+        """Jᵀu_k per output leaf k, u_k zero in the other leaves; shapes and dtypes checked."""
+        found = []
+        for k, path in enumerate(at.ydef.paths):
+            only = [w if j == k else np.zeros_like(w) for j, w in enumerate(u)]
+            JTu = _varying(at.lin.JTu(at.ydef.unflatten(only)), at.xdef)
+            for leaf, input_path, given in zip(JTu, at.xdef.paths, at.xs, strict=True):
+                _same_spec(f"{at.where}∂{path}/∂{input_path}: Jᵀu", leaf, ArraySpec.of(given))
+            found.append(JTu)
+        return found
+
+    def forward(
+        self,
+        at: _Point,
+        names: list[str],
+        i: int,
+        v: Array,
+        estimates: Iterator[list[Any]],
+        adjoints: list[tuple[Any, Any]],
+    ) -> None:
+        """Jv of input leaf i: its shape and dtype, then the differences. adjoints: (u_k, Jᵀu_k) per output leaf.
+
+        An error of the adjoint identity is raised last: differences tell if Jv or Jᵀu is wrong.
+        """
+        tangent = at.xdef.unflatten([v if j == i else np.zeros_like(leaf) for j, leaf in enumerate(at.xs)])
+        Jv = _varying(at.lin.Jv(tangent), at.ydef)
+        for name, leaf, given in zip(names, Jv, at.ys, strict=True):
+            _same_spec(f"{name}: Jv", leaf, ArraySpec.of(given))
+        adjoint_error = None
+        for k, (u, JTu) in enumerate(adjoints):
+            try:
+                _adjoint(names[k], [(u, Jv[k])], [(JTu, v)])
+            except AssertionError as error:
+                adjoint_error = error
+                break
+        self.close(names, "Jv", Jv, estimates, at.ys)
+        if adjoint_error is not None:
+            raise AssertionError(f"{adjoint_error}; Jv agrees with central differences, so Jᵀu is wrong")
+
+    def differences(self, at: _Point, i: int, v: Array) -> Iterator[list[Any]]:
         """(4 D(h/2) − D(h)) / 3 with D(h) = (f(x + hv) − f(x − hv)) / 2h, per output leaf, for each step h.
 
         A step that leaves the domain of f, by an error or by another shape of f(x), gives nan.
         """
+        xs, shapes = at.xs, at.ydef.shapes
 
         def moved(h: float) -> list[Any]:
             step = xs[i] + (h * v).astype(v.dtype)
             try:
-                y = f(xdef.unflatten([step if j == i else leaf for j, leaf in enumerate(xs)]))
+                y = at.f(at.xdef.unflatten([step if j == i else leaf for j, leaf in enumerate(xs)]))
             except (ValueError, ArithmeticError) as error:  # NumPy's LinAlgError among them
                 self.left_domain = error
                 return [np.full(shape, np.nan) for shape in shapes]
@@ -221,7 +265,7 @@ def _wide(a: Any) -> Any:
 
 
 def _precision(arrays: Sequence[Any]) -> int:
-    """4 where any array is single precision, else 8 (bytes of the real type)."""
+    """4 if any array is single precision, else 8 (bytes of the real type)."""
     sizes = [d.itemsize // (2 if d.kind == "c" else 1) for d in map(_tree.dtype_of, arrays) if d.kind in "fc"]
     return 4 if min(sizes, default=8) < 8 else 8
 

@@ -1,10 +1,10 @@
-"""A tape to look at: its nodes, what they hold, what a sweep over them costs.
+"""A tape to look at: its nodes, the arrays that they hold, the cost of a sweep over them.
 
     print(rmad.show(lin))              a table: shapes, residual bytes, multiply-adds of a sweep
     print(rmad.show(lin, repeat=5))    … and the measured time of every node in a push and a pull
     rmad.show(lin).save("tape.svg")    the tape as a graph, drawn by graphviz
 
-Times are those of the calls that `rmad.plan.plan` has bound for the node, by median over the repeats.
+Times are those of the calls that a plan has bound for the node, medians over the repeats (`rmad.plan.timing`).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from __future__ import annotations
 import html
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FunctionType, MethodType
+from types import CellType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -39,17 +39,21 @@ class Row:
     spec: ArraySpec
     role: str  # the path of an input or an output, as x['W']; else empty
     residual: int
-    work: float | None  # None: the tape does not tell
+    work: float | None  # None: unknown
     push: float | None = None  # None: not measured
     pull: float | None = None
 
 
 @dataclass
 class TapeView:
-    """What `show` returns: prints as a table, and is a picture in a notebook. `rows`: the nodes, as data.
+    """A tape as `show` returns it: prints as a table, and is a picture in a notebook.
 
-    residual: bytes held by the whole tape, each array counted once. profile: {primitive: (push, pull)} in seconds per
-    product, empty where nothing was measured.
+    Parameters
+    ----------
+    title : str, the first line of the table
+    rows : list of Row, the nodes as data
+    residual : int, bytes held by the whole tape, each array counted once
+    profile : {primitive: (push, pull)} in seconds per product; empty if nothing was measured
     """
 
     title: str
@@ -76,14 +80,14 @@ class TapeView:
         return "\n".join([*lines, "}"])
 
     def svg(self) -> str:
-        """The graph, drawn. FileNotFoundError where graphviz is not installed."""
+        """The graph, drawn; FileNotFoundError if graphviz is not installed."""
         if not shutil.which("dot"):
             raise FileNotFoundError("graphviz draws the tape, but its `dot` is not on the PATH; view.dot is the text")
         done = subprocess.run(["dot", "-Tsvg"], input=self.dot, capture_output=True, text=True, check=True)
         return done.stdout
 
     def save(self, path: str | Path) -> None:
-        """Writes the graph as .dot or .svg, by the ending of the path. ValueError for another one."""
+        """Writes the graph as .dot or .svg, by the ending of the path; ValueError for another one."""
         path = Path(path)
         if path.suffix not in (".dot", ".svg"):
             raise ValueError(f"a tape is saved as .dot or .svg, not as {path.name}")
@@ -121,11 +125,28 @@ class TapeView:
 def show(lin: Any, repeat: int = 0) -> TapeView:
     """The tape of a linearization as a table (print it), a graph (`.dot`, `.svg()`, `.save(path)`) and data (`.rows`).
 
-    lin: what rmad.linearize returned, or one of the operators. repeat: times every planned call so often; 0 measures
-    nothing. Before the first product nodes are shown as recorded, then (and with `repeat`) as rewritten for many
-    sweeps: sums absorbed, diagonals merged. TypeError for anything else, ValueError for times of a tape within a tape.
+    Before the first product nodes are shown as recorded, then (and with `repeat`) as rewritten for many sweeps: sums
+    absorbed, diagonals merged.
 
-    >>> y, lin = __import__("rmad").linearize(np.tanh, np.zeros(3))
+    Parameters
+    ----------
+    lin : Linearization that `rmad.linearize` returned, or one of the operators
+    repeat : int, how often every planned call is timed; default 0 measures nothing
+
+    Returns
+    -------
+    view : TapeView
+
+    Raises
+    ------
+    TypeError
+        lin is neither.
+    ValueError
+        A tape within a tape has no plan to time.
+
+    Examples
+    --------
+    >>> y, lin = rmad.linearize(np.tanh, np.zeros(3))
     >>> print(show(lin))
     3 numbers to 3, 1 nodes, as recorded
     node    primitive  of  result      holds  multiply-adds
@@ -180,12 +201,13 @@ def _name(node: Node) -> str:
     return " + ".join(names)
 
 
-# -- what a block holds, and what it costs --------------------------------------------------------------------------
+# -- the arrays that a block holds, and its cost --------------------------------------------------------------------
 
 
-def _residuals(block: Any) -> Iterator[tuple[Any, int]]:
-    """(address, bytes) of the arrays that a block keeps alive, in whatever it keeps them."""
-    seen, todo = set[int](), [block]
+def _residuals(block: Block) -> Iterator[tuple[Any, int]]:
+    """(address, bytes) of the arrays that a block keeps alive, however it holds them."""
+    seen: set[int] = set()
+    todo: list[Any] = [block]
     while todo:
         thing = todo.pop()
         if id(thing) in seen or isinstance(thing, Primitive | ArraySpec | type | Tape | np.generic | np.dtype):
@@ -195,22 +217,27 @@ def _residuals(block: Any) -> Iterator[tuple[Any, int]]:
             thing = getattr(thing, "value", thing)  # traced by an outer tape: its value
             if getattr(thing, "ndim", 0):
                 yield _address(thing), _nbytes(thing)
-        elif isinstance(thing, list | tuple):
-            todo += thing
-        elif isinstance(thing, dict):
-            todo += thing.values()
-        elif isinstance(thing, FunctionType):
-            todo += [cell.cell_contents for cell in thing.__closure__ or () if _filled(cell)]
-            todo += thing.__defaults__ or ()
-        elif isinstance(thing, MethodType):
-            todo.append(thing.__self__)
-        elif type(thing).__module__.startswith("rmad."):
-            slots = [name for cls in type(thing).__mro__ for name in getattr(cls, "__slots__", ())]
-            todo += [getattr(thing, name) for name in slots if hasattr(thing, name)]
-            todo += getattr(thing, "__dict__", {}).values()
+        else:
+            todo += _held_by(thing)
 
 
-def _filled(cell: Any) -> bool:
+def _held_by(thing: Any) -> Iterable[Any]:
+    """The objects that a container, a function with its closure, a bound method or an object of ours refers to."""
+    if isinstance(thing, list | tuple):
+        return thing
+    if isinstance(thing, dict):
+        return thing.values()
+    if isinstance(thing, FunctionType):
+        return [*(c.cell_contents for c in thing.__closure__ or () if _filled(c)), *(thing.__defaults__ or ())]
+    if isinstance(thing, MethodType):
+        return [thing.__self__]
+    if type(thing).__module__.startswith("rmad."):
+        slots = [name for cls in type(thing).__mro__ for name in getattr(cls, "__slots__", ())]
+        return [*(getattr(thing, s) for s in slots if hasattr(thing, s)), *getattr(thing, "__dict__", {}).values()]
+    return ()
+
+
+def _filled(cell: CellType) -> bool:
     try:
         return cell.cell_contents is not None
     except ValueError:
@@ -218,16 +245,18 @@ def _filled(cell: Any) -> bool:
 
 
 def _address(array: Any) -> Any:
+    """A key that two views of the same elements share."""
     where = getattr(array, "__array_interface__", None) or getattr(array, "__cuda_array_interface__", None)
     return (where["data"][0], array.shape) if where else id(array)
 
 
 def _nbytes(array: Any) -> int:
-    """Of a broadcast view, what lies behind it."""
+    """The bytes of an array; of a broadcast view, those of its base."""
     return int(min(array.nbytes, getattr(array.base, "nbytes", array.nbytes)))
 
 
 def _work_of_node(node: Node) -> float | None:
+    """Multiply-adds of one push of the node; None if the shapes of a block do not tell."""
     if node.joint is not None:
         parts = [_work_of_node(inner) for inner in node.joint.tape.nodes]
     else:
@@ -236,7 +265,7 @@ def _work_of_node(node: Node) -> float | None:
 
 
 def _work(block: Block) -> float | None:
-    """Multiply-adds of one push (a pull has as many); None where the shapes do not tell."""
+    """Multiply-adds of one push (a pull has as many); None if the shapes do not tell."""
     if isinstance(block, Diagonal):
         return 0.0 if block.d is ONE else float(block.y.size)
     if isinstance(block, Linear) and block.primitive is matmul:
