@@ -1,7 +1,10 @@
-"""Data sets: from files `mnist`, `fashion_mnist`, `cifar10`, `boston`, `olivetti`, `faces` and `tiny_shakespeare`, made
-on the spot `curves` and `sine`; `batches` of them; and `tasks`, sequences for recurrent nets.
+"""Data sets, and minibatches of them.
 
-Each loader of files looks into the folder it is given, else into $RMAD_DATA, the cache, and at last the net.
+    mnist, fashion_mnist, cifar10, boston, olivetti, faces, tiny_shakespeare    read from files
+    curves, sine, tasks                                                         generated
+
+A loader searches the folder that is passed to it. Without one it searches $RMAD_DATA, then the cache, and downloads
+the files otherwise.
 """
 
 from nn.data import tasks

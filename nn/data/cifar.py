@@ -8,13 +8,13 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from nn.data.dataset import Dataset
 from nn.data.sources import CIFAR
 from nn.data.store import Folder, fetch, folders, missing, read_unpacked, refuse_foreign, refuse_other_content
+from rmad.extend import Array
 
 __all__ = ["cifar10"]
 
@@ -29,15 +29,30 @@ SHA256 = {TRAIN[0]: "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b26188
 def cifar10(data_dir: Folder = None) -> Dataset:
     """CIFAR-10: 50,000 + 10,000 small photographs of ten classes. x: (n, 32, 32, 3) float32 in [0, 1], t: (n,) int64.
 
-    In data_dir, its folder `cifar10` or a folder `cifar-10-batches-bin` in either there is the archive
-    cifar-10-binary.tar.gz, or some of data_batch_1.bin … data_batch_5.bin and test_batch.bin, plain or as .bin.gz.
-    Of the single files those are read that are there, at least one for training and the one for test, and files
-    with fewer records than the official ones will do: look at the shapes to see how much it is. Without data_dir
-    as `mnist`: $RMAD_DATA, the cache, the net (162 MB). Labels: airplane, automobile, bird, cat, deer, dog, frog,
-    horse, ship, truck.
+    A folder holds the archive cifar-10-binary.tar.gz, or single files: at least one of data_batch_1.bin …
+    data_batch_5.bin, and test_batch.bin, plain or as .bin.gz; all that are there are read, and they may have fewer
+    records than the official ones. Without data_dir it is found like `mnist`: in $RMAD_DATA, in the cache, or by a
+    download (162 MB). Labels: airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck.
 
-    Raises ValueError that names a damaged or foreign file and what is wrong with it, FileNotFoundError.
-    Source: Krizhevsky, "Learning multiple layers of features from tiny images" (2009).
+    Parameters
+    ----------
+    data_dir : str or Path, optional
+        Folder with the files, or with a folder `cifar10` or `cifar-10-batches-bin` that holds them.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    ValueError
+        Names a damaged or foreign file and its fault.
+    FileNotFoundError
+        Names the places that were searched.
+
+    References
+    ----------
+    Krizhevsky, "Learning multiple layers of features from tiny images" (2009).
     """
     places = [place for folder in folders("cifar10", data_dir) for place in (folder, folder / "cifar-10-batches-bin")]
     for folder in places:
@@ -57,20 +72,20 @@ def cifar10(data_dir: Folder = None) -> Dataset:
 
 
 def _lying(folder: Path, file: str) -> Iterator[Path]:
-    """The file, or else the packed one, if there is either."""
+    """Yields the file, or else the compressed one, if there is either."""
     for path in (folder / file, folder / f"{file}.gz"):
         if path.is_file():
             yield path
             return
 
 
-def _read(path: Path) -> tuple[Any, Any]:
+def _read(path: Path) -> tuple[Array, Array]:
     return _images(read_unpacked(path), path, path.name.removesuffix(".gz"))
 
 
 def _from_archive(path: Path) -> Dataset:
-    """Straight out of the archive: nothing is unpacked onto the disk, and only six members are looked at."""
-    found: dict[str, tuple[Any, Any]] = {}
+    """Reads six members of the archive, without unpacking it onto the disk."""
+    found: dict[str, tuple[Array, Array]] = {}
     try:
         with gzip.open(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as archive:
             for member in archive:
@@ -89,12 +104,12 @@ def _from_archive(path: Path) -> Dataset:
     return Dataset(*_together([found[name] for name in TRAIN]), *found[TEST])
 
 
-def _together(parts: list[tuple[Any, Any]]) -> tuple[Any, Any]:
+def _together(parts: list[tuple[Array, Array]]) -> tuple[Array, Array]:
     return np.concatenate([x for x, _ in parts]), np.concatenate([t for _, t in parts])
 
 
-def _images(content: bytes, path: Path, name: str) -> tuple[Any, Any]:
-    """x: (n, 32, 32, 3), t: (n,) of the records in one file; `name` is the official one."""
+def _images(content: bytes, path: Path, name: str) -> tuple[Array, Array]:
+    """Returns x: (n, 32, 32, 3), t: (n,) for the records in one file; `name` is its official name."""
     if not content or len(content) % RECORD:
         raise ValueError(
             f"{path}: holds {len(content)} bytes, expected a multiple of {RECORD} (a label, 3 × 32 × 32 pixels)"

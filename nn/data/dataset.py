@@ -1,11 +1,13 @@
-"""What the loaders return, and where their files are kept."""
+"""The result of a loader, and the folder of its files."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from rmad.extend import Array
 
 __all__ = ["Dataset", "cache_dir"]
 
@@ -13,18 +15,29 @@ __all__ = ["Dataset", "cache_dir"]
 class Dataset(NamedTuple):
     """Cases for training and for test.
 
-    x: float32, along the first axis the cases: (n, 784) in [0, 1] for grey images, one a row, (n, h, w, c) for
-    coloured ones, (n, i) for numbers. t: labels (n,) int64, or float32 (n, o) where there is something to regress on.
+    x: float32, cases along the first axis: (n, 784) in [0, 1] for grey images, one per row, (n, h, w, c) for
+    coloured ones, (n, i) for numbers. t: labels (n,) int64, or float32 (n, o) for regression.
+
+    Attributes
+    ----------
+    x_train : array
+        Inputs for training.
+    t_train : array
+        Their targets.
+    x_test : array
+        Inputs for test.
+    t_test : array
+        Their targets.
     """
 
-    x_train: Any
-    t_train: Any
-    x_test: Any
-    t_test: Any
+    x_train: Array
+    t_train: Array
+    x_test: Array
+    t_test: Array
 
 
 def cache_dir() -> Path:
-    """$RMAD_CACHE, or the folder `rmad` where this system keeps caches. It need not exist."""
+    """Returns $RMAD_CACHE, or the folder `rmad` among the system's caches. It need not exist."""
     if given := os.environ.get("RMAD_CACHE"):
         return Path(given)
     if sys.platform == "win32":

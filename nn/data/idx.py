@@ -6,24 +6,39 @@ import math
 import os
 import struct
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from nn.data.store import read_unpacked
+from rmad.extend import Array
 
 __all__ = ["read_idx"]
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
-def read_idx(path: str | os.PathLike[str], ndim: int | None = None) -> Any:
-    """The array in an IDX file, packed by gzip where the name ends in .gz.
+def read_idx(path: str | os.PathLike[str], ndim: int | None = None) -> Array:
+    """Reads the array in an IDX file, compressed by gzip if its name ends in .gz.
 
-    ndim: how many axes it must have. Raises ValueError that names the file and what is wrong with it:
-    not gzip, cut short, damaged, of another format, longer or shorter than its header says.
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    ndim : int, optional
+        Number of axes that it must have; its numbers must be bytes, then.
 
-    Source: Y. LeCun, C. Cortes & C. Burges, "The MNIST database", file formats.
+    Returns
+    -------
+    array in the shape and type of the header
+
+    Raises
+    ------
+    ValueError
+        Names the file and its fault: not gzip, cut short, damaged, of another format or of another length.
+
+    References
+    ----------
+    Y. LeCun, C. Cortes & C. Burges, "The MNIST database", file formats.
     """
     content = read_unpacked(Path(path))
     if len(content) < 4:

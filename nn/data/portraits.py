@@ -1,23 +1,23 @@
-"""The Olivetti faces, and FACES, which is made of them."""
+"""The Olivetti faces, and FACES, a set of their cuts."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from nn.checks import check_sizes
 from nn.data.dataset import Dataset
 from nn.data.store import Folder, find, refuse_other_content
+from rmad.extend import Array
 
 __all__ = ["faces", "olivetti"]
 
 SHAPE = (400, 64, 64)
 PER_PERSON = 10
-# of the pixels, whether they come from the .npy or the .mat file
+# the hash of the pixels is the same for the .npy and the .mat file
 SHA256 = "a3f75007cc103363b61a63e06bec8ea4846407682ef6e7c9ae1eb9c1bd0e8a00"
-SIDE = 25  # of a picture of FACES
+SIDE = 25  # pixels of a picture of FACES
 ANGLES = (-90.0, 90.0)
 SCALES = (1.4, 1.8)
 
@@ -25,12 +25,30 @@ SCALES = (1.4, 1.8)
 def olivetti(data_dir: Folder = None, *, split: str = "people") -> Dataset:
     """The Olivetti faces: ten pictures, 64×64, of each of forty people. x: (n, 4096) float32 in [0, 1], t: (n,) int64.
 
-    t is the number of the person, 0 … 39. split: "people" trains on the first thirty and tests on the last ten;
-    "pictures" trains on eight of everybody's pictures and tests on the other two. The file olivetti_faces.npy
-    or olivettifaces.mat is found like `mnist` (folder `olivetti`); neither is unpickled.
+    t is the number of the person, 0 … 39. The file olivetti_faces.npy or olivettifaces.mat is found like those of
+    `mnist`; neither is unpickled.
 
-    Raises ValueError that names the file and what is wrong with it; FileNotFoundError.
-    Source: Samaria & Harter (1994), AT&T Laboratories Cambridge; the 64×64 version is S. Roweis's.
+    Parameters
+    ----------
+    data_dir : str or Path, optional
+        Folder with the files, or with a folder `olivetti` that holds them; they must be there.
+    split : {"people", "pictures"}, default "people"
+        Test cases: the last ten people, or the last two pictures of everybody.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    ValueError
+        Names a damaged or foreign file and its fault.
+    FileNotFoundError
+        Names the places that were searched.
+
+    References
+    ----------
+    Samaria & Harter (1994), AT&T Laboratories Cambridge; the 64×64 version is S. Roweis's.
     """
     x = _pictures(data_dir).reshape(SHAPE[0], -1).astype(np.float32)
     x /= 255
@@ -48,18 +66,32 @@ def olivetti(data_dir: Folder = None, *, split: str = "people") -> Dataset:
 def faces(data_dir: Folder = None, *, pairs: int = 414, seed: int = 0) -> Dataset:
     """FACES: turned and scaled cuts of the Olivetti faces, 25×25. x: (n, 625) float32 in [0, 1], t: (n,) the person.
 
-    For each of the 250 pictures of the first 25 people `pairs` random pairs of a rotation, −90° to 90°, and a
-    scaling, 1.4 to 1.8, cut to 25×25 pixels: 103,500 training images. The last ten people give the test images,
-    41,400 of them; people 25 to 29 are left for validation. Deterministic in the seed; with fewer pairs each picture
-    has the first ones of the same list. The Olivetti file is found as by `olivetti`.
+    Each of the 250 pictures of the first 25 people is turned by −90° to 90°, scaled by 1.4 to 1.8 and cut to 25×25
+    pixels for each of its random pairs of rotation and scaling: 103,500 training images. The last ten people give the
+    41,400 test images; people 25 to 29 are left for validation. The Olivetti file is found as by `olivetti`.
 
-    Source: Botev, Ritter & Barber (2017), section 5, after Hinton & Salakhutdinov (2006). Ours are the interpolation
-    (bilinear) and what a scaling is: how many pixels of the picture lie between two of the cut, about the middle of
-    the picture. So 25 pixels at 1.8 just fit into it at every angle.
+    Parameters
+    ----------
+    data_dir : str or Path, optional
+        Folder with the files, or with a folder `olivetti` that holds them; they must be there.
+    pairs : int, default 414
+        Cuts of each picture; with fewer, each has the first ones of the same list.
+    seed : int, default 0
+        Seed of rotations and scalings.
+
+    Returns
+    -------
+    Dataset
+
+    References
+    ----------
+    Botev, Ritter & Barber (2017), section 5, after Hinton & Salakhutdinov (2006). Ours are the bilinear interpolation
+    and the meaning of a scaling: the number of pixels of the picture between two of the cut, about the middle of the
+    picture, so that 25 pixels at 1.8 just fit into it at every angle.
     """
     check_sizes("faces", "pairs", pairs)
     pictures = _pictures(data_dir)
-    parts: list[Any] = []
+    parts: list[Array] = []
     for people in (range(25), range(30, 40)):
         numbers = [PER_PERSON * p + k for p in people for k in range(PER_PERSON)]
         x = np.empty((len(numbers), pairs, SIDE * SIDE), np.float32)
@@ -71,8 +103,8 @@ def faces(data_dir: Folder = None, *, pairs: int = 414, seed: int = 0) -> Datase
     return Dataset(*parts)
 
 
-def _cut(picture: Any, turn: Any, scale: Any) -> Any:
-    """(pairs, 625): the picture at a grid of points that is turned and scaled; turn, scale: (pairs,) in [0, 1).
+def _cut(picture: Array, turn: Array, scale: Array) -> Array:
+    """Returns (pairs, 625): the picture at a grid of points that is turned and scaled; turn, scale: (pairs,) in [0, 1).
 
     Rounded to 256 levels as the picture is, so that the numbers do not depend on the last bit of a cosine.
     """
@@ -93,15 +125,16 @@ def _cut(picture: Any, turn: Any, scale: Any) -> Any:
     return np.rint(upper * (1 - row) + lower * row)
 
 
-def _pictures(data_dir: Folder) -> Any:
-    """(400, 64, 64) uint8, upright."""
+def _pictures(data_dir: Folder) -> Array:
+    """Returns (400, 64, 64) uint8, upright."""
     path = find("olivetti", "olivetti_faces.npy", "olivettifaces.mat", data_dir=data_dir)
     pictures = _read_npy(path) if path.suffix == ".npy" else _read_mat(path)
     refuse_other_content(path, pictures.tobytes(), SHA256, "the Olivetti faces")
     return pictures
 
 
-def _read_npy(path: Path) -> Any:
+def _read_npy(path: Path) -> Array:
+    """Returns (400, 64, 64) uint8; ValueError for any other file."""
     try:
         array = np.load(path, allow_pickle=False)
     except Exception as error:  # a damaged header is parsed as Python: ValueError, EOFError, TokenError, MemoryError
@@ -109,12 +142,13 @@ def _read_npy(path: Path) -> Any:
     return _expected(path, array, SHAPE)
 
 
-def _read_mat(path: Path) -> Any:
-    from scipy.io import loadmat  # here: importing nn does without SciPy's readers
+def _read_mat(path: Path) -> Array:
+    """Returns (400, 64, 64) uint8; ValueError for any other file."""
+    from scipy.io import loadmat  # here, because SciPy's readers are slow to import
 
     try:
         variables = loadmat(path, variable_names=["faces"])
-    except Exception as error:  # a damaged file meets whatever its reader trips over: ValueError, TypeError, zlib.error
+    except Exception as error:  # a damaged file makes the reader raise ValueError, TypeError, zlib.error
         raise ValueError(f"{path}: is no MATLAB 5 file, or a damaged one: {error}") from None
     if "faces" not in variables:
         raise ValueError(f"{path}: has no variable `faces`")
@@ -123,7 +157,8 @@ def _read_mat(path: Path) -> Any:
     return np.ascontiguousarray(columns.T.reshape(SHAPE).transpose(0, 2, 1))
 
 
-def _expected(path: Path, array: Any, shape: tuple[int, ...]) -> Any:
+def _expected(path: Path, array: Array, shape: tuple[int, ...]) -> Array:
+    """Returns the array; ValueError unless it holds bytes in this shape."""
     found = f"{getattr(array, 'dtype', type(array).__name__)}{list(np.shape(array))}"
     if found != f"uint8{list(shape)}":
         raise ValueError(f"{path}: holds {found}, expected uint8{list(shape)}")

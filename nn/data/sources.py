@@ -1,4 +1,4 @@
-"""The files of the data sets: their checksums, and the addresses that have them."""
+"""The files of the data sets: checksums and addresses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["SOURCES", "File"]
 
 
 class File(NamedTuple):
-    """One file. Without addresses it is only looked for in folders."""
+    """One file. Without addresses it is searched in folders only."""
 
     sha256: str
     urls: tuple[str, ...] = ()

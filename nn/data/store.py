@@ -1,4 +1,4 @@
-"""Where the files of a data set lie: in a folder that is given, in $RMAD_DATA, in the cache, else on the net."""
+"""Finds the files of a data set: in a given folder, in $RMAD_DATA, in the cache, or by a download."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import os
 import struct
 import zlib
 from pathlib import Path
+from typing import TypeAlias
 
 from nn.data.dataset import cache_dir
 from nn.data.sources import SOURCES
 
 __all__ = ["fetch", "find", "folders", "read_unpacked", "refuse_foreign", "refuse_other_content"]
 
-Folder = str | os.PathLike[str] | None
+Folder: TypeAlias = str | os.PathLike[str] | None
 
 
 def find(name: str, *files: str, data_dir: Folder = None) -> Path:
-    """The first of these files of a set that lies in one of its folders, else the last one, from the cache or the net.
+    """Returns the first of these files that is in a folder of the set, else the last one, cached or downloaded.
 
-    Raises FileNotFoundError with the places looked at where data_dir is given: what is named must be there.
+    Raises FileNotFoundError with the places that were searched if data_dir is given and has none of them.
     """
     for folder in folders(name, data_dir):
         for file in files:
@@ -33,18 +34,19 @@ def find(name: str, *files: str, data_dir: Folder = None) -> Path:
 
 
 def folders(name: str, data_dir: Folder) -> list[Path]:
-    """The set's own folder in data_dir, then data_dir itself; $RMAD_DATA stands in for data_dir, if it is set."""
+    """Returns the set's own folder in data_dir, then data_dir itself; $RMAD_DATA replaces a missing data_dir."""
     given = data_dir if data_dir is not None else os.environ.get("RMAD_DATA")
     return [Path(given) / name, Path(given)] if given else []
 
 
 def missing(name: str, files: str, data_dir: Folder) -> FileNotFoundError:
+    """Returns the error that names the places that were searched."""
     hint = "; data_dir is a file, give the folder that it lies in" if data_dir and Path(data_dir).is_file() else ""
     return FileNotFoundError(f"{name}: no {files} in {' or '.join(map(str, folders(name, data_dir)))}{hint}")
 
 
 def fetch(name: str, file: str) -> Path:
-    """The file in the cache; if it is not there or damaged, downloaded from the first address with the right bytes."""
+    """Returns the file in the cache, downloaded from the first address with the right bytes if it is not whole."""
     source = SOURCES[name][file]
     path = cache_dir() / name / file
     if path.is_file() and _sha256(path) == source.sha256:
@@ -69,7 +71,7 @@ def fetch(name: str, file: str) -> Path:
 
 
 def refuse_foreign(path: Path, name: str, file: str) -> None:
-    """Sets name their files alike, so a file of another one, or a renamed one, is told by its hash."""
+    """Raises ValueError for a file of another set, or a renamed one: several sets use the same names."""
     found = _sha256(path)
     for other, files in SOURCES.items():
         for known, source in files.items():
@@ -78,7 +80,7 @@ def refuse_foreign(path: Path, name: str, file: str) -> None:
 
 
 def refuse_other_content(path: Path, content: bytes, sha256: str, what: str) -> None:
-    """For files that say nothing of their own integrity: what was read must be what everybody has."""
+    """Raises ValueError unless the content has this hash, for formats without a checksum."""
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         hashes = f"sha256 {found[:12]}…, expected {sha256[:12]}…"
@@ -86,7 +88,7 @@ def refuse_other_content(path: Path, content: bytes, sha256: str, what: str) -> 
 
 
 def read_unpacked(path: Path) -> bytes:
-    """The bytes of a file, unpacked where its name ends in .gz; ValueError that says what is wrong with it."""
+    """Returns the bytes of a file, decompressed if its name ends in .gz; ValueError that names its fault."""
     content = path.read_bytes()
     if path.suffix != ".gz":
         return content

@@ -1,26 +1,26 @@
-"""CURVES: images of a smooth curve through three random points, made on the spot."""
+"""CURVES: generated images of a smooth curve through three random points."""
 
 from __future__ import annotations
 
 import os
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from nn.checks import check_sizes
 from nn.data.dataset import Dataset, cache_dir
 from nn.files.io import write_whole
+from rmad.extend import Array
 
 __all__ = ["curves"]
 
 SIDE = 28
 MARGIN = 2.0  # the points keep this far from the edge
-SIGMA = 0.75  # of the pen, in pixels
+SIGMA = 0.75  # width of the pen, in pixels
 INK = 1.3  # above one: the middle of the stroke is white
 SAMPLES = 64  # along the curve
-VERSION = 1  # of the pictures; another one makes the cache anew
+VERSION = 1  # version of the pictures; another one has cache files of its own
 PROBE = 8  # pictures drawn again to see that a cached file holds what this code would draw
 
 
@@ -32,12 +32,35 @@ def curves(
 ) -> Dataset:
     """CURVES: n_train + n_test images, 28×28, of the parabola through three random points.
 
-    Deterministic in the seed; a larger set begins with the smaller one. `cache` is a folder, True for
-    the default one ($RMAD_CACHE or the system's), False for none. A damaged cached file is made
-    again, with a warning that names it. t: (n, 6), the points (x₁, y₁, x₂, y₂, x₃, y₃) in pixels.
+    x: (n, 784) float32 in [0, 1], t: (n, 6), the points (x₁, y₁, x₂, y₂, x₃, y₃) in pixels. Deterministic in the seed;
+    a larger set begins with the smaller one. A damaged cached file is made again, with a warning that names it.
 
-    Source: the set that Hinton & Salakhutdinov (2006) trained on, as its supplement describes it;
-    the pen and the distribution of the points are ours.
+    Parameters
+    ----------
+    n_train : int, default 20000
+        Number of images for training.
+    n_test : int, default 10000
+        Number of images for test.
+    seed : int, default 0
+        Seed of the points.
+    cache : bool, str or Path, default True
+        Folder that keeps the images; True is $RMAD_CACHE or the system's cache, False is none.
+
+    Returns
+    -------
+    Dataset
+
+    References
+    ----------
+    The supplement of Hinton & Salakhutdinov (2006) describes the set; the pen and the distribution of the points are
+    ours.
+
+    Examples
+    --------
+    >>> import nn
+    >>> data = nn.data.curves(3, 2, cache=False)
+    >>> data.x_train.shape, data.t_test.shape
+    ((3, 784), (2, 6))
     """
     check_sizes("curves", "n_train and n_test", n_train, n_test)
     points = [_points(seed, part, n) for part, n in enumerate((n_train, n_test))]
@@ -55,22 +78,22 @@ def curves(
     return Dataset(x_train, t_train, x_test, t_test)
 
 
-def _points(seed: int, part: int, n: int) -> Any:
-    """(n, 3, 2): three points a picture, uniform in the square; a stream of its own for each part."""
+def _points(seed: int, part: int, n: int) -> Array:
+    """Returns (n, 3, 2): three points per picture, uniform in the square; each part has its own stream."""
     rng = np.random.default_rng([seed, part])
     return MARGIN + (SIDE - 2 * MARGIN) * rng.random((n, 3, 2))
 
 
-def _draw(points: Any) -> Any:
-    """(n, 784) uint8. In float64 and rounded to 256 levels, so that the bytes are the same on every machine."""
+def _draw(points: Array) -> Array:
+    """Returns (n, 784) uint8, rounded from float64 to 256 levels, so that the bytes are the same on every machine."""
     images = np.empty((len(points), SIDE * SIDE), np.uint8)
     for k in range(0, len(points), 500):
         images[k : k + 500] = _stroke(points[k : k + 500])
     return images
 
 
-def _stroke(points: Any) -> Any:
-    """The ink of a round pen with a Gaussian tip, drawn along the curve c at constant speed:
+def _stroke(points: Array) -> Array:
+    """Returns the ink of a round pen with a Gaussian tip, drawn along the curve c at constant speed:
 
         ink(x, y) = ∫ exp(−|c(s) − (x, y)|²/2σ²) ds / (σ√(2π))        1 on a long straight line
 
@@ -85,8 +108,8 @@ def _stroke(points: Any) -> Any:
     return np.rint(255 * np.minimum(ink, 1)).reshape(len(points), SIDE * SIDE)
 
 
-def _curve(points: Any) -> tuple[Any, Any]:
-    """Samples of the parabola through the points, and the length of curve that each stands for.
+def _curve(points: Array) -> tuple[Array, Array]:
+    """Returns samples of the parabola through the points, and the length of curve that belongs to each.
 
     Lagrange's form at the knots 0, τ, 1 with τ from the square roots of the chords (centripetal):
     equal knots would swing out where one chord is short.
@@ -103,15 +126,15 @@ def _curve(points: Any) -> tuple[Any, Any]:
     return c, np.linalg.norm(slopes @ points, axis=-1) / SAMPLES
 
 
-def _as_floats(images: Any) -> Any:
+def _as_floats(images: Array) -> Array:
     x = images.astype(np.float32)
     x /= 255
     return x
 
 
-def _read(path: Path, points: list[Any]) -> list[Any] | None:
-    """The cached images; None, with a warning where a file is there that holds something else."""
-    import zipfile  # here, because it would be half of the time that importing nn takes
+def _read(path: Path, points: list[Array]) -> list[Array] | None:
+    """Returns the cached images; None if there are none, with a warning for a file that holds something else."""
+    import zipfile  # here, because importing it takes as long as the rest of nn
 
     try:
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:  # a zip file keeps checksums
@@ -125,11 +148,11 @@ def _read(path: Path, points: list[Any]) -> list[Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        warnings.warn(f"curves: the cached {path} is damaged and is made anew ({error})", stacklevel=3)
+        warnings.warn(f"curves: the cached {path} is damaged and is made again ({error})", stacklevel=3)
         return None
 
 
-def _write(path: Path, images: list[Any]) -> None:
+def _write(path: Path, images: list[Array]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, lambda file: np.savez(file, train=images[0], test=images[1]))

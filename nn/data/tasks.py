@@ -1,4 +1,4 @@
-"""Sequences with long-range dependencies, drawn on the spot: the pathological tasks for recurrent nets.
+"""Generated sequences with long-range dependencies: the pathological tasks for recurrent nets.
 
     addition, multiplication, xor    two marked values, a number at the end        x: (n, T, 2), t: (n, 1)
     temporal_order                   two or three symbols in noise, their order    x: (n, T, 6), t: (n,)
@@ -12,9 +12,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
+
+from rmad.extend import Array
 
 __all__ = [
     "addition",
@@ -26,21 +28,75 @@ __all__ = [
     "zero_one",
 ]
 
-Cases = tuple[Any, Any]
+Cases: TypeAlias = tuple[Array, Array]
 
 
 def addition(n: int, T: int, *, rng: np.random.Generator) -> Cases:
-    """t = (a + b) / 2 for the two marked values a, b, uniform in [0, 1). See `_marked`."""
+    """t = (a + b) / 2 for the two marked values a, b, uniform in [0, 1).
+
+    x[:, :, 0] holds the values; x[:, :, 1] marks the two operands with 1, steps 0 and T − 3 with −1.
+
+    Parameters
+    ----------
+    n : int
+        Number of cases.
+    T : int
+        Number of steps, at least 20.
+    rng : np.random.Generator
+        Source of the cases.
+
+    Returns
+    -------
+    x : (n, T, 2) float32 array
+    t : (n, 1) array
+
+    Examples
+    --------
+    >>> import nn
+    >>> x, t = nn.data.tasks.addition(3, 20, rng=np.random.default_rng(0))
+    >>> x.shape, t.shape, bool(np.allclose(t[:, 0], (x[:, :, 0] * (x[:, :, 1] > 0)).sum(axis=1) / 2))
+    ((3, 20, 2), (3, 1), True)
+    """
     return _marked("addition", n, T, rng, rng.random, lambda a, b: (a + b) / 2)
 
 
 def multiplication(n: int, T: int, *, rng: np.random.Generator) -> Cases:
-    """t = a b for the two marked values a, b, uniform in [0, 1)."""
+    """t = a b for the two marked values a, b, uniform in [0, 1); marks as in `addition`.
+
+    Parameters
+    ----------
+    n : int
+        Number of cases.
+    T : int
+        Number of steps, at least 20.
+    rng : np.random.Generator
+        Source of the cases.
+
+    Returns
+    -------
+    x : (n, T, 2) float32 array
+    t : (n, 1) array
+    """
     return _marked("multiplication", n, T, rng, rng.random, lambda a, b: a * b)
 
 
 def xor(n: int, T: int, *, rng: np.random.Generator) -> Cases:
-    """t = a ⊕ b for the two marked bits a, b; all values are bits. t: (n, 1) of 0.0 and 1.0."""
+    """t = a ⊕ b for the two marked bits a, b; all values are 0.0 or 1.0, marks as in `addition`.
+
+    Parameters
+    ----------
+    n : int
+        Number of cases.
+    T : int
+        Number of steps, at least 20.
+    rng : np.random.Generator
+        Source of the cases.
+
+    Returns
+    -------
+    x : (n, T, 2) float32 array
+    t : (n, 1) array
+    """
     return _marked("xor", n, T, rng, lambda shape: rng.integers(0, 2, shape), lambda a, b: np.abs(a - b))
 
 
@@ -49,10 +105,10 @@ def _marked(
     n: int,
     T: int,
     rng: np.random.Generator,
-    draw: Callable[[Any], Any],
-    combine: Callable[[Any, Any], Any],
+    draw: Callable[[tuple[int, int]], Array],
+    combine: Callable[[Array, Array], Array],
 ) -> Cases:
-    """x: (n, T, 2) values and marks; t: (n, 1).
+    """Returns x: (n, T, 2), values and marks, and t: (n, 1).
 
     The mark is −1 at steps 0 and T − 3, +1 at the two operands, the first in steps 1 to T/10, the second after it and
     up to T/2 − 1, and 0 elsewhere.
@@ -70,8 +126,24 @@ def _marked(
 def temporal_order(n: int, T: int, *, symbols: int = 2, rng: np.random.Generator) -> Cases:
     """t = the order of two (or three) symbols X, Y that are hidden among random a, b, c, d: 4 (or 8) classes.
 
-    x: (n, T, 6), one-hot, X and Y the last two; t: (n,), the symbols as binary digits, the first one highest. Two: in
-    steps T/10 to 2T/10 and 5T/10 to 6T/10; three: T/10 to 2T/10, 3T/10 to 4T/10, 6T/10 to 7T/10.
+    x is one-hot, X and Y the last two; t holds the symbols as binary digits, the first one highest. Two: in steps T/10
+    to 2T/10 and 5T/10 to 6T/10; three: T/10 to 2T/10, 3T/10 to 4T/10, 6T/10 to 7T/10.
+
+    Parameters
+    ----------
+    n : int
+        Number of cases.
+    T : int
+        Number of steps, at least 10.
+    symbols : {2, 3}, default 2
+        Number of symbols whose order counts.
+    rng : np.random.Generator
+        Source of the cases.
+
+    Returns
+    -------
+    x : (n, T, 6) float32 array
+    t : (n,) int64 array
     """
     if symbols not in (2, 3):
         raise ValueError(f"temporal_order: symbols must be 2 or 3, got {symbols!r}")
@@ -87,7 +159,21 @@ def temporal_order(n: int, T: int, *, symbols: int = 2, rng: np.random.Generator
 def random_permutation(n: int, T: int, *, rng: np.random.Generator) -> Cases:
     """t = the first symbol of a sequence, 0 or 1; all others are drawn from the remaining 98 of 100.
 
-    x: (n, T, 100), one-hot; t: (n,). A net with 100 outputs is asked for the symbol that follows the sequence.
+    x is one-hot. A net with 100 outputs predicts the symbol after the sequence.
+
+    Parameters
+    ----------
+    n : int
+        Number of cases.
+    T : int
+        Number of steps, at least 2.
+    rng : np.random.Generator
+        Source of the cases.
+
+    Returns
+    -------
+    x : (n, T, 100) float32 array
+    t : (n,) int64 array
     """
     _check("random_permutation", n, T, 2)
     drawn = rng.integers(2, 100, (n, T))
@@ -96,10 +182,26 @@ def random_permutation(n: int, T: int, *, rng: np.random.Generator) -> Cases:
 
 
 def noiseless_memorisation(n: int, T: int, *, bits: int = 5, rng: np.random.Generator) -> Cases:
-    """t = the first m symbols again, T steps after the last of them: 5 bits are 5 of 2 symbols, 20 bits 10 of 5.
+    """t = the first m symbols again, T steps after the last of them: m = 5 of k = 2 symbols, or 10 of 5 (20 bits).
 
-    x: (n, T + 2m, k + 2), one-hot: m symbols out of k, then blanks (k), but the trigger (k + 1) a step before the last
-    m. t: (n, T + 2m), the class at every step, among k + 1: blank (k), and in the last m steps the symbols.
+    x is one-hot: m symbols out of k, then blanks (k), with the trigger (k + 1) one step before the last m. t is the
+    class at every step, out of k + 1: blank (k), and in the last m steps the symbols.
+
+    Parameters
+    ----------
+    n : int
+        Number of cases.
+    T : int
+        Number of steps, at least 1.
+    bits : {5, 20}, default 5
+        Amount of information in the symbols.
+    rng : np.random.Generator
+        Source of the cases.
+
+    Returns
+    -------
+    x : (n, T + 2m, k + 2) float32 array
+    t : (n, T + 2m) int64 array
     """
     if bits not in (5, 20):
         raise ValueError(f"noiseless_memorisation: bits must be 5 or 20, got {bits!r}")
@@ -112,20 +214,30 @@ def noiseless_memorisation(n: int, T: int, *, bits: int = 5, rng: np.random.Gene
     return _one_hot(drawn, k + 2), t
 
 
-def zero_one(z: Any, t: Any) -> float:
-    """The share of wrong cases: |z − t| > 0.04 for real targets, another class than t (at any step) for labels.
+def zero_one(z: Array, t: Array) -> float:
+    """Returns the share of wrong cases: |z − t| > 0.04 for real targets, another class than t (at any step) for labels.
 
-    z: (n, 1) for t: (n, 1) of floats; (n, k) for labels (n,), or (n, T, k) for (n, T).
+    Parameters
+    ----------
+    z : array
+        Outputs: (n, 1) for real targets, (n, k) or (n, T, k) for labels.
+    t : array
+        Targets: (n, 1) floats, or labels (n,) or (n, T).
+
+    Returns
+    -------
+    float in [0, 1]
     """
     wrong = np.abs(z - t) > 0.04 if t.dtype.kind == "f" else np.argmax(z, axis=-1) != t
     return float(np.mean(np.any(np.reshape(wrong, (len(t), -1)), axis=1)))
 
 
-def _one_hot(drawn: Any, k: int) -> Any:
+def _one_hot(drawn: Array, k: int) -> Array:
     return np.eye(k, dtype=np.float32)[drawn]
 
 
 def _check(name: str, n: int, steps: int, least: int) -> None:
+    """Raises ValueError for too few cases or steps."""
     if n < 1:
         raise ValueError(f"{name}: n must be positive, got {n!r}")
     if steps < least:

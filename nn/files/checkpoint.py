@@ -1,4 +1,4 @@
-"""Checkpoints: all that a run needs to go on, in one file that is whole or refused.
+"""Checkpoints: the state from which a run continues, in one file that is read whole or not at all.
 
 The file is a safetensors file with the arrays of the state. Its metadata hold the rest as JSON, a format version and
 a BLAKE2 checksum of everything. Nothing in it is code: no pickle.
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from nn.files.io import on_host, packed, safetensors_package, unpacked, write_whole
+from rmad.extend import Array
 
 __all__ = ["Checkpoints", "DamagedCheckpoint"]
 
@@ -24,15 +25,23 @@ ARRAY = "array in this file"  # the key that stands for an array in the JSON
 
 
 class DamagedCheckpoint(ValueError):
-    """A checkpoint is not what was written, or of another format; the message names the file, and what is wrong."""
+    """A checkpoint is damaged or of another format; the message names the file and the fault."""
 
 
 class Checkpoints:
     """The last two checkpoints of a run: checkpoint.safetensors in `folder`, and checkpoint.previous.safetensors.
 
     A state is a dict of arrays, numbers, strings, bools, None, and lists and dicts of such: the state_dicts of model
-    and optimizer, `rng.bit_generator.state`, `Batches.state_dict()`, whatever else the run counts.
+    and optimizer, `rng.bit_generator.state`, `Batches.state_dict()`, and the counters of the run. After `load`,
+    `refused` names the damaged file, if the previous one was taken in its place.
 
+    Parameters
+    ----------
+    folder : str or Path
+        Where the two files are; made by `save` if it does not exist.
+
+    Examples
+    --------
     >>> import nn, numpy as np, tempfile
     >>> folder, rng = tempfile.TemporaryDirectory(), np.random.default_rng(0)
     >>> checkpoints = nn.Checkpoints(folder.name)
@@ -41,8 +50,6 @@ class Checkpoints:
     >>> state["update"], state["velocity"], state["rng"] == rng.bit_generator.state
     (3, array([1., 1.]), True)
     >>> folder.cleanup()
-
-    After `load`, `refused` says which file was damaged, where the previous one was taken for it.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -51,10 +58,19 @@ class Checkpoints:
         self.refused: DamagedCheckpoint | None = None
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Writes a checkpoint, into a new folder where there is none; the one before it is kept. A crash at any moment
-        leaves at least one that is whole.
+        """Writes a checkpoint and keeps the one before it. A crash at any moment leaves at least one whole file.
 
-        Raises TypeError that names what cannot be saved, OSError; the last checkpoint is as it was then.
+        Parameters
+        ----------
+        state : dict
+            The state of the run.
+
+        Raises
+        ------
+        TypeError
+            Names the entry that cannot be saved.
+        OSError
+            If the file cannot be written. After either error the last checkpoint is as it was.
         """
         content = _content(state)
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,9 +82,16 @@ class Checkpoints:
         self.refused = None
 
     def load(self) -> dict[str, Any] | None:
-        """The newest state whose file is whole; None where there is no checkpoint.
+        """Reads the newest checkpoint that is whole.
 
-        Raises DamagedCheckpoint where no file is whole.
+        Returns
+        -------
+        dict, or None if there is no checkpoint
+
+        Raises
+        ------
+        DamagedCheckpoint
+            If there are files, but none is whole.
         """
         self.refused = None
         for path in (self.path, self.previous):
@@ -85,7 +108,7 @@ class Checkpoints:
         return None
 
     def exist(self) -> bool:
-        """Whether there is a file, whole or not."""
+        """Returns True if there is a file, whole or not."""
         return self.path.exists() or self.previous.exists()
 
     def remove(self) -> None:
@@ -95,15 +118,16 @@ class Checkpoints:
             path.unlink(missing_ok=True)
 
     def _clear(self) -> None:
-        """What writers that were killed have left."""
+        """Deletes the parts that killed writers have left."""
         for part in self.path.parent.glob(f"{self.path.name}.*.part"):
             part.unlink(missing_ok=True)
 
 
 def _content(state: Mapping[str, Any]) -> bytes:
+    """Returns the bytes of the file."""
     if not isinstance(state, Mapping):
         raise TypeError(f"checkpoint: a state is a dict, not {type(state).__name__}{_instead(state)}")
-    found: dict[str, Any] = {}
+    found: dict[str, Array] = {}
     text = json.dumps(_without_arrays(state, "", found))
     arrays = packed(found, "checkpoint")
     metadata = {"format": FORMAT, "version": VERSION, "state": text, "blake2b": _digest(text, arrays)}
@@ -111,6 +135,7 @@ def _content(state: Mapping[str, Any]) -> bytes:
 
 
 def _state(path: Path) -> dict[str, Any]:
+    """Returns the state in a file; DamagedCheckpoint if it is not whole."""
     if path.is_dir():
         raise DamagedCheckpoint(f"{path} is a folder, not a checkpoint")
     content = path.read_bytes()
@@ -131,8 +156,8 @@ def _state(path: Path) -> dict[str, Any]:
     return state
 
 
-def _digest(text: str, arrays: Mapping[str, Any]) -> str:
-    """Of the JSON, and of name, type, shape and numbers of every array."""
+def _digest(text: str, arrays: Mapping[str, Array]) -> str:
+    """Returns the checksum of the JSON, and of name, type, shape and numbers of every array."""
     blake = hashlib.blake2b(text.encode())
     for name in sorted(arrays):
         array = arrays[name]
@@ -141,12 +166,10 @@ def _digest(text: str, arrays: Mapping[str, Any]) -> str:
     return blake.hexdigest()
 
 
-def _without_arrays(value: Any, name: str, arrays: dict[str, Any]) -> Any:
-    """`value` as JSON knows it, its arrays moved to `arrays`."""
+def _without_arrays(value: Any, name: str, arrays: dict[str, Array]) -> Any:
+    """Returns `value` in the types of JSON, with its arrays moved to `arrays`."""
     if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str) or key == ARRAY:
-                raise TypeError(f"checkpoint: {name or 'the state'} has the key {key!r}, which cannot be saved")
+        _check_keys(value, name)
         return {key: _without_arrays(sub, f"{name}/{key}" if name else key, arrays) for key, sub in value.items()}
     if isinstance(value, list | tuple):
         return [_without_arrays(sub, f"{name}/{k}", arrays) for k, sub in enumerate(value)]
@@ -154,23 +177,36 @@ def _without_arrays(value: Any, name: str, arrays: dict[str, Any]) -> Any:
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    return {ARRAY: _moved(value, name, arrays)}
+
+
+def _check_keys(value: Mapping[Any, Any], name: str) -> None:
+    """Raises TypeError for a key that JSON or this format cannot hold."""
+    for key in value:
+        if not isinstance(key, str) or key == ARRAY:
+            raise TypeError(f"checkpoint: {name or 'the state'} has the key {key!r}, which cannot be saved")
+
+
+def _moved(value: Any, name: str, arrays: dict[str, Array]) -> str:
+    """Puts an array into `arrays` and returns its name there; TypeError unless it is one."""
     array = on_host(value)
     if not isinstance(array, np.ndarray):
         raise TypeError(f"checkpoint: {name} is a {type(value).__name__}, which cannot be saved{_instead(value)}")
     while name in arrays or name == "__metadata__":  # "a/b" may be a key of its own; the format keeps the other name
         name += "'"
     arrays[name] = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    return {ARRAY: name}
+    return name
 
 
 def _instead(value: Any) -> str:
-    """What to save of an object."""
+    """Names the part of an object that can be saved."""
     if isinstance(value, np.random.Generator):
         return "; save its bit_generator.state"
     return "; save its state_dict()" if hasattr(value, "state_dict") else ""
 
 
-def _with_arrays(value: Any, arrays: Mapping[str, Any]) -> Any:
+def _with_arrays(value: Any, arrays: Mapping[str, Array]) -> Any:
+    """Returns the state: the inverse of _without_arrays."""
     if isinstance(value, dict):
         return arrays[value[ARRAY]].copy() if ARRAY in value else {k: _with_arrays(v, arrays) for k, v in value.items()}
     return [_with_arrays(sub, arrays) for sub in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""One process in a folder: a file that says who has it, locked by the system for as long as that process lives."""
+"""One process per folder: a file that names it, locked by the system for as long as that process lives."""
 
 from __future__ import annotations
 
@@ -21,16 +21,29 @@ TAKEN = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES}
 
 
 class FolderInUse(OSError):
-    """Another process has the folder; the message says which."""
+    """Another process uses the folder; the message names it."""
 
 
 class Claim:
-    """with Claim(folder): no other Claim gets the folder meanwhile. A folder that is not there is made.
+    """with Claim(folder): no other Claim gets the folder meanwhile. A folder that does not exist is made.
 
-    The system holds the lock and drops it with the process, however that ends: what a killed process leaves, the file
-    `lock`, is in nobody's way. Where the system or the file system has no locks, nobody is kept out.
-    Raises FolderInUse, OSError.
+    The system drops the lock with the process, however that ends: the file `lock` that a killed process leaves blocks
+    no other. On a system or a file system without locks the claim has no effect.
 
+    Parameters
+    ----------
+    folder : str or Path
+        The folder.
+
+    Raises
+    ------
+    FolderInUse
+        If another claim has the folder.
+    OSError
+        If the folder or the file cannot be made.
+
+    Examples
+    --------
     >>> import nn, tempfile
     >>> with tempfile.TemporaryDirectory() as folder, nn.Claim(folder):
     ...     with nn.Claim(folder):
@@ -69,16 +82,16 @@ class Claim:
         if self._file is not None:
             with suppress(OSError):
                 self.path.unlink()  # before others can lock it: they see that it is gone
-            with suppress(OSError):  # what a full disk refused is refused again
+            with suppress(OSError):  # a full disk refuses the rest of the text again
                 self._file.close()
             self._file = None
-        for folder in self._made:  # where nothing was written, nothing stays
+        for folder in self._made:  # only empty ones can be removed
             with suppress(OSError):
                 folder.rmdir()
         self._made = []
 
     def _locked(self) -> IO[str] | None:
-        """The file, locked; None where its last holder took it, or the folder, away meanwhile."""
+        """Returns the file, locked; None if its last holder has just deleted it, or the folder."""
         try:
             file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115 (it stays open while the claim lasts)
         except FileNotFoundError:
@@ -99,17 +112,18 @@ class Claim:
 
 
 def _lock(file: IO[Any]) -> bool:
-    """Whether the file is ours now."""
+    """Locks the file; returns False if another process has the lock."""
     if fcntl is None:
         return True
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as problem:
-        return problem.errno not in TAKEN  # all else: a file system without locks
+        return problem.errno not in TAKEN  # other errors come from a file system without locks
     return True
 
 
 def _is_at(file: IO[Any], path: Path) -> bool:
+    """Returns True if the open file is still the one at that path."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:

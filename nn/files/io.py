@@ -1,4 +1,4 @@
-"""Files: parameters as safetensors, and files that are either whole or not there."""
+"""Parameters as safetensors files, and files that are either whole or absent."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from nn.module import Module
+from rmad.extend import Array
 
 __all__ = ["load", "save", "write_whole"]
 
@@ -22,14 +24,37 @@ DTYPES = {
     "BOOL": np.dtype(bool),
     "C64": np.dtype(np.complex64),
 }
-"""The types of safetensors files that NumPy has too."""
+"""The types that safetensors files and NumPy have in common."""
 
 
 def save(model: Module, path: str | os.PathLike[str]) -> None:
-    """Writes the arrays of the model to a safetensors file, by the names of its state_dict.
+    """Writes the arrays of the model, buffers included, to a safetensors file, by the names of its state_dict.
 
-    Buffers, as running statistics, are among them. A crash leaves the file that was there before, or none.
-    Raises TypeError that names a parameter of a dtype that the format lacks, ImportError without safetensors.
+    A crash leaves the file that was there before, or none.
+
+    Parameters
+    ----------
+    model : Module
+        Any module.
+    path : str or Path
+        The file; the usual suffix is .safetensors.
+
+    Raises
+    ------
+    TypeError
+        Names a parameter of a dtype that the format lacks.
+    ImportError
+        If the package safetensors is not installed.
+
+    Examples
+    --------
+    >>> import nn, tempfile
+    >>> layer, other = (nn.Linear(3, 2, rng=np.random.default_rng(seed)) for seed in (0, 1))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     nn.save(layer, f"{folder}/model.safetensors")
+    ...     nn.load(other, f"{folder}/model.safetensors")
+    >>> bool((layer.weight == other.weight).all())
+    True
     """
     _check_order("save", model, path)
     st = safetensors_package()
@@ -37,9 +62,9 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
     write_whole(path, lambda file: file.write(content))
 
 
-def packed(arrays: Mapping[str, Any], who: str) -> dict[str, Any]:
-    """The arrays as a safetensors file holds them. Raises TypeError, in the name of `who`, for dtypes that it lacks."""
-    # the format stores the bytes as they lie and says nothing of strides: views must become contiguous
+def packed(arrays: Mapping[str, Array], who: str) -> dict[str, Array]:
+    """Returns contiguous arrays of types that safetensors has. Raises TypeError, begun with `who`, for others."""
+    # the format stores bytes without strides: views must become contiguous
     found = {name: np.asarray(on_host(a), order="C") for name, a in arrays.items()}
     for name, array in found.items():
         if array.dtype.newbyteorder("=") not in DTYPES.values():
@@ -50,8 +75,19 @@ def packed(arrays: Mapping[str, Any], who: str) -> dict[str, Any]:
 def load(model: Module, path: str | os.PathLike[str]) -> None:
     """Rebinds the arrays of the model to those of a safetensors file.
 
-    Raises ValueError that names the file and what is wrong with it, down to the parameter that does
-    not fit and both shapes; the model is then as it was. ImportError without safetensors.
+    Parameters
+    ----------
+    model : Module
+        A model with the same names and shapes as the saved one.
+    path : str or Path
+        The file.
+
+    Raises
+    ------
+    ValueError
+        Names the file and its fault, or the parameter that does not fit and both shapes; the model is as it was.
+    ImportError
+        If the package safetensors is not installed.
     """
     _check_order("load", model, path)
     st = safetensors_package()
@@ -68,6 +104,7 @@ def load(model: Module, path: str | os.PathLike[str]) -> None:
 
 
 def _check_order(who: str, model: Any, path: Any) -> None:
+    """Raises TypeError unless the arguments are a model and a path, in this order."""
     if not isinstance(model, Module):
         raise TypeError(f"{who}: the model comes first, nn.{who}(model, path); it is of type {type(model).__name__}")
     if not isinstance(path, str | os.PathLike):
@@ -77,9 +114,21 @@ def _check_order(who: str, model: Any, path: Any) -> None:
 def write_whole(
     path: str | os.PathLike[str], write: Callable[[BinaryIO], Any], *, previous: Path | None = None
 ) -> None:
-    """Makes the file at `path` from write(file): beside it first, then renamed, so no reader sees half of it.
+    """Makes the file at `path` from write(file): under another name first, then renamed, so no reader sees half of it.
 
-    previous: where the file that stood at `path` goes. Raises OSError.
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    write : function
+        Writes the content into the binary file that it gets.
+    previous : Path, optional
+        New place of the file that stood at `path`.
+
+    Raises
+    ------
+    OSError
+        Names the file that could not be written.
     """
     path = Path(path)
     part = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
@@ -94,13 +143,13 @@ def write_whole(
     except BaseException as problem:
         part.unlink(missing_ok=True)
         if isinstance(problem, OSError) and problem.filename in (None, str(part)):
-            problem.filename = str(path)  # a full disk does not say of which file
+            problem.filename = str(path)  # the error of a full disk names no file
         raise
     _sync(path.parent)
 
 
 def _sync(folder: Path) -> None:
-    """The names in a folder are on the disk when this returns, for a power cut; where the file system can do that."""
+    """Writes the names in a folder to the disk, in case of a power cut, if the file system can do that."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -109,13 +158,13 @@ def _sync(folder: Path) -> None:
             os.close(handle)
 
 
-def unpacked(entries: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
-    """{name: array} from the entries of a safetensors file."""
+def unpacked(entries: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, Array]:
+    """Returns {name: array} from the entries of a safetensors file."""
     return {name: _array(name, entry["dtype"], entry["shape"], entry["data"]) for name, entry in entries}
 
 
-def _array(name: str, dtype: str, shape: Sequence[int], data: bytes) -> Any:
-    """The array of one entry. NumPy has no bfloat16; its bits are the upper half of a float32's."""
+def _array(name: str, dtype: str, shape: Sequence[int], data: bytes) -> Array:
+    """Returns the array of one entry. NumPy has no bfloat16; its bits are the upper half of a float32's."""
     if dtype == "BF16":
         return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32).reshape(shape)
     if dtype not in DTYPES:
@@ -124,10 +173,12 @@ def _array(name: str, dtype: str, shape: Sequence[int], data: bytes) -> Any:
 
 
 def on_host(array: Any) -> Any:
-    return array.get() if hasattr(array, "get") else array  # CuPy's arrays have `get`
+    """Returns a NumPy copy of an array of CuPy, and anything else as it is."""
+    return array.get() if hasattr(array, "get") else array
 
 
-def safetensors_package() -> Any:
+def safetensors_package() -> ModuleType:
+    """Returns the package safetensors, imported on first use; ImportError that says how to install it."""
     try:
         import safetensors
         import safetensors.numpy

@@ -1,9 +1,9 @@
-"""Weights from PyTorch: other layouts of the same arrays."""
+"""Weights of PyTorch in the layouts of this package."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -13,12 +13,14 @@ from nn.layer_norm import LayerNorm
 from nn.linear import Linear
 from nn.module import Module, _children, _places, _with_buffers
 from nn.recurrent import GRU, LSTM, RNN
+from rmad.extend import Array
 
 __all__ = ["load_torch_state_dict"]
 
-Rename = Mapping[str, str | None] | Callable[[str], str | None]
+Rename: TypeAlias = Mapping[str, str | None] | Callable[[str], str | None]
+ImageShape: TypeAlias = tuple[int, int, int]
 
-# where a module of ours has others inside, torch's names for those
+# torch's names for the modules inside a module of ours
 INSIDE = {
     TransformerBlock: {"attention": "self_attn", "mlp.0": "linear1", "mlp.2": "linear2"},
     MultiHeadAttention: {"projection.weight": "in_proj_weight", "projection.bias": "in_proj_bias", "out": "out_proj"},
@@ -26,14 +28,14 @@ INSIDE = {
 
 
 class _Source(NamedTuple):
-    """How one array of ours is made: out of which of torch's, of which shapes, by which function of them."""
+    """The recipe of one array of ours: names and shapes of torch's arrays, and the function of them that makes it."""
 
     ours: str
     layer: str
     shape: tuple[int, ...]
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
-    made: Callable[..., Any]
+    made: Callable[..., Array]
 
 
 def load_torch_state_dict(
@@ -41,11 +43,9 @@ def load_torch_state_dict(
     state: Mapping[str, Any],
     *,
     rename: Rename | None = None,
-    flattened: Mapping[str, tuple[int, int, int]] | None = None,
+    flattened: Mapping[str, ImageShape] | None = None,
 ) -> None:
     """Rebinds the arrays of the model to those of a PyTorch state dict, with the layouts changed.
-
-    state: {name: array}, `torch_model.state_dict()` itself or NumPy arrays, for example from a safetensors file.
 
     =====================  ====================================================  =========================
     layer                  torch                                                 here
@@ -61,17 +61,28 @@ def load_torch_state_dict(
     TransformerBlock       those of torch's TransformerEncoderLayer              attention, mlp, norm1, norm2
     =====================  ====================================================  =========================
 
-    num_batches_tracked is left out; arrays of other modules are taken as they are. Names must be those of the model's
-    tree, as they are for a Sequential that is numbered like torch's, with the names in the middle of the table. Else
-    `rename` leads from the names in the state to these: a mapping of names or of their beginnings ("features.0" → "0"),
-    or a function; None leaves an array out.
+    num_batches_tracked is left out; arrays of other modules are taken as they are; dtypes become those of the model.
 
-    flattened: a Linear that follows a Flatten of images sees their pixels in the order (h, w, c), torch's in the
-    order (c, h, w). So {"4.weight": (c, h, w)}, with the shape of the images there, permutes the input axis as well.
+    Parameters
+    ----------
+    model : Module
+        The model, whose tree has the names of the state as in the table, or as `rename` makes them.
+    state : dict of arrays or tensors
+        `torch_model.state_dict()`, or NumPy arrays, for example from a safetensors file.
+    rename : dict or function, optional
+        Leads from names in the state, or their beginnings ("features.0" → "0"), to ours; None leaves an array out.
+    flattened : dict, optional
+        {"4.weight": (c, h, w)} for a Linear after a Flatten of such images, whose pixels torch orders (c, h, w).
 
-    Raises ValueError that names the parameter and both shapes where something does not fit, TypeError for what is no
-    state dict; the model is then as it was. Dtypes become those of the model.
+    Raises
+    ------
+    ValueError
+        Names the parameter that does not fit and both shapes; the model is as it was.
+    TypeError
+        Unless model is a Module and state a state dict; the model is as it was.
 
+    Examples
+    --------
     >>> import nn, numpy as np
     >>> model = nn.Sequential(nn.Linear(3, 2, rng=np.random.default_rng(0)))
     >>> nn.load_torch_state_dict(model, {"0.weight": np.ones((2, 3)), "0.bias": np.zeros(2)})
@@ -79,8 +90,14 @@ def load_torch_state_dict(
     _check_kinds(model, state)
     given = _renamed(state, rename)
     sources = list(_sources(model, flattened or {}))
+    _check_names(sources, given, flattened or {})
+    model.load_state_dict({source.ours: _converted(source, given) for source in sources})
+
+
+def _check_names(sources: list[_Source], given: Mapping[str, Array], flattened: Mapping[str, ImageShape]) -> None:
+    """Raises ValueError for a name in `given` or `flattened` that belongs to no array of the model."""
     known = {source.ours for source in sources}
-    for name in flattened or {}:
+    for name in flattened:
         if name not in known:
             raise ValueError(f"load_torch_state_dict: flattened names {name!r}, which the model has not")
     wanted = {name for source in sources for name in source.names}
@@ -91,10 +108,10 @@ def load_torch_state_dict(
                 f"load_torch_state_dict: the state has {name!r} {np.shape(array)}, the model has not. It takes {takes}"
                 "; `rename` leads from one to the other"
             )
-    model.load_state_dict({source.ours: _converted(source, given) for source in sources})
 
 
 def _check_kinds(model: Any, state: Any) -> None:
+    """Raises TypeError unless the arguments are a module and a mapping."""
     if not isinstance(model, Module):
         raise TypeError(f"load_torch_state_dict: model must be an nn.Module, not {type(model).__name__}")
     if not isinstance(state, Mapping):
@@ -104,7 +121,8 @@ def _check_kinds(model: Any, state: Any) -> None:
         raise TypeError(f"load_torch_state_dict: state must be a state dict, {{name: array}}, not {found}")
 
 
-def _converted(source: _Source, given: Mapping[str, Any]) -> Any:
+def _converted(source: _Source, given: Mapping[str, Array]) -> Array:
+    """Returns an array of ours, made of torch's."""
     arrays = []
     for name, shape in zip(source.names, source.shapes):
         what = f"{source.ours!r} of {source.layer}, here {source.shape},"
@@ -120,9 +138,9 @@ def _converted(source: _Source, given: Mapping[str, Any]) -> Any:
 # -- the state ------------------------------------------------------------------------------------------
 
 
-def _renamed(state: Mapping[str, Any], rename: Rename | None) -> dict[str, Any]:
-    """{name: NumPy array} under the new names."""
-    given: dict[str, Any] = {}
+def _renamed(state: Mapping[str, Any], rename: Rename | None) -> dict[str, Array]:
+    """Returns {name: NumPy array} under the new names."""
+    given: dict[str, Array] = {}
     for name, value in state.items():
         new = _new_name(name, rename)
         if new is None or new.rpartition(".")[2] == "num_batches_tracked":
@@ -134,6 +152,7 @@ def _renamed(state: Mapping[str, Any], rename: Rename | None) -> dict[str, Any]:
 
 
 def _new_name(name: str, rename: Rename | None) -> str | None:
+    """Returns the name that `rename` gives to an array of the state; None leaves it out."""
     if rename is None:
         return name
     if callable(rename):
@@ -147,7 +166,8 @@ def _new_name(name: str, rename: Rename | None) -> str | None:
     return name
 
 
-def _as_numpy(name: str, value: Any) -> Any:
+def _as_numpy(name: str, value: Any) -> Array:
+    """Returns a tensor of torch as an array, and an array as it is."""
     if hasattr(value, "detach"):  # a tensor of torch, which need not be imported for this
         value = value.detach().cpu()
         if str(value.dtype) == "torch.bfloat16":  # NumPy has no such type, and float32 holds every number of it
@@ -164,8 +184,8 @@ def _as_numpy(name: str, value: Any) -> Any:
 # -- layouts --------------------------------------------------------------------------------------------
 
 
-def _sources(model: Module, flattened: Mapping[str, tuple[int, int, int]]) -> Iterator[_Source]:
-    """One for every array of the model."""
+def _sources(model: Module, flattened: Mapping[str, ImageShape]) -> Iterator[_Source]:
+    """Yields the recipe of every array of the model."""
     renamed = [
         (prefix + ours, prefix + theirs)
         for prefix, module in _named_modules(model, "")
@@ -189,7 +209,7 @@ def _sources(model: Module, flattened: Mapping[str, tuple[int, int, int]]) -> It
 
 
 def _named_modules(node: Any, prefix: str) -> Iterator[tuple[str, Module]]:
-    """(name and a dot, module) of every module, those inside after the one around them."""
+    """Yields (name and a dot, module) for every module, those inside after the one around them."""
     if isinstance(node, Module):
         yield prefix, node
     if isinstance(node, Module | list | tuple | dict):
@@ -198,20 +218,11 @@ def _named_modules(node: Any, prefix: str) -> Iterator[tuple[str, Module]]:
 
 
 def _layout(
-    owner: Any, key: str, shape: tuple[int, ...], name: str, flattened: Mapping[str, tuple[int, int, int]]
-) -> tuple[tuple[int, ...], Callable[..., Any]]:
-    """torch's shape for an array of ours, and ours out of torch's."""
+    owner: Any, key: str, shape: tuple[int, ...], name: str, flattened: Mapping[str, ImageShape]
+) -> tuple[tuple[int, ...], Callable[..., Array]]:
+    """Returns torch's shape for an array of ours, and the function that makes ours of torch's."""
     if name in flattened:
-        if np.shape(flattened[name]) != (3,):
-            raise ValueError(f"load_torch_state_dict: flattened[{name!r}] must be (c, h, w), not {flattened[name]!r}")
-        c, h, w = flattened[name]
-        if not isinstance(owner, Linear) or key != "weight" or c * h * w != shape[0]:
-            raise ValueError(
-                f"load_torch_state_dict: flattened gives {name!r} {(c, h, w)}, which is for the weight of a Linear "
-                f"with {c * h * w} features; {name!r} belongs to a {type(owner).__name__} and is {shape}"
-            )
-        o = shape[1]
-        return (o, c * h * w), lambda W: W.reshape(o, c, h, w).transpose(2, 3, 1, 0).reshape(h * w * c, o)
+        return _pixels_permuted(owner, key, shape, name, flattened[name])
     if isinstance(owner, Linear) and key == "weight":
         return shape[::-1], np.transpose
     if isinstance(owner, Conv2d | ConvTranspose2d) and key == "weight":
@@ -223,21 +234,40 @@ def _layout(
     return shape, lambda a: a
 
 
+def _pixels_permuted(
+    owner: Any, key: str, shape: tuple[int, ...], name: str, image: ImageShape
+) -> tuple[tuple[int, ...], Callable[..., Array]]:
+    """Returns the layout of a Linear's weight on images (h, w, c), which torch flattens in the order (c, h, w)."""
+    if np.shape(image) != (3,):
+        raise ValueError(f"load_torch_state_dict: flattened[{name!r}] must be (c, h, w), not {image!r}")
+    c, h, w = image
+    if not isinstance(owner, Linear) or key != "weight" or c * h * w != shape[0]:
+        raise ValueError(
+            f"load_torch_state_dict: flattened gives {name!r} {(c, h, w)}, which is for the weight of a Linear "
+            f"with {c * h * w} features; {name!r} belongs to a {type(owner).__name__} and is {shape}"
+        )
+    o = shape[1]
+    return (o, c * h * w), lambda W: W.reshape(o, c, h, w).transpose(2, 3, 1, 0).reshape(h * w * c, o)
+
+
 def _recurrent(
     layer: RNN | LSTM | GRU, key: str
-) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...], Callable[..., Any]]:
-    """Names and shapes of torch's arrays for one of ours, and ours out of them. torch has a bias for either product."""
+) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...], Callable[..., Array]]:
+    """Returns names and shapes of torch's arrays for one of ours, and the function that makes ours of them.
+
+    torch has a bias for either product.
+    """
     i, h = layer.in_features, layer.hidden_size
     rows = layer.gates * h
     if key == "weight":
         return ("weight_ih_l0",), ((rows, i),), np.transpose
     if key == "recurrent_weight":
         return ("weight_hh_l0",), ((rows, h),), np.transpose
-    if key == "recurrent_bias":  # of GRU's candidate, where the reset gate acts on the product and its bias
+    if key == "recurrent_bias":  # GRU's candidate, whose reset gate acts on the product and its bias
         return ("bias_hh_l0",), ((rows,),), lambda b: b[2 * h :]
-    alone = slice(2 * h, None) if isinstance(layer, GRU) else slice(0, 0)  # what recurrent_bias has
+    alone = slice(2 * h, None) if isinstance(layer, GRU) else slice(0, 0)  # the part of recurrent_bias
 
-    def summed(b_ih: Any, b_hh: Any) -> Any:
+    def summed(b_ih: Array, b_hh: Array) -> Array:
         b_hh = b_hh.copy()
         b_hh[alone] = 0
         return b_ih + b_hh

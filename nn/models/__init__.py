@@ -1,6 +1,6 @@
 """Networks of the papers, by name. Each is a function of sizes, an rng and a dtype, and returns a Module.
 
-What a paper leaves open (padding, biases, first weights) is chosen in the docstrings.
+The docstrings state the choices that a paper leaves open (padding, biases, first weights).
 """
 
 from nn.models.autoencoders import CURVES, FACES, MNIST, autoencoder

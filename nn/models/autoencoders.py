@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from nn import init as _init
 from nn.activations import Sigmoid
-from nn.checks import check_maker
+from nn.checks import MakesLayer, check_maker
 from nn.containers import Sequential
 from nn.linear import Linear
 from nn.module import Module
@@ -26,19 +26,52 @@ def autoencoder(
     sizes: Sequence[int],
     *,
     rng: np.random.Generator,
-    activation: Callable[[], Module] = Sigmoid,
-    code: str | Callable[[], Module] = "linear",
+    activation: MakesLayer = Sigmoid,
+    code: str | MakesLayer = "linear",
     bias: bool | float = True,
-    init: Callable[..., Any] = _init.sparse,
-    dtype: Any = np.float32,
+    init: _init.Init = _init.sparse,
+    dtype: DTypeLike = np.float32,
 ) -> Sequential:
     """z = decoder(encoder(x)): Linear layers of these sizes down to the code and mirrored back up.
 
-    x, z: (n, sizes[0]). An activation follows every layer but the code (linear, unless `code` makes
-    one) and the last: z is linear, because the loss holds the sigmoid.
+    x, z: (n, sizes[0]). An activation follows every layer but the code and the last: z is linear, because the loss
+    includes the sigmoid.
 
-    Source: Hinton & Salakhutdinov (2006); the encoders of its networks for curves, MNIST and faces: `CURVES`, `MNIST`,
-    `FACES`. Sparse first weights: Martens (2010), section 5.
+    Parameters
+    ----------
+    sizes : sequence of int
+        Sizes from the input to the code; `CURVES`, `MNIST`, `FACES` are those of the paper.
+    rng : np.random.Generator
+        Source of the first weights.
+    activation : class or function that makes a layer, default Sigmoid
+        The activation.
+    code : "linear", or class or function that makes a layer
+        Activation of the code.
+    bias : bool or float, default True
+        Number that fills the biases: True stands for 0, False for no biases.
+    init : function (rng, shape, dtype) → array, default sparse
+        Makes the weights (Martens 2010, section 5).
+    dtype : dtype, default float32
+        Type of the parameters.
+
+    Returns
+    -------
+    Sequential
+
+    Raises
+    ------
+    ValueError
+        For fewer than two sizes.
+
+    References
+    ----------
+    Hinton & Salakhutdinov (2006).
+
+    Examples
+    --------
+    >>> import nn
+    >>> nn.models.autoencoder(nn.models.CURVES, rng=np.random.default_rng(0)).n_parameters
+    842340
     """
     if len(sizes) < 2:
         raise ValueError(f"autoencoder: sizes must name the input and at least one layer, not {tuple(sizes)}")

@@ -94,7 +94,7 @@ def test_a_damaged_cache_is_made_anew(tmp_path, damage):
     (path,) = tmp_path.iterdir()
     whole = path.read_bytes()
     path.write_bytes(damage(whole))
-    with pytest.warns(UserWarning, match=r"the cached .*curves-v1-0-20-10.npz is damaged and is made anew"):
+    with pytest.warns(UserWarning, match=r"the cached .*curves-v1-0-20-10.npz is damaged and is made again"):
         again = nn.data.curves(20, 10, cache=tmp_path)
     np.testing.assert_array_equal(again.x_train, fine.x_train)
     np.testing.assert_array_equal(nn.data.curves(20, 10, cache=tmp_path).x_test, fine.x_test)  # and no warning
