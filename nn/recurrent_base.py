@@ -19,7 +19,7 @@ import rmad
 from nn.checks import bias_of, check_dtype, check_floats, check_sizes, initial
 from nn.init import Init
 from nn.module import Module
-from rmad.extend import Array, GRUCell, LSTMCell, RNNCell, recur
+from rmad.extend import Array, recur
 
 __all__ = ["Recurrent", "State", "Step", "affine"]
 
@@ -80,7 +80,7 @@ class Recurrent(Module):
     def _step(self) -> Step:
         raise NotImplementedError(f"{type(self).__name__}: one step in time")
 
-    def _cell(self) -> RNNCell | LSTMCell | GRUCell:
+    def _cell(self) -> Any:
         raise NotImplementedError(f"{type(self).__name__}: the cell of its sweeps")
 
     def forward(self, x: Array, state: Array | State | None = None) -> Array:
