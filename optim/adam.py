@@ -3,36 +3,86 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
 from optim.first_order import FirstOrder
-from optim.hyper import above, at_least, fraction
+from optim.hyper import FRACTION, Number, Rule, Schedule
 from optim.problem.vectors import blocks
-from optim.schedules import Schedule
+from optim.types import Loss, Model
+from rmad.types import Array
 
 __all__ = ["Adam"]
+
+
+class Betas(Rule):
+    """Two numbers in [0, 1)."""
+
+    def __call__(self, name: str, value: Any, given: Mapping[str, Any] | None = None) -> tuple[float, float]:
+        if np.shape(value) != (2,):
+            raise ValueError(f"{name} must be two numbers, got {value!r}")
+        return FRACTION(f"{name}[0]", value[0]), FRACTION(f"{name}[1]", value[1])
 
 
 class Adam(FirstOrder):
     """θ ← θ − lr (m̂ / (√v̂ + ε) + w θ),  m ← β₁ m + (1 − β₁) ∇f,  v ← β₂ v + (1 − β₂) ∇f².
 
-    m̂ = m / (1 − β₁ᵏ), v̂ likewise. lr, betas = (β₁, β₂), eps = ε: as in the paper, k counts steps; lr may
-    be a schedule of `optim.schedules`. l2: adds ½ l2‖θ‖² to f. weight_decay: w, decoupled from the gradient, which
-    makes it AdamW.
-    Raises ValueError for a hyper-parameter out of range; TrainingDiverged at the tenth rejected step in a row.
+    m̂ = m / (1 − β₁ᵏ) and v̂ = v / (1 − β₂ᵏ) at update k = 1, 2, …
 
-    Source: Kingma & Ba (2015), algorithm 1, computed in the order given at the end of their section 2; Loshchilov &
-    Hutter (2019), algorithm 2, with lr in the place of η α.
+    Parameters
+    ----------
+    model : callable tree of arrays
+        model(x) -> z.
+    loss : loss object or callable
+        loss(z, t) -> scalar.
+    lr : float or schedule, default 1e-3
+        Learning rate, > 0, or a schedule of `optim.schedules`; the default is that of the paper.
+    betas : (float, float), default (0.9, 0.999)
+        β₁ and β₂ in [0, 1); the defaults are those of the paper.
+    eps : float, default 1e-8
+        ε > 0, in the units of ∇f; the default is that of the paper.
+    l2 : float, default 0.0
+        Adds ½ l2‖θ‖² to f.
+    weight_decay : float, default 0.0
+        w ≥ 0, decoupled from the gradient: AdamW.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of range or of the wrong type.
+
+    References
+    ----------
+    Kingma & Ba (2015), algorithm 1, computed in the order given at the end of their section 2; Loshchilov & Hutter
+    (2019), algorithm 2, with lr in the place of η α.
+
+    Examples
+    --------
+    >>> import optim
+    >>> model = nn.Linear(3, 1, rng=np.random.default_rng(0))
+    >>> opt = optim.Adam(model, nn.SquaredError(), lr=0.1)
+    >>> x, t = np.eye(3, dtype=np.float32), np.ones((3, 1), np.float32)
+    >>> opt.step(x, t).loss > opt.step(x, t).loss
+    True
     """
 
+    HYPER: ClassVar[Mapping[str, Rule]] = {
+        "betas": Betas(),
+        "eps": Number(above=0.0),
+        "weight_decay": Number(at_least=0.0),
+    }
     _state = ("k", "m", "v")
+
+    betas: tuple[float, float]
+    eps: float
+    weight_decay: float
 
     def __init__(
         self,
-        model: Any,
-        loss: Any,
+        model: Model,
+        loss: Loss,
         lr: float | Schedule = 1e-3,
         *,
         betas: tuple[float, float] = (0.9, 0.999),
@@ -41,15 +91,11 @@ class Adam(FirstOrder):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(model, loss, lr=lr, l2=l2)
-        if np.shape(betas) != (2,):
-            raise ValueError(f"betas must be two numbers, got {betas!r}")
-        self.betas = fraction("betas[0]", betas[0]), fraction("betas[1]", betas[1])
-        self.eps = above("eps", eps, 0.0)
-        self.weight_decay = at_least("weight_decay", weight_decay, 0.0)
+        self._keep(Adam.HYPER, locals())
         self.m = np.zeros_like(self.objective.flat())
         self.v = np.zeros_like(self.m)
 
-    def _update(self, flat: Any, gradient: Any, lr: float) -> None:
+    def _update(self, flat: Array, gradient: Array, lr: float) -> None:
         self.k += 1
         b1, b2 = self.betas
         root = math.sqrt(1 - b2**self.k)

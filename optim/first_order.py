@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Mapping
+from typing import ClassVar
 
-import numpy as np
-
-from optim.base import Optimizer, StepInfo, not_finite
-from optim.hyper import above
-from optim.problem.vectors import dot, is_finite
-from optim.schedules import Schedule, value_at
+from optim.base import Optimizer, StepInfo, quiet
+from optim.hyper import SCHEDULE, Number, Rule, Schedule, value_at
+from optim.problem.vectors import is_finite
+from optim.types import Loss, Model
+from rmad.types import Array
 
 __all__ = ["FirstOrder"]
 
@@ -19,16 +18,26 @@ __all__ = ["FirstOrder"]
 class FirstOrder(Optimizer, ABC):
     """θ ← θ − lr · direction(∇f). Subclasses give the direction in `_update`.
 
-    lr: a number, or a schedule k → lr of the updates made so far (`optim.schedules`).
+    Parameters
+    ----------
+    model : callable tree of arrays
+        model(x) -> z.
+    loss : loss object or callable
+        loss(z, t) -> scalar.
+    lr : float or schedule
+        Learning rate, > 0, or a function of the number of updates made (`optim.schedules`).
+    l2 : float
+        Adds ½ l2‖θ‖² to f.
     """
 
+    HYPER: ClassVar[Mapping[str, Rule]] = {"lr": Number(above=0.0) | SCHEDULE}
     _state: tuple[str, ...] = ("k",)
 
-    def __init__(self, model: Any, loss: Any, *, lr: float | Schedule, l2: float) -> None:
+    lr: float | Schedule
+
+    def __init__(self, model: Model, loss: Loss, *, lr: float | Schedule, l2: float) -> None:
         super().__init__(model, loss, l2=l2)
-        self.lr = lr
-        if not callable(lr):
-            above("lr", lr, 0.0)
+        self._keep(FirstOrder.HYPER, locals())
         self.k = 0  # updates made
         self._lr()
 
@@ -37,20 +46,33 @@ class FirstOrder(Optimizer, ABC):
         return value_at("lr", self.lr, self.k)
 
     @abstractmethod
-    def _update(self, flat: Any, gradient: Any, lr: float) -> None:
+    def _update(self, flat: Array, gradient: Array, lr: float) -> None:
         """Moves the parameters, given as a fresh vector, in place, and the method's own state."""
 
-    @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # found and reported as a rejected step
-    def step(self, x: Any, t: Any = None) -> StepInfo:
-        """One update on the batch (x, t). Skipped where the loss, the gradient or the result is not finite."""
+    @quiet
+    def step(self, x: object, t: object = None) -> StepInfo:
+        """Makes one update on a batch; skipped if the loss, the gradient or the result is not finite.
+
+        Parameters
+        ----------
+        x, t : whatever model and loss take
+            The batch.
+
+        Returns
+        -------
+        StepInfo
+            The loss before the update, ‖∇f‖ and lr.
+
+        Raises
+        ------
+        TrainingDiverged
+            At the tenth rejected step in a row.
+        """
         self.objective.begin_step()
         loss, gradient = self.objective.value_and_gradient(x, t)
-        squared_norm = dot(gradient, gradient)
-        norm = math.sqrt(squared_norm) if squared_norm >= 0 else math.nan
-        reason = not_finite(loss, gradient, squared_norm)
-        record: dict[str, Any] = {"loss": loss, "gradient_norm": norm}
-        if reason:
-            return self._reject(reason, record)
+        record, refused = self._begun(loss, gradient)
+        if refused:
+            return refused
         flat = self.objective.flat()
         lr = self._lr()
         self._update(flat, gradient, lr)

@@ -54,6 +54,20 @@ class Rule:
     def __or__(self, other: Also) -> Either:
         return Either(self, (other,))
 
+    def __and__(self, other: Rule) -> Both:
+        return Both(self, other)
+
+
+@dataclass(frozen=True)
+class Both(Rule):
+    """The values that pass two rules; the first is asked first."""
+
+    first: Rule
+    second: Rule
+
+    def __call__(self, name: str, value: Any, given: Mapping[str, Any] | None = None) -> Any:
+        return self.second(name, self.first(name, value, given), given)
+
 
 @dataclass(frozen=True)
 class Also:

@@ -1,25 +1,29 @@
 """SGN: the stochastic generalized Gauss-Newton method.
 
-Source: Gargiani, Zanelli, Diehl & Hutter (2020), "On the Promise of the Stochastic Generalized Gauss-Newton Method for
-Training DNNs", algorithms 1 and 2, sections 2.2 to 3.1; where it is silent, the constants of the authors' code.
+References
+----------
+Gargiani, Zanelli, Diehl & Hutter (2020), "On the Promise of the Stochastic Generalized Gauss-Newton Method for Training
+DNNs", algorithms 1 and 2, sections 2.2 to 3.1; where it is silent, the constants of the authors' code.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
-from optim.base import Optimizer, StepInfo, not_finite
-from optim.hyper import above, at_least, at_most, flag, fraction, whole
-from optim.parts.cg import CGResult, pcg
+from optim.base import NO_GAIN, Optimizer, StepInfo, quiet, within_rounding
+from optim.hyper import COUNT, FRACTION, SCHEDULE, Flag, Instance, Number, Rule, Schedule, value_at
+from optim.parts.cg import CGResult, InverseP, pcg
 from optim.parts.damping import Tikhonov, reduction_ratio
 from optim.parts.linesearch import line_search
 from optim.parts.preconditioner import Diagonals, Preconditioner, diagonal_inverse
 from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import blocks, dot, is_finite
-from optim.schedules import Schedule, value_at
+from optim.types import Batch, Loss, Model
+from rmad.types import Array
 
 __all__ = ["SGN"]
 
@@ -27,25 +31,90 @@ __all__ = ["SGN"]
 class SGN(Optimizer):
     """θ ← θ + α Δθ, (G + ρI) Δθ = −∇f by a few steps of CG from zero, all on one batch. Algorithms 1 and 2.
 
-    damping: ρ at the start, which then follows the reduction ratio (section 3.1; Nocedal & Wright, algorithm 4.1),
-    unless trust_region is off; or a schedule of `optim.schedules`, and then ρ follows that. damping_min: its floor.
-    cg_iterations: the most CG steps; cg_tolerance: CG ends where ‖r‖∞ is below. adapt_cg: their number follows the
-    reduction ratio too: half as many again after a good step, a third fewer after a bad one (the authors' future
-    direction, section 4.6). lr: the first α; line_search: halved until Armijo's condition holds (their algorithm 3.1).
-    momentum: μ of m ← μ m + (1 − μ)∇f, whose unbiased value takes the gradient's place. preconditioner:
-    True for P = (m² + ρ + l2)^preconditioner_exponent, or one of `optim.parts.preconditioner`. l2: adds ½ l2‖θ‖² to
-    f, its curvature to G.
+    Parameters
+    ----------
+    model : callable tree of arrays
+        model(x) -> z.
+    loss : loss object or callable
+        loss(z, t) -> scalar, convex in z.
+    damping : float or schedule, default 1e-3
+        ρ at the start; it then follows the reduction ratio (section 3.1; Nocedal & Wright, algorithm 4.1) if
+        trust_region is on. A schedule of `optim.schedules` sets ρ instead. 0 for none.
+    damping_min : float, default 1e-6
+        Floor of ρ; the default is that of the authors' code.
+    cg_iterations : int, default 10
+        The most CG steps; the default is that of the authors' code.
+    cg_tolerance : float, default 1e-6
+        CG ends when ‖r‖∞ is below, in the units of ∇f; the default is that of the authors' code.
+    adapt_cg : bool, default False
+        The number of CG steps follows the reduction ratio too: half as many again after a good step, a third fewer after
+        a bad one (the authors' future direction, section 4.6).
+    lr : float, default 1.0
+        The first α.
+    line_search : bool, default True
+        Halves α until Armijo's condition holds (algorithm 3.1 of Nocedal & Wright).
+    trust_region : bool, default True
+        Adapts ρ.
+    momentum : float, default 0.0
+        μ in [0, 1) of m ← μ m + (1 − μ)∇f, whose unbiased value takes the gradient's place.
+    preconditioner : bool or Preconditioner, default False
+        True is P = (m² + ρ + l2)^preconditioner_exponent; or one of `optim.parts.preconditioner`.
+    preconditioner_exponent : float, default 1.0
+        In [0, 1].
+    l2 : float, default 0.0
+        Adds ½ l2‖θ‖² to f, and l2 I to G.
 
-    Raises ValueError for a hyper-parameter out of range; TrainingDiverged at the tenth rejected step in a row.
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of range or of the wrong type.
+
+    References
+    ----------
+    Gargiani, Zanelli, Diehl & Hutter (2020), algorithms 1 and 2.
+
+    Examples
+    --------
+    >>> import optim
+    >>> model = nn.Linear(3, 1, rng=np.random.default_rng(0))
+    >>> opt = optim.SGN(model, nn.SquaredError())
+    >>> x, t = np.eye(3, dtype=np.float32), np.ones((3, 1), np.float32)
+    >>> opt.step(x, t).loss > opt.step(x, t).loss
+    True
     """
 
+    HYPER: ClassVar[Mapping[str, Rule]] = {
+        "damping_min": Number(at_least=0.0),
+        "damping": Number(at_least=0.0) & Number(at_least="damping_min", or_zero=True) | SCHEDULE,
+        "cg_iterations": COUNT,
+        "cg_tolerance": Number(at_least=0.0),
+        "adapt_cg": Flag(),
+        "lr": Number(above=0.0),
+        "line_search": Flag(),
+        "trust_region": Flag(),
+        "momentum": FRACTION,
+        "preconditioner": Instance(Preconditioner, Flag()),
+        "preconditioner_exponent": Number(at_least=0.0, at_most=1.0),
+    }
     armijo, shrink, tries = 1e-4, 0.5, 11  # c, the factor of α, and how many values of α: the first and 10 more
     _state = ("k", "damping", "cg_steps", "m")
 
+    damping: float
+    damping_min: float
+    cg_iterations: int
+    cg_tolerance: float
+    adapt_cg: bool
+    lr: float
+    line_search: bool
+    trust_region: bool
+    momentum: float
+    preconditioner: bool | Preconditioner
+    preconditioner_exponent: float
+
     def __init__(
         self,
-        model: Any,
-        loss: Any,
+        model: Model,
+        loss: Loss,
         *,
         damping: float | Schedule = 1e-3,
         damping_min: float = 1e-6,
@@ -61,40 +130,41 @@ class SGN(Optimizer):
         l2: float = 0.0,
     ) -> None:
         super().__init__(model, loss, l2=l2)
+        self._keep(SGN.HYPER, locals())
         self.schedule = damping if callable(damping) else None
-        self.damping_min = at_least("damping_min", damping_min, 0.0)
-        if not callable(damping):
-            at_least("damping", damping, 0.0)
-            at_least("damping", damping, damping_min if damping else 0.0)  # 0 is no damping, and stays so
         self.damping = float(value_at("damping", damping, 0))
-        self.cg_iterations = whole("cg_iterations", cg_iterations, 1)
-        self.cg_tolerance = at_least("cg_tolerance", cg_tolerance, 0.0)
-        self.lr, self.momentum = above("lr", lr, 0.0), fraction("momentum", momentum)
-        at_least("preconditioner_exponent", preconditioner_exponent, 0.0)
-        self.preconditioner_exponent = at_most("preconditioner_exponent", preconditioner_exponent, 1)
-        if not isinstance(preconditioner, bool | Preconditioner):
-            raise ValueError(f"preconditioner must be a bool or a Preconditioner, got {preconditioner!r}")
-        self.adapt_cg, self.line_search = flag("adapt_cg", adapt_cg), flag("line_search", line_search)
-        self.trust_region, self.preconditioner = flag("trust_region", trust_region), preconditioner
         self.k = 0
         self.cg_steps = math.ceil(self.cg_iterations / 3) if adapt_cg else self.cg_iterations  # of the next update
         self.m = np.zeros_like(self.objective.flat()) if momentum else np.zeros(0)
 
-    @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # found and reported as a rejected step
-    def step(self, x: Any, t: Any = None) -> StepInfo:
-        """One update on the batch (x, t). With the line search f on it never rises; what is not finite is rejected."""
+    @quiet
+    def step(self, x: object, t: object = None) -> StepInfo:
+        """Makes one update on a batch; with the line search f on it never rises.
+
+        Parameters
+        ----------
+        x, t : whatever model and loss take
+            The batch.
+
+        Returns
+        -------
+        StepInfo
+            The step; rejected if a number is not finite or f does not fall.
+
+        Raises
+        ------
+        TrainingDiverged
+            At the tenth rejected step in a row.
+        """
         self.objective.begin_step()
         if self.schedule is not None:
             self.damping = value_at("damping", self.schedule, self.k)
         q = self.objective.quadratic(x, t)
         f, gradient = q.value, q.gradient  # eq. (5)
-        squared_norm = dot(gradient, gradient)
-        norm = math.sqrt(squared_norm) if squared_norm >= 0 else math.nan
-        record: dict[str, Any] = {"loss": f, "gradient_norm": norm, "damping": self.damping}
-        reason = not_finite(f, gradient, squared_norm)
-        if reason:
-            return self._reject(reason, record)
-        if squared_norm == 0:
+        record, refused = self._begun(f, gradient, damping=self.damping)
+        if refused:
+            return refused
+        if record["gradient_norm"] == 0:
             return self._converged("the gradient is zero", record)
         self.k += 1
         direction = self._averaged(gradient)
@@ -105,7 +175,7 @@ class SGN(Optimizer):
         del q
         return self._move(f, gradient, direction, cg, (x, t), record)
 
-    def _preconditioner(self, q: Quadratic, direction: Any) -> Any:
+    def _preconditioner(self, q: Quadratic, direction: Array) -> InverseP:
         """P⁻¹; None for the identity."""
         added = self.damping + self.objective.l2
         if isinstance(self.preconditioner, Preconditioner):
@@ -114,8 +184,8 @@ class SGN(Optimizer):
             return None
         return diagonal_inverse(np.square(direction), added, self.preconditioner_exponent)
 
-    def _averaged(self, gradient: Any) -> Any:
-        """m / (1 − μᵏ), m ← μ m + (1 − μ)∇f; the gradient itself where μ = 0."""
+    def _averaged(self, gradient: Array) -> Array:
+        """m / (1 − μᵏ), m ← μ m + (1 − μ)∇f; the gradient itself if μ = 0."""
         mu = self.momentum
         if not mu:
             return gradient
@@ -124,10 +194,10 @@ class SGN(Optimizer):
             np.add(m, (1 - mu) * u, out=m)
         return self.m / (1 - mu**self.k)
 
-    def _solve(self, q: Quadratic, b: Any, inverse_P: Any) -> CGResult:
+    def _solve(self, q: Quadratic, b: Array, inverse_P: InverseP) -> CGResult:
         """(G + ρI) Δθ = b, eq. (15), by algorithm 2 from Δθ = 0."""
 
-        def stop(i: int, phi: float, r: Any) -> str | None:
+        def stop(i: int, phi: float, r: Array) -> str | None:
             return "residual" if i and max(float(r.max()), -float(r.min())) < self.cg_tolerance else None
 
         return pcg(
@@ -135,7 +205,7 @@ class SGN(Optimizer):
         )
 
     def _move(
-        self, f: float, gradient: Any, direction: Any, cg: CGResult, batch: tuple[Any, Any], record: dict[str, Any]
+        self, f: float, gradient: Array, direction: Array, cg: CGResult, batch: Batch, record: dict[str, Any]
     ) -> StepInfo:
         """From Δθ to the next θ: the ratio at the full step, before the line search; then how far to go."""
         theta, delta = self.objective.flat(), cg.x
@@ -143,33 +213,45 @@ class SGN(Optimizer):
         def f_at(alpha: float) -> float:
             return self.objective.value_at(theta + (alpha * self.lr) * delta, *batch)
 
-        slope, norm2 = dot(gradient, delta), dot(delta, delta)
-        model_slope = slope if direction is gradient else dot(direction, delta)
-        curvature = 2 * (cg.iterates[-1].phi - model_slope) - self.damping * norm2  # ΔθᵀG Δθ, from what CG knows
-        M = self.lr * slope + 0.5 * self.lr**2 * curvature  # of the undamped model
-        follows = (self.trust_region and self.schedule is None) or self.adapt_cg
-        f1 = f_at(1.0) if follows or self.line_search else None
-        if follows and f1 is not None:
+        slope = dot(gradient, delta)
+        M = self._predicted(slope, slope if direction is gradient else dot(direction, delta), cg)
+        f1 = f_at(1.0) if self._adapts or self.line_search else math.nan
+        if self._adapts:
             record["reduction_ratio"] = reduction_ratio(f1 - f, M)
         alpha, f_tried = 1.0, f
         if self.line_search:
             alpha, f_tried = line_search(
                 f_at, f, self.lr * slope, f1=f1, factor=self.shrink, c=self.armijo, tries=self.tries
             )
-        if alpha == 0 and abs(M) <= 8 * float(np.finfo(theta.dtype).eps) * abs(f):
-            return self._converged("the model predicts no more than the rounding error of the loss", record)
+        if alpha == 0 and within_rounding(M, f, theta):
+            return self._converged(NO_GAIN, record)
         new = theta + (alpha * self.lr) * delta
         if alpha == 0 or not is_finite(new):
             what = "no sufficient decrease" if math.isfinite(f_tried) else "non-finite loss along the line search"
             return self._reject("non-finite parameters" if alpha else what, record, stacklevel=5)
         self._accept(new)
-        if follows:
+        if self._adapts:
             self._adapt(record["reduction_ratio"])
         return StepInfo(**record, step_size=alpha * self.lr, reason=cg.reason)
 
+    @property
+    def _follows_ratio(self) -> bool:
+        """True if ρ follows the reduction ratio."""
+        return self.trust_region and self.schedule is None
+
+    @property
+    def _adapts(self) -> bool:
+        """True if the reduction ratio is needed."""
+        return self._follows_ratio or self.adapt_cg
+
+    def _predicted(self, slope: float, model_slope: float, cg: CGResult) -> float:
+        """M(lr Δθ) of the undamped model, from φ(Δθ) that CG knows; slopes along Δθ of f and of the model."""
+        curvature = 2 * (cg.iterates[-1].phi - model_slope) - self.damping * dot(cg.x, cg.x)  # ΔθᵀG Δθ
+        return self.lr * slope + 0.5 * self.lr**2 * curvature
+
     def _adapt(self, ratio: float) -> None:
-        """ρ, and where wanted the number of CG steps, by the reduction ratio."""
-        if self.trust_region and self.schedule is None:
+        """Sets ρ, and with adapt_cg the number of CG steps, by the reduction ratio."""
+        if self._follows_ratio:
             tikhonov = Tikhonov(self.damping, self.damping_min)
             tikhonov.update(ratio)
             self.damping = tikhonov.strength
