@@ -1,22 +1,27 @@
 """The Levenberg-Marquardt method, on the Gauss-Newton matrix of any convex loss.
 
-Source: Marquardt (1963), "An algorithm for least-squares estimation of nonlinear parameters"; Moré (1978).
+References
+----------
+Marquardt (1963), "An algorithm for least-squares estimation of nonlinear parameters"; Moré (1978).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from optim.base import Optimizer, StepInfo, not_finite
-from optim.hyper import above, at_least, whole
+from optim.base import NO_GAIN, Optimizer, StepInfo, quiet, within_rounding
+from optim.hyper import COUNT, Number, OneOf, Rule
 from optim.parts.cg import pcg
 from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import dot, is_finite
+from optim.tuning import MOST_DENSE_PARAMETERS
+from optim.types import Batch, Loss, Model
+from rmad.types import Array
 
 __all__ = ["LevenbergMarquardt"]
 
@@ -26,23 +31,79 @@ Solve = Callable[[float], tuple[Any, str]]  # λ → δ, or a reason why there i
 class LevenbergMarquardt(Optimizer):
     """θ ← θ + δ, (G + λD) δ = −∇f, D = I or diag(G); λ × factor until f falls, then λ / factor.
 
-    damping: λ at the start; damping_min: its floor. factor: Marquardt's ν. scaling: "identity" (Levenberg) or
-    "diagonal" (Marquardt: the step does not depend on the units of θ). solver: "dense" forms G by p products, for small
-    problems; "cg" is matrix-free, J and Jᵀ by sweeps, to the relative residual cg_tolerance in at most cg_iterations
-    steps (scaling="diagonal" takes p products more for the diagonal); "auto" is dense up to 300 parameters. tries: the
-    most values of λ in one step. l2: adds ½ l2‖θ‖² to f, its curvature to G. x, t: the whole problem, for a
-    deterministic method; a batch does as well.
+    A deterministic method: (x, t) of a step is the whole problem, though a batch works as well.
 
-    Raises ValueError for a hyper-parameter out of range; TrainingDiverged at the tenth rejected step in a row.
+    Parameters
+    ----------
+    model : callable tree of arrays
+        model(x) -> z.
+    loss : loss object or callable
+        loss(z, t) -> scalar, convex in z.
+    damping : float, default 1e-2
+        λ at the start, ≥ damping_min.
+    damping_min : float, default 1e-12
+        Floor of λ, > 0.
+    factor : float, default 10.0
+        Marquardt's ν > 1; the default is his.
+    scaling : {"identity", "diagonal"}, default "identity"
+        D: I is Levenberg's, diag(G) Marquardt's, whose step does not depend on the units of θ.
+    solver : {"auto", "dense", "cg"}, default "auto"
+        "dense" forms G by p products; "cg" is matrix-free, and takes p products more for scaling="diagonal"; "auto" is
+        dense up to 300 parameters.
+    cg_iterations : int, default 250
+        The most CG steps.
+    cg_tolerance : float, default 1e-6
+        CG ends at this residual ‖r‖ / ‖∇f‖.
+    tries : int, default 20
+        The most values of λ in one step.
+    l2 : float, default 0.0
+        Adds ½ l2‖θ‖² to f, and l2 I to G.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of range or of the wrong type.
+
+    References
+    ----------
+    Marquardt (1963); Moré (1978).
+
+    Examples
+    --------
+    >>> import optim
+    >>> model = nn.Linear(3, 1, rng=np.random.default_rng(0))
+    >>> opt = optim.LevenbergMarquardt(model, nn.SquaredError())
+    >>> x, t = np.eye(3, dtype=np.float32), np.ones((3, 1), np.float32)
+    >>> opt.step(x, t).loss > opt.step(x, t).loss
+    True
     """
 
-    most_dense = 300  # parameters
+    HYPER: ClassVar[Mapping[str, Rule]] = {
+        "damping_min": Number(above=0.0),
+        "damping": Number(at_least="damping_min"),
+        "factor": Number(above=1.0),
+        "scaling": OneOf(("identity", "diagonal"), quoted=False),
+        "solver": OneOf(("auto", "dense", "cg"), quoted=False),
+        "cg_iterations": COUNT,
+        "cg_tolerance": Number(at_least=0.0),
+        "tries": COUNT,
+    }
+    most_dense = MOST_DENSE_PARAMETERS
     _state = ("damping",)
+
+    damping: float
+    damping_min: float
+    factor: float
+    scaling: str
+    solver: str
+    cg_iterations: int
+    cg_tolerance: float
+    tries: int
 
     def __init__(
         self,
-        model: Any,
-        loss: Any,
+        model: Model,
+        loss: Loss,
         *,
         damping: float = 1e-2,
         damping_min: float = 1e-12,
@@ -55,110 +116,111 @@ class LevenbergMarquardt(Optimizer):
         l2: float = 0.0,
     ) -> None:
         super().__init__(model, loss, l2=l2)
-        self.damping_min = above("damping_min", damping_min, 0.0)
-        self.damping = float(at_least("damping", damping, damping_min))
-        self.factor = above("factor", factor, 1.0)
-        for name, value, known in (
-            ("scaling", scaling, ("identity", "diagonal")),
-            ("solver", solver, ("auto", "dense", "cg")),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
-        self.scaling = scaling
-        small = self.objective.size <= self.most_dense
-        self.solver = solver if solver != "auto" else "dense" if small else "cg"
-        self.cg_iterations = whole("cg_iterations", cg_iterations, 1)
-        self.cg_tolerance = at_least("cg_tolerance", cg_tolerance, 0.0)
-        self.tries = whole("tries", tries, 1)
+        self._keep(LevenbergMarquardt.HYPER, locals())
+        self.damping = float(damping)
+        if solver == "auto":
+            self.solver = "dense" if self.objective.size <= self.most_dense else "cg"
 
-    @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # found and reported as a rejected step
-    def step(self, x: Any, t: Any = None) -> StepInfo:
-        """One update on (x, t): f on it falls, or the step is rejected and θ and λ stay."""
+    @quiet
+    def step(self, x: object, t: object = None) -> StepInfo:
+        """Makes one update: f on (x, t) falls, or the step is rejected and θ and λ stay.
+
+        Parameters
+        ----------
+        x, t : whatever model and loss take
+            The whole problem, or a batch.
+
+        Returns
+        -------
+        StepInfo
+            The step; damping and reduction_ratio are those of the last λ that was tried.
+
+        Raises
+        ------
+        TrainingDiverged
+            At the tenth rejected step in a row.
+        """
         self.objective.begin_step()
         q = self.objective.quadratic(x, t)
-        f, gradient = q.value, q.gradient
-        squared_norm = dot(gradient, gradient)
-        norm = math.sqrt(squared_norm) if squared_norm >= 0 else math.nan
-        record: dict[str, Any] = {"loss": f, "gradient_norm": norm, "damping": self.damping}
-        reason = not_finite(f, gradient, squared_norm)
-        if reason:
-            return self._reject(reason, record)
-        if squared_norm == 0:
+        record, refused = self._begun(q.value, q.gradient, damping=self.damping)
+        if refused:
+            return refused
+        if record["gradient_norm"] == 0:
             return self._converged("the gradient is zero", record)
-        solve = self._dense(q, gradient) if self.solver == "dense" else self._by_cg(q, gradient)
-        theta, lam, rounding = self.objective.flat(), self.damping, 8 * float(np.finfo(gradient.dtype).eps) * abs(f)
+        solve = self._dense(q) if self.solver == "dense" else self._by_cg(q)
+        lam, reason = self.damping, ""
         for _ in range(self.tries):
             delta, reason = solve(lam)
             record["products"] = q.products
             if reason.startswith("non-finite"):
                 return self._reject(reason, record)
             if not reason:
-                Gd = np.empty_like(delta)
-                q.ggn_product(delta, Gd)
-                M = dot(gradient, delta) + dot(delta, Gd) / 2
-                f_new = self.objective.value_at(theta + delta, x, t)
-                record |= {"damping": lam, "reduction_ratio": (f_new - f) / M if M else math.nan}
-                if f_new < f and is_finite(theta + delta):
-                    self._accept(theta + delta)
-                    self.damping = max(lam / self.factor, self.damping_min)
-                    return StepInfo(**record | {"products": q.products}, step_size=1.0)
-                reason = "no decrease of the loss" if math.isfinite(f_new) else "non-finite loss at every damping"
-                if abs(M) <= rounding:
-                    return self._converged("the model predicts no more than the rounding error of the loss", record)
+                done, reason = self._tried(q, delta, lam, (x, t), record)
+                if done:
+                    return done
             lam *= self.factor
         return self._reject(reason, record)
 
-    def _dense(self, q: Quadratic, gradient: Any) -> Solve:
+    def _tried(
+        self, q: Quadratic, delta: Array, lam: float, batch: Batch, record: dict[str, Any]
+    ) -> tuple[StepInfo | None, str]:
+        """The step to θ + δ if f falls there, or a step that ends at convergence; else None and why it was not made."""
+        f, new, Gd = q.value, self.objective.flat() + delta, np.empty_like(delta)
+        q.ggn_product(delta, Gd)
+        M = dot(q.gradient, delta) + dot(delta, Gd) / 2
+        f_new = self.objective.value_at(new, *batch)
+        record |= {"damping": lam, "reduction_ratio": (f_new - f) / M if M else math.nan}
+        if f_new < f and is_finite(new):
+            self._accept(new)
+            self.damping = max(lam / self.factor, self.damping_min)
+            return StepInfo(**record | {"products": q.products}, step_size=1.0), ""
+        if within_rounding(M, f, delta):
+            return self._converged(NO_GAIN, record), ""
+        return None, "no decrease of the loss" if math.isfinite(f_new) else "non-finite loss at every damping"
+
+    def _dense(self, q: Quadratic) -> Solve:
         """By Cholesky in float64, G by one product per parameter."""
         G = np.stack([column.astype(np.float64) for column in _columns(q)], axis=1)
         if not np.isfinite(G).all():
             return lambda lam: (None, "non-finite product")
-        G, b, D = (G + G.T) / 2, -gradient.astype(np.float64), self._scales(np.diag(G))
+        G, b, D = (G + G.T) / 2, -q.gradient.astype(np.float64), self._scales(np.diag(G))
 
         def solve(lam: float) -> tuple[Any, str]:
             try:
-                return cho_solve(cho_factor(G + lam * np.diag(D)), b).astype(gradient.dtype), ""
+                return cho_solve(cho_factor(G + lam * np.diag(D)), b).astype(q.gradient.dtype), ""
             except LinAlgError:
                 return None, "G + λD is not positive definite"
 
         return solve
 
-    def _by_cg(self, q: Quadratic, gradient: Any) -> Solve:
-        """Matrix-free, preconditioned by diag(G) + λD where that diagonal is known."""
-        b, D = np.negative(gradient), None
-        if self.scaling == "diagonal":
-            diagonal = np.array([column[k] for k, column in enumerate(_columns(q))], dtype=gradient.dtype)
-            D = self._scales(diagonal)
+    def _by_cg(self, q: Quadratic) -> Solve:
+        """Matrix-free; preconditioned by diag(G) + λD if that diagonal is known."""
+        b = np.negative(q.gradient)
         small = self.cg_tolerance**2 * dot(b, b)
+        diagonal = D = None
+        if self.scaling == "diagonal":
+            diagonal = np.array([column[k] for k, column in enumerate(_columns(q))], dtype=b.dtype)
+            D = self._scales(diagonal)
 
-        def stop(i: int, phi: float, r: Any) -> str | None:
+        def stop(i: int, phi: float, r: Array) -> str | None:
             return "residual" if dot(r, r) <= small else None
 
         def solve(lam: float) -> tuple[Any, str]:
-            if D is None:
-                cg = pcg(q.ggn_product, b, damping=lam, iterations=self.cg_iterations, stop=stop, keep=False)
-            else:
-
-                def product(v: Any, out: Any) -> None:
-                    q.ggn_product(v, out)
-                    out += lam * D * v
-
-                inverse = 1 / (diagonal + lam * D)
-                cg = pcg(product, b, None, inverse, iterations=self.cg_iterations, stop=stop, keep=False)
-            if not cg.finite:
-                return None, cg.reason
-            return (cg.x, "") if cg.iterations else (None, cg.reason)
+            inverse_P, damping = (None, lam) if D is None else (1 / (diagonal + lam * D), lam * D)
+            limits = {"iterations": self.cg_iterations, "stop": stop, "keep": False}
+            cg = pcg(q.ggn_product, b, None, inverse_P, damping=damping, **limits)
+            return (cg.x, "") if cg.finite and cg.iterations else (None, cg.reason)
 
         return solve
 
-    def _scales(self, diagonal: Any) -> Any:
+    def _scales(self, diagonal: Array) -> Array:
         """D; an entry of the diagonal that is zero would leave its parameter undamped."""
         if self.scaling == "identity":
             return np.ones_like(diagonal)
         return np.maximum(diagonal, max(float(diagonal.max()), 1e-30) * 1e-10)
 
 
-def _columns(q: Quadratic) -> Any:
+def _columns(q: Quadratic) -> Iterator[Array]:
     """The columns of G, one after the other, in one buffer."""
     e = np.zeros_like(q.theta)
     out = np.empty_like(e)
