@@ -197,18 +197,21 @@ class LevenbergMarquardt(Optimizer):
         """Matrix-free; preconditioned by diag(G) + λD if that diagonal is known."""
         b = np.negative(q.gradient)
         small = self.cg_tolerance**2 * dot(b, b)
-        diagonal = D = None
+        diagonal: Array | None = None
         if self.scaling == "diagonal":
             diagonal = np.array([column[k] for k, column in enumerate(_columns(q))], dtype=b.dtype)
-            D = self._scales(diagonal)
 
         def stop(i: int, phi: float, r: Array) -> str | None:
             return "residual" if dot(r, r) <= small else None
 
         def solve(lam: float) -> tuple[Any, str]:
-            inverse_P, damping = (None, lam) if D is None else (1 / (diagonal + lam * D), lam * D)
-            limits = {"iterations": self.cg_iterations, "stop": stop, "keep": False}
-            cg = pcg(q.ggn_product, b, None, inverse_P, damping=damping, **limits)
+            inverse_P: Array | None = None
+            damping: float | Array = lam
+            if diagonal is not None:
+                damping = lam * self._scales(diagonal)  # λD
+                inverse_P = 1 / (diagonal + damping)
+            most = self.cg_iterations
+            cg = pcg(q.ggn_product, b, None, inverse_P, damping=damping, iterations=most, stop=stop, keep=False)
             return (cg.x, "") if cg.finite and cg.iterations else (None, cg.reason)
 
         return solve

@@ -41,8 +41,8 @@ class SGD(FirstOrder):
 
     References
     ----------
-    Sutskever, Martens, Dahl & Hinton (2013), eqs. (1)–(4), v scaled by −1/lr as PyTorch does; Nesterov's in the point of
-    the gradient: Bengio, Boulanger-Lewandowski & Pascanu (2013), eqs. (6), (7).
+    Sutskever, Martens, Dahl & Hinton (2013), eqs. (1)–(4), v scaled by −1/lr as PyTorch does; Nesterov's in the point
+    of the gradient: Bengio, Boulanger-Lewandowski & Pascanu (2013), eqs. (6), (7).
 
     Examples
     --------

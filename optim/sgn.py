@@ -47,8 +47,8 @@ class SGN(Optimizer):
     cg_tolerance : float, default 1e-6
         CG ends when ‖r‖∞ is below, in the units of ∇f; the default is that of the authors' code.
     adapt_cg : bool, default False
-        The number of CG steps follows the reduction ratio too: half as many again after a good step, a third fewer after
-        a bad one (the authors' future direction, section 4.6).
+        The number of CG steps follows the reduction ratio too: half as many again after a good step, a third fewer
+        after a bad one (the authors' future direction, section 4.6).
     lr : float, default 1.0
         The first α.
     line_search : bool, default True
