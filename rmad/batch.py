@@ -1,4 +1,4 @@
-"""Where in its batch a model stands: set by who divides a batch, read by layers that draw a random number per case.
+"""The place in the batch of the cases that a model sees: set by code that divides a batch, read by random layers.
 
 A batch may be worked through in parts (`optim.problem.batch`), and the results must not depend on the parts. So a layer
 that drops units at random has to know which cases it sees.

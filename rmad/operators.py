@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, Concatenate, Self
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
@@ -20,6 +20,7 @@ from scipy.sparse.linalg import LinearOperator
 from rmad import tree as _tree
 from rmad.machine.backend import linear_operator
 from rmad.transforms import grad, linearize
+from rmad.types import Array, P, Tree
 
 __all__ = ["GGNOperator", "HessianOperator", "JacobianOperator", "symmetric_operator"]
 
@@ -31,10 +32,10 @@ class _Flat:
         self.example, self.unravel = _tree.ravel(tree)
         self.size, self.dtype = self.example.size, self.example.dtype
 
-    def ravel(self, tree: Any) -> Any:
+    def ravel(self, tree: Any) -> Array:
         return _tree.ravel(tree)[0].astype(self.dtype, copy=False)
 
-    def typed(self, vector: Any) -> Any:
+    def typed(self, vector: Array) -> Array:
         """The vector in this space's dtype: SciPy's solvers hand in float64. TypeError for complex in a real space."""
         vector = vector.reshape(-1)
         if vector.dtype == self.dtype:
@@ -47,19 +48,19 @@ class _Flat:
 class _Operator(LinearOperator):
     """A LinearOperator between two flat spaces, in the dtype of its problem."""
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         return object.__new__(cls)
 
     def _set_spaces(self, rows: _Flat, columns: _Flat) -> None:
-        """Becomes an operator of cupyx's where the vectors live on the GPU."""
+        """Makes this an operator of cupyx's if the vectors live on the GPU."""
         base = linear_operator(columns.example)
         if base is not LinearOperator:
             self.__class__ = _on_gpu(type(self), base)  # type: ignore[arg-type]
         base.__init__(self, np.result_type(rows.dtype, columns.dtype), (rows.size, columns.size))
         self._rows, self._columns = rows, columns
 
-    def matvec(self, v: Any) -> Any:
-        """The product with v, (p,) or (p, 1). ValueError that shows both shapes where it does not fit."""
+    def matvec(self, v: Array) -> Array:
+        """The product with v, (p,) or (p, 1); ValueError shows both shapes if v does not fit."""
         if np.shape(v) not in ((self.shape[1],), (self.shape[1], 1)):
             name = type(self).__name__
             raise ValueError(f"{name} of shape {self.shape}: v has shape {np.shape(v)}, expected ({self.shape[1]},)")
@@ -84,7 +85,8 @@ class _Operator(LinearOperator):
         raise NotImplementedError(f"{type(self).__name__}: Jᵀ u")
 
 
-def _by_columns(product: Callable[[Any], Any], V: Any, rows: int, dtype: Any) -> Any:
+def _by_columns(product: Callable[[Any], Any], V: Array, rows: int, dtype: Any) -> Array:
+    """The products with the columns of V, as columns."""
     columns = [product(V[:, k]) for k in range(V.shape[1])]
     return np.stack(columns, axis=1) if columns else np.zeros_like(V, shape=(rows, 0), dtype=dtype)
 
@@ -99,14 +101,30 @@ def _on_gpu(kind: type, base: type) -> type:
 
 
 class JacobianOperator(_Operator):
-    """J = ∂f/∂x at x, (m, p): f runs once.
+    """J = ∂f/∂x at x, (m, p): matvec v → Jv, rmatvec u → Jᵀu, the adjoint under ⟨u, v⟩ = Re uᴴv.
 
-    f: tree → tree; p and m are the numbers of floats in x and in f(x). `.value` is f(x). matvec: v (p,) → Jv (m,);
-    rmatvec: u (m,) → Jᵀu (p,), the adjoint under ⟨u, v⟩ = Re uᴴv. Where x or f(x) is complex, J is linear over
-    the reals only, unless f is holomorphic.
+    f runs once; `.value` is f(x). p and m are the numbers of floats in x and in f(x), in the order of `rmad.ravel`. If
+    x or f(x) is complex, J is linear over the reals only, unless f is holomorphic.
+
+    Parameters
+    ----------
+    f : callable (x, *args) → tree of arrays
+    x : tree of float arrays
+    *args : passed to f, not differentiated
+
+    Raises
+    ------
+    TypeError
+        x holds no float array, or f returns no tree of arrays.
+
+    Examples
+    --------
+    >>> J = JacobianOperator(lambda x: x**2, np.array([1.0, 2.0, 3.0]))
+    >>> J.matvec(np.ones(3)), J.T.shape
+    (array([2., 4., 6.]), (3, 3))
     """
 
-    def __init__(self, f: Callable[..., Any], x: Any, *args: Any) -> None:
+    def __init__(self, f: Callable[Concatenate[Tree, P], Any], x: Tree, *args: Any) -> None:
         self.value, self._lin = linearize(f, x, *args)
         self._set_spaces(_Flat(self.value), _Flat(x))
 
@@ -118,8 +136,10 @@ class JacobianOperator(_Operator):
 
 
 class _Symmetric(_Operator):
-    def matvec(self, v: Any) -> Any:
-        """The product, without the checks that cost LinearOperator more than a small product does."""
+    """An operator that is its own adjoint."""
+
+    def matvec(self, v: Array) -> Array:
+        """The product with v, (p,), without the checks that cost LinearOperator more than a small product does."""
         if getattr(v, "shape", None) == (self.shape[1],):  # a list goes the long way
             return self._matvec(v)
         return _Operator.matvec(self, v)
@@ -135,9 +155,33 @@ class _Symmetric(_Operator):
 
 
 class HessianOperator(_Symmetric):
-    """H = ∇²f at x, (p, p), for a real scalar f of a real x: the gradient runs once. `.gradient` is ∇f, flat."""
+    """H = ∇²f at x, (p, p), for a real scalar f of a real x; symmetric.
 
-    def __init__(self, f: Callable[..., Any], x: Any, *args: Any) -> None:
+    The gradient runs once; `.gradient` is ∇f, (p,), in the order of `rmad.ravel`.
+
+    Parameters
+    ----------
+    f : callable (x, *args) → real scalar
+    x : tree of float arrays
+    *args : passed to f, not differentiated
+
+    Raises
+    ------
+    TypeError
+        f returns no real scalar.
+
+    References
+    ----------
+    Pearlmutter (1994).
+
+    Examples
+    --------
+    >>> H = HessianOperator(lambda x: np.sum(x**3), np.array([1.0, 2.0]))
+    >>> H.matvec(np.ones(2))
+    array([ 6., 12.])
+    """
+
+    def __init__(self, f: Callable[Concatenate[Tree, P], Any], x: Tree, *args: Any) -> None:
         gradient, self._lin = linearize(grad(f), x, *args)
         space = _Flat(x)
         self._set_spaces(space, space)
@@ -148,13 +192,34 @@ class HessianOperator(_Symmetric):
 
 
 class GGNOperator(_Symmetric):
-    """G = Jᵀ L″ J at x, (p, p): the generalized Gauss-Newton matrix of L(f(x)).
+    """G = Jᵀ L″ J at x, (p, p): the generalized Gauss-Newton matrix of L(f(x)); positive semi-definite for a convex L.
 
-    loss: z → scalar, or an object with `hessian_product(z, v)` (a loss with its target bound). `.value` is
-    z = f(x). f runs once; L″ at z is linearized once. Martens & Sutskever (2012), section 6.1.
+    f runs once, and L″ at z = f(x) is linearized once; `.value` is z.
+
+    Parameters
+    ----------
+    f : callable (x, *args) → tree of arrays z
+    loss : callable z → real scalar, or an object with `hessian_product(z, v)` (a loss with its target bound)
+    x : tree of float arrays
+    *args : passed to f, not differentiated
+
+    Raises
+    ------
+    TypeError
+        x holds no float array, or f returns no tree of arrays.
+
+    References
+    ----------
+    Schraudolph (2002); Martens & Sutskever (2012), section 6.1.
+
+    Examples
+    --------
+    >>> G = GGNOperator(lambda x: 3 * x, lambda z: np.sum(z**2) / 2, np.ones(2))
+    >>> G.matvec(np.array([1.0, 0.0]))
+    array([9., 0.])
     """
 
-    def __init__(self, f: Callable[..., Any], loss: Any, x: Any, *args: Any) -> None:
+    def __init__(self, f: Callable[Concatenate[Tree, P], Any], loss: Any, x: Tree, *args: Any) -> None:
         self.value, self._lin = linearize(f, x, *args)
         space = _Flat(x)
         self._set_spaces(space, space)
@@ -165,7 +230,9 @@ class GGNOperator(_Symmetric):
 
 
 class _Product(_Symmetric):
-    def __init__(self, example: Any, product: Callable[[Any], Any]) -> None:
+    """v → product(v) on vectors like `example`."""
+
+    def __init__(self, example: Array, product: Callable[[Array], Array]) -> None:
         space = _Flat(example)
         self._set_spaces(space, space)
         self._product = product
@@ -174,13 +241,13 @@ class _Product(_Symmetric):
         return self._product(v)
 
 
-def symmetric_operator(example: Any, product: Callable[[Any], Any]) -> Any:
+def symmetric_operator(example: Array, product: Callable[[Array], Array]) -> LinearOperator:
     """A (p, p) symmetric LinearOperator v → product(v) on vectors like `example`, (p,)."""
     return _Product(example, product)
 
 
 def loss_curvature(loss: Any, z: Any, *target: Any) -> Callable[[Any], Any]:
-    """v → L″ v at z: the loss's own form where it has one, else the linearized gradient of the callable."""
+    """v → L″ v at z: the loss's own form if it has one, else the linearized gradient of the callable."""
     if hasattr(loss, "curvature"):
         return loss.curvature(z, *target)
     if hasattr(loss, "hessian_product"):
