@@ -94,7 +94,7 @@ def _from_archive(path: Path) -> Dataset:
                     if member.size != FULL * RECORD:
                         raise ValueError(f"{path}: {name} in it has {member.size} bytes, expected {FULL * RECORD}")
                     found[name] = _images(archive.extractfile(member).read(), path, name)  # type: ignore[union-attr]
-            while unpacked.read(1 << 20):  # to the end, where gzip keeps its checksum
+            while unpacked.read(1 << 20):  # to the end, because gzip keeps its checksum there
                 pass
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise ValueError(f"{path}: the archive is cut short, damaged or none at all: {error}") from None

@@ -33,7 +33,7 @@ def olivetti(data_dir: Folder = None, *, split: str = "people") -> Dataset:
     data_dir : str or Path, optional
         Folder with the files, or with a folder `olivetti` that holds them; they must be there.
     split : {"people", "pictures"}, default "people"
-        Test cases: the last ten people, or the last two pictures of everybody.
+        Test cases: the last ten people, or the last two pictures of each person.
 
     Returns
     -------

@@ -21,7 +21,7 @@ SIGMA = 0.75  # width of the pen, in pixels
 INK = 1.3  # above one: the middle of the stroke is white
 SAMPLES = 64  # along the curve
 VERSION = 1  # version of the pictures; another one has cache files of its own
-PROBE = 8  # pictures drawn again to see that a cached file holds what this code would draw
+PROBE = 8  # pictures drawn again to check that a cached file holds the pictures of this code
 
 
 def curves(
@@ -112,7 +112,7 @@ def _curve(points: Array) -> tuple[Array, Array]:
     """Returns samples of the parabola through the points, and the length of curve that belongs to each.
 
     Lagrange's form at the knots 0, τ, 1 with τ from the square roots of the chords (centripetal):
-    equal knots would swing out where one chord is short.
+    equal knots would make the curve swing out along a short chord.
     """
     chords = np.sqrt(np.linalg.norm(np.diff(points, axis=1), axis=-1))  # (n, 2)
     tau = (chords[:, 0] / chords.sum(1))[:, None]

@@ -38,7 +38,7 @@ class Checkpoints:
     Parameters
     ----------
     folder : str or Path
-        Where the two files are; made by `save` if it does not exist.
+        Folder of the two files; made by `save` if it does not exist.
 
     Examples
     --------

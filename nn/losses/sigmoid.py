@@ -86,7 +86,7 @@ class SigmoidCrossEntropy(Loss):
         both = _sigmoid_and_slope(z)
         if both is not None:
             return np.multiply(both[1], z.dtype.type(1 / z.shape[0]), out=both[1])
-        # e / (1 + e)², e = exp(−|z|): no cancellation in 1 − σ where z is large
+        # e / (1 + e)², e = exp(−|z|): no cancellation in 1 − σ for large z
         d = np.negative(np.abs(z))
         np.exp(d, out=d)
         s = d + 1

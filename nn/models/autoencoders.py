@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -78,14 +79,19 @@ def autoencoder(
     if isinstance(code, str) and code != "linear":
         raise ValueError(f"autoencoder: code must be 'linear' or make an activation, not {code!r}")
     check_maker("autoencoder", "activation", activation)
+    code_of = None if isinstance(code, str) else code
+    return Sequential(*_layers(sizes, activation, code_of, rng=rng, bias=bias, init=init, dtype=dtype))
+
+
+def _layers(sizes: Sequence[int], activation: MakesLayer, code: MakesLayer | None, **linear: Any) -> list[Module]:
+    """Returns the layers of the encoder, and those of its mirror image without the last activation."""
     middle = len(sizes) - 2
     up_and_down = [*sizes, *reversed(sizes[:-1])]
     layers: list[Module] = []
     for k, (i, o) in enumerate(pairwise(up_and_down)):
-        layers.append(Linear(i, o, rng=rng, bias=bias, init=init, dtype=dtype))
+        layers.append(Linear(i, o, **linear))
         if k != middle:
             layers.append(activation())
-        elif not isinstance(code, str):
+        elif code is not None:
             layers.append(code())
-    layers.pop()  # the activation of the output
-    return Sequential(*layers)
+    return layers[:-1]

@@ -149,7 +149,7 @@ def curveball_cifar(
     ----------
     Henriques et al. (2019), footnote 4. Open there: padding (2 at the filters, 1 at the pooling, so that 32
     pixels become 16, 8, 4; the last two layers are dense in the authors' code, which pools by averages after the
-    second and third layer), where BatchNorm stands, and the first weights, here He's.
+    second and third layer), the place of BatchNorm, and the first weights, here He's.
     """
     layers: list[Module] = []
     for i, o in ((channels("curveball_cifar", image), 32), (32, 32), (32, 64)):
