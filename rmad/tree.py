@@ -12,17 +12,20 @@ boolean leaves are constants that stay where they are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 
+from rmad.types import Array, Tree
+
 __all__ = ["TreeDef", "flatten", "in_tuple", "leaves", "map_leaves", "met_twice", "ravel", "rebind", "replace_leaves"]
 
 
 def _items(tree: Any) -> list[tuple[str, Any]] | None:
-    """(label, subtree) pairs of one level; None where `tree` is a leaf."""
+    """(label, subtree) pairs of one level; None if `tree` is a leaf."""
     if tree is None:
         return []
     if isinstance(tree, tuple | list):
@@ -73,7 +76,7 @@ def map_leaves(f: Callable[[Any], Any], tree: Any) -> Any:
 def rebind(tree: Any, new: Sequence[Any]) -> None:
     """Rebinds the differentiable leaves of a mutable tree to new arrays, in order.
 
-    No array is written into: whoever still holds the old ones (a live Jacobian does) keeps them.
+    No array is written into, so a live Jacobian keeps the old ones.
     Raises TypeError for an array that sits directly in a tuple, which cannot be rebound.
     """
     _rebind(tree, iter(new), "x")
@@ -118,7 +121,7 @@ def met_twice(tree: Any, name: str = "x") -> tuple[str, str] | None:
 
 
 def in_tuple(tree: Any, name: str = "x") -> str | None:
-    """The path of a float array that stands in a tuple, which `rebind` cannot reach; None where there is none."""
+    """The path of a float array that stands in a tuple, which `rebind` cannot reach; None if there is none."""
     for label, sub in _items(tree) or ():
         if _items(sub) is not None:
             if found := in_tuple(sub, name + label):
@@ -203,7 +206,7 @@ class TreeDef:
     def match(self, tree: Any, what: str) -> list[Any]:
         """The differentiable leaves of a tree of the same structure, shapes checked.
 
-        Raises ValueError that names the first leaf that does not fit, TypeError where its dtype
+        Raises ValueError that names the first leaf that does not fit, TypeError if its dtype
         cannot be a tangent of the leaf's (complex for a real leaf).
         """
         found = [leaf for _, leaf in _walk(_like(tree, self.tree, what, self.name), what)]
@@ -222,7 +225,7 @@ class TreeDef:
 
 
 def _like(tree: Any, model: Any, what: str, name: str) -> Any:
-    """`tree`, with dicts in the key order of `model`; ValueError where the structures differ."""
+    """`tree`, with dicts in the key order of `model`; ValueError if the structures differ."""
     if isinstance(model, dict):
         if not isinstance(tree, dict) or tree.keys() != model.keys():
             raise ValueError(f"{what} must have the keys of {name}: {list(model)}")
@@ -245,10 +248,11 @@ def flatten(tree: Any, name: str = "x") -> tuple[list[Any], TreeDef]:
 
 
 def sizes(shapes: Sequence[tuple[int, ...]]) -> list[int]:
-    return [int(np.prod(shape)) for shape in shapes]
+    """Numbers of elements."""
+    return [math.prod(shape) for shape in shapes]
 
 
-def split(flat: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
+def split(flat: Array, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
     """Views of a flat vector, one per shape, in order."""
     views, start = [], 0
     for shape, size in zip(shapes, sizes(shapes), strict=True):
@@ -257,27 +261,40 @@ def split(flat: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
     return views
 
 
-def _cast(a: Any, dtype: np.dtype[Any]) -> Any:
-    """a in this dtype: its real part, where that is real."""
+def _cast(a: Array, dtype: np.dtype[Any]) -> Array:
+    """a in this dtype: its real part, if that is real."""
     if a.dtype == dtype:
         return a
     return (np.real(a) if a.dtype.kind == "c" and dtype.kind != "c" else a).astype(dtype)
 
 
-def ravel(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """flat, unravel: the differentiable leaves as one vector, and the way back.
+def ravel(tree: Tree) -> tuple[Array, Callable[[Array], Tree]]:
+    """flat = [leaf₀, leaf₁, …], the float arrays of a tree as one vector, and the way back.
 
-    flat: (p,) in the tree's order and the leaves' common dtype. unravel(flat) gives a tree like
-    the given one with the leaves' own dtypes; integer leaves stay as they were. Traced arrays pass.
+    Parameters
+    ----------
+    tree : array, or tree of arrays; traced ones too
 
-    Raises ValueError where unravel gets a vector of another length.
+    Returns
+    -------
+    flat : (p,) in the order of the tree and the common dtype of the leaves
+    unravel : (p,) → a tree like `tree` with the leaves' own dtypes, integer leaves as they were; ValueError for a
+        vector of another length
+
+    Examples
+    --------
+    >>> flat, unravel = ravel({"W": np.ones((2, 2)), "b": np.zeros(1)})
+    >>> flat
+    array([1., 1., 1., 1., 0.])
+    >>> unravel(2 * flat)["b"]
+    array([0.])
     """
     arrays, treedef = flatten(tree, "tree")
     pieces = [np.reshape(a, -1) for a in arrays]
     flat = np.concatenate(pieces) if pieces else np.zeros(0)
     treedef.forget_values()  # unravel outlives the arrays
 
-    def unravel(vector: Any) -> Any:
+    def unravel(vector: Array) -> Tree:
         total = sum(sizes(treedef.shapes))
         if np.shape(vector) != (total,):
             raise ValueError(f"unravel: expected a vector of shape ({total},), got {np.shape(vector)}")
