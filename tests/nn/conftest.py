@@ -1,10 +1,11 @@
-"""What tests of layers share."""
+"""Fixtures for the tests of layers and data sets."""
 
 import numpy as np
 import pytest
 
 import optim
 import rmad
+from nn.data.sources import SOURCES
 
 
 def _check_ggn(model, loss, x, t, shards=(1, 3)):
@@ -23,3 +24,11 @@ def _check_ggn(model, loss, x, t, shards=(1, 3)):
 def check_ggn():
     """check_ggn(model, loss, x, t): products of optim.Objective on 1 and 3 shards against the dense JᵀL″J, float64."""
     return _check_ggn
+
+
+@pytest.fixture
+def no_environment(monkeypatch, tmp_path):
+    monkeypatch.delenv("RMAD_DATA", raising=False)
+    monkeypatch.setenv("RMAD_CACHE", str(tmp_path / "cache"))
+    for name, files in SOURCES.items():  # whatever happens, no test asks the net
+        monkeypatch.setitem(SOURCES, name, {file: known._replace(urls=()) for file, known in files.items()})

@@ -4,59 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from divided import DIVISIONS, LOSSES, N, assert_close, batch, everything, mlp
 
 import nn
 import optim
 import rmad
 from rmad import tree
-
-N = 11
-DIVISIONS = [{"shards": k, "threads": j} for k in (1, 2, 3, 5, N) for j in (1, 2, 3)]
-
-
-def mlp(dtype=np.float64, seed=0, activation=nn.Tanh):
-    rng = np.random.default_rng(seed)
-    return nn.Sequential(nn.Linear(4, 6, rng=rng, dtype=dtype), activation(), nn.Linear(6, 3, rng=rng, dtype=dtype))
-
-
-def batch(n=N, dtype=np.float64, seed=1):
-    rng = np.random.default_rng(seed)
-    return rng.standard_normal((n, 4)).astype(dtype), rng.standard_normal((n, 3)).astype(dtype)
-
-
-LOSSES = {
-    "squared": (nn.SquaredError(), lambda t: t),
-    "sigmoid": (nn.SigmoidCrossEntropy(), lambda t: (t > 0).astype(t.dtype)),
-    "softmax": (nn.SoftmaxCrossEntropy(), lambda t: np.argmax(t, axis=1)),
-    "callable": (lambda z, t: np.sum(np.logaddexp(0, z - t)) / len(z), lambda t: t),
-}
-
-
-def everything(objective, x, t, seed=2):
-    """Value, gradient and products of the objective on the batch, through every way there is."""
-    v = np.random.default_rng(seed).standard_normal(objective.size).astype(objective.dtype)
-    value, gradient = objective.value_and_gradient(x, t)
-    q = objective.quadratic(x, t)
-    found = {
-        "value": objective.value(x, t),
-        "value too": value,
-        "value of the model": q.value,
-        "value at": objective.value_at(objective.flat() + v / 10, x, t),
-        "gradient": gradient,
-        "gradient of the model": q.gradient,
-        "Gv": q.ggn @ v,
-        "Hv": q.hessian @ v,
-        "Gv again": q.ggn @ v,
-    }
-    assert q.products == 3
-    return found
-
-
-def assert_close(found, expected, tolerance=1e-12):
-    for name, a in expected.items():
-        scale = np.max(np.abs(a))
-        np.testing.assert_allclose(found[name], a, rtol=0, atol=tolerance * scale, err_msg=name)
-
 
 # -- sums over shards ----------------------------------------------------------------------------------------
 
@@ -170,105 +123,6 @@ def test_what_couples_cases_is_never_divided():
             assert_close(everything(objective, x, t), whole)
 
 
-# -- nothing runs the model again, nothing is overwritten ----------------------------------------------------
-
-
-@pytest.mark.parametrize("shards", [1, 3])
-@pytest.mark.parametrize("threads", [1, 2])
-def test_no_product_runs_the_model_again(shards, threads):
-    calls = []
-
-    def forward(params, x):
-        calls.append(1)
-        return np.tanh(x @ params["W"]) @ params["V"]
-
-    rng = np.random.default_rng(4)
-    model = optim.Function(forward, {"W": rng.standard_normal((4, 5)), "V": rng.standard_normal((5, 3))})
-    x, t = batch()
-    objective = optim.Objective(model, nn.SquaredError(), shards=shards, threads=threads)
-    q = objective.quadratic(x, t)
-    v, out = rng.standard_normal(objective.size), np.empty(objective.size)
-    for _ in range(10):
-        q.ggn_product(v, out)
-    assert q.gradient is q.gradient
-    q.squared_gradients()
-    assert len(calls) == shards
-    for _ in range(10):
-        q.hessian_product(v, out)
-    assert len(calls) == 2 * shards  # the gradient's tape is made once
-    assert q.products == 20
-    objective.value_and_gradient(x, t)
-    assert len(calls) == 3 * shards
-
-
-def test_assign_rebinds_and_keeps_the_old_arrays():
-    model = mlp()
-    objective = optim.Objective(model, nn.SquaredError())
-    arrays = model.parameters()
-    kept = [a.copy() for a in arrays]
-    theta = objective.flat()
-    new = theta + 1
-    objective.assign(new)
-    for old, copy, now in zip(arrays, kept, model.parameters(), strict=True):
-        assert now is not old
-        np.testing.assert_array_equal(old, copy)
-        np.testing.assert_array_equal(now, copy + 1)
-    new[:] = np.nan  # the caller's vector stays the caller's
-    np.testing.assert_array_equal(objective.flat(), theta + 1)
-    flat = objective.flat()
-    flat[:] = 0
-    np.testing.assert_array_equal(objective.flat(), theta + 1)
-    with pytest.raises(ValueError, match=r"expected a flat vector of shape \(51,\), got \(50,\)"):
-        objective.assign(theta[1:])
-
-
-def test_other_parameters_leave_the_model_alone():
-    model, (x, t) = mlp(), batch()
-    objective = optim.Objective(model, nn.SquaredError())
-    arrays, theta = model.parameters(), objective.flat()
-    other = objective.model_at(2 * theta)
-    objective.value_at(3 * theta, x, t)
-    assert all(a is b for a, b in zip(arrays, model.parameters(), strict=True))
-    np.testing.assert_array_equal(rmad.ravel(other)[0], 2 * theta)
-
-
-@pytest.mark.parametrize("shards", [1, 3])
-def test_a_quadratic_refers_to_the_parameters_it_was_made_at(shards):
-    """Every product is first asked for after the model has moved on."""
-    model, (x, t) = mlp(), batch()
-    objective = optim.Objective(model, nn.SquaredError(), 0.2, shards=shards)
-    expected = everything(objective, x, t)
-    squared = objective.quadratic(x, t).squared_gradients()
-    theta, v = objective.flat(), np.random.default_rng(2).standard_normal(objective.size)
-    q = objective.quadratic(x, t)
-    objective.assign(theta + 0.5)
-    np.testing.assert_array_equal(q.hessian @ v, expected["Hv"])
-    np.testing.assert_array_equal(q.ggn @ v, expected["Gv"])
-    np.testing.assert_array_equal(q.gradient, expected["gradient of the model"])
-    np.testing.assert_array_equal(q.squared_gradients(), squared)
-    np.testing.assert_array_equal(q.theta, theta)
-    assert q.value == expected["value of the model"]
-    assert abs(objective.quadratic(x, t).value - q.value) > 1e-3
-
-
-def test_products_may_be_written_in_place_and_interleaved():
-    model, (x, t) = mlp(), batch()
-    q = optim.Objective(model, nn.SquaredError(), 0.2, shards=2).quadratic(x, t)
-    v = np.random.default_rng(2).standard_normal(q.gradient.size)
-    Gv, Hv, gradient = q.ggn @ v, q.hessian @ v, q.gradient.copy()
-    for _ in range(2):
-        out = v.copy()
-        q.ggn_product(out, out)
-        np.testing.assert_array_equal(out, Gv)
-        out = v.copy()
-        q.hessian_product(out, out)
-        np.testing.assert_array_equal(out, Hv)
-        q.squared_gradients()
-        np.testing.assert_array_equal(q.gradient, gradient)
-    np.testing.assert_allclose(q.ggn.T @ v, Gv)
-    assert q.ggn.shape == q.hessian.shape == (v.size, v.size)
-
-
 # -- trees, nothing, and several outputs ---------------------------------------------------------------------
 
 
@@ -355,24 +209,6 @@ def test_a_scalar_is_no_batch():
     np.testing.assert_array_equal(gradient, 8 * np.arange(3.0))
 
 
-def test_parameters_that_do_not_matter():
-    x, t = batch()
-    model = optim.Function(lambda p, x: x @ p["W"], {"W": np.ones((4, 3)), "unused": np.ones(2)})
-    for shards in (1, 2):
-        found = everything(optim.Objective(model, nn.SquaredError(), shards=shards), x, t)
-        for name in ("gradient", "gradient of the model", "Gv", "Hv"):
-            np.testing.assert_array_equal(found[name][-2:], 0, err_msg=name)
-    assert not np.any(optim.Objective(model, nn.SquaredError()).quadratic(x, t).squared_gradients()[-2:])
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_an_output_that_depends_on_no_parameter(name):
-    (x, t), (loss, target) = batch(), LOSSES[name]
-    objective = optim.Objective(optim.Function(lambda p, x: x[:, :3], {"W": np.ones(2)}), loss, shards=2)
-    for key, found in everything(objective, x, target(t)).items():
-        assert key.startswith("value") or not np.any(found), key
-
-
 # -- errors --------------------------------------------------------------------------------------------------
 
 
@@ -412,10 +248,3 @@ def test_an_error_in_a_shard_reaches_the_caller(threads):
     with pytest.raises(ValueError, match="z has shape"):
         objective.value_and_gradient(x, t[:, :2])
     assert objective.value(x, t) == before
-
-
-def test_a_layer_in_two_places_is_refused():
-    """Each place would get an update of its own, and the second undo the first."""
-    layer = nn.Linear(3, 3, rng=np.random.default_rng(0))
-    with pytest.raises(ValueError, match=r"model\.0 and model\.2 are one and the same object"):
-        optim.Objective(nn.Sequential(layer, nn.Tanh(), layer), nn.SquaredError())

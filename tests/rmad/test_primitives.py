@@ -267,7 +267,7 @@ def is_private(key):
     return isinstance(key, str) or (getattr(key, "__module__", None) or "").startswith("rmad")
 
 
-CHECKED_ELSEWHERE = {"checkpoint": "test_transforms.py"}  # primitives of the transforms, not of an array function
+CHECKED_ELSEWHERE = {"checkpoint": "test_checkpointing.py"}  # primitives of the transforms, not of an array function
 
 
 def without_row(covered):

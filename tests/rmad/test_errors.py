@@ -1,8 +1,6 @@
-"""What goes wrong in the first hour, and what the message says about it: what is wrong and what to do.
+"""Mistakes of the first hour with the engine, and the message that names each: what is wrong and what to do.
 
-A row: what was written, the kind of error, and a part of its message. The engine is here; layers, losses, data and
-files are in test_errors_of_layers.py, optimizers in test_errors_of_optimizers.py, arrays of other libraries in
-test_errors_of_devices.py.
+A row: the call, the kind of error, and a part of its message. tests/nn and tests/optim have such tables too.
 """
 
 from __future__ import annotations

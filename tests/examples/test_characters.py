@@ -11,7 +11,7 @@ import pytest
 
 import nn
 
-SCRIPT = pathlib.Path(__file__).resolve().parents[1] / "examples" / "characters.py"
+SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "examples" / "characters.py"
 TINY = ["--length", "16", "--features", "8", "--heads", "2", "--blocks", "1", "--sample", "20", "--batch", "8"]
 RUN = {"config.json", "metrics.jsonl", "checkpoint.safetensors", "checkpoint.previous.safetensors"}
 RESULTS = RUN | {"best.safetensors", "model.safetensors", "sample.txt", "summary.json", "training.png"}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-EXAMPLES = pathlib.Path(__file__).resolve().parents[1] / "examples"
+EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
 TINY = ("--batch", "60", "--curvature-batch", "20", "--cg-iterations", "3", "--quiet")
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import nn
 
-SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "examples" / "autoencoder.py"
+SCRIPT = pathlib.Path(__file__).resolve().parents[3] / "examples" / "autoencoder.py"
 TINY = ["--n-train", "60", "--n-test", "20", "--out", "out"]
 ADAM = [*TINY, "--optimizer", "adam", "--batch", "20"]
 

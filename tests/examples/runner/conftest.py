@@ -15,7 +15,7 @@ import pytest
 
 import optim
 
-EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
+EXAMPLES = pathlib.Path(__file__).resolve().parents[3] / "examples"
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def autoencoder(example: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) 
     module = example("autoencoder")
     monkeypatch.setitem(module.PROBLEMS, "curves", module.Problem((784, 8, 3)))
     monkeypatch.setattr(module, "draw_reconstructions", lambda *arguments: None)
-    monkeypatch.setattr("runner.command.draw_training", lambda *arguments: None)  # test_examples.py looks at them
+    monkeypatch.setattr("runner.command.draw_training", lambda *arguments: None)  # test_autoencoder.py looks at them
     return module
 
 

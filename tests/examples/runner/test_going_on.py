@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "examples" / "autoencoder.py"
+SCRIPT = pathlib.Path(__file__).resolve().parents[3] / "examples" / "autoencoder.py"
 TINY = ["--n-train", "60", "--n-test", "20", "--out", "out"]
 ADAM = [*TINY, "--optimizer", "adam", "--batch", "20"]
 QUICK = {  # short forms of the slow ones

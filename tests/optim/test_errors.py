@@ -1,6 +1,6 @@
-"""What goes wrong with optimizers in the first hour, and what the message says: as test_errors.py.
+"""Mistakes of the first hour with optimizers, and the message that names each.
 
-A row: what was written, the kind of error, and a part of its message.
+A row: the call, the kind of error, and a part of its message.
 """
 
 from __future__ import annotations

@@ -1,0 +1,104 @@
+"""KFRA's recursion: curvature averaged over the cases at every node of the tape."""
+
+import numpy as np
+import pytest
+from recorded import F64, identity_columns, mlp, normal, recorded, rng
+
+import nn
+import rmad
+from rmad.sweeps.averaged import averaged
+
+
+def test_kfra_by_its_recursion():
+    """Ḡ_l = (W Ḡ_{l+1} Wᵀ) ⊙ E[b bᵀ] on two layers, eq. (21)."""
+    model, x = mlp(rng()), normal(6, 4)
+    _, meetings = recorded(lambda m, x: m(x), model, x)
+    H = normal(3, 3, seed=3)
+    H = H @ H.T
+    found = averaged([meetings], [1.0], H)
+    h = np.tanh(x @ model[0].weight + model[0].bias)
+    s = 1 / (1 + np.exp(-(h @ model[2].weight + model[2].bias)))
+    b2, b1 = s * (1 - s), 1 - h**2
+    G2 = H * (b2.T @ b2) / 6
+    np.testing.assert_allclose(found[1][0], G2, rtol=1e-12)
+    np.testing.assert_allclose(found[0][0], (model[2].weight @ G2 @ model[2].weight.T) * (b1.T @ b1) / 6, rtol=1e-12)
+
+
+def test_parts_of_a_batch_add_up():
+    model, x = mlp(rng()), normal(6, 4)
+    whole = averaged([recorded(lambda m, x: m(x), model, x)[1]], [1.0], np.eye(3))
+    parts = [recorded(lambda m, x: m(x), model, x[s])[1] for s in (slice(0, 2), slice(2, 6))]
+    for a, b in zip(whole, averaged(parts, [1 / 3, 2 / 3], np.eye(3)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Sequential(nn.Conv2d(2, 3, 3, rng=rng(), **F64), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(2, 3, 3, rng=rng(), **F64), nn.ReLU(), nn.MaxPool2d(3, 1), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(2, 3, 3, rng=rng(), **F64), nn.Tanh(), nn.AvgPool2d(2), nn.Flatten()),
+        nn.Sequential(nn.Linear(2, 3, rng=rng(), **F64), nn.LayerNorm(3, **F64), nn.Flatten()),
+    ],
+    ids=["max", "overlapping-max", "mean", "layer-norm"],
+)
+def test_primitives_on_the_way_by_their_cases(model):
+    """KFRA's matrix at the first sum is E[J_nᵀ H J_n], J_n by the tape; one nonlinear map each, so that this is all."""
+    x = normal(4, 6, 6, 2)
+    record, meetings = recorded(lambda m, x: m(x), model, x)
+    c = record.y.size // 4
+    H = normal(c, c, seed=5)
+    H = H @ H.T / c
+    found = averaged([meetings], [1.0], H)[0][0]
+    after = model[1:]
+    h = model[0](x)
+    expected = np.zeros((3, 3))
+    D = h[0].size
+    if isinstance(model[1], nn.LayerNorm):
+        for k in range(4):
+            J = rmad.JacobianOperator(lambda a: nn.Sequential(*after)(a), h[k : k + 1]) @ np.eye(D)
+            expected += np.einsum("pipj->ij", (J.T @ H @ J).reshape(D // 3, 3, D // 3, 3)) / 4
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+        return
+    # elementwise and pooling in turn, each averaged
+    s = model[1](h)
+    M = np.zeros((D, D))
+    pool = nn.Sequential(*model[2:])
+    for k in range(4):
+        J = rmad.JacobianOperator(pool, s[k : k + 1]) @ np.eye(D)
+        M += J.T @ H @ J / 4
+    b = rmad.grad(lambda a: np.sum(model[1](a)))(h).reshape(4, -1)
+    M *= b.T @ b / 4
+    expected = np.einsum("pipj->ij", M.reshape(D // 3, 3, D // 3, 3))
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_attention_for_one_case_is_exact_in_the_cotangents():
+    """For one case KFRA and all columns agree through a transformer block."""
+    model, x = nn.TransformerBlock(4, 2, rng=rng(), **F64), normal(1, 3, 4)
+    record, meetings = recorded(lambda m, x: m(x), model, x)
+    G, mean = meetings.cotangents([identity_columns(record.y)]), averaged([meetings], [1.0], np.eye(12))
+    for a, b in zip(G, mean, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-12)
+
+
+def test_cases_that_mix_are_named():
+    model = nn.Sequential(nn.Linear(3, 4, rng=rng(), **F64), nn.BatchNorm(4, **F64))
+    _, meetings = recorded(lambda m, x: m(x), model, normal(5, 3))
+    with pytest.raises(ValueError, match=r"KFRA is not defined for standardize .* cases mix"):
+        averaged([meetings], [1.0], np.eye(4))
+
+
+def test_what_the_averaged_sweep_refuses(monkeypatch):
+    """Several outputs, outputs without rows of cases, and matrices that are too large."""
+    W, x = normal(3, 4), normal(5, 3)
+    _, two = recorded(lambda W, x: (x @ W, np.tanh(x @ W)), W, x)
+    with pytest.raises(ValueError, match=r"one array of outputs that depends on the parameters, found 2"):
+        averaged([two], [1.0], np.eye(8))
+    _, turned = recorded(lambda W, x: (x @ W).T, W, x)
+    with pytest.raises(ValueError, match=r"output has shape \(4, 5\), and no first axis for the 5 cases"):
+        averaged([turned], [1.0], np.eye(4))
+    monkeypatch.setattr("rmad.tuning.AVERAGED_CURVATURE_MOST", 3)
+    _, wide = recorded(lambda W, x: np.tanh(x @ W), W, x)
+    with pytest.raises(ValueError, match=r"tanh has an input of 4 numbers per case, .* 4 × 4 matrix; use KFAC or KFLR"):
+        averaged([wide], [1.0], np.eye(4))
