@@ -16,6 +16,7 @@ exclude_patterns = ["_build"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings give shapes, which say more
 napoleon_google_docstring = False
+napoleon_use_rtype = False  # "Jv (tree like y)", in one line
 
 nb_execution_mode = "force"  # what a page shows is what this version of the packages prints
 nb_execution_raise_on_error = True
