@@ -220,9 +220,12 @@ def find_map(
 
     ValueError names a primitive that mixes cases.
     """
-    kind = _kind(blocks[0], y[0])
-    rows = y if kind else [_rows_of_input(block, at) for block, at in zip(blocks, y, strict=True)]
+    largest = max(range(len(y)), key=lambda s: y[s].n)  # one case tells little: every axis of length 1 may be its own
+    kind = _kind(blocks[largest], y[largest])
+    rows = y
     if kind is None:
+        found = _rows_of_input(blocks[largest], y[largest])
+        rows = [Rows(at.n, found.axis, found.rest, found.last) for at in y]
         general = General(blocks, y, rows, weights, run)
         kind = Fixed if _is_fixed(general) else General
     if x is not None and any(_place(a) != _place(b) for a, b in zip(x, rows, strict=True)):
@@ -249,7 +252,11 @@ def _kind_of_diagonal(block: Diagonal, rows: Rows) -> type[CaseMap] | None:
     d = block.d
     if np.ndim(d) == 0:
         return Scalar
-    return Constants if rows.without((1,) * (block.y.ndim - d.ndim) + d.shape) is not None else Scale
+    missing = block.y.ndim - d.ndim  # leading axes along which d is broadcast
+    if rows.without((1,) * missing + d.shape) is None:
+        return Scale
+    one_case = rows.axis >= missing and block.y.shape[rows.axis] == 1  # its own d, as far as can be seen
+    return Scale if one_case else Constants
 
 
 def _kind_of_linear(block: Linear, rows: Rows) -> type[CaseMap] | None:

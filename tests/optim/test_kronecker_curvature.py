@@ -90,6 +90,47 @@ def test_factors_do_not_depend_on_the_shards(method):
             np.testing.assert_allclose(a.G, b.G, rtol=1e-12)
 
 
+class Rescaled(nn.Module):
+    """Layers on rows (n, T, i), between them a scale per unit, one per position, and one that depends on the case."""
+
+    def __init__(self):
+        self.first, self.last = nn.Linear(3, 4, rng=rng(), **F64), nn.Linear(4, 3, rng=rng(1), **F64)
+
+    def __call__(self, x):
+        h = self.first(x) * np.array([1.0, 2.0, 0.5, 3.0])
+        h = h * np.arange(1.0, x.shape[1] + 1)[:, None] * np.max(np.abs(x), axis=(1, 2), keepdims=True)
+        return np.mean(self.last(np.tanh(h)), axis=1)
+
+
+@pytest.mark.parametrize("method", ["kflr", "kfra"])
+@pytest.mark.parametrize("model", [mlp(), mlp(nn.ReLU), Rescaled()], ids=["tanh", "relu", "rescaled"])
+def test_factors_do_not_depend_on_shards_of_one_case(model, method):
+    """One case has the shape of what is the same for all cases: the first shard may not be taken for that."""
+    n, width = (5, (2, 3)) if isinstance(model, Rescaled) else (4, (4,))
+    x, t = rng().standard_normal((n, *width)), rng(1).standard_normal((n, 3))
+    whole, *others = (
+        estimate(optim.Objective(model, nn.SquaredError(), shards=k, threads=2).quadratic(x, t), method)
+        for k in (1, 2, 3, n)
+    )
+    in_turn = optim.Objective(model, nn.SquaredError(), cases_in_memory=1, threads=1)
+    for other in [*others, estimate(in_turn.quadratic(x, t), method)]:
+        for a, b in zip(whole.blocks, other.blocks, strict=True):
+            np.testing.assert_allclose(a.A, b.A, rtol=1e-12, atol=1e-13)
+            np.testing.assert_allclose(a.G, b.G, rtol=1e-12, atol=1e-13)
+
+
+def test_kfra_of_one_case_at_a_time():
+    """The first G of a net of two layers, each case a shard of its own."""
+    r = np.random.default_rng
+    layers = nn.Linear(3, 5, rng=r(0), **F64), nn.Tanh(), nn.Linear(5, 3, rng=r(1), **F64)
+    model, x = nn.Sequential(*layers), r(2).normal(size=(4, 3))
+    b = 1 - np.tanh(layers[0](x)) ** 2
+    W = layers[2].weight
+    right = (W @ W.T) * (b.T @ b) / 4  # Ḡ ⊙ E[b bᵀ], Ḡ = W Wᵀ: L″ is the identity
+    q = optim.Objective(model, nn.SquaredError(), shards=4).quadratic(x, r(3).normal(size=(4, 3)))
+    np.testing.assert_allclose(estimate(q, "kfra").blocks[0].G, right, rtol=1e-12)
+
+
 def test_batches_larger_than_memory():
     x, t = rng().standard_normal((9, 4)), rng(1).integers(0, 3, 9)
     objective = optim.Objective(mlp(), nn.SoftmaxCrossEntropy(), cases_in_memory=4, threads=1)
