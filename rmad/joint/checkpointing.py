@@ -1,12 +1,12 @@
-"""Memory for time: a piece of a function that stands on the tape as its inputs alone.
+"""Checkpoints, time for memory: a piece of a function that stands on the tape as its inputs alone.
 
     y = checkpoint(f)(x₀, x₁, …)       one node; every sweep over it runs f again on a tape of its own
     push   v_y = Σ_i J_i v_i           one run of f for all arguments together
-    pull   u_i ← u_i + J_iᵀ u_y        the same, added into what is there already
+    pull   u_i ← u_i + J_iᵀ u_y        the same, added to the cotangents so far
 
-The residuals of one piece are alive at a time, and no copy is made of what goes in: a loop over T steps in √T pieces
-needs the memory of 2√T steps (Martens & Sutskever 2012, section 7.1). Where an outer tape traces the sweep, the
-sweep of the piece is such a piece again, so that Hessian products are as light.
+Only one piece holds residuals at a time, and no input is copied: a loop over T steps in √T pieces needs the memory of
+2√T steps (Martens & Sutskever 2012, section 7.1). When an outer tape traces the sweep, the sweep of the piece is such
+a piece again, so Hessian products need as little.
 """
 
 from __future__ import annotations
@@ -23,23 +23,46 @@ from rmad.record import Record
 from rmad.rules import Primitive
 from rmad.tape import ArraySpec, Tape, pull, push
 from rmad.traced import Traced
+from rmad.types import Out, P
 
 __all__ = ["checkpoint"]
 
 
-def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
-    """f, stored on the tape as its inputs only: every sweep runs f again to get its residuals.
+def checkpoint(f: Callable[P, Out]) -> Callable[P, Out]:
+    """y = f(x₀, x₁, …), stored on the tape as its inputs only: every sweep runs f again to get its residuals.
 
-    The arguments and the result are trees of float arrays (other leaves are constants). f must give the same
-    at every run, and take every traced array as an argument; one that it closes over raises an error.
-    Source: Martens & Sutskever (2012), section 7.1.
+    Parameters
+    ----------
+    f : function of trees
+        Must return the same at every run, and take every traced array as an argument. The leaves of its arguments and
+        result that are no float arrays are constants.
+
+    Returns
+    -------
+    checkpointed : function like f
+
+    Raises
+    ------
+    ValueError
+        When called, if f closes over a traced array.
+
+    References
+    ----------
+    Martens & Sutskever (2012), section 7.1.
+
+    Examples
+    --------
+    >>> f = rmad.checkpoint(lambda x: np.sin(np.exp(x)))
+    >>> rmad.grad(lambda x: np.sum(f(x)))(np.zeros(2)).round(4)
+    array([0.5403, 0.5403])
     """
+    run: Callable[..., Any] = f
 
     def checkpointed(*args: Any) -> Any:
         leaves = [leaf for _, leaf in _tree.leaves(args)]
         traced = [isinstance(leaf, Traced) for leaf in leaves]
         if not any(traced):
-            return f(*args)
+            return run(*args)
         constants = [None if t else leaf for t, leaf in zip(traced, leaves, strict=True)]
         like = _tree.replace_leaves(args, iter([0] * len(leaves)))
         structure: list[Callable[[Any], Any]] = []
@@ -49,14 +72,14 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
             some = iter(arrays)
             full = [next(some) if t else leaf for t, leaf in zip(traced, constants, strict=True)]
             with cases_from(start):
-                y, back = _as_one(f(*_tree.replace_leaves(like, iter(full))))
+                y, back = _as_one(run(*_tree.replace_leaves(like, iter(full))))
             structure[:] = [back]
             return y
 
         y = _recomputed(of_arrays, *(leaf for leaf, t in zip(leaves, traced, strict=True) if t))
         return structure[0](y)
 
-    return checkpointed
+    return checkpointed  # type: ignore[return-value]  # by position only
 
 
 def _as_one(out: Any) -> tuple[Any, Callable[[Any], Any]]:

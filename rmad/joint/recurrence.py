@@ -167,7 +167,7 @@ class Recurrence:
         uh, uc = before[layout.h], zeros(self.x, m, n) if cell.has_cell else None
         ua, scratch = new(self.x, cell.blocks * m, n), new(self.x, m, n)
         ux = new(self.x, *self.x.shape) if wanted[3] else None
-        to_start = wanted[3] or wanted[4]  # what precedes the first step has a cotangent too
+        to_start = wanted[3] or wanted[4]  # the cotangents before the first step are wanted too
         if self.last:
             np.copyto(uh, u.T)
         for t, inputs, d, extras in self._steps(backwards=True):

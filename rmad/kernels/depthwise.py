@@ -2,8 +2,8 @@
 
     y = Σ over taps x[at] w[tap],   x̄[at] += u w[tap],   w̄[tap] = Σ x[at] u
 
-A product with patches would be one of (rows, kh·kw) and (kh·kw, 1) for every channel, which costs many times what is
-multiplied. With numba (the extra `fast`) these are loops of rmad.kernels.compiled.depthwise.
+A product with patches would be one of (rows, kh·kw) and (kh·kw, 1) for every channel, where the copy costs many
+times the multiplications. With numba (the extra `fast`) these are loops of rmad.kernels.compiled.depthwise.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ class Patches:
         line = g.out[1] * g.width * g.groups  # numbers in the patches of one line of y
         images = (chunk or tuning.CONVOLUTION_CHUNK) / max(1, line * g.out[0] * dtype.itemsize)
         self.images = max(1, min(int(images), n))
-        self.lines = -(-g.out[0] // max(1, round(1 / max(images, 1e-9))))  # of one image where an image does not fit
+        self.lines = -(-g.out[0] // max(1, round(1 / max(images, 1e-9))))  # of one image, if it does not fit
         self.scratch = new((0 if g.pointwise else self.images * self.lines * line + 7,), dtype)
         self.prepare(dtype, new)
 
@@ -234,7 +234,7 @@ class Weights(Gathered):
 
 
 class Folded(Patches):
-    """x̄ = patchesᵀ(u wᵀ): every number of a patch is added where it came from."""
+    """x̄ = patchesᵀ(u wᵀ): every number of a patch is added to the pixel that it was copied from."""
 
     def __call__(self, u: Array, w: Array, out: Array) -> None:
         if not self.add:

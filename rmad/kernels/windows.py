@@ -114,7 +114,7 @@ class Windows:
 
     @property
     def overlap(self) -> bool:
-        """True where one pixel may belong to several windows."""
+        """True if one pixel may belong to several windows."""
         return self.dilation != (1, 1) or any(s < k for s, k in zip(self.stride, self.kernel, strict=True))
 
     @property

@@ -4,7 +4,7 @@
 
 with 16 products in place of 36. Over channels and tiles ⊙ is 16 matrix products. The same identity transposed in w
 gives w̄ = Gᵀ [(A u Aᵀ) ⊙ (Bᵀ d B)] G. A and B hold only 0 and ±1; the sums with them are loops in
-`rmad.kernels.compiled.convolution` and need numba: as NumPy calls they would cost what the products save.
+`rmad.kernels.compiled.convolution` and need numba: as NumPy calls they would cost as much as the products save.
 
 Source: Lavin & Gray, "Fast algorithms for convolutional neural networks" (2015), section 4.1. The rounding errors are
 of the size of those of the direct sum, unlike those of larger tiles. An infinite pixel makes NaN of its whole tiles.

@@ -1,7 +1,7 @@
-"""CuPy behind one door: the only file of the project that imports it, and only when it is there or asked for.
+"""CuPy behind one door: the only file of the project that imports it, and only if it is imported already or asked for.
 
-An array of CuPy's can exist only after somebody imported CuPy, so a look into `sys.modules` is enough to
-tell the two kinds apart, and a program that stays on the CPU never pays for the import.
+A CuPy array can exist only after CuPy was imported, so a look into `sys.modules` is enough to tell the two kinds
+apart, and a program that stays on the CPU never pays for the import.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["array_module", "devices", "import_cupy", "is_cupy", "linear_operator
 
 
 def is_cupy(array: Any) -> bool:
-    """True where `array` lives on the GPU. Costs a dictionary look-up on a machine without CuPy."""
+    """True if `array` lives on the GPU. Costs a dictionary look-up on a machine without CuPy."""
     cupy = sys.modules.get("cupy")
     return cupy is not None and isinstance(array, cupy.ndarray)
 
@@ -36,7 +36,7 @@ def import_cupy() -> Any:
 
 
 def linear_operator(array: Any) -> Any:
-    """The LinearOperator class whose vectors are of the kind of `array`: SciPy's, or cupyx's on the GPU."""
+    """The LinearOperator class for vectors like `array`: SciPy's, or cupyx's on the GPU."""
     if is_cupy(array):
         from cupyx.scipy.sparse.linalg import LinearOperator
     else:
@@ -50,15 +50,15 @@ def to_numpy(array: Any) -> np.ndarray[Any, Any]:
 
 
 def synchronize(array: Any) -> None:
-    """Waits until the device of `array` has finished what it was given; nothing to do on the CPU."""
+    """Waits until the device of `array` has finished its work; returns at once on the CPU."""
     if is_cupy(array):
         array.device.synchronize()
 
 
 def devices() -> list[str]:
-    """One line per GPU that CuPy sees; empty without CuPy, one line with the reason where CuPy fails.
+    """One line per GPU that CuPy sees; empty without CuPy, one line with the reason if CuPy fails.
 
-    Imports CuPy where it is installed.
+    Imports CuPy if it is installed.
     """
     if importlib.util.find_spec("cupy") is None:
         return []

@@ -1,7 +1,7 @@
-"""Which BLAS kernel runs, and `show_config`, which tells.
+"""The choice of the BLAS kernel, and `show_config`, which prints it.
 
 This file is imported before NumPy (see `rmad/__init__.py`), because OpenBLAS reads OPENBLAS_CORETYPE
-only once, when NumPy loads it. Hence nothing but os and sys at the top.
+only once, when NumPy loads it. Hence it imports only os and sys at the top.
 
 NumPy's OpenBLAS picks its kernels from a table of CPU models. A CPU newer than the table gets the
 AVX2 kernels, at about half the speed of the AVX-512 ones (measured on Zen 5: 256 against 494 GFLOP/s).
@@ -23,12 +23,12 @@ __all__ = ["select_kernel", "show_config"]
 VARIABLE = "OPENBLAS_CORETYPE"
 SWITCH = "RMAD_BLAS_KERNEL"
 KERNEL = "SkylakeX"
-AVX512 = frozenset({"avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512cd"})  # what the kernel is compiled for
+AVX512 = frozenset({"avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512cd"})  # those that the kernel is compiled for
 AVX512_KERNELS = frozenset({"skylakex", "cooperlake", "sapphirerapids"})
 
 
 def read_cpuinfo() -> str:
-    """The first processor's part of /proc/cpuinfo; empty where there is none (macOS, Windows)."""
+    """The first processor's part of /proc/cpuinfo; empty on systems without it (macOS, Windows)."""
     try:
         fd = os.open("/proc/cpuinfo", os.O_RDONLY)
     except OSError:
@@ -52,7 +52,7 @@ def has_avx512(cpuinfo: str) -> bool:
 
 
 def select_kernel(cpuinfo: str, environ: MutableMapping[str, str], numpy_loaded: bool) -> str:
-    """Sets OPENBLAS_CORETYPE in `environ` where that is safe and helps; returns what was done, in words.
+    """Sets OPENBLAS_CORETYPE in `environ` if that is safe and helps; returns a description.
 
     Safe and helpful means: NumPy is not loaded yet, the CPU is AMD's and reports all of AVX-512 F, DQ, BW,
     VL and CD, nobody set the variable, and RMAD_BLAS_KERNEL is not "off".
@@ -72,11 +72,11 @@ def select_kernel(cpuinfo: str, environ: MutableMapping[str, str], numpy_loaded:
 
 
 DONE = select_kernel(read_cpuinfo(), os.environ, "numpy" in sys.modules)
-"""What the import of rmad did about the BLAS kernel."""
+"""The effect of importing rmad on the BLAS kernel, in words."""
 
 
 def advice(cpuinfo: str, library: str, kernel: str) -> str:
-    """How to get the AVX-512 kernels where the CPU can run them and OpenBLAS does not; empty if all is well."""
+    """Says how to get the AVX-512 kernels if the CPU can run them and OpenBLAS does not; empty if all is well."""
     if library != "openblas" or not has_avx512(cpuinfo) or kernel.lower() in AVX512_KERNELS:
         return ""
     return (
@@ -86,9 +86,22 @@ def advice(cpuinfo: str, library: str, kernel: str) -> str:
 
 
 def show_config(as_dict: bool = False) -> dict[str, Any] | None:
-    """Prints versions, devices, the BLAS kernel in use and its measured float32 GEMM rate (GFLOP/s).
+    """Prints versions, devices, the BLAS kernel in use and its measured float32 GEMM rate. Takes about a second.
 
-    With `as_dict` it prints nothing and returns the table as a dict, the rate as a number. Takes about a second.
+    Parameters
+    ----------
+    as_dict : bool, default False
+        True prints nothing and returns the table.
+
+    Returns
+    -------
+    table : dict or None
+        Names to texts; "GEMM rate" to a number, in GFLOP/s for products of 2048 × 2048 matrices.
+
+    Examples
+    --------
+    >>> rmad.show_config(as_dict=True)["kernel choice"]  # doctest: +SKIP
+    'left alone: OpenBLAS knows the AVX-512 CPUs of this vendor'
     """
     table = _versions() | _hardware() | _blas()
     if as_dict:

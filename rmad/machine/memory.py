@@ -23,7 +23,7 @@ MMAP_THRESHOLD = 32 << 20  # the largest that glibc takes on 64 bits
 
 @cache
 def keep_freed_memory() -> str:
-    """Tells glibc to keep freed memory, once per process; returns what was done, in words."""
+    """Tells glibc to keep freed memory, once per process; returns a description."""
     if os.environ.get("RMAD_MALLOC", "").strip().lower() == "off":
         return "left alone: RMAD_MALLOC=off"
     if not sys.platform.startswith("linux"):

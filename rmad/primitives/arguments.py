@@ -1,4 +1,4 @@
-"""How rules read NumPy's arguments: axes, dtypes, masks, and functions that older versions lack."""
+"""NumPy's arguments as rules need them: axes, dtypes, masks, and functions that older versions lack."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def spread(u: Any, x: Any, axis: Any, keepdims: bool) -> Any:
 
 
 def count(x: Any, axis: Any, where: Any = True) -> Any:
-    """How many elements of x a reduction over `axis` takes in: an int; with a mask an array, dimensions kept."""
+    """The number of elements that a reduction over `axis` takes in: an int; with a mask an array, dimensions kept."""
     if where is True:
         return math.prod(x.shape[k] for k in axes_of(axis, len(x.shape)))
     n = np.sum(np.broadcast_to(where, x.shape), axis=axis, keepdims=True)
@@ -81,7 +81,7 @@ def as_real(dtype: Any) -> Any:
 
 
 def conj(d: Any) -> Any:
-    """conj(d) without a copy where d is real."""
+    """conj(d), without a copy if d is real."""
     return np.conj(d) if d.dtype.kind == "c" else d
 
 
@@ -92,13 +92,13 @@ def cast(x: Any, dtype: Any) -> Any:
 
 
 def like(a: Any, x: Any) -> Any:
-    """A plain array, made on the CPU, where x is."""
+    """A plain array, made on the CPU, on the device of x."""
     x = stop(x)
     return a if isinstance(x, np.ndarray | np.generic) or isinstance(a, Traced) else np.asarray(a, like=x)
 
 
 def masked(x: Any, where: Any, fill: Any) -> Any:
-    """x with what the mask leaves out replaced by `fill`, the identity of the reduction to come."""
+    """x with `fill`, the identity of the reduction to come, in place of all that the mask leaves out."""
     where = stop(where)
     return x if where is True else np.where(where, x, fill)
 

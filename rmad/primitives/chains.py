@@ -39,7 +39,7 @@ def multi_dot(arrays):
 
 @implements(np.linalg.matrix_power)
 def matrix_power(a, n):
-    """By repeated squaring, a negative power from the inverse."""
+    """aⁿ by repeated squaring; a negative power is one of the inverse."""
     if not isinstance(n, int | np.integer):
         raise TypeError(f"matrix_power: the exponent must be an integer, got {type(n).__name__}")
     if n == 0:

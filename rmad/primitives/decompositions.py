@@ -17,7 +17,7 @@ from rmad.traced import implements, stop
 
 
 def _differences(w, what):
-    """w_j − w_i, with ones on the diagonal. Raises LinAlgError where two of w agree to rounding."""
+    """w_j − w_i, with ones on the diagonal. Raises LinAlgError if two of w agree to rounding."""
     one = eye(w.shape[-1:] * 2, w)
     gap = w[..., None, :] - w[..., :, None] + one
     plain = np.abs(stop(w))

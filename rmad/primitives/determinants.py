@@ -17,7 +17,7 @@ def det(y, A):
 
 
 def _cofactors(A):
-    """det(A) A⁻ᵀ where no matrix of the stack is near singular, otherwise by the SVD."""
+    """det(A) A⁻ᵀ if no matrix of the stack is near singular, otherwise by the SVD."""
     plain = stop(A)
     try:
         inverse = np.linalg.inv(plain)
@@ -37,7 +37,7 @@ def _products_without_one(s):
 
 
 def _products_without_two(s):
-    """Π_{l ≠ i, j} s_l for every i ≠ j, (…, n, n): what stands before i, between, and after j."""
+    """Π_{l ≠ i, j} s_l for every i ≠ j, (…, n, n): the products before i, between, and after j."""
     before, after = _products_without_one(s)
     n = s.shape[-1]
     i, j = np.arange(n)[:, None], np.arange(n)
@@ -77,7 +77,7 @@ def _cofactors_by_svd(y, A):
 
 @primitive(np.linalg.slogdet)
 def slogdet(y, A):
-    """d log|det A| = Re tr(A⁻¹ dA), d sign = i sign Im tr(A⁻¹ dA); LinAlgError in a sweep where A is singular."""
+    """d log|det A| = Re tr(A⁻¹ dA), d sign = i sign Im tr(A⁻¹ dA); LinAlgError in a sweep if A is singular."""
     sign = y[0]
     inverse = cache(lambda: np.linalg.inv(A))
 

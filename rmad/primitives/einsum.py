@@ -166,7 +166,7 @@ def _next_pair(terms, sizes):
 
 
 def pair(A, a, B, b, result):
-    """Σ A B over what is in both operands and not in the result. Labels a, b, result: no repetition, none lone."""
+    """Σ A B over the labels that both operands have and the result lacks. No list repeats a label, and none is lone."""
     batch, summed, left, right = _kinds(a, b, result)
     if not summed or (batch and not left and not right):
         return contract(A, B, _subscripts(a, b, result))

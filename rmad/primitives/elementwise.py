@@ -84,7 +84,7 @@ log1p = elementwise(np.log1p, lambda y, x: 1 / (1 + x))
 
 
 def _as_floats(x):
-    """Numbers, integers and booleans as floats: what is negative, or below one, may be none of theirs."""
+    """Numbers, integers and booleans as floats: integers hold no result below one."""
     return x if hasattr(x, "dtype") and x.dtype.kind in "fc" else np.multiply(x, 1.0)
 
 
@@ -130,7 +130,7 @@ softplus = elementwise(_softplus, lambda y, x: sigmoid(x), name="softplus")
 
 
 def _difference(a, b):
-    """a - b, and 0 where both are the same infinity: logaddexp(-inf, -inf) shares its derivative evenly."""
+    """a - b, and 0 if both are the same infinity: logaddexp(-inf, -inf) shares its derivative evenly."""
     with np.errstate(invalid="ignore"):
         return np.where(np.isinf(a) & (a == b), 0, a - b)
 
@@ -145,7 +145,7 @@ logaddexp2 = elementwise(
 
 @implements(np.i0)
 def i0(x):
-    from scipy import special  # importing it costs more than all of rmad
+    from scipy import special  # here, because importing it takes longer than importing rmad
 
     return special.i0(x)
 

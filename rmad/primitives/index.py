@@ -13,7 +13,7 @@ from rmad.traced import Traced, implements, register, stop
 
 
 def is_basic(key):
-    """True where x[key] is a view: integers, slices, None and Ellipsis only."""
+    """True if x[key] is a view: integers, slices, None and Ellipsis only."""
     parts = key if isinstance(key, tuple) else (key,)
     return all(
         p is None

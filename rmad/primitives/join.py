@@ -46,7 +46,7 @@ class Part(Block):
 
 
 class Join(Primitive):
-    """y = f(axis, x_0, x_1, …) with the arrays side by side: keys(axis, shapes) says where each of them goes."""
+    """y = f(axis, x_0, x_1, …) with the arrays side by side: keys(axis, shapes) gives the place of each."""
 
     def __init__(self, f, keys, name):
         super().__init__(f, name)

@@ -54,7 +54,7 @@ def _solve(X, A, B):
 
 @implements(np.linalg.solve)
 def solve(a, b):
-    """A vector is what has one axis, as in NumPy 2; anything else is a stack of matrices."""
+    """A b with one axis is a vector, as in NumPy 2; any other is a stack of matrices."""
     return _solve(a, _columns(b))[..., 0] if np.ndim(b) == 1 else _solve(a, b)
 
 
@@ -114,7 +114,7 @@ def _lstsq(y, A, B, rcond):
         (push, pull),  # A
         (lambda v: P() @ v, lambda u: mH(P()) @ u),  # B
     )
-    return blocks, None, None, None  # what else NumPy returns has rules of its own
+    return blocks, None, None, None  # the other results of NumPy have their own rules
 
 
 @implements(np.linalg.lstsq)
@@ -165,7 +165,7 @@ def _hermitian(a, lower):
 
 
 def _fold(a, lower):
-    """The transpose of that: what lies across the diagonal is added to the triangle."""
+    """The transpose of that: the other triangle, conjugated, is added to this one."""
     both = a + mH(a)
     return (np.tril(both, -1) if lower else np.triu(both, 1)) + eye(a.shape, a) * np.real(a)
 

@@ -1,6 +1,7 @@
 """Reductions and scans: sums, means, products and extrema over axes.
 
-`where=` puts the identity of the reduction in the place of what it leaves out, `initial=` is one more term or factor.
+`where=` puts the identity of the reduction in place of the elements that it leaves out; `initial=` is one more term or
+factor.
 """
 
 import numpy as np
@@ -92,7 +93,7 @@ def _min(a, axis=None, out=None, keepdims=False, initial=None, where=True):
 
 
 def _bounded(extremum, of_two, identity, a, axis, keepdims, initial, where):
-    """The extremum of a, where `where`, and of `initial`."""
+    """The extremum of `initial` and of those a that the mask `where` selects."""
     if initial is None:
         if stop(where) is not True:
             raise ValueError("a maximum or minimum with `where` needs `initial`, the value of an empty selection")
@@ -111,11 +112,11 @@ def _ptp(a, axis=None, out=None, keepdims=False):
     return max(a, axis=axis, keepdims=keepdims) - min(a, axis=axis, keepdims=keepdims)
 
 
-# -- products: right where x has zeros ------------------------------------------------------------------
+# -- products: right even if x has zeros ------------------------------------------------------------------
 
 
 def _product_rule(y, x, axis=None, keepdims=False):
-    """∂y/∂x_i is the product of the others: y / x_i, or by two scans where some x_i is zero."""
+    """∂y/∂x_i is the product of the others: y / x_i, or by two scans if some x_i is zero."""
     d = spread(y, x, axis, keepdims) / x if np.all(stop(x) != 0) else _product_of_others(x, axis)
     return (
         (lambda v: np.sum(d * v, axis=axis, keepdims=keepdims), lambda u: conj(d) * spread(u, d, axis, keepdims)),
@@ -123,7 +124,7 @@ def _product_rule(y, x, axis=None, keepdims=False):
 
 
 def _product_of_others(x, axis):
-    """d_i = Π_{j≠i} x_j over `axis`: what stands to the left of x_i times what stands to the right."""
+    """d_i = Π_{j≠i} x_j over `axis`: the product of all to the left of x_i times that of all to the right."""
     axes = axes_of(axis, x.ndim)
     flat, rest = moved(x, axis)
     one = np.ones_like(stop(flat)[..., :1])
@@ -166,7 +167,7 @@ def _recurrence(a, w):
 
 
 def _cumprod_rule(y, x, axis):
-    """y_k = x_k y_{k-1}, so t_k = x_k t_{k-1} + y_{k-1} v_k: no division, hence right where x has zeros."""
+    """y_k = x_k y_{k-1}, so t_k = x_k t_{k-1} + y_{k-1} v_k: no division, hence right even if x has zeros."""
     x, y = np.moveaxis(x, axis, -1), np.moveaxis(y, axis, -1)
     one = np.ones_like(stop(y)[..., :1])
     before = np.concatenate([one, y[..., :-1]], axis=-1)
@@ -242,7 +243,7 @@ def _logsumexp(a, axis=0, dtype=None, out=None, keepdims=False, initial=None, wh
     a = masked(cast(a, dtype), where, -np.inf)
     top = np.max(stop(a), axis=axis, keepdims=True)
     top = np.where(np.isfinite(top), top, 0)
-    with np.errstate(divide="ignore"):  # log 0 = -inf is right where all of a is -inf
+    with np.errstate(divide="ignore"):  # log 0 = -inf is right if all of a is -inf
         y = np.log(np.sum(np.exp(a - top), axis=axis, keepdims=True)) + top
     y = y if keepdims else np.squeeze(y, axes_of(axis, a.ndim))
     return y if initial is None else np.logaddexp(y, initial_of(initial, y))

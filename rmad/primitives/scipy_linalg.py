@@ -1,4 +1,4 @@
-"""Functions of scipy.linalg, with SciPy's signatures: they take plain and traced arrays alike, and stacks of matrices.
+"""Functions of scipy.linalg, with SciPy's signatures, for plain and traced arrays and for stacks of matrices.
 
 NumPy's protocols do not reach SciPy's own. SciPy is imported by the first call that needs it.
 """
@@ -16,6 +16,7 @@ from rmad.primitives.linalg import mH, mT
 from rmad.primitives.scipy_special import as_float_array
 from rmad.rules import primitive
 from rmad.traced import stop
+from rmad.types import Array
 
 __all__ = ["cho_factor", "cho_solve", "expm", "solve_triangular", "sqrtm"]
 
@@ -23,9 +24,10 @@ __all__ = ["cho_factor", "cho_solve", "expm", "solve_triangular", "sqrtm"]
 # -- triangular systems --------------------------------------------------------------------------------
 
 
-def _triangular_solution(A: Any, B: Any, lower: bool, unit: bool) -> Any:
-    """Small and stacked systems go to NumPy's LU, which has nothing to eliminate in an upper triangle: it substitutes
-    back, in one call for the stack and without the threads that cost SciPy's routine a millisecond.
+def _triangular_solution(A: Array, B: Array, lower: bool, unit: bool) -> Array:
+    """Solves by SciPy's routine, or by NumPy's LU for small and stacked systems.
+
+    The LU has nothing to eliminate in an upper triangle: it substitutes back, in one call for the stack.
     """
     if isinstance(A, np.ndarray) and A.ndim == B.ndim == 2 and len(A) > tuning.TRIANGULAR_SOLVE_FROM:
         from scipy.linalg import solve_triangular
@@ -39,19 +41,19 @@ def _triangular_solution(A: Any, B: Any, lower: bool, unit: bool) -> Any:
     return np.linalg.solve(T, B)
 
 
-def _triangle(a: Any, lower: bool, unit: bool) -> Any:
+def _triangle(a: Array, lower: bool, unit: bool) -> Array:
     return np.tril(a, -1 if unit else 0) if lower else np.triu(a, 1 if unit else 0)
 
 
 @primitive(_triangular_solution, name="solve_triangular")
-def _solve_triangular(X: Any, A: Any, B: Any, lower: bool, unit: bool) -> Any:
+def _solve_triangular(X: Array, A: Array, B: Array, lower: bool, unit: bool) -> Any:
     """T X = B, T a triangle of A: dX = T⁻¹ (dB − dT X)."""
     shape_a, shape_b = A.shape, B.shape
 
-    def forward(v: Any) -> Any:
+    def forward(v: Array) -> Array:
         return _solve_triangular(A, v, lower, unit)
 
-    def backward(u: Any) -> Any:
+    def backward(u: Array) -> Array:
         return _solve_triangular(mH(A), u, not lower, unit)
 
     return (
@@ -67,18 +69,48 @@ TRANSPOSES = {0: 0, "N": 0, 1: 1, "T": 1, 2: 2, "C": 2}
 
 
 def solve_triangular(
-    a: Any,
-    b: Any,
+    a: Array,
+    b: Array,
     trans: int | str = 0,
     lower: bool = False,
     unit_diagonal: bool = False,
     overwrite_b: bool = False,
     check_finite: bool = True,
-) -> Any:
-    """x with T x = b (trans 0), Tᵀx = b (1) or Tᴴx = b (2), T the upper or lower triangle of a.
+) -> Array:
+    """x = T⁻¹ b, T⁻ᵀ b or T⁻ᴴ b, T the upper or lower triangle of a.
 
-    a: (…, n, n), b: (n,) or (…, n, k). Only the triangle that is read has a derivative; overwrite_b is accepted
-    and ignored. Raises LinAlgError where T is singular. See scipy.linalg.solve_triangular.
+    Only the triangle that is read has a derivative. The arguments are those of scipy.linalg.solve_triangular.
+
+    Parameters
+    ----------
+    a : array, (…, n, n)
+    b : array, (n,) or (…, n, k)
+    trans : {0, 1, 2, "N", "T", "C"}, default 0
+        Solves T x = b (0, "N"), Tᵀx = b (1, "T") or Tᴴx = b (2, "C").
+    lower : bool, default False
+        True takes the lower triangle of a.
+    unit_diagonal : bool, default False
+        True takes ones in place of the diagonal of a.
+    overwrite_b : bool
+        Ignored.
+    check_finite : bool, default True
+        False omits the search for infinities and NaN.
+
+    Returns
+    -------
+    x : array of the shape of b, broadcast with the stack of a
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, trans is none of the six, or (with check_finite) a number is not finite.
+    LinAlgError
+        If T is singular.
+
+    Examples
+    --------
+    >>> rmad.solve_triangular(np.array([[2.0, 1.0], [0.0, 4.0]]), np.array([4.0, 8.0]))
+    array([1., 2.])
     """
     a, b = as_float_array(a), as_float_array(b)
     if trans not in TRANSPOSES:
@@ -96,21 +128,84 @@ def solve_triangular(
     return _solve_triangular(a, b, bool(lower), bool(unit_diagonal))
 
 
-def _check_finite(a: Any, b: Any, what: str) -> None:
+def _check_finite(a: Array, b: Array, what: str) -> None:
     if not (np.all(np.isfinite(stop(a))) and np.all(np.isfinite(stop(b)))):
         raise ValueError(f"{what}: array must not contain infs or NaNs")
 
 
-def cho_factor(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> tuple[Any, bool]:
-    """(c, lower): the Cholesky factor for cho_solve. Unlike SciPy's, c is zero outside its triangle."""
+def cho_factor(
+    a: Array, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True
+) -> tuple[Array, bool]:
+    """a = c cᴴ (lower) or cᴴ c: the Cholesky factor for `cho_solve`.
+
+    Unlike SciPy's, c is zero outside its triangle. The arguments are those of scipy.linalg.cho_factor.
+
+    Parameters
+    ----------
+    a : array, (…, n, n)
+        Hermitian and positive definite; only one triangle is read.
+    lower : bool, default False
+        True returns a lower triangle.
+    overwrite_a : bool
+        Ignored.
+    check_finite : bool, default True
+        False omits the search for infinities and NaN.
+
+    Returns
+    -------
+    c : array, (…, n, n)
+    lower : bool
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite (with check_finite).
+    LinAlgError
+        If a is not positive definite.
+
+    Examples
+    --------
+    >>> c, lower = rmad.cho_factor(np.array([[4.0, 2.0], [2.0, 5.0]]), lower=True)
+    >>> c
+    array([[2., 0.],
+           [1., 2.]])
+    """
     a = as_float_array(a)
     if check_finite:
         _check_finite(a, a, "cho_factor")
     return np.linalg.cholesky(a, upper=not lower), bool(lower)
 
 
-def cho_solve(c_and_lower: tuple[Any, bool], b: Any, overwrite_b: bool = False, check_finite: bool = True) -> Any:
-    """x with A x = b from (c, lower), A = c cᴴ or, where not lower, A = cᴴ c. See scipy.linalg.cho_solve."""
+def cho_solve(c_and_lower: tuple[Array, bool], b: Array, overwrite_b: bool = False, check_finite: bool = True) -> Array:
+    """x = A⁻¹ b, from the Cholesky factor A = c cᴴ (lower) or cᴴ c.
+
+    The arguments are those of scipy.linalg.cho_solve.
+
+    Parameters
+    ----------
+    c_and_lower : (array, bool)
+        The result of `cho_factor`.
+    b : array, (n,) or (…, n, k)
+    overwrite_b : bool
+        Ignored.
+    check_finite : bool, default True
+        False omits the search for infinities and NaN.
+
+    Returns
+    -------
+    x : array of the shape of b, broadcast with the stack of c
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, or (with check_finite) a number is not finite.
+
+    Examples
+    --------
+    >>> A, b = np.array([[4.0, 2.0], [2.0, 5.0]]), np.array([8.0, 12.0])
+    >>> rmad.cho_solve(rmad.cho_factor(A), b)
+    array([1., 2.])
+    """
     c, lower = c_and_lower
     b = as_float_array(b)
     if b.ndim == 1:
@@ -123,19 +218,19 @@ def cho_solve(c_and_lower: tuple[Any, bool], b: Any, overwrite_b: bool = False, 
 # -- functions of a matrix -----------------------------------------------------------------------------
 
 
-def _matrix_exponential(A: Any) -> Any:
+def _matrix_exponential(A: Array) -> Array:
     from scipy.linalg import expm
 
     return expm(A)
 
 
 @primitive(_matrix_exponential, name="expm")
-def _expm(Y: Any, A: Any) -> Any:
+def _expm(Y: Array, A: Array) -> Any:
     """The Fréchet derivative: exp of [[A, dA], [0, A]] holds it in its upper right (Higham 2008, eq. 3.16)."""
     return ((lambda v: _frechet(A, v), lambda u: _frechet(mH(A), u)),)
 
 
-def _frechet(A: Any, v: Any) -> Any:
+def _frechet(A: Array, v: Array) -> Array:
     """Linear in v, which is scaled to the size of A so that it costs neither squarings nor digits."""
     n = A.shape[-1]
     size, wanted = (float(np.max(np.abs(stop(x)), initial=0)) or 1.0 for x in (v, A))
@@ -146,34 +241,60 @@ def _frechet(A: Any, v: Any) -> Any:
     return _expm(np.concatenate([above, below], axis=-2))[..., :n, n:] / scale
 
 
-def expm(A: Any) -> Any:
-    """exp A = Σ Aᵏ/k!, A: (…, n, n). Derivatives of every order are exact. See scipy.linalg.expm."""
+def expm(A: Array) -> Array:
+    """exp A = Σ Aᵏ/k!, with exact derivatives of every order.
+
+    Parameters
+    ----------
+    A : array, (…, n, n)
+
+    Returns
+    -------
+    y : array, (…, n, n)
+
+    Raises
+    ------
+    ValueError
+        If A is not square.
+    TypeError
+        If A is an array of CuPy.
+
+    References
+    ----------
+    Higham (2008), eq. 3.16, for the derivative.
+
+    Examples
+    --------
+    >>> rmad.expm(np.array([[0.0, 1.0], [0.0, 0.0]]))
+    array([[1., 1.],
+           [0., 1.]])
+    """
     return _expm(_square(A, "expm"))
 
 
-def _square_root(A: Any) -> Any:
+def _square_root(A: Array) -> Array:
     from scipy.linalg import sqrtm
 
     return sqrtm(A)
 
 
 @primitive(_square_root, name="sqrtm")
-def _sqrtm(R: Any, A: Any) -> Any:
+def _sqrtm(R: Array, A: Array) -> Any:
     """R R = A, so R dR + dR R = dA (Higham 2008, section 6.1)."""
     return ((lambda v: _sylvester(R, R, v), lambda u: _sylvester(mH(R), mH(R), u)),)
 
 
-def _sylvester_solution(A: Any, B: Any, Q: Any) -> Any:
+def _sylvester_solution(A: Array, B: Array, Q: Array) -> Array:
     from scipy.linalg import solve_sylvester
 
     return solve_sylvester(A, B, Q)
 
 
 @primitive(_sylvester_solution, name="sylvester")
-def _sylvester(X: Any, A: Any, B: Any, Q: Any) -> Any:
+def _sylvester(X: Array, A: Array, B: Array, Q: Array) -> Any:
     """A X + X B = Q."""
 
-    def adjoint(u: Any) -> Any:
+    def adjoint(u: Array) -> Array:
         return _sylvester(mH(A), mH(B), u)
 
     return (
@@ -183,15 +304,41 @@ def _sylvester(X: Any, A: Any, B: Any, Q: Any) -> Any:
     )
 
 
-def sqrtm(A: Any) -> Any:
-    """R with R R = A, the principal square root, A: (…, n, n). See scipy.linalg.sqrtm.
+def sqrtm(A: Array) -> Array:
+    """R R = A, the principal square root R of a matrix.
 
-    Complex where a real A has eigenvalues on the negative axis. The derivative does not exist where A is singular.
+    The derivative dR solves R dR + dR R = dA; it does not exist if A is singular.
+
+    Parameters
+    ----------
+    A : array, (…, n, n)
+
+    Returns
+    -------
+    R : array, (…, n, n)
+        Complex if a real A has eigenvalues on the negative axis.
+
+    Raises
+    ------
+    ValueError
+        If A is not square.
+    TypeError
+        If A is an array of CuPy.
+
+    References
+    ----------
+    Higham (2008), section 6.1.
+
+    Examples
+    --------
+    >>> rmad.sqrtm(np.array([[4.0, 0.0], [0.0, 9.0]]))
+    array([[2., 0.],
+           [0., 3.]])
     """
     return _sqrtm(_square(A, "sqrtm"))
 
 
-def _square(A: Any, what: str) -> Any:
+def _square(A: Array, what: str) -> Array:
     A = as_float_array(A)
     if A.ndim < 2 or A.shape[-1] != A.shape[-2]:
         raise ValueError(f"{what}: A has shape {A.shape}, which is not square")

@@ -1,4 +1,4 @@
-"""Functions of scipy.special that are no ufuncs, with SciPy's signatures: they take plain and traced arrays alike.
+"""Functions of scipy.special other than ufuncs, with SciPy's signatures, for plain and traced arrays.
 
 NumPy's protocols do not reach these functions, so `scipy.special.logsumexp` on a traced array is an error
 and `rmad.logsumexp` is the function to call. SciPy is imported by the first call that needs it.
@@ -7,8 +7,9 @@ and `rmad.logsumexp` is the function to call. SciPy is imported by the first cal
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -17,33 +18,35 @@ from rmad.kernels import elementwise as fast
 from rmad.primitives.layers.symmetric import SymmetricKernels
 from rmad.rules import primitive
 from rmad.traced import stop
+from rmad.types import Array
 
 __all__ = ["log_softmax", "logsumexp", "multigammaln", "softmax"]
 
 Axis = int | tuple[int, ...] | None
+ArrayLike: TypeAlias = "Array | float | Sequence[Any]"
 
 
-def as_float_array(x: Any) -> Any:
+def as_float_array(x: ArrayLike) -> Array:
     """Lists and numbers as arrays, integers as floats."""
-    x = x if hasattr(x, "dtype") else np.asarray(x)
-    return x if x.dtype.kind in "fc" else x.astype(np.float64)
+    a: Any = x if hasattr(x, "dtype") else np.asarray(x)
+    return a if a.dtype.kind in "fc" else a.astype(np.float64)
 
 
 # -- sums of exponentials ------------------------------------------------------------------------------
 
 
-def _finite_max(x: Any, axis: Axis) -> Any:
-    """The largest real part along the axes, zero where that is infinite: what to subtract before exp."""
+def _finite_max(x: Array, axis: Axis) -> Array:
+    """The largest real part along the axes, zero if that is infinite: subtracted before exp, it prevents overflow."""
     top = np.max(x.real if x.dtype.kind == "c" else x, axis=axis, keepdims=True, initial=-np.inf)
     return np.where(np.isfinite(top), top, np.zeros_like(top))
 
 
-def _without_weight_zero(a: Any, b: Any) -> Any:
-    """a, and −inf where its weight is zero: such an entry takes no part, whatever it is."""
+def _without_weight_zero(a: Array, b: Array | None) -> Array:
+    """a, and −inf for entries of weight zero: these take no part, whatever they are."""
     return a if b is None else np.where(stop(b) == 0, np.full_like(stop(a), -np.inf), a)
 
 
-def _log_sum(a: Any, b: Any, axis: Axis, keepdims: bool) -> tuple[Any, Any]:
+def _log_sum(a: Array, b: Array | None, axis: Axis, keepdims: bool) -> tuple[Array, Array]:
     """log|s| and s / |s|, s = Σ b exp(a).
 
     For real a without weights the largest terms are counted and the rest enters by log1p (Blanchard, Higham & Higham
@@ -112,12 +115,42 @@ def _logsumexp(out: Any, a: Any, b: Any, axis: Axis, keepdims: bool) -> Any:
     return (log_a, log_b), ((turn_a, turn_b) if is_complex else None)
 
 
-def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, return_sign: bool = False) -> Any:
-    """log Σ b exp(a) along the axes, without overflow; with return_sign log|Σ b exp(a)| and its sign.
+def logsumexp(
+    a: ArrayLike, axis: Axis = None, b: ArrayLike | None = None, keepdims: bool = False, return_sign: bool = False
+) -> Any:
+    """y = log Σ b exp(a) along the axes, without overflow.
 
-    b: weights that broadcast with a. An entry of −inf, or of weight zero, takes no part: its derivative is zero. A
-    negative sum gives NaN unless its sign is asked for. Complex a: the principal logarithm, the sign being a phase.
-    See scipy.special.logsumexp.
+    An entry of −inf, or of weight zero, takes no part: its derivative is zero. The arguments are those of
+    scipy.special.logsumexp.
+
+    Parameters
+    ----------
+    a : array of any shape
+        Real or complex; for complex a, y is the principal logarithm.
+    axis : int or tuple of int, default all axes
+    b : array that broadcasts with a, default ones
+        Weights.
+    keepdims : bool, default False
+        True keeps the summed axes with length one.
+    return_sign : bool, default False
+        True returns log|Σ b exp(a)| and the sign; for complex a the sign is a phase.
+
+    Returns
+    -------
+    y : array of the shape of a without the axes
+        NaN for a negative sum, unless its sign is asked for.
+    sign : array like y
+        Only with return_sign.
+
+    References
+    ----------
+    Blanchard, Higham & Higham (2021), algorithm 3.2.
+
+    Examples
+    --------
+    >>> a = np.array([1000.0, 1000.0])
+    >>> float(rmad.logsumexp(a)), rmad.grad(rmad.logsumexp)(a)
+    (1000.6931471805599, array([0.5, 0.5]))
     """
     a = as_float_array(a)
     if b is not None:
@@ -134,14 +167,14 @@ def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, 
     return y
 
 
-def _softmax_of(x: Any, axis: Axis) -> Any:
+def _softmax_of(x: Array, axis: Axis) -> Array:
     y = x - np.max(x, axis=axis, keepdims=True)
     y = fast.exp(y, ours=True)
     y /= np.sum(y, axis=axis, keepdims=True)
     return y
 
 
-def _inner(a: Any, b: Any, axis: Axis) -> Any:
+def _inner(a: Array, b: Array, axis: Axis) -> Array:
     """Σ a b along the axes, kept as ones."""
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.ndim and axis in (-1, a.ndim - 1):
         return np.vecdot(a, b)[..., None]  # no array of products
@@ -151,15 +184,15 @@ def _inner(a: Any, b: Any, axis: Axis) -> Any:
 class _SoftmaxProduct:
     """v → y∘(v − Σ y v)"""
 
-    def __init__(self, y: Any, axis: Axis) -> None:
+    def __init__(self, y: Array, axis: Axis) -> None:
         self.y, self.axis = y, axis
 
-    def __call__(self, v: Any) -> Any:
+    def __call__(self, v: Array) -> Array:
         z = v - _inner(self.y, v, self.axis)
         z *= self.y
         return z
 
-    def into(self, v: Any, out: Any) -> None:
+    def into(self, v: Array, out: Array) -> None:
         np.subtract(v, _inner(self.y, v, self.axis), out)
         np.multiply(out, self.y, out)
 
@@ -174,12 +207,34 @@ def _softmax(y: Any, x: Any, axis: Axis) -> Any:
 _softmax.kernels = SymmetricKernels()
 
 
-def softmax(x: Any, axis: Axis = None) -> Any:
-    """exp(x) / Σ exp(x) along the axes, x real; without overflow. See scipy.special.softmax."""
+def softmax(x: ArrayLike, axis: Axis = None) -> Array:
+    """y = exp(x) / Σ exp(x) along the axes, without overflow.
+
+    Parameters
+    ----------
+    x : array of any shape
+        Real.
+    axis : int or tuple of int, default all axes
+        The axes along which y sums to one.
+
+    Returns
+    -------
+    y : array of the shape of x
+
+    Raises
+    ------
+    TypeError
+        If x is complex.
+
+    Examples
+    --------
+    >>> rmad.softmax(np.array([[0.0, np.log(3.0)]]), axis=-1)
+    array([[0.25, 0.75]])
+    """
     return _softmax(_real(x, "softmax"), axis)
 
 
-def _log_softmax_of(x: Any, axis: Axis) -> Any:
+def _log_softmax_of(x: Array, axis: Axis) -> Array:
     y = x - _finite_max(x, axis)
     with np.errstate(divide="ignore"):  # Σ exp = 0 only where every entry is −inf
         y = y - np.log(np.sum(np.exp(y), axis=axis, keepdims=True))
@@ -198,22 +253,63 @@ def _log_softmax(y: Any, x: Any, axis: Axis) -> Any:
     )
 
 
-def log_softmax(x: Any, axis: Axis = None) -> Any:
-    """x − log Σ exp(x) along the axes, x real; without overflow. See scipy.special.log_softmax."""
+def log_softmax(x: ArrayLike, axis: Axis = None) -> Array:
+    """y = x − log Σ exp(x) along the axes, without overflow.
+
+    Parameters
+    ----------
+    x : array of any shape
+        Real.
+    axis : int or tuple of int, default all axes
+        The axes along which exp(y) sums to one.
+
+    Returns
+    -------
+    y : array of the shape of x
+
+    Raises
+    ------
+    TypeError
+        If x is complex.
+
+    Examples
+    --------
+    >>> rmad.log_softmax(np.array([1000.0, 0.0]))
+    array([    0., -1000.])
+    """
     return _log_softmax(_real(x, "log_softmax"), axis)
 
 
-def _real(x: Any, what: str) -> Any:
+def _real(x: ArrayLike, what: str) -> Array:
     x = as_float_array(x)
     if x.dtype.kind == "c":
         raise TypeError(f"{what} is of real arrays, but x is {x.dtype}")
     return x
 
 
-def multigammaln(a: Any, d: int) -> Any:
-    """log Γ_d(a) = d (d − 1)/4 log π + Σ_{j < d} log Γ(a − j/2), a > (d − 1)/2. See scipy.special.multigammaln.
+def multigammaln(a: ArrayLike, d: int) -> Array:
+    """log Γ_d(a) = d (d − 1)/4 log π + Σ_{j < d} log Γ(a − j/2), the multivariate gamma function.
 
-    Raises ValueError where d is not a positive integer or some a is too small.
+    Parameters
+    ----------
+    a : array of any shape
+        Real, a > (d − 1)/2.
+    d : int
+        Dimension, d ≥ 1.
+
+    Returns
+    -------
+    y : array of the shape of a
+
+    Raises
+    ------
+    ValueError
+        If d is not a positive integer, or some a is too small.
+
+    Examples
+    --------
+    >>> rmad.multigammaln(np.array([1.5]), 2).round(4)
+    array([0.4516])
     """
     from scipy.special import gammaln
 

@@ -8,32 +8,29 @@ Sources of the formulas: Abramowitz & Stegun (1964), DLMF (dlmf.nist.gov); equat
 """
 
 import math
-from typing import Any
 
 import numpy as np
 from scipy import special as sc
 
+from rmad.primitives.arguments import is_complex
 from rmad.primitives.elementwise import LN2, LN10, expm1, log1p, sigmoid
 from rmad.rules import Primitive, constant, elementwise
 from rmad.traced import register
+from rmad.types import Array
 
 ROOT_PI, ROOT_2PI, ROOT_2 = math.sqrt(math.pi), math.sqrt(2 * math.pi), math.sqrt(2)
 zeta = sc._ufuncs._zeta  # the ufunc under sc.zeta(s, q), and under sc.polygamma
 
 
 def _square(x):
-    """x² for use in exp(-x²): inf is right where it overflows."""
+    """x² for use in exp(-x²): inf is right if it overflows."""
     with np.errstate(over="ignore"):
         return x * x
 
 
 def _ratio(a, b):
-    """a / b, and 0 where a = 0, whatever b is."""
+    """a / b, and 0 at a = 0 for every b."""
     return a / np.where(a == 0, 1, b)
-
-
-def _is_complex(x):
-    return x.dtype.kind == "c"
 
 
 # -- the error function and the normal distribution ------------------------------------------------------
@@ -48,7 +45,7 @@ def _gauss_tail(x, sign):
 
 def _erfcx_derivative(y, x):
     """2xy - 2/√π, which cancels for large x."""
-    if _is_complex(x):
+    if is_complex(x):
         return 2 * x * y - 2 / ROOT_PI
     far = x > 100
     tail = (-2 / ROOT_PI) * _gauss_tail(np.where(far, x, 100), -1)
@@ -57,14 +54,14 @@ def _erfcx_derivative(y, x):
 
 def _dawsn_derivative(y, x):
     """1 - 2xy, which cancels for large |x|."""
-    if _is_complex(x):
+    if is_complex(x):
         return 1 - 2 * x * y
     far = np.abs(x) > 100
     return np.where(far, -_gauss_tail(np.where(far, x, 100), 1), 1 - 2 * np.where(far, 0, x) * y)
 
 
 def _mills_value(x):
-    """φ(x) / Φ(x): through erfcx on the left, where both underflow."""
+    """φ(x) / Φ(x): through erfcx on the left, because both underflow there."""
     right = x > 0
     above, below = np.where(right, x, 0), np.where(right, 0, x)
     left_value = (2 / ROOT_2PI) / sc.erfcx(below * (-1 / ROOT_2))
@@ -72,7 +69,7 @@ def _mills_value(x):
 
 
 def _mills_derivative(y, x):
-    """-y (x + y), where the sum cancels on the left."""
+    """-y (x + y), although the sum cancels on the left."""
     right = x > 0
     t = np.where(right, 0, x) * (-1 / ROOT_2)
     E = sc.erfcx(t)
@@ -190,10 +187,30 @@ elementwise(sc.exp1, lambda y, x: -np.exp(-x) / x)
 elementwise(sc.expi, lambda y, x: np.exp(x) / x)
 
 
-def polygamma(n: int, x: Any) -> Any:
-    """dⁿψ/dxⁿ = (-1)ⁿ⁺¹ n! ζ(n + 1, x), for n = 1, 2, … (ψ for n = 0). x > 0 (A&S 6.4.10).
+def polygamma(n: int, x: Array) -> Array:
+    """dⁿψ/dxⁿ = (-1)ⁿ⁺¹ n! ζ(n + 1, x) for n ≥ 1, and ψ(x) for n = 0.
 
-    scipy.special.polygamma is not a ufunc and takes no traced array; this one does.
+    scipy.special.polygamma is not a ufunc and takes no traced array; this function does.
+
+    Parameters
+    ----------
+    n : int
+        Order of the derivative, n ≥ 0.
+    x : array of any shape
+        Real and positive.
+
+    Returns
+    -------
+    y : array of the shape of x
+
+    References
+    ----------
+    Abramowitz & Stegun (1964), eq. 6.4.10.
+
+    Examples
+    --------
+    >>> rmad.polygamma(1, np.array([1.0])).round(4)  # π²/6
+    array([1.6449])
     """
     return sc.digamma(x) if n == 0 else (-1) ** (n + 1) * math.factorial(n) * zeta(n + 1, x)
 
@@ -214,7 +231,7 @@ def _scaled_i(next_order):
 
 
 def _ive_derivative(y, v, x):
-    if _is_complex(x):
+    if is_complex(x):
         raise NotImplementedError("scipy.special.ive of complex x is not holomorphic; use iv(v, x) * exp(-abs(x.real))")
     return 0.5 * (sc.ive(v - 1, x) + sc.ive(v + 1, x)) - np.sign(x) * y
 

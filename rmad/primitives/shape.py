@@ -1,4 +1,4 @@
-"""Rearrangements of one array: views where NumPy has views."""
+"""Rearrangements of one array, as views whenever NumPy returns views."""
 
 import math
 
@@ -227,7 +227,7 @@ def resize(a, new_shape):
 
 @implements(np.full_like)
 def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, **device):
-    """Of the shape of a; differentiable in the value."""
+    """An array like a with one value, in which it is differentiable."""
     y = np.broadcast_to(as_array(fill_value), np.shape(a) if shape is None else shape)
     return y.astype(a.dtype if dtype is None else dtype)
 

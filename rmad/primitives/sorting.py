@@ -98,7 +98,7 @@ def _places(q, n, method):
 
 
 def _places_in_row(rows, q, method):
-    """Where in each row the neighbours of the quantile stand: (…, k) indices, γ (k), rows with a NaN."""
+    """The places in each row of the two neighbours of the quantile: (…, k) indices, γ (k), rows with a NaN."""
     plain, n = stop(rows), rows.shape[-1]
     j, after, gamma = _places(q, n, method)
     order = np.argpartition(plain, np.unique([*j, *after, n - 1]), axis=-1)

@@ -29,14 +29,14 @@ def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=Tru
 
 
 def _root(y):
-    """√y with derivative 0 where y = 0: the deviation of equal numbers, which is smallest there."""
+    """√y with derivative 0 at y = 0: the deviation of equal numbers is at its minimum."""
     zero = stop(y) == 0
     return np.where(zero, 0, np.sqrt(np.where(zero, 1, y))) if np.any(zero) else np.sqrt(y)
 
 
 @implements(np.std)
 def std(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
-    """√var; its derivative is 0 where all elements are equal."""
+    """√var; its derivative is 0 if all elements are equal."""
     refuse_out(out)
     return _root(np.var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction))
 
@@ -60,9 +60,9 @@ def average(a, axis=None, weights=None, returned=False, *, keepdims=False):
 
 
 def _aligned(weights, shape, axis):
-    """Weights given along `axis` only, with their axes where those of a are."""
+    """Weights given along `axis` only, with their axes in the places of those of a."""
     if axis is None:
-        raise TypeError(f"axis must be given where a has shape {shape} and weights {weights.shape}")
+        raise TypeError(f"axis must be given when a has shape {shape} and weights {weights.shape}")
     axes = axes_of(axis, len(shape))
     if weights.shape != tuple(shape[k] for k in axes):
         raise ValueError(f"weights of shape {weights.shape} do not fit a of shape {shape} along axis {axis}")
@@ -105,7 +105,7 @@ def nanstd(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=
 
 
 def _nan_extremum(f, identity):
-    """The extremum of what is not NaN; NaN where nothing is left."""
+    """The extremum of all that is not NaN; NaN if nothing is left."""
 
     def handler(a, axis=None, out=None, keepdims=False, initial=None, where=True):
         present = _present(a, where)

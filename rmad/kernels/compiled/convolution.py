@@ -3,7 +3,7 @@
 They run without the interpreter's lock, so that shards on threads work at the same time, and numba starts no threads
 of its own. Every inner loop reads few rows and writes one, which LLVM turns into vector code; short ones run on
 flat arrays with unsigned offsets, for a slice would cost more than the loop. rmad.kernels.patches and
-rmad.kernels.winograd say what the arrays are.
+rmad.kernels.winograd define the arrays.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -21,7 +21,7 @@ U = np.uint64
 
 
 def compiled(**options: Any) -> Any:
-    """A decorator: machine code per dtype, kept on disk where a place for it can be found."""
+    """A decorator: machine code per dtype, kept on disk if some directory for it can be written."""
 
     def decorate(f: Any) -> Any:
         try:
@@ -35,7 +35,7 @@ def compiled(**options: Any) -> Any:
 _compiled = compiled()
 
 
-# -- what rmad.kernels.patches calls ---------------------------------------------------------------------------------
+# -- called by rmad.kernels.patches ----------------------------------------------------------------------------------
 
 
 @_compiled
@@ -43,7 +43,7 @@ def gather_runs(x, sizes, steps, run, out):
     """out ← for every (n, y, x, k), in this order, `run` numbers of x; all flat.
 
     sizes: how many n, y, x and k; steps: from one to the next, in numbers of x. Eight numbers are copied at a time:
-    what is too much is overwritten by the next run, and behind the last one x and out must go on for seven.
+    the excess is overwritten by the next run, and x and out need seven more numbers behind the last one.
     """
     images, lines, wide, taps = sizes
     blocks, at = U((run + 7) // 8), U(0)
@@ -127,7 +127,7 @@ def _rows_difference(a, b, out):
         out[j] = a[j] - b[j]
 
 
-# -- what rmad.kernels.winograd calls --------------------------------------------------------------------------------
+# -- called by rmad.kernels.winograd ---------------------------------------------------------------------------------
 
 
 @_compiled

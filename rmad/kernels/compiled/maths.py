@@ -5,7 +5,7 @@ rounds k and leaves it in the last bits. Everything else is written in e = e^−
 2^−126 it counts as 0. log(1 + e) is a polynomial in e. No loop branches, so that all lanes of a vector go the same way.
 A product and a sum may become one fma; nothing else is reordered, but for the sums of a loss. exp, tanh and softplus
 are wrong by less than 1.1, 1.4 and 1.8 units of the last place, sigmoid by 2.1 (tests/rmad/test_fast.py); NumPy's
-float32 exp by 2.5. `rmad.kernels.elementwise` decides what runs here; all arrays are flat.
+float32 exp by 2.5. `rmad.kernels.elementwise` decides which arrays come here; all are flat.
 
 Source of the polynomial of e^r − 1: Cephes (S. L. Moshier, 1992), expf.
 """
@@ -197,7 +197,7 @@ def _plus(total, term):
 
 @exactly
 def _bits(z, t):
-    """Σ max(z, 0) − z t + log(1 + e^−|z|), and how many t are not in [0, 1]"""
+    """Σ max(z, 0) − z t + log(1 + e^−|z|), and the number of t outside [0, 1]"""
     total, outside = ZERO, ZERO
     for j in range(z.size):
         a, b = z[j], t[j]
@@ -220,7 +220,7 @@ def _bits_and_gradient(z, t, over_n, u):
 
 @exactly
 def sigmoid_cross_entropy(z, t):
-    """Σ −t log σ(z) − (1 − t) log(1 − σ(z)), and how many t are not in [0, 1]"""
+    """Σ −t log σ(z) − (1 − t) log(1 − σ(z)), and the number of t outside [0, 1]"""
     total, outside = 0.0, 0.0
     for j in range(0, z.size, TERMS):
         part, wrong = _bits(z[j : j + TERMS], t[j : j + TERMS])

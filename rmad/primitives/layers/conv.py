@@ -9,6 +9,7 @@ x: (n, h, w, i), w: (kh, kw, i / groups, o), u and y: (n, h′, w′, o).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,18 +17,19 @@ import numpy as np
 from rmad import tuning
 from rmad.blocks import Linear
 from rmad.kernels.depthwise import DepthwiseFolded, DepthwiseForward, DepthwiseWeights, is_depthwise
-from rmad.kernels.patches import Folded, Forward, Geometry, Weights
-from rmad.kernels.windows import paddings, pair
+from rmad.kernels.patches import Folded, Forward, Geometry, NewArray, Weights
+from rmad.kernels.windows import Pair, paddings, pair
 from rmad.kernels.winograd import WinogradForward, WinogradPair, WinogradWeights, fits
 from rmad.machine.backend import is_cupy
 from rmad.rules import as_array, bilinear
+from rmad.types import Array
 
 __all__ = ["conv2d", "conv2d_input", "conv2d_weight"]
 
 # -- the three sides, for plain arrays -----------------------------------------------------------------------
 
 
-def _product(wanted: str, geometry: Geometry, n: int, dtype: Any, new: Any, *more: Any) -> Any:
+def _product(wanted: str, geometry: Geometry, n: int, dtype: Any, new: NewArray, *more: Any) -> Callable[..., None]:
     """The product with the patches of n images that makes u of (x, w), x of (u, w) or w of (u, x)."""
     if is_depthwise(geometry):
         kinds: Any = {"u": DepthwiseForward, "x": DepthwiseFolded, "w": DepthwiseWeights}
@@ -39,7 +41,7 @@ def _product(wanted: str, geometry: Geometry, n: int, dtype: Any, new: Any, *mor
     return (Forward if wanted == "u" else Weights)(geometry, n, dtype, new, *more)
 
 
-def _run(wanted: str, geometry: Geometry, n: int, a: Any, b: Any, shape: Any) -> Any:
+def _run(wanted: str, geometry: Geometry, n: int, a: Array, b: Array, shape: tuple[int, ...]) -> Array:
     """The wanted one, in a new array."""
     dtype = np.result_type(a.dtype, b.dtype)
 
@@ -55,11 +57,11 @@ def _run(wanted: str, geometry: Geometry, n: int, a: Any, b: Any, shape: Any) ->
     return out
 
 
-def _forward(x: Any, w: Any, geometry: Geometry) -> Any:
+def _forward(x: Array, w: Array, geometry: Geometry) -> Array:
     return _run("u", geometry, len(x), x, w, (len(x), *geometry.out, geometry.o))
 
 
-def _input(u: Any, w: Any, geometry: Geometry) -> Any:
+def _input(u: Array, w: Array, geometry: Geometry) -> Array:
     """For stride 1 the convolution of u with the kernel turned by 180° and transposed, else a sum over taps."""
     turned = geometry.transposed()
     if turned is not None:
@@ -67,7 +69,7 @@ def _input(u: Any, w: Any, geometry: Geometry) -> Any:
     return _run("x", geometry, len(u), u, w, (len(u), *geometry.size, geometry.i))
 
 
-def _weight(u: Any, x: Any, geometry: Geometry) -> Any:
+def _weight(u: Array, x: Array, geometry: Geometry) -> Array:
     return _run("w", geometry, len(x), u, x, geometry.weight_shape)
 
 
@@ -97,7 +99,7 @@ weight: Any = bilinear(
 class Kernels:
     """Pushes and pulls of the blocks that write into buffers of a plan, for arrays of one real dtype.
 
-    roles: what the primitive's two arguments and its result are in the form above.
+    roles: the names in the form above of the primitive's two arguments and of its result.
     """
 
     def __init__(self, *roles: str) -> None:
@@ -108,15 +110,15 @@ class Kernels:
         geometry, n = block.args[2], self._images(block)
         return float(n * geometry.pixels * geometry.width * geometry.o)
 
-    def push(self, block: Linear, new: Any, add: bool) -> Any:
-        """f(v, out) with out ← J v, or out ← out + J v; new(shape, dtype) makes scratch. None where it cannot."""
+    def push(self, block: Linear, new: NewArray, add: bool) -> Callable[..., None] | None:
+        """f(v, out) with out ← J v, or out ← out + J v; new(shape, dtype) makes scratch. None if it cannot."""
         return self._bind(block, self.roles[block.argnum], self.roles[2], new, add)
 
-    def pull(self, block: Linear, new: Any, add: bool) -> Any:
+    def pull(self, block: Linear, new: NewArray, add: bool) -> Callable[..., None] | None:
         """f(u, out) with out ← Jᵀ u, or out ← out + Jᵀ u."""
         return self._bind(block, self.roles[2], self.roles[block.argnum], new, add)
 
-    def push_both(self, blocks: Any, new: Any, add: bool) -> Any:
+    def push_both(self, blocks: Sequence[Linear], new: NewArray, add: bool) -> Callable[..., None] | None:
         """f(v, v′, out) for the blocks of both arguments: conv2d(v, w) + conv2d(x, v′) as one product by tiles."""
         first, second = sorted(blocks, key=lambda block: block.argnum)
         geometry, n, dtype = first.args[2], self._images(first), first.y.dtype
@@ -129,7 +131,7 @@ class Kernels:
         return lambda V, v, out: product(v, w, x, V, out)
 
     def _binds(self, block: Linear) -> bool:
-        """Whether the block is of one real dtype, the wider of its two if they differ, and lies in NumPy's memory."""
+        """True if the block has one real dtype, the wider of its two if they differ, and lies in NumPy's memory."""
         kept, dtype = block.args[1 - block.argnum], block.y.dtype
         one_type = block.x.dtype == dtype and dtype.kind == "f" and np.result_type(kept.dtype, dtype) == dtype
         return one_type and isinstance(kept, np.ndarray)
@@ -138,7 +140,7 @@ class Kernels:
         """Every primitive has the images, or their number, in one of x and u."""
         return (block.args[0] if self.roles[0] != "w" else block.y).shape[0]
 
-    def _bind(self, block: Linear, given: str, wanted: str, new: Any, add: bool) -> Any:
+    def _bind(self, block: Linear, given: str, wanted: str, new: NewArray, add: bool) -> Callable[..., None] | None:
         """The product that makes the wanted one of x, w, u of the given and of the block's own."""
         kept, geometry = block.args[1 - block.argnum], block.args[2]
         dtype = block.y.dtype
@@ -162,36 +164,69 @@ forward.kernels = Kernels("x", "w", "u")
 backward.kernels = Kernels("u", "w", "x")
 weight.kernels = Kernels("u", "x", "w")
 
-# -- what a user calls -----------------------------------------------------------------------------------------
+# -- called by users ------------------------------------------------------------------------------------------
 
 
 def conv2d(
-    x: Any, w: Any, stride: Any = (1, 1), padding: Any = ((0, 0), (0, 0)), dilation: Any = (1, 1), groups: int = 1
-) -> Any:
+    x: Array,
+    w: Array,
+    stride: int | Pair = (1, 1),
+    padding: int | Pair | tuple[Pair, Pair] = ((0, 0), (0, 0)),
+    dilation: int | Pair = (1, 1),
+    groups: int = 1,
+) -> Array:
     """y[n, y, x, o] = Σ x[n, y s + k d − top, x s + l d − left, i] w[k, l, i, o].
 
-    x: (n, h, w, i), w: (kh, kw, i / groups, o) → (n, h′, w′, o), h′ = ⌊(h + top + bottom − d (kh − 1) − 1) / s⌋ + 1.
-    stride, dilation: a number or a pair (vertical, horizontal); padding: a number, a pair, or
-    ((top, bottom), (left, right)). With groups, output channel o reads only its own group of the input channels.
-    Raises ValueError where the shapes do not fit or the kernel is larger than the padded image.
+    Parameters
+    ----------
+    x : array, (n, h, w, i)
+    w : array, (kh, kw, i / groups, o)
+    stride, dilation : int or (vertical, horizontal), default 1
+    padding : int, (vertical, horizontal) or ((top, bottom), (left, right)), default 0
+    groups : int, default 1
+        Output channel o reads only its own group of the input channels.
+
+    Returns
+    -------
+    y : array, (n, h′, w′, o), h′ = ⌊(h + top + bottom − d (kh − 1) − 1) / s⌋ + 1
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, or the kernel is larger than the padded image.
     """
     x, w = as_array(x), as_array(w)
     return forward(x, w, _geometry("conv2d", x.shape, w.shape, stride, padding, dilation, groups))
 
 
 def conv2d_input(
-    u: Any,
-    w: Any,
-    shape: Any,
-    stride: Any = (1, 1),
-    padding: Any = ((0, 0), (0, 0)),
-    dilation: Any = (1, 1),
+    u: Array,
+    w: Array,
+    shape: Sequence[int],
+    stride: int | Pair = (1, 1),
+    padding: int | Pair | tuple[Pair, Pair] = ((0, 0), (0, 0)),
+    dilation: int | Pair = (1, 1),
     groups: int = 1,
-) -> Any:
+) -> Array:
     """x̄ with ⟨x̄, x⟩ = ⟨u, conv2d(x, w)⟩ for all x: the transposed convolution.
 
-    u: (n, h′, w′, o), w: (kh, kw, i / groups, o), shape = (n, h, w, i) that of the result; the rest as for
-    conv2d(x, w). Raises ValueError where conv2d of an x of that shape would not give the shape of u.
+    Parameters
+    ----------
+    u : array, (n, h′, w′, o)
+    w : array, (kh, kw, i / groups, o)
+    shape : (n, h, w, i)
+        The shape of the result.
+    stride, padding, dilation, groups
+        Those of conv2d(x, w).
+
+    Returns
+    -------
+    x̄ : array, (n, h, w, i)
+
+    Raises
+    ------
+    ValueError
+        If conv2d of an x of that shape would not have the shape of u.
     """
     u, w = as_array(u), as_array(w)
     geometry = _geometry("conv2d_input", shape, w.shape, stride, padding, dilation, groups)
@@ -200,18 +235,33 @@ def conv2d_input(
 
 
 def conv2d_weight(
-    u: Any,
-    x: Any,
-    shape: Any,
-    stride: Any = (1, 1),
-    padding: Any = ((0, 0), (0, 0)),
-    dilation: Any = (1, 1),
+    u: Array,
+    x: Array,
+    shape: Sequence[int],
+    stride: int | Pair = (1, 1),
+    padding: int | Pair | tuple[Pair, Pair] = ((0, 0), (0, 0)),
+    dilation: int | Pair = (1, 1),
     groups: int = 1,
-) -> Any:
+) -> Array:
     """w̄ with ⟨w̄, w⟩ = ⟨u, conv2d(x, w)⟩ for all w.
 
-    u: (n, h′, w′, o), x: (n, h, w, i), shape = (kh, kw, i / groups, o) that of the result; the rest as for
-    conv2d(x, w). Raises ValueError where conv2d(x, w) would not have the shape of u.
+    Parameters
+    ----------
+    u : array, (n, h′, w′, o)
+    x : array, (n, h, w, i)
+    shape : (kh, kw, i / groups, o)
+        The shape of the result.
+    stride, padding, dilation, groups
+        Those of conv2d(x, w).
+
+    Returns
+    -------
+    w̄ : array, (kh, kw, i / groups, o)
+
+    Raises
+    ------
+    ValueError
+        If conv2d(x, w) would not have the shape of u.
     """
     u, x = as_array(u), as_array(x)
     geometry = _geometry("conv2d_weight", x.shape, shape, stride, padding, dilation, groups)
@@ -219,7 +269,7 @@ def conv2d_weight(
     return weight(u, x, geometry)
 
 
-def _check_cotangent(name: str, shape: Any, expected: Any, x: Any) -> None:
+def _check_cotangent(name: str, shape: Sequence[int], expected: Sequence[int], x: Sequence[int]) -> None:
     if tuple(shape) != tuple(expected):
         raise ValueError(f"{name}: u has shape {tuple(shape)}; for x of shape {tuple(x)} it must be {tuple(expected)}")
 

@@ -8,54 +8,93 @@ The code of a maximum is its place in the window: one byte per output, the only 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from rmad import tuning
 from rmad.blocks import Linear
+from rmad.kernels.patches import NewArray
 from rmad.kernels.windows import Pair, Windows, paddings, pair
 from rmad.primitives.arguments import like
 from rmad.rules import Primitive, linear
 from rmad.tape import ArraySpec
 from rmad.traced import register, stop
+from rmad.types import Array
 
 __all__ = ["avg_pool2d", "max_pool2d"]
 
 
 def max_pool2d(
-    x: Any,
+    x: Array,
     kernel: int | Pair,
     stride: int | Pair | None = None,
     padding: int | Pair | tuple[Pair, Pair] = 0,
     dilation: int | Pair = 1,
-) -> Any:
+) -> Array:
     """y[n, p, q, c] = max over a, b of x[n, p s + a d − top, q s' + b d' − left, c]
 
-    x: (n, h, w, c), y: (n, p, q, c). Numbers or pairs (vertical, horizontal); padding also ((top, bottom), (left,
-    right)); stride None: that of the kernel. Padding never wins. Among equal elements the first one, row by row, has
-    the derivative; a window with NaN gives NaN. Raises ValueError where no window fits, TypeError unless x is real.
+    Padding never wins. Among equal elements the first one, row by row, has the derivative; a window with NaN gives NaN.
+
+    Parameters
+    ----------
+    x : array, (n, h, w, c)
+        Real floats.
+    kernel : int or (vertical, horizontal)
+    stride : int or (vertical, horizontal), default that of the kernel
+    padding : int, (vertical, horizontal) or ((top, bottom), (left, right)), default 0
+    dilation : int or (vertical, horizontal), default 1
+
+    Returns
+    -------
+    y : array, (n, p, q, c)
+
+    Raises
+    ------
+    ValueError
+        If no window fits.
+    TypeError
+        Unless x is real.
     """
     return _maximum(x, _windows("max_pool2d", x, kernel, stride, padding, dilation))
 
 
 def avg_pool2d(
-    x: Any,
+    x: Array,
     kernel: int | Pair,
     stride: int | Pair | None = None,
     padding: int | Pair | tuple[Pair, Pair] = 0,
     count_include_pad: bool = True,
-) -> Any:
+) -> Array:
     """y[n, p, q, c] = mean over a, b < k of x[n, p s + a − top, q s' + b − left, c]
 
-    x: (n, h, w, c), y: (n, p, q, c). Padding counts as zeros, unless count_include_pad is False: then the mean
-    is over the pixels in the image. Raises ValueError where no window fits, TypeError unless x is real.
+    Parameters
+    ----------
+    x : array, (n, h, w, c)
+        Real floats.
+    kernel : int or (vertical, horizontal)
+    stride : int or (vertical, horizontal), default that of the kernel
+    padding : int, (vertical, horizontal) or ((top, bottom), (left, right)), default 0
+    count_include_pad : bool, default True
+        True counts padding as zeros; False takes the mean over the pixels of the image.
+
+    Returns
+    -------
+    y : array, (n, p, q, c)
+
+    Raises
+    ------
+    ValueError
+        If no window fits.
+    TypeError
+        Unless x is real.
     """
     windows = _windows("avg_pool2d", x, kernel, stride, padding, (1, 1))
     return _mean(x, windows, count_include_pad or not windows.padded)
 
 
-def _windows(name: str, x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Windows:
+def _windows(name: str, x: Array, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Windows:
     if np.ndim(x) != 4:
         raise ValueError(f"{name}: x has shape {np.shape(x)}, expected (n, h, w, c)")
     if x.dtype.kind != "f":
@@ -77,12 +116,12 @@ class Selection:
 
     __slots__ = ("code", "planned", "windows")
 
-    def __init__(self, code: Any, windows: Windows) -> None:
+    def __init__(self, code: Array, windows: Windows) -> None:
         self.code, self.windows = code, windows
-        self.planned: Any = None  # the index, once a plan has asked for it: worth its bytes for many sweeps
+        self.planned: Array | None = None  # the index, once a plan has asked for it: worth its bytes for many sweeps
 
-    def index(self) -> Any:
-        """Where these elements lie in the images as one vector, (n, p, q, c)."""
+    def index(self) -> Array:
+        """The places of these elements in the images as one vector, (n, p, q, c)."""
         windows, (n, _, _, c) = self.windows, self.code.shape
         (h, w), (s, t), (d, e) = windows.size, windows.stride, windows.dilation
         (top, _), (left, _) = windows.padding
@@ -95,7 +134,7 @@ class Selection:
         index += like(np.arange(n)[:, None, None, None] * (h * w * c), self.code)
         return index
 
-    def keep_index(self) -> Any:
+    def keep_index(self) -> Array:
         if self.planned is None:
             self.planned = self.index()
         return self.planned
@@ -105,8 +144,8 @@ class Selection:
         return (self.code.shape[0], *self.windows.size, self.code.shape[3])
 
 
-def _largest(x: Any, windows: Windows) -> Any:
-    """The largest element of every window; NaN where there is one."""
+def _largest(x: Array, windows: Windows) -> Array:
+    """The largest element of every window; NaN if it has one."""
     (_, to, at), *others = windows.parts
     if windows.padded:
         y = np.full_like(x, -np.inf, order="C", shape=windows.shape_of(x))
@@ -118,10 +157,10 @@ def _largest(x: Any, windows: Windows) -> Any:
     return y
 
 
-def _first(x: Any, y: Any, windows: Windows) -> Any:
-    """The first tap at which x attains y; the first NaN where y is NaN."""
+def _first(x: Array, y: Array, windows: Windows) -> Array:
+    """The first tap at which x attains y; the first NaN if y is NaN."""
     dtype = np.uint8 if windows.taps < 255 else np.int32
-    code: Any = np.zeros_like(y, dtype=dtype, order="C")
+    code: Array = np.zeros_like(y, dtype=dtype, order="C")
     has_nan = bool(np.isnan(y).any())
     taps = {k: (to, at) for k, to, at in windows.parts}
     for k in reversed(range(windows.taps)):  # code = how many taps from k on are passed before one attains y
@@ -138,23 +177,23 @@ def _first(x: Any, y: Any, windows: Windows) -> Any:
 class MaxPool(Primitive):
     """Its Jacobian at x is the block of `select` for the first maximum of every window."""
 
-    def blocks(self, argnums: Any, y: Any, args: Any, kwargs: Any) -> Any:
+    def blocks(self, argnums: Any, y: Array, args: Any, kwargs: Any) -> Any:
         x, windows = args
         chosen = Selection(_first(stop(x), stop(y), windows), windows)
         return [Linear(select, 0, ArraySpec.of(x), ArraySpec.of(y), _place, (x, chosen), {}) for _ in argnums]
 
 
-def _select(x: Any, chosen: Selection) -> Any:
+def _select(x: Array, chosen: Selection) -> Array:
     return np.take(np.reshape(x, -1), chosen.index())
 
 
-def _put(u: Any, chosen: Selection) -> Any:
+def _put(u: Array, chosen: Selection) -> Array:
     x = np.zeros_like(u, order="C", shape=chosen.shape())
     put(x, u, chosen.index(), chosen.windows, False)
     return x
 
 
-def put(x: Any, u: Any, index: Any, windows: Windows, add: bool) -> None:
+def put(x: Array, u: Array, index: Array, windows: Windows, add: bool) -> None:
     """x[index] += u in place; with add=False x is zero before."""
     flat = x.reshape(-1)
     if windows.overlap:
@@ -165,7 +204,7 @@ def put(x: Any, u: Any, index: Any, windows: Windows, add: bool) -> None:
         flat[index] = u
 
 
-def _place(u: Any, x: Any, chosen: Selection) -> Any:
+def _place(u: Array, x: Array, chosen: Selection) -> Array:
     return place(u, chosen)
 
 
@@ -177,18 +216,18 @@ _maximum = register(_largest, MaxPool(_largest, "max_pool2d"))
 class SelectKernels:
     """Pushes and pulls of a selection that write into buffers of a plan. See rmad.plan.pull."""
 
-    def push(self, block: Linear, new: Any, add: bool) -> Any:
+    def push(self, block: Linear, new: NewArray, add: bool) -> Callable[[Array, Array], Any]:
         index = block.args[1].keep_index()
         if not add:
             return lambda v, out: np.take(v.reshape(-1), index, None, out, "clip")  # "raise" would copy `out`
         part = new(index.shape, block.y.dtype)
         return lambda v, out: np.add(out, np.take(v.reshape(-1), index, None, part, "clip"), out)
 
-    def pull(self, block: Linear, new: Any, add: bool) -> Any:
+    def pull(self, block: Linear, new: NewArray, add: bool) -> Callable[[Array, Array], Any]:
         chosen = block.args[1]
         index, windows = chosen.keep_index(), chosen.windows
 
-        def scatter(u: Any, out: Any) -> None:
+        def scatter(u: Array, out: Array) -> None:
             if not add:
                 out.fill(0)
             put(out, u, index, windows, add)
@@ -206,20 +245,20 @@ select.kernels = SelectKernels()
 # -- the mean -----------------------------------------------------------------------------------------------
 
 
-def _weights(like_this: Any, windows: Windows, whole: bool) -> Any:
-    """1 / the number of elements in each mean: one number, or (p, q, 1) where some padding does not count."""
+def _weights(like_this: Array, windows: Windows, whole: bool) -> Array:
+    """1 / the number of elements in each mean: one number, or (p, q, 1) if padding does not count."""
     if whole:
         return like_this.dtype.type(1 / windows.taps)
     return like((1 / windows.pixels[:, :, None]).astype(like_this.dtype), like_this)
 
 
-def _means(x: Any, windows: Windows, whole: bool) -> Any:
+def _means(x: Array, windows: Windows, whole: bool) -> Array:
     y = np.empty_like(x, order="C", shape=windows.shape_of(x))
     mean_into(x, windows, _weights(x, windows, whole), y)
     return y
 
 
-def mean_into(x: Any, windows: Windows, weights: Any, y: Any) -> None:
+def mean_into(x: Array, windows: Windows, weights: Array, y: Array) -> None:
     """y ← weights · Σ over the window of x."""
     (_, to, at), *others = windows.parts
     if windows.padded:
@@ -230,14 +269,14 @@ def mean_into(x: Any, windows: Windows, weights: Any, y: Any) -> None:
     np.multiply(y, weights, y)
 
 
-def _shared(u: Any, windows: Windows, whole: bool) -> Any:
+def _shared(u: Array, windows: Windows, whole: bool) -> Array:
     """Every window's u in equal shares to its pixels."""
     x = np.zeros_like(u, order="C", shape=(u.shape[0], *windows.size, u.shape[3]))
     share_into(u * _weights(u, windows, whole), windows, x, windows.overlap)
     return x
 
 
-def share_into(u: Any, windows: Windows, x: Any, add: bool) -> None:
+def share_into(u: Array, windows: Windows, x: Array, add: bool) -> None:
     """x[at] ← u, or x[at] ← x[at] + u, at every tap."""
     for _, to, at in windows.parts:
         if add:
@@ -253,25 +292,25 @@ _share: Any = linear(_shared, lambda u, y, windows, whole: _mean(u, windows, who
 class MeanKernels:
     """Pushes and pulls of a mean over windows that write into buffers of a plan."""
 
-    def push(self, block: Linear, new: Any, add: bool) -> Any:
+    def push(self, block: Linear, new: NewArray, add: bool) -> Callable[[Array, Array], Any]:
         _, windows, whole = block.args
         weights = _weights(np.empty(0, block.y.dtype), windows, whole)
         if not add:
             return lambda v, out: mean_into(v, windows, weights, out)
         part = new(block.y.shape, block.y.dtype)
 
-        def push(v: Any, out: Any) -> None:
+        def push(v: Array, out: Array) -> None:
             mean_into(v, windows, weights, part)
             np.add(out, part, out)
 
         return push
 
-    def pull(self, block: Linear, new: Any, add: bool) -> Any:
+    def pull(self, block: Linear, new: NewArray, add: bool) -> Callable[[Array, Array], Any]:
         _, windows, whole = block.args
         weights = _weights(np.empty(0, block.y.dtype), windows, whole)
         scaled = new(block.y.shape, block.y.dtype)
 
-        def pull(u: Any, out: Any) -> None:
+        def pull(u: Array, out: Array) -> None:
             np.multiply(u, weights, scaled)
             if not add:
                 out.fill(0)
