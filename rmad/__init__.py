@@ -9,8 +9,10 @@ from rmad import primitives  # noqa: F401
 from rmad.check import check_grads
 from rmad.joint.checkpointing import checkpoint
 from rmad.machine.config import show_config
-from rmad.primitives.scipy_linalg import cho_factor, cho_solve, expm, solve_triangular, sqrtm
-from rmad.primitives.scipy_special import log_softmax, logsumexp, multigammaln, softmax
+from rmad.primitives.matrix_functions import expm, sqrtm
+from rmad.primitives.scipy_linalg import cho_factor, cho_solve, solve_triangular
+from rmad.primitives.scipy_special import logsumexp, multigammaln
+from rmad.primitives.softmax import log_softmax, softmax
 from rmad.rules import bilinear, constant, elementwise, linear, primitive
 from rmad.transforms import grad, hvp, jvp, linearize, stop_gradient, value_and_grad, vjp
 from rmad.tree import ravel

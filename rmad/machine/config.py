@@ -100,8 +100,7 @@ def show_config(as_dict: bool = False) -> dict[str, Any] | None:
 
     Examples
     --------
-    >>> rmad.show_config(as_dict=True)["kernel choice"]  # doctest: +SKIP
-    'left alone: OpenBLAS knows the AVX-512 CPUs of this vendor'
+    In a shell: ``python -c "import rmad; rmad.show_config()"``
     """
     table = _versions() | _hardware() | _blas()
     if as_dict:

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from rmad.traced import Traced, stop
+from rmad.types import Array
 
 __all__ = [
+    "as_float_array",
     "as_numbers",
     "as_real",
     "axes_of",
@@ -64,6 +66,12 @@ def count(x: Any, axis: Any, where: Any = True) -> Any:
         return math.prod(x.shape[k] for k in axes_of(axis, len(x.shape)))
     n = np.sum(np.broadcast_to(where, x.shape), axis=axis, keepdims=True)
     return n.astype(as_real(x.dtype))
+
+
+def as_float_array(x: Any) -> Array:
+    """Lists and numbers as arrays, integers as floats."""
+    x = x if hasattr(x, "dtype") else np.asarray(x)
+    return x if x.dtype.kind in "fc" else x.astype(np.float64)
 
 
 def is_complex(x: Any) -> bool:

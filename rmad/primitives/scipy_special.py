@@ -7,38 +7,21 @@ and `rmad.logsumexp` is the function to call. SciPy is imported by the first cal
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from rmad.blocks import unbroadcast
-from rmad.kernels import elementwise as fast
-from rmad.primitives.layers.symmetric import SymmetricKernels
+from rmad.primitives.arguments import as_float_array
+from rmad.primitives.softmax import ArrayLike, Axis, finite_max
 from rmad.rules import primitive
 from rmad.traced import stop
 from rmad.types import Array
 
-__all__ = ["log_softmax", "logsumexp", "multigammaln", "softmax"]
-
-Axis = int | tuple[int, ...] | None
-ArrayLike: TypeAlias = "Array | float | Sequence[Any]"
-
-
-def as_float_array(x: ArrayLike) -> Array:
-    """Lists and numbers as arrays, integers as floats."""
-    a: Any = x if hasattr(x, "dtype") else np.asarray(x)
-    return a if a.dtype.kind in "fc" else a.astype(np.float64)
-
+__all__ = ["logsumexp", "multigammaln"]
 
 # -- sums of exponentials ------------------------------------------------------------------------------
-
-
-def _finite_max(x: Array, axis: Axis) -> Array:
-    """The largest real part along the axes, zero if that is infinite: subtracted before exp, it prevents overflow."""
-    top = np.max(x.real if x.dtype.kind == "c" else x, axis=axis, keepdims=True, initial=-np.inf)
-    return np.where(np.isfinite(top), top, np.zeros_like(top))
 
 
 def _without_weight_zero(a: Array, b: Array | None) -> Array:
@@ -53,7 +36,7 @@ def _log_sum(a: Array, b: Array | None, axis: Axis, keepdims: bool) -> tuple[Arr
     2021, algorithm 3.2): no digits are lost where the sum is near one.
     """
     a = _without_weight_zero(a, b)
-    top = _finite_max(a, axis)
+    top = finite_max(a, axis)
     e = np.exp(a - top)
     if b is None and a.dtype.kind == "f":
         largest = a == top
@@ -165,126 +148,6 @@ def logsumexp(
     if b is not None and np.any(stop(sign) < 0):
         return np.where(stop(sign) < 0, np.full_like(stop(y), np.nan), y)
     return y
-
-
-def _softmax_of(x: Array, axis: Axis) -> Array:
-    y = x - np.max(x, axis=axis, keepdims=True)
-    y = fast.exp(y, ours=True)
-    y /= np.sum(y, axis=axis, keepdims=True)
-    return y
-
-
-def _inner(a: Array, b: Array, axis: Axis) -> Array:
-    """Σ a b along the axes, kept as ones."""
-    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.ndim and axis in (-1, a.ndim - 1):
-        return np.vecdot(a, b)[..., None]  # no array of products
-    return np.sum(a * b, axis=axis, keepdims=True)
-
-
-class _SoftmaxProduct:
-    """v → y∘(v − Σ y v)"""
-
-    def __init__(self, y: Array, axis: Axis) -> None:
-        self.y, self.axis = y, axis
-
-    def __call__(self, v: Array) -> Array:
-        z = v - _inner(self.y, v, self.axis)
-        z *= self.y
-        return z
-
-    def into(self, v: Array, out: Array) -> None:
-        np.subtract(v, _inner(self.y, v, self.axis), out)
-        np.multiply(out, self.y, out)
-
-
-@primitive(_softmax_of, name="softmax")
-def _softmax(y: Any, x: Any, axis: Axis) -> Any:
-    """dy = y∘(dx − Σ y dx), which is symmetric."""
-    product = _SoftmaxProduct(y, axis)
-    return ((product, product),)
-
-
-_softmax.kernels = SymmetricKernels()
-
-
-def softmax(x: ArrayLike, axis: Axis = None) -> Array:
-    """y = exp(x) / Σ exp(x) along the axes, without overflow.
-
-    Parameters
-    ----------
-    x : array of any shape
-        Real.
-    axis : int or tuple of int, default all axes
-        The axes along which y sums to one.
-
-    Returns
-    -------
-    y : array of the shape of x
-
-    Raises
-    ------
-    TypeError
-        If x is complex.
-
-    Examples
-    --------
-    >>> rmad.softmax(np.array([[0.0, np.log(3.0)]]), axis=-1)
-    array([[0.25, 0.75]])
-    """
-    return _softmax(_real(x, "softmax"), axis)
-
-
-def _log_softmax_of(x: Array, axis: Axis) -> Array:
-    y = x - _finite_max(x, axis)
-    with np.errstate(divide="ignore"):  # Σ exp = 0 only where every entry is −inf
-        y = y - np.log(np.sum(np.exp(y), axis=axis, keepdims=True))
-    return y
-
-
-@primitive(_log_softmax_of, name="log_softmax")
-def _log_softmax(y: Any, x: Any, axis: Axis) -> Any:
-    """dy = dx − Σ p dx, p = softmax(x)."""
-    p = np.exp(y)
-    return (
-        (
-            lambda v: v - _inner(p, v, axis),
-            lambda u: u - p * np.sum(u, axis=axis, keepdims=True),
-        ),
-    )
-
-
-def log_softmax(x: ArrayLike, axis: Axis = None) -> Array:
-    """y = x − log Σ exp(x) along the axes, without overflow.
-
-    Parameters
-    ----------
-    x : array of any shape
-        Real.
-    axis : int or tuple of int, default all axes
-        The axes along which exp(y) sums to one.
-
-    Returns
-    -------
-    y : array of the shape of x
-
-    Raises
-    ------
-    TypeError
-        If x is complex.
-
-    Examples
-    --------
-    >>> rmad.log_softmax(np.array([1000.0, 0.0]))
-    array([    0., -1000.])
-    """
-    return _log_softmax(_real(x, "log_softmax"), axis)
-
-
-def _real(x: ArrayLike, what: str) -> Array:
-    x = as_float_array(x)
-    if x.dtype.kind == "c":
-        raise TypeError(f"{what} is of real arrays, but x is {x.dtype}")
-    return x
 
 
 def multigammaln(a: ArrayLike, d: int) -> Array:

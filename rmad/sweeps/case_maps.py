@@ -20,7 +20,7 @@ import numpy as np
 from rmad import tuning
 from rmad.blocks import ONE, Block, Diagonal, Linear
 from rmad.primitives.arguments import like
-from rmad.primitives.layers import conv, pool
+from rmad.primitives.layers import conv, selection
 from rmad.primitives.matmul import matmul
 from rmad.sweeps.rows import Rows
 from rmad.types import Array
@@ -266,7 +266,7 @@ def _kind_of_linear(block: Linear, rows: Rows) -> type[CaseMap] | None:
         return None
     if block.primitive in (conv.forward, conv.backward) and block.argnum == 0:
         return Fixed
-    return Selected if block.primitive is pool.select else None
+    return Selected if block.primitive is selection.select else None
 
 
 def _rows_of_input(block: Block, y: Rows) -> Rows:

@@ -18,6 +18,7 @@ from rmad.blocks import Linear
 from rmad.kernels.patches import NewArray
 from rmad.kernels.windows import Pair, Windows, paddings, pair
 from rmad.primitives.arguments import like
+from rmad.primitives.layers.selection import Selection, select, transposed
 from rmad.rules import Primitive, linear
 from rmad.tape import ArraySpec
 from rmad.traced import register, stop
@@ -111,39 +112,6 @@ def _windows(name: str, x: Array, kernel: Any, stride: Any, padding: Any, dilati
 # -- the maximum --------------------------------------------------------------------------------------------
 
 
-class Selection:
-    """One element of every window: code (n, p, q, c) is its tap, row by row."""
-
-    __slots__ = ("code", "planned", "windows")
-
-    def __init__(self, code: Array, windows: Windows) -> None:
-        self.code, self.windows = code, windows
-        self.planned: Array | None = None  # the index, once a plan has asked for it: worth its bytes for many sweeps
-
-    def index(self) -> Array:
-        """The places of these elements in the images as one vector, (n, p, q, c)."""
-        windows, (n, _, _, c) = self.windows, self.code.shape
-        (h, w), (s, t), (d, e) = windows.size, windows.stride, windows.dilation
-        (top, _), (left, _) = windows.padding
-        taps = np.arange(windows.taps)
-        shift = (taps // windows.kernel[1] * d * w + taps % windows.kernel[1] * e) * c
-        rows, columns = np.arange(windows.out[0]) * s - top, np.arange(windows.out[1]) * t - left
-        corner = ((rows[:, None] * w + columns)[:, :, None] * c + np.arange(c))[None]
-        index = np.take(like(shift, self.code), self.code)
-        index += like(corner, self.code)
-        index += like(np.arange(n)[:, None, None, None] * (h * w * c), self.code)
-        return index
-
-    def keep_index(self) -> Array:
-        if self.planned is None:
-            self.planned = self.index()
-        return self.planned
-
-    def shape(self) -> tuple[int, ...]:
-        """The shape of the images."""
-        return (self.code.shape[0], *self.windows.size, self.code.shape[3])
-
-
 def _largest(x: Array, windows: Windows) -> Array:
     """The largest element of every window; NaN if it has one."""
     (_, to, at), *others = windows.parts
@@ -180,66 +148,10 @@ class MaxPool(Primitive):
     def blocks(self, argnums: Any, y: Array, args: Any, kwargs: Any) -> Any:
         x, windows = args
         chosen = Selection(_first(stop(x), stop(y), windows), windows)
-        return [Linear(select, 0, ArraySpec.of(x), ArraySpec.of(y), _place, (x, chosen), {}) for _ in argnums]
+        return [Linear(select, 0, ArraySpec.of(x), ArraySpec.of(y), transposed, (x, chosen), {}) for _ in argnums]
 
 
-def _select(x: Array, chosen: Selection) -> Array:
-    return np.take(np.reshape(x, -1), chosen.index())
-
-
-def _put(u: Array, chosen: Selection) -> Array:
-    x = np.zeros_like(u, order="C", shape=chosen.shape())
-    put(x, u, chosen.index(), chosen.windows, False)
-    return x
-
-
-def put(x: Array, u: Array, index: Array, windows: Windows, add: bool) -> None:
-    """x[index] += u in place; with add=False x is zero before."""
-    flat = x.reshape(-1)
-    if windows.overlap:
-        np.add.at(flat, index.reshape(-1), u.reshape(-1))
-    elif add:
-        flat[index] += u
-    else:
-        flat[index] = u
-
-
-def _place(u: Array, x: Array, chosen: Selection) -> Array:
-    return place(u, chosen)
-
-
-select: Any = linear(_select, _place, "max_pool2d.select")
-place: Any = linear(_put, lambda u, x, chosen: select(u, chosen), "max_pool2d.place")
 _maximum = register(_largest, MaxPool(_largest, "max_pool2d"))
-
-
-class SelectKernels:
-    """Pushes and pulls of a selection that write into buffers of a plan. See rmad.plan.pull."""
-
-    def push(self, block: Linear, new: NewArray, add: bool) -> Callable[[Array, Array], Any]:
-        index = block.args[1].keep_index()
-        if not add:
-            return lambda v, out: np.take(v.reshape(-1), index, None, out, "clip")  # "raise" would copy `out`
-        part = new(index.shape, block.y.dtype)
-        return lambda v, out: np.add(out, np.take(v.reshape(-1), index, None, part, "clip"), out)
-
-    def pull(self, block: Linear, new: NewArray, add: bool) -> Callable[[Array, Array], Any]:
-        chosen = block.args[1]
-        index, windows = chosen.keep_index(), chosen.windows
-
-        def scatter(u: Array, out: Array) -> None:
-            if not add:
-                out.fill(0)
-            put(out, u, index, windows, add)
-
-        return scatter
-
-    def work(self, block: Linear) -> float:
-        """In multiply-adds of a GEMM, roughly."""
-        return float(tuning.ELEMENT_WORK * block.y.size)
-
-
-select.kernels = SelectKernels()
 
 
 # -- the mean -----------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import numpy as np
 
 import rmad
 from cases import Case, any_shape, made, real, spd, well_conditioned
-from rmad.primitives.scipy_linalg import _sylvester
+from rmad.primitives.matrix_functions import _sylvester
 
 
 def no_real_below_zero(*shape):

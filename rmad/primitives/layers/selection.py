@@ -1,0 +1,112 @@
+"""The selection of one element from every window, which is linear: the Jacobian of a maximum.
+
+The code of an element is its place in the window: one byte per output, the only thing that the tape keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from rmad import tuning
+from rmad.blocks import Linear
+from rmad.kernels.patches import NewArray
+from rmad.kernels.windows import Windows
+from rmad.primitives.arguments import like
+from rmad.rules import linear
+from rmad.types import Array
+
+__all__ = ["Selection", "place", "put", "select", "transposed"]
+
+
+class Selection:
+    """One element of every window: code (n, p, q, c) is its tap, row by row."""
+
+    __slots__ = ("code", "planned", "windows")
+
+    def __init__(self, code: Array, windows: Windows) -> None:
+        self.code, self.windows = code, windows
+        self.planned: Array | None = None  # the index, once a plan has asked for it: worth its bytes for many sweeps
+
+    def index(self) -> Array:
+        """The places of these elements in the images as one vector, (n, p, q, c)."""
+        windows, (n, _, _, c) = self.windows, self.code.shape
+        (h, w), (s, t), (d, e) = windows.size, windows.stride, windows.dilation
+        (top, _), (left, _) = windows.padding
+        taps = np.arange(windows.taps)
+        shift = (taps // windows.kernel[1] * d * w + taps % windows.kernel[1] * e) * c
+        rows, columns = np.arange(windows.out[0]) * s - top, np.arange(windows.out[1]) * t - left
+        corner = ((rows[:, None] * w + columns)[:, :, None] * c + np.arange(c))[None]
+        index = np.take(like(shift, self.code), self.code)
+        index += like(corner, self.code)
+        index += like(np.arange(n)[:, None, None, None] * (h * w * c), self.code)
+        return index
+
+    def keep_index(self) -> Array:
+        if self.planned is None:
+            self.planned = self.index()
+        return self.planned
+
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the images."""
+        return (self.code.shape[0], *self.windows.size, self.code.shape[3])
+
+
+def _select(x: Array, chosen: Selection) -> Array:
+    return np.take(np.reshape(x, -1), chosen.index())
+
+
+def _put(u: Array, chosen: Selection) -> Array:
+    x = np.zeros_like(u, order="C", shape=chosen.shape())
+    put(x, u, chosen.index(), chosen.windows, False)
+    return x
+
+
+def put(x: Array, u: Array, index: Array, windows: Windows, add: bool) -> None:
+    """x[index] += u in place; with add=False x is zero before."""
+    flat = x.reshape(-1)
+    if windows.overlap:
+        np.add.at(flat, index.reshape(-1), u.reshape(-1))
+    elif add:
+        flat[index] += u
+    else:
+        flat[index] = u
+
+
+def transposed(u: Array, x: Array, chosen: Selection) -> Array:
+    return place(u, chosen)
+
+
+select: Any = linear(_select, transposed, "max_pool2d.select")
+place: Any = linear(_put, lambda u, x, chosen: select(u, chosen), "max_pool2d.place")
+
+
+class SelectKernels:
+    """Pushes and pulls of a selection that write into buffers of a plan. See rmad.plan.pull."""
+
+    def push(self, block: Linear, new: NewArray, add: bool) -> Callable[[Array, Array], Any]:
+        index = block.args[1].keep_index()
+        if not add:
+            return lambda v, out: np.take(v.reshape(-1), index, None, out, "clip")  # "raise" would copy `out`
+        part = new(index.shape, block.y.dtype)
+        return lambda v, out: np.add(out, np.take(v.reshape(-1), index, None, part, "clip"), out)
+
+    def pull(self, block: Linear, new: NewArray, add: bool) -> Callable[[Array, Array], Any]:
+        chosen = block.args[1]
+        index, windows = chosen.keep_index(), chosen.windows
+
+        def scatter(u: Array, out: Array) -> None:
+            if not add:
+                out.fill(0)
+            put(out, u, index, windows, add)
+
+        return scatter
+
+    def work(self, block: Linear) -> float:
+        """In multiply-adds of a GEMM, roughly."""
+        return float(tuning.ELEMENT_WORK * block.y.size)
+
+
+select.kernels = SelectKernels()

@@ -1,0 +1,148 @@
+"""Exponential and square root of a matrix, with SciPy's signatures, for plain and traced arrays and for stacks.
+
+SciPy is imported by the first call that needs it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from rmad.primitives.arguments import as_float_array
+from rmad.primitives.linalg import mH
+from rmad.rules import primitive
+from rmad.traced import stop
+from rmad.types import Array
+
+__all__ = ["expm", "sqrtm"]
+
+
+def _matrix_exponential(A: Array) -> Array:
+    from scipy.linalg import expm
+
+    return expm(A)
+
+
+@primitive(_matrix_exponential, name="expm")
+def _expm(Y: Array, A: Array) -> Any:
+    """The Fréchet derivative: exp of [[A, dA], [0, A]] holds it in its upper right (Higham 2008, eq. 3.16)."""
+    return ((lambda v: _frechet(A, v), lambda u: _frechet(mH(A), u)),)
+
+
+def _frechet(A: Array, v: Array) -> Array:
+    """Linear in v, which is scaled to the size of A so that it costs neither squarings nor digits."""
+    n = A.shape[-1]
+    size, wanted = (float(np.max(np.abs(stop(x)), initial=0)) or 1.0 for x in (v, A))
+    most = np.finfo(v.dtype).maxexp - 1
+    scale = 2.0 ** min(max(math.frexp(wanted)[1] - math.frexp(size)[1], -most), most)
+    above = np.concatenate([A, v * scale], axis=-1)
+    below = np.concatenate([np.zeros_like(v), A], axis=-1)
+    return _expm(np.concatenate([above, below], axis=-2))[..., :n, n:] / scale
+
+
+def expm(A: Array) -> Array:
+    """exp A = Σ Aᵏ/k!, with exact derivatives of every order.
+
+    Parameters
+    ----------
+    A : array, (…, n, n)
+
+    Returns
+    -------
+    y : array, (…, n, n)
+
+    Raises
+    ------
+    ValueError
+        If A is not square.
+    TypeError
+        If A is an array of CuPy.
+
+    References
+    ----------
+    Higham (2008), eq. 3.16, for the derivative.
+
+    Examples
+    --------
+    >>> rmad.expm(np.array([[0.0, 1.0], [0.0, 0.0]]))
+    array([[1., 1.],
+           [0., 1.]])
+    """
+    return _expm(_square(A, "expm"))
+
+
+def _square_root(A: Array) -> Array:
+    from scipy.linalg import sqrtm
+
+    return sqrtm(A)
+
+
+@primitive(_square_root, name="sqrtm")
+def _sqrtm(R: Array, A: Array) -> Any:
+    """R R = A, so R dR + dR R = dA (Higham 2008, section 6.1)."""
+    return ((lambda v: _sylvester(R, R, v), lambda u: _sylvester(mH(R), mH(R), u)),)
+
+
+def _sylvester_solution(A: Array, B: Array, Q: Array) -> Array:
+    from scipy.linalg import solve_sylvester
+
+    return solve_sylvester(A, B, Q)
+
+
+@primitive(_sylvester_solution, name="sylvester")
+def _sylvester(X: Array, A: Array, B: Array, Q: Array) -> Any:
+    """A X + X B = Q."""
+
+    def adjoint(u: Array) -> Array:
+        return _sylvester(mH(A), mH(B), u)
+
+    return (
+        (lambda v: -_sylvester(A, B, v @ X), lambda u: -(adjoint(u) @ mH(X))),  # A
+        (lambda v: -_sylvester(A, B, X @ v), lambda u: -(mH(X) @ adjoint(u))),  # B
+        (lambda v: _sylvester(A, B, v), adjoint),  # Q
+    )
+
+
+def sqrtm(A: Array) -> Array:
+    """R R = A, the principal square root R of a matrix.
+
+    The derivative dR solves R dR + dR R = dA; it does not exist if A is singular.
+
+    Parameters
+    ----------
+    A : array, (…, n, n)
+
+    Returns
+    -------
+    R : array, (…, n, n)
+        Complex if a real A has eigenvalues on the negative axis.
+
+    Raises
+    ------
+    ValueError
+        If A is not square.
+    TypeError
+        If A is an array of CuPy.
+
+    References
+    ----------
+    Higham (2008), section 6.1.
+
+    Examples
+    --------
+    >>> rmad.sqrtm(np.array([[4.0, 0.0], [0.0, 9.0]]))
+    array([[2., 0.],
+           [0., 3.]])
+    """
+    return _sqrtm(_square(A, "sqrtm"))
+
+
+def _square(A: Array, what: str) -> Array:
+    A = as_float_array(A)
+    if A.ndim < 2 or A.shape[-1] != A.shape[-2]:
+        raise ValueError(f"{what}: A has shape {A.shape}, which is not square")
+    if not isinstance(stop(A), np.ndarray):
+        raise TypeError(f"{what} is SciPy's and takes NumPy arrays, not {type(stop(A)).__name__}")
+    return A
