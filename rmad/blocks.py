@@ -17,6 +17,8 @@ from rmad.types import Array
 
 __all__ = ["MINUS_ONE", "ONE", "Block", "Diagonal", "Explicit", "Linear", "unbroadcast"]
 
+Map = Callable[[Any], Any]
+
 ONE, MINUS_ONE = 1, -1  # CPython keeps small ints, so `is` tells a factor of one from an array
 
 
@@ -109,14 +111,7 @@ class Explicit(Block):
 
     __slots__ = ("pair",)
 
-    def __init__(
-        self,
-        primitive: Named,
-        argnum: int,
-        x: ArraySpec,
-        y: ArraySpec,
-        pair: Sequence[Callable[[Any], Any]],
-    ) -> None:
+    def __init__(self, primitive: Named, argnum: int, x: ArraySpec, y: ArraySpec, pair: Sequence[Map]) -> None:
         super().__init__(primitive, argnum, x, y)
         self.pair = pair
 

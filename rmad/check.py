@@ -91,7 +91,7 @@ class _Check:
         rng: np.random.Generator,
     ) -> None:
         self.modes, self.rtol, self.steps, self.rng = modes, rtol, steps, rng
-        self.left_domain: Exception | None = None  # what f raised at a displaced x, if it did
+        self.left_domain: Exception | None = None  # raised by f at a displaced x
         self.on_device: Any = None  # a CuPy leaf of x, if there is one: u and v are made on its device
 
     def run(self, f: Callable[[Any], Any], x: Any, order: int, where: str) -> None:

@@ -1,4 +1,4 @@
-"""Names of JAX and autograd for what is called otherwise here: what the error for rmad.jacobian says."""
+"""Names that JAX and autograd use, and ours: the error for rmad.jacobian names the one to use here."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ HERE = {
 
 
 def advice(name: str) -> str:
-    """What to write instead of `name`, or nothing."""
+    """Advice on what to write instead of `name`; empty if there is none."""
     return next((f"; here it is {ours}" for ours, theirs in HERE.items() if name in theirs), "")

@@ -51,7 +51,7 @@ class Record:
         return Traced(value, self.tape, self.tape.append(Node(None, (), (), ArraySpec.of(value))))
 
     def give_y(self) -> Any:
-        """f(x), for the caller alone: the tape is what outlives the run."""
+        """f(x), which the record forgets: only the tape outlives the run."""
         y, self.y = self.y, None
         return y
 

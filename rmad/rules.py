@@ -21,14 +21,11 @@ from typing import Any, overload
 import numpy as np
 
 from rmad.blocks import MINUS_ONE, ONE, Block, Diagonal, Explicit, Linear
-from rmad.tape import ArraySpec, Node, Tape
-from rmad.traced import Traced, register, stop
+from rmad.dispatch import PRIMITIVES, Primitive
+from rmad.tape import ArraySpec
+from rmad.traced import register, stop
 
 __all__ = ["PRIMITIVES", "Block", "Primitive", "bilinear", "constant", "elementwise", "linear", "primitive"]
-
-
-PRIMITIVES: list[Primitive] = []
-"""Every primitive ever made, in the order of definition."""
 
 
 def as_array(x: Any) -> Any:
@@ -38,85 +35,7 @@ def as_array(x: Any) -> Any:
 
 def _no_wider(d: Any, dtype: np.dtype[Any]) -> Any:
     """d in a dtype that does not promote `dtype`: a Python number in a rule must not make float64 of float32."""
-    return d if np.result_type(d.dtype, dtype) == dtype else d.astype(dtype)
-
-
-class Primitive:
-    """A function with a derivative rule. Called on plain arrays it is the function itself.
-
-    f: the function; `name` defaults to its name. Subclasses linearize it: `blocks` returns ∂y/∂args[k]. If f returns
-    a tuple, every output becomes a node of its own.
-    """
-
-    kernels: Any  # set by a primitive with calls of its own for the sweeps of a plan: see `rmad.plan.calls`
-
-    def __init__(self, f: Callable[..., Any], name: str | None = None) -> None:
-        self.f = f
-        self.name: str = getattr(f, "__name__", repr(f)) if name is None else name
-        self.__name__, self.__doc__ = self.name, getattr(f, "__doc__", None)
-        PRIMITIVES.append(self)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__.lower()} primitive {self.name}>"
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if kwargs and any(isinstance(a, Traced) for a in kwargs.values()):
-            args, kwargs = self._by_position(args, kwargs)
-        tape: Tape | None = None
-        for a in args:
-            if isinstance(a, Traced) and (tape is None or a.tape.level > tape.level):
-                tape = a.tape
-        if tape is None:
-            return self.f(*args, **kwargs)
-        argnums, inputs, values = [], [], list(args)
-        for k, a in enumerate(args):
-            if isinstance(a, Traced) and a.tape is tape:
-                argnums.append(k)
-                inputs.append(a.index)
-                values[k] = a.value
-        y, every = self.linearized(argnums, values, kwargs)
-        if not isinstance(y, tuple):
-            return self._record(tape, inputs, every, y)
-        outputs = [self._record(tape, inputs, blocks, y_k) for blocks, y_k in zip(every, y, strict=True)]
-        return type(y)(*outputs) if hasattr(y, "_fields") else tuple(outputs)
-
-    def _by_position(self, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """The arguments with keywords moved to their positions: only positional arguments are traced."""
-        import inspect  # takes longer to load than all rules together, and is hardly ever needed
-
-        try:
-            bound = inspect.signature(self.f).bind(*args, **kwargs)
-        except ValueError:  # a ufunc or a builtin without a signature
-            raise TypeError(f"{self.name}: pass traced arrays by position, not as {', '.join(kwargs)}=") from None
-        if any(isinstance(a, Traced) for a in bound.kwargs.values()):
-            raise TypeError(f"{self.name}: keyword-only arguments cannot be traced; rmad.stop_gradient fixes them")
-        return bound.args, bound.kwargs
-
-    def _record(self, tape: Tape, inputs: list[int], blocks: Sequence[Block | None], y: Any) -> Any:
-        """y as a traced array on the tape; plain if no block is left (a constant function)."""
-        found = [block for block in blocks if block is not None]
-        if len(found) < len(blocks):
-            inputs = [i for i, block in zip(inputs, blocks, strict=True) if block is not None]
-        if not found or found[0].y.dtype.kind not in "fc":
-            return y
-        if isinstance(y, Traced):
-            tape.nested = True
-        return Traced(y, tape, tape.append(Node(self, inputs, found, found[0].y)))
-
-    def linearized(self, argnums: Sequence[int], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        """y, and its blocks at these arguments."""
-        y = self(*args, **kwargs)
-        return y, self.blocks(argnums, y, args, kwargs)
-
-    def blocks(self, argnums: Sequence[int], y: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        """The Jacobian blocks ∂y/∂args[k], k in argnums, at these arguments (None for zero)."""
-        raise NotImplementedError(f"{type(self).__name__}.blocks")
-
-    def _missing(self, argnum: int) -> NotImplementedError:
-        return NotImplementedError(
-            f"{str(self.name).lstrip('_')} has no derivative with respect to argument {argnum}; "
-            "rmad.stop_gradient makes that argument a constant"
-        )
+    return d if d.dtype == dtype or np.result_type(d.dtype, dtype) == dtype else d.astype(dtype)
 
 
 class Elementwise(Primitive):

@@ -96,7 +96,7 @@ class Linearization(Generic[Tree, Out]):
         like: _tree.TreeDef,
         planned: Callable[[Plan, Sequence[Array]], list[Array | None]],
     ) -> Any:
-        """By the plan; if an outer tape traces the product, by a sweep over the tape as recorded."""
+        """One product, by the plan; if an outer tape traces it, by a sweep over the tape as recorded."""
         if self._record.tape.nested or any(isinstance(a, Traced) for a in arrays):
             return sweep(arrays)
         with self._lock:

@@ -148,7 +148,7 @@ def _kind(leaf: Any) -> str:
 
 
 def _advice(leaf: Any) -> str:
-    """What a newcomer may have meant by what is neither an array nor a tree."""
+    """A hint for a leaf that is neither an array nor a tree, to end the error message."""
     if callable(getattr(leaf, "numpy", None)):
         return "; pass x.numpy()"
     if hasattr(leaf, "__next__") or isinstance(leaf, set | frozenset):

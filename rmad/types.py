@@ -9,7 +9,7 @@ import numpy as np
 __all__ = ["Array", "Out", "P", "Tree"]
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
-"""A NumPy array, or what stands in for one: a CuPy array, or a traced array while a function is recorded.
+"""A NumPy array, or an array that stands in for one: a CuPy array, or a traced array while a function is recorded.
 
 An alias of NumPy's class and no Protocol, because NumPy's own signatures (`out=`, `np.copyto`) accept nothing else.
 """

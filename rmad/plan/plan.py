@@ -13,6 +13,7 @@ push or pull. A plan is not reentrant: it has one set of buffers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,6 @@ from rmad.plan.calls import Call
 from rmad.plan.program import Program
 from rmad.plan.pull import Pull
 from rmad.plan.push import Push
-from rmad.tape import Tape
 from rmad.types import Array
 
 __all__ = ["Plan"]
@@ -35,18 +35,13 @@ class Plan(Program):
     `cotangents`): J, then L″ in place on z, then Jᵀ needs no copy in between.
     """
 
-    def __init__(
-        self,
-        tape: Tape,
-        outputs: Sequence[int | None],
-        n_inputs: int,
-        make_v: Callable[[], Array | None] | None = None,
-        sharing: Program | None = None,
-    ) -> None:
-        super().__init__(tape, outputs, n_inputs, make_v, sharing)
-        self._push: list[Call] | None = None
-        self._pull: list[Call] | None = None
-        self._lent: dict[str, tuple[Any, list[Call]]] = {}  # sweeps over arrays of the caller, by direction
+    _push: list[Call] | None = None
+    _pull: list[Call] | None = None
+
+    @cached_property
+    def _lent(self) -> dict[str, tuple[Any, list[Call]]]:
+        """Sweeps over arrays of the caller, by direction: the addresses of the arrays, and the calls."""
+        return {}
 
     def push(self, v: Array | None = None, free: Array | None = None) -> None:
         """z ← J v. v: a flat array of the caller's to read in place of `v`; free: to destroy meanwhile in place of `u`.

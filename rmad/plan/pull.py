@@ -21,6 +21,7 @@ from rmad.plan.forms import (
     view_of,
 )
 from rmad.plan.program import Program, Stack
+from rmad.plan.rewrite import count_uses
 from rmad.primitives.index import Index, is_basic, scatter_add
 from rmad.primitives.join import Part
 from rmad.primitives.matmul import mT
@@ -51,7 +52,7 @@ class Pull(Sweep):
         n = len(self.nodes)
         self.u: list[Any] = [None] * n
         self.whole = [False] * n
-        self.uses = self._count_uses()
+        self.uses = count_uses(self.nodes, program.outputs)
         self.views = self._find_views()
         for k, z in zip(program.outputs, program.z, strict=True):
             if k is not None and z is not None:
@@ -62,16 +63,6 @@ class Pull(Sweep):
         for i, u in enumerate(self.cotangents):
             if self.u[i] is None:
                 self.emit(u.fill, 0)
-
-    def _count_uses(self) -> list[int]:
-        uses = [0] * len(self.nodes)
-        for node in self.nodes:
-            for i in node.inputs:
-                uses[i] += 1
-        for k in self.program.outputs:
-            if k is not None:
-                uses[k] += 1
-        return uses
 
     def _find_views(self) -> list[Callable[[Any], Any] | None]:
         """Per node: the rearrangement of its input as a view of a buffer, tried on the layout that it will meet."""
@@ -233,7 +224,7 @@ class Pull(Sweep):
 
 
 def _joint_pull(joint: Joint, u: Array, outs: Sequence[Array], adds: Sequence[bool]) -> None:
-    """outs ← Jᵀu, or outs ← outs + Jᵀu where something was added already."""
+    """outs ← Jᵀu, or outs ← outs + Jᵀu if a term was added already."""
     totals, _ = joint.pull(u, [out if add else None for out, add in zip(outs, adds, strict=True)], adds)
     for out, total in zip(outs, totals, strict=True):
         if total is None:

@@ -12,6 +12,7 @@ from rmad.blocks import Block, Diagonal, Linear
 from rmad.plan.calls import Sweep
 from rmad.plan.forms import is_copy, is_matmul, is_same_shape, is_scaling, is_stacked_matmul, rank, view_of
 from rmad.plan.program import Program, Stack
+from rmad.plan.rewrite import count_uses
 from rmad.primitives.join import Part
 from rmad.tape import Joint
 from rmad.types import Array
@@ -42,22 +43,13 @@ class Push(Sweep):
         self.v: list[Any] = [*self.tangents, *[None] * (n - n_inputs)]
         self.owner = list(range(n))
         self.fixed = {k for k in program.outputs if k is not None} | set(range(n_inputs))
-        self.reads = self._count_reads()
+        self.reads = count_uses(self.nodes, [*program.outputs, *range(n_inputs)])
         for j in range(n_inputs, n):
             if self.nodes[j].inputs:
                 self.node(j)
         for k, z in zip(program.outputs, program.z, strict=True):
             if k is not None and self.v[k] is not z:  # an input, or a node that is two outputs
                 self.emit(np.copyto, z, self.v[k])
-
-    def _count_reads(self) -> list[int]:
-        reads = [0] * len(self.nodes)
-        for node in self.nodes:
-            for i in node.inputs:
-                reads[i] += 1
-        for k in self.fixed:
-            reads[k] += 1
-        return reads
 
     # -- one node ------------------------------------------------------------------------------------------------
 

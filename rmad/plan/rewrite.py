@@ -15,14 +15,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from rmad.blocks import MINUS_ONE, ONE, Block, Diagonal
-from rmad.tape import Tape
+from rmad.tape import Node, Tape
 
-__all__ = ["rewrite"]
+__all__ = ["count_uses", "rewrite"]
 
 
 def rewrite(tape: Tape, outputs: Sequence[int | None]) -> None:
     """Rewrites the nodes of the tape in place. Node numbers stay; absorbed nodes become empty."""
-    uses = _count_uses(tape, outputs)
+    uses = count_uses(tape.nodes, outputs)
     for node in tape.nodes:
         inputs: list[int] = []
         blocks: list[Block] = []
@@ -33,19 +33,20 @@ def rewrite(tape: Tape, outputs: Sequence[int | None]) -> None:
     tape.prune(outputs)
 
 
-def _count_uses(tape: Tape, outputs: Sequence[int | None]) -> list[int]:
-    uses = [0] * len(tape.nodes)
-    for node in tape.nodes:
+def count_uses(nodes: Sequence[Node], ends: Sequence[int | None]) -> list[int]:
+    """Per node: how often it is read by other nodes, plus how often it is among `ends` (outputs, say)."""
+    uses = [0] * len(nodes)
+    for node in nodes:
         for i in node.inputs:
             uses[i] += 1
-    for k in outputs:
+    for k in ends:
         if k is not None:
             uses[k] += 1
     return uses
 
 
 def _absorb(tape: Tape, uses: list[int], i: int, block: Block) -> list[tuple[int, Block]]:
-    """The terms that replace `block` of node i: those of node i itself where the two compose for free."""
+    """The terms that replace `block` of node i: those of node i itself if the two compose for free."""
     inner = tape.nodes[i]
     if not (isinstance(block, Diagonal) and inner.inputs and _plain(block)) or inner.joint is not None:
         return [(i, block)]
@@ -70,6 +71,7 @@ def _add_term(inputs: list[int], blocks: list[Block], i: int, block: Block) -> N
 
 
 def _times(d2: Any, d1: Any) -> Any:
+    """d₂ d₁, without a multiplication by one."""
     if d2 is ONE:
         return d1
     if d1 is ONE:
@@ -78,11 +80,12 @@ def _times(d2: Any, d1: Any) -> Any:
 
 
 def _diagonal(outer: Block, inner: Block, d: Any) -> Diagonal:
+    """The block from the input of `inner` to the output of `outer`."""
     if isinstance(d, int) and d not in (ONE, MINUS_ONE):
         d = outer.y.dtype.type(d)  # a sum of ones is a number like any other
     return Diagonal(outer.primitive, outer.argnum, inner.x, outer.y, d)
 
 
 def _plain(block: Diagonal) -> bool:
-    """No change of dtype on the way, so that coefficients may be multiplied in any order."""
+    """True if no dtype changes on the way, so that coefficients may be multiplied in any order."""
     return block.x.dtype == block.y.dtype and (isinstance(block.d, int) or block.d.dtype == block.y.dtype)

@@ -1,4 +1,4 @@
-"""Where the cases of a batch lie in an array."""
+"""The places of the cases of a batch in an array."""
 
 from __future__ import annotations
 
