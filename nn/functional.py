@@ -43,7 +43,7 @@ def tanh(x: Array) -> Array:
 
 
 def relu(x: Array) -> Array:
-    """y = max(x, 0).
+    """y = max(x, 0). The derivative at 0 is 1/2, as for every tie of np.maximum.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def relu(x: Array) -> Array:
 
 
 def leaky_relu(x: Array, slope: float = 0.01) -> Array:
-    """y = x for x > 0, else slope · x.
+    """y = x for x > 0, else slope · x. The derivative at 0 is the slope.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def leaky_relu(x: Array, slope: float = 0.01) -> Array:
 
 
 def elu(x: Array, alpha: float = 1.0) -> Array:
-    """y = x for x > 0, else α (eˣ − 1).
+    """y = x for x > 0, else α (eˣ − 1). The derivative at 0 is α.
 
     Parameters
     ----------
@@ -92,8 +92,8 @@ def elu(x: Array, alpha: float = 1.0) -> Array:
     ----------
     Clevert, Unterthiner & Hochreiter (2016).
     """
-    # the minimum keeps exp from overflowing in the branch that is not taken: inf · 0 would be NaN in its derivative
-    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+    # 0 in place of x > 0: an exp that overflows in the branch not taken would make inf · 0 = NaN of its derivative
+    return np.where(x > 0, x, alpha * np.expm1(np.where(x > 0, 0, x)))
 
 
 def gelu(x: Array) -> Array:
