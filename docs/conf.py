@@ -17,6 +17,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings give shapes, which say more
 napoleon_google_docstring = False
 napoleon_use_rtype = False  # "Jv (tree like y)", in one line
+napoleon_use_ivar = True  # a list: autodoc shows the attributes themselves as members
 
 nb_execution_mode = "force"  # what a page shows is what this version of the packages prints
 nb_execution_raise_on_error = True
