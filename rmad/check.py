@@ -73,9 +73,9 @@ class _Point(NamedTuple):
 
     f: Callable[[Any], Any]
     lin: Linearization[Any, Any]
-    xs: list[Any]
+    xs: list[Array]
     xdef: _tree.TreeDef
-    ys: list[Any]
+    ys: list[Array]
     ydef: _tree.TreeDef
     where: str
 
@@ -143,7 +143,7 @@ class _Check:
                 wanted = ([np.asarray(_inner([(a, b)])) for a, b in zip(u, e, strict=True)] for e in estimates)
                 self.close(names, "⟨Jᵀu, v⟩", got, wanted, at.ys)
 
-    def pulled(self, at: _Point, u: list[Any]) -> list[list[Any]]:
+    def pulled(self, at: _Point, u: list[Array]) -> list[list[Array]]:
         """Jᵀu_k per output leaf k, u_k zero in the other leaves; shapes and dtypes checked."""
         found = []
         for k, path in enumerate(at.ydef.paths):
@@ -160,8 +160,8 @@ class _Check:
         names: list[str],
         i: int,
         v: Array,
-        estimates: Iterator[list[Any]],
-        adjoints: list[tuple[Any, Any]],
+        estimates: Iterator[list[Array]],
+        adjoints: list[tuple[Array, Array]],
     ) -> None:
         """Jv of input leaf i: its shape and dtype, then the differences. adjoints: (u_k, Jᵀu_k) per output leaf.
 
@@ -182,14 +182,14 @@ class _Check:
         if adjoint_error is not None:
             raise AssertionError(f"{adjoint_error}; Jv agrees with central differences, so Jᵀu is wrong")
 
-    def differences(self, at: _Point, i: int, v: Array) -> Iterator[list[Any]]:
+    def differences(self, at: _Point, i: int, v: Array) -> Iterator[list[Array]]:
         """(4 D(h/2) − D(h)) / 3 with D(h) = (f(x + hv) − f(x − hv)) / 2h, per output leaf, for each step h.
 
         A step that leaves the domain of f, by an error or by another shape of f(x), gives nan.
         """
         xs, shapes = at.xs, at.ydef.shapes
 
-        def moved(h: float) -> list[Any]:
+        def moved(h: float) -> list[Array]:
             step = xs[i] + (h * v).astype(v.dtype)
             try:
                 y = at.f(at.xdef.unflatten([step if j == i else leaf for j, leaf in enumerate(xs)]))
@@ -201,14 +201,16 @@ class _Check:
                 return [np.full(shape, np.nan) for shape in shapes]
             return found
 
-        def central(h: float) -> list[Any]:
+        def central(h: float) -> list[Array]:
             return [(p - m) / (2 * h) for p, m in zip(moved(h), moved(-h), strict=True)]
 
         for h in self.steps or _STEPS[_precision(xs)]:
             with np.errstate(all="ignore"):  # a large step may leave the domain of f; a smaller one follows
                 yield [(4 * fine - coarse) / 3 for coarse, fine in zip(central(h), central(h / 2), strict=True)]
 
-    def close(self, names: list[str], what: str, got: list[Any], estimates: Iterator[list[Any]], ys: list[Any]) -> None:
+    def close(
+        self, names: list[str], what: str, got: list[Array], estimates: Iterator[list[Array]], ys: list[Array]
+    ) -> None:
         """Every element of `got` agrees with one of the estimates."""
         size = _precision([*got, *ys])
         rtol = _RTOL[size] if self.rtol is None else self.rtol
@@ -234,7 +236,7 @@ class _Check:
 
     # -- random trees ----------------------------------------------------------------------------------
 
-    def random(self, spec: ArraySpec) -> Any:
+    def random(self, spec: ArraySpec) -> Array:
         a = self.rng.standard_normal(spec.shape)
         if spec.dtype.kind == "c":
             a = a + 1j * self.rng.standard_normal(spec.shape)
@@ -250,13 +252,13 @@ class _Check:
         return treedef.unflatten([self.random(ArraySpec.of(leaf)) for leaf in arrays])
 
 
-def _varying(tree: Any, treedef: _tree.TreeDef) -> list[Any]:
+def _varying(tree: Any, treedef: _tree.TreeDef) -> list[Array]:
     """The leaves of a derivative that belong to differentiable leaves, shapes unchecked."""
     every = [leaf for _, leaf in _tree.leaves(tree)]
     return [leaf for leaf, k in zip(every, treedef._where, strict=True) if k is not None]
 
 
-def _host(a: Any) -> Any:
+def _host(a: Any) -> Array:
     return a.get() if hasattr(a, "get") else np.asarray(a)
 
 
@@ -264,34 +266,34 @@ def _wide(a: Any) -> Any:
     return complex if _tree.dtype_of(a).kind == "c" else float
 
 
-def _precision(arrays: Sequence[Any]) -> int:
+def _precision(arrays: Sequence[Array]) -> int:
     """4 if any array is single precision, else 8 (bytes of the real type)."""
     sizes = [d.itemsize // (2 if d.kind == "c" else 1) for d in map(_tree.dtype_of, arrays) if d.kind in "fc"]
     return 4 if min(sizes, default=8) < 8 else 8
 
 
-def _largest(a: Any) -> float:
+def _largest(a: Array) -> float:
     a = np.abs(a[np.isfinite(a)])
     return float(a.max()) if a.size else 0.0
 
 
-def _inner(pairs: Sequence[tuple[Any, Any]]) -> float:
+def _inner(pairs: Sequence[tuple[Array, Array]]) -> float:
     """Σ Re⟨a, b⟩ in double precision."""
     return float(sum(np.vdot(_host(a).astype(_wide(a)), _host(b).astype(_wide(b))).real for a, b in pairs))
 
 
-def _norm(a: Any) -> float:
+def _norm(a: Array) -> float:
     return float(np.linalg.norm(_host(a).astype(_wide(a)).ravel()))
 
 
-def _same_spec(name: str, a: Any, spec: ArraySpec) -> None:
+def _same_spec(name: str, a: Array, spec: ArraySpec) -> None:
     if np.shape(a) != spec.shape:
         raise AssertionError(f"{name} has shape {np.shape(a)}, must have {spec.shape}")
     if _tree.dtype_of(a) != spec.dtype:
         raise AssertionError(f"{name} has dtype {_tree.dtype_of(a)}, must have {spec.dtype}")
 
 
-def _adjoint(name: str, forward: Sequence[tuple[Any, Any]], backward: Sequence[tuple[Any, Any]]) -> None:
+def _adjoint(name: str, forward: Sequence[tuple[Array, Array]], backward: Sequence[tuple[Array, Array]]) -> None:
     """⟨u, Jv⟩ = Re⟨Jᵀu, v⟩, relative to |u||Jv| + |Jᵀu||v|."""
     left, right = _inner(forward), _inner(backward)
     scale = sum(_norm(a) * _norm(b) for a, b in (*forward, *backward))

@@ -66,22 +66,22 @@ class _Operator(LinearOperator):
             raise ValueError(f"{name} of shape {self.shape}: v has shape {np.shape(v)}, expected ({self.shape[1]},)")
         return linear_operator(self._columns.example).matvec(self, v)
 
-    def _matvec(self, v: Any) -> Any:
+    def _matvec(self, v: Array) -> Array:
         return self._apply(self._columns.typed(v))
 
-    def _rmatvec(self, u: Any) -> Any:
+    def _rmatvec(self, u: Array) -> Array:
         return self._apply_adjoint(self._rows.typed(u))
 
-    def _matmat(self, V: Any) -> Any:
+    def _matmat(self, V: Array) -> Array:
         return _by_columns(self._matvec, V, self.shape[0], self.dtype)
 
-    def _rmatmat(self, U: Any) -> Any:
+    def _rmatmat(self, U: Array) -> Array:
         return _by_columns(self._rmatvec, U, self.shape[1], self.dtype)
 
-    def _apply(self, v: Any) -> Any:
+    def _apply(self, v: Array) -> Array:
         raise NotImplementedError(f"{type(self).__name__}: J v")
 
-    def _apply_adjoint(self, u: Any) -> Any:
+    def _apply_adjoint(self, u: Array) -> Array:
         raise NotImplementedError(f"{type(self).__name__}: Jᵀ u")
 
 
@@ -128,10 +128,10 @@ class JacobianOperator(_Operator):
         self.value, self._lin = linearize(f, x, *args)
         self._set_spaces(_Flat(self.value), _Flat(x))
 
-    def _apply(self, v: Any) -> Any:
+    def _apply(self, v: Array) -> Array:
         return self._rows.ravel(self._lin.Jv(self._columns.unravel(v)))
 
-    def _apply_adjoint(self, u: Any) -> Any:
+    def _apply_adjoint(self, u: Array) -> Array:
         return self._columns.ravel(self._lin.JTu(self._rows.unravel(u)))
 
 
@@ -144,7 +144,7 @@ class _Symmetric(_Operator):
             return self._matvec(v)
         return _Operator.matvec(self, v)
 
-    def _apply_adjoint(self, u: Any) -> Any:
+    def _apply_adjoint(self, u: Array) -> Array:
         return self._apply(u)
 
     def _adjoint(self) -> Any:
@@ -187,7 +187,7 @@ class HessianOperator(_Symmetric):
         self._set_spaces(space, space)
         self.gradient = space.ravel(gradient)
 
-    def _apply(self, v: Any) -> Any:
+    def _apply(self, v: Array) -> Array:
         return self._rows.ravel(self._lin.Jv(self._columns.unravel(v)))
 
 
@@ -225,7 +225,7 @@ class GGNOperator(_Symmetric):
         self._set_spaces(space, space)
         self._curvature = loss_curvature(loss, self.value)
 
-    def _apply(self, v: Any) -> Any:
+    def _apply(self, v: Array) -> Array:
         return self._rows.ravel(self._lin.JTu(self._curvature(self._lin.Jv(self._columns.unravel(v)))))
 
 
@@ -237,7 +237,7 @@ class _Product(_Symmetric):
         self._set_spaces(space, space)
         self._product = product
 
-    def _apply(self, v: Any) -> Any:
+    def _apply(self, v: Array) -> Array:
         return self._product(v)
 
 

@@ -115,7 +115,7 @@ class _Sweep:
                         u[i][s], owned[i][s] = block.pull_add(both[s], u[i][s], owned[i][s])
             u[j] = [None, None]
 
-    def _only(self, cotangent: Any, half: Any) -> Any:
+    def _only(self, cotangent: Array, half: Array) -> Array:
         """The cotangent of the cases in one half, zero in the rows of the others."""
         if self.n == 1:
             return cotangent * half[0].astype(cotangent.dtype)
@@ -139,7 +139,7 @@ class _Sweep:
 
     # -- nodes without rows --------------------------------------------------------------------------------------
 
-    def sum_of_squares(self, i: int) -> Any:
+    def sum_of_squares(self, i: int) -> Array:
         """Σ over the cases of the squared gradient of input i."""
         spec = self.nodes[i].spec
         uses = [(j, block) for j, block in self.uses[i] if self.total[j] is not None]
@@ -155,7 +155,7 @@ class _Sweep:
             total += np.sum(np.square(self._gradients(i, slice(start, min(start + step, self.n)))), axis=0)
         return total
 
-    def _at_once(self, j: int, block: Block) -> Any:
+    def _at_once(self, j: int, block: Block) -> Array | None:
         """The sum of squares without per-case gradients; None if the block has no such short cut."""
         rows, u = self.rows[j], self.total[j]
         if rows is not None and is_weight(block, rows):
@@ -169,7 +169,7 @@ class _Sweep:
         made = [self._largest(j) for j, _ in self.uses[i] if self.total[j] is not None and not self.apart[j]]
         return max([self.nodes[i].spec.size, *made])
 
-    def _gradients(self, i: int, part: slice) -> Any:
+    def _gradients(self, i: int, part: slice) -> Array:
         """The gradients of the cases of `part`, (m, *shape), summed over all uses of node i."""
         terms = [self._share(i, j, block, part) for j, block in self.uses[i] if self.total[j] is not None]
         total = terms[0]
@@ -177,7 +177,7 @@ class _Sweep:
             total = total + term
         return total
 
-    def _share(self, i: int, j: int, block: Block, part: slice) -> Any:
+    def _share(self, i: int, j: int, block: Block, part: slice) -> Array:
         """The gradients of node i by way of node j, (m, *shape)."""
         rows, u = self.rows[j], self.total[j]
         if not self.apart[j]:  # both without rows: made of parameters alone
