@@ -1,65 +1,136 @@
 """KFAC, KFLR and KFRA: steps along −C̃⁻¹∇f with Kronecker-factored curvature; one class, three settings.
 
-Source: Martens & Grosse (2015), "Optimizing Neural Networks with Kronecker-factored Approximate Curvature"; Botev,
-Ritter & Barber (2017), "Practical Gauss-Newton Optimisation for Deep Learning".
+References
+----------
+Martens & Grosse (2015), "Optimizing Neural Networks with Kronecker-factored Approximate Curvature"; Botev, Ritter &
+Barber (2017), "Practical Gauss-Newton Optimisation for Deep Learning".
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
-from optim.base import Optimizer, StepInfo, not_finite
-from optim.hyper import above, at_least, flag, fraction, generator, whole
+from optim.base import StepInfo, quiet
+from optim.factored import Factored
+from optim.hyper import COUNT, FRACTION, NONE, Flag, Number, OneOf, Rule, generator
 from optim.parts.damping import reduction_ratio
-from optim.parts.estimate import METHODS, estimate
-from optim.parts.kronecker import Inverse, KroneckerFactors, KroneckerOperator, loaded, saved
+from optim.parts.estimate import METHODS
+from optim.parts.rescaling import Rescaled, along, along_both
 from optim.problem.batch import cases as cases_of
 from optim.problem.batch import take
 from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import dot, is_finite
+from optim.tuning import FEWEST_CASES_OF_FACTORS
+from optim.types import Batch, Loss, Model
+from rmad.types import Array
 
 __all__ = ["KFAC", "KFLR", "KFRA"]
 
-Batch = tuple[Any, Any]
 
-FEWEST = 500  # cases that factors and products of a part of the batch are formed from
-WORTH_INVERTING_ON_THREADS = 2_000_000  # Σ n³ of the blocks from which on they are inverted on threads
-
-
-class KFAC(Optimizer):
+class KFAC(Factored):
     """θ ← θ + α d + μ δ₀,  d = −(C + λI)⁻¹ ∇f,  C = blockdiag(A_l ⊗ G_l) of the GGN.
 
-    G is estimated with targets drawn from the model; `KFLR` and `KFRA` differ in nothing else. estimate: "kfac",
-    "empirical" (the targets of the batch), "kflr" or "kfra". samples: targets for every case.
-    damping: λ. Of the blocks it is split between A and G with π from their mean traces; exact_damping=True takes
-    eigen-decompositions instead. adapt_every: after so many updates λ follows the reduction ratio, ×
-    adapt_decay^adapt_every where ρ > 3/4, ÷ that where ρ < 1/4, never below damping_min; 0 keeps λ. With α ρ is about
-    1 whatever λ is, so λ falls to damping_min in the end (at 1e-8 a run in single precision diverged).
-    average: of the moving averages of the factors; 0 for those of the batch alone. factors_every, inverses_every:
-    updates between two estimates of factors, and between two inversions, which take new factors, too; the first
-    four updates do both.
-    cases: the fraction of a batch for factors, α and μ: every ⌊1/cases⌉th case, in turn, no fewer than 500 of them; a
-    smaller batch, or one whose cases the model couples, is taken whole. ∇f and ρ are those of all cases.
-    lr: None scales d by α = −∇fᵀd / dᵀ(G + λI)d, at most 1, with the exact G (one push); a number is α.
-    momentum=True takes α and μ that minimize the model along d and the last step δ₀ together. clip: the most that
-    δᵀ(G + λI)δ may be (‖δ‖² where lr is a number); a longer step is shortened. sharing: of weights used several
-    times, "expand" or "reduce" (rmad.sweeps.factors). rng: of the targets.
+    G is estimated with targets drawn from the model; `KFLR` and `KFRA` differ in nothing else. Parameters that no block
+    fits take the diagonal of the GGN; `StepInfo.reason` says how many. Unused ones stay.
 
-    Parameters that no block fits take the diagonal of the GGN; `StepInfo.reason` says how many. Unused ones stay.
-    Raises ValueError for a hyper-parameter out of range; TrainingDiverged at the tenth rejected step in a row.
+    Parameters
+    ----------
+    model : nn.Module
+        model(x) -> z.
+    loss : loss object or callable
+        loss(z, t) -> scalar, convex in z.
+    damping : float, default 1e-3
+        λ at the start, ≥ 0, split between A and G with π from their mean traces; the default is that of Botev's code.
+    damping_min : float, default 1e-5
+        Floor of λ, ≥ 0. With α ρ is about 1 whatever λ is, so λ falls to it in the end; at 1e-8 a run in single
+        precision diverged.
+    adapt_every : int, default 5
+        Updates after which λ follows the reduction ratio ρ; 0 keeps λ. Section 6.5.
+    adapt_decay : float, default 0.95
+        In (0, 1): λ × adapt_decay^adapt_every if ρ > 3/4, ÷ that if ρ < 1/4. Section 6.5 has 19/20.
+    exact_damping : bool, default False
+        Adds λ by eigen-decompositions instead of splitting it.
+    average : float, default 0.9
+        Of the moving averages of the factors, in [0, 1); 0 for those of the batch alone.
+    factors_every, inverses_every : int, default 2 and 5
+        Updates between two estimates of factors, and between two inversions, which take new factors too; the first four
+        updates do both.
+    cases : float, default 0.25
+        The fraction of a batch for factors, α and μ, in (0, 1]: every ⌊1/cases⌉th case, in turn, no fewer than 500 of
+        them. A smaller batch, or one whose cases the model couples, is taken whole. ∇f and ρ are those of all cases.
+    lr : float, default None
+        α; None scales d by α = −∇fᵀd / dᵀ(G + λI)d, at most 1, with the exact G (one push). Section 6.4.
+    momentum : bool, default False
+        Takes α and μ that minimize the model along d and the last step δ₀ together; needs lr = None. Section 7.
+    clip : float, default None
+        The most that δᵀ(G + λI)δ may be (‖δ‖² if lr is a number); a longer step is shortened.
+    sharing : {"expand", "reduce"}, default "expand"
+        For weights used several times, as in `rmad.sweeps.factors`.
+    estimate : {"kfac", "empirical", "kflr", "kfra"}, default None
+        How G is found; "empirical" takes the targets of the batch, None is the class's own way.
+    samples : int, default 1
+        Targets drawn for each case.
+    l2 : float, default 0.0
+        Adds ½ l2‖θ‖² to f.
+    rng : numpy.random.Generator, default None
+        Draws the targets; None has the seed 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of range or of the wrong type.
+
+    References
+    ----------
+    Martens & Grosse (2015); Botev, Ritter & Barber (2017).
+
+    Examples
+    --------
+    >>> import optim
+    >>> model = nn.Linear(3, 1, rng=np.random.default_rng(0))
+    >>> opt = optim.KFAC(model, nn.SquaredError())
+    >>> x, t = np.eye(3, dtype=np.float32), np.ones((3, 1), np.float32)
+    >>> opt.step(x, t).loss > opt.step(x, t).loss
+    True
     """
 
+    HYPER: ClassVar[Mapping[str, Rule]] = {
+        "damping": Number(at_least=0.0),
+        "damping_min": Number(at_least=0.0),
+        "adapt_every": Number(at_least=0, whole=True),
+        "adapt_decay": FRACTION & Number(above=0.0),
+        "exact_damping": Flag(),
+        "average": FRACTION,
+        "factors_every": COUNT,
+        "inverses_every": COUNT,
+        "cases": Number(above=0.0, at_most=1.0),
+        "lr": Number(above=0.0) | NONE,
+        "momentum": Flag(),
+        "clip": Number(above=0.0) | NONE,
+        "sharing": OneOf(("expand", "reduce")),
+        "estimate": OneOf(METHODS, quoted=False) | NONE,
+        "samples": COUNT,
+    }
     method = "kfac"
     _state = ("k", "damping", "estimates", "seed", "delta")
 
+    damping_min: float
+    adapt_every: int
+    adapt_decay: float
+    cases: float
+    lr: float | None
+    momentum: bool
+    clip: float | None
+    estimate: str | None
+
     def __init__(
         self,
-        model: Any,
-        loss: Any,
+        model: Model,
+        loss: Loss,
         *,
         damping: float = 1e-3,
         damping_min: float = 1e-5,
@@ -80,43 +151,35 @@ class KFAC(Optimizer):
         rng: np.random.Generator | None = None,
     ) -> None:
         super().__init__(model, loss, l2=l2)
-        self.method = type(self).method if estimate is None else estimate
-        if not isinstance(self.method, str) or self.method not in METHODS:
-            raise ValueError(f"estimate must be one of {', '.join(METHODS)}, got {estimate!r}")
-        if sharing not in ("expand", "reduce"):
-            raise ValueError(f'sharing must be "expand" or "reduce", got {sharing!r}')
-        self.damping_min = float(at_least("damping_min", damping_min, 0.0))
-        self.damping = float(at_least("damping", damping, 0.0))
-        self.adapt_every = whole("adapt_every", adapt_every, 0)
-        self.adapt_decay = above("adapt_decay", fraction("adapt_decay", adapt_decay), 0.0)
-        self.average = fraction("average", average)
-        self.factors_every = whole("factors_every", factors_every, 1)
-        self.inverses_every = whole("inverses_every", inverses_every, 1)
-        self.cases = float(above("cases", cases, 0.0))
-        if self.cases > 1:
-            raise ValueError(f"cases must be a fraction of the batch, at most 1, got {cases}")
-        self.samples = whole("samples", samples, 1)
-        self.lr = lr if lr is None else above("lr", lr, 0.0)
-        self.clip = clip if clip is None else above("clip", clip, 0.0)
-        self.momentum, self.exact_damping = flag("momentum", momentum), flag("exact_damping", exact_damping)
-        self.sharing = sharing
+        self._keep(KFAC.HYPER, locals())
         if momentum and lr is not None:
             raise ValueError("momentum: μ is found together with α, so lr must be None")
+        self.method = type(self).method if estimate is None else estimate
+        self.damping, self.damping_min, self.cases = float(damping), float(damping_min), float(cases)
         self.seed = int(generator(rng).integers(2**31))
         self.k = 0  # updates made
-        self.estimates = 0  # of the factors
         self.delta = np.zeros_like(self.objective.flat())  # δ₀
-        self.factors: KroneckerFactors | None = None
-        self._inverted: tuple[KroneckerFactors, float] | None = None  # what the inverse was made of: factors and λ
-        self._inverse: Inverse | None = None
 
-    # -- the step -------------------------------------------------------------------------------------------------
+    @quiet
+    def step(self, x: object, t: object = None, *, curvature_batch: Batch | None = None) -> StepInfo:
+        """Makes one update on a batch. If anything is NaN or infinite, the step is rejected and λ raised.
 
-    @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # found and reported as a rejected step
-    def step(self, x: Any, t: Any = None, *, curvature_batch: Batch | None = None) -> StepInfo:
-        """One update on the batch (x, t). curvature_batch: (x, t) of the factors, of α and of ρ, taken whole.
+        Parameters
+        ----------
+        x, t : whatever model and loss take
+            The batch.
+        curvature_batch : (x, t), default None
+            The batch of the factors, of α and of ρ, taken whole; None takes a part of (x, t).
 
-        A step that finds anything NaN or infinite is rejected, and λ raised.
+        Returns
+        -------
+        StepInfo
+            The step; `reason` says how many parameters have no block.
+
+        Raises
+        ------
+        TrainingDiverged
+            At the tenth rejected step in a row.
         """
         self.objective.begin_step()
         # (x, t) comes first: running statistics are those of the first batch that the model sees
@@ -124,112 +187,57 @@ class KFAC(Optimizer):
         known = None if part is None else self.objective.value_and_gradient(x, t)
         q = self.objective.quadratic(*(part or (x, t)))
         f, gradient = known or (q.value, q.gradient)
-        squared_norm = dot(gradient, gradient)
-        norm = math.sqrt(squared_norm) if squared_norm >= 0 else math.nan
-        record: dict[str, Any] = {"loss": f, "gradient_norm": norm, "damping": self.damping}
-        reason = not_finite(f, gradient, squared_norm)
-        if reason:
+        record, refused = self._begun(f, gradient, damping=self.damping)
+        if refused:
+            return refused
+        if reason := self._renew(q):
             return self._reject(reason, record)
-        reason = self._renew(q)
-        if reason:
-            return self._reject(reason, record)
-        d = np.empty_like(gradient)
-        assert self._inverse is not None
-        self._inverse.apply(gradient, d)
-        np.negative(d, out=d)  # d = −C̃⁻¹∇f
-        delta, alpha, dGd = self._scaled(q, gradient, d)
+        step = self._scaled(q, gradient)
         record["products"] = q.products
-        new = self.objective.flat() + delta
-        if not (math.isfinite(alpha) and is_finite(new)):
+        new = self.objective.flat() + step.delta
+        if not (math.isfinite(step.alpha) and is_finite(new)):
             return self._reject("non-finite step", record)
         if self.adapt_every and (self.k + 1) % self.adapt_every == 0:
-            f_old, slope = (f, dot(gradient, delta)) if curvature_batch is None else (q.value, dot(q.gradient, delta))
-            if math.isnan(dGd):
-                dGd = sum(q.curvature_along(delta))
-                record["products"] = q.products
-            batch = (x, t) if curvature_batch is None else curvature_batch
-            rho = reduction_ratio(self.objective.value_at(new, *batch) - f_old, slope + dGd / 2)
-            record["reduction_ratio"] = rho
-            self._adapt(rho)
+            at = (f, gradient, (x, t)) if curvature_batch is None else (q.value, q.gradient, curvature_batch)
+            record["reduction_ratio"] = self._ratio(q, step, new, *at)
+            record["products"] = q.products
+            self._adapt(record["reduction_ratio"])
         self._accept(new)
-        self.delta, self.k = delta, self.k + 1
-        return StepInfo(**record, step_size=alpha, reason=self._without_block())
+        self.delta, self.k = step.delta, self.k + 1
+        return StepInfo(**record, step_size=step.alpha, reason=self._without_block())
 
-    def _part(self, x: Any, t: Any) -> Batch | None:
+    def _part(self, x: object, t: object) -> Batch | None:
         """The cases of this update's factors and products; None for all of them."""
         n = cases_of(x, t)
         if n is None or getattr(self.objective.model, "couples_cases", False):
             return None
         if not getattr(self.objective.loss, "mean_over_cases", True):
             return None
-        parts = min(round(1 / self.cases), n // FEWEST)
+        parts = min(round(1 / self.cases), n // FEWEST_CASES_OF_FACTORS)
         if parts < 2:
             return None
         every = slice(self.k % parts, None, parts)
         return take(x, every), take(t, every)
 
-    def _renew(self, q: Quadratic) -> str:
-        """New factors and a new inverse, where it is time. Returns what is not finite, or nothing."""
-        start = self.k <= 3  # section 8: the first estimates age fast
-        invert = self._inverse is None or start or self.k % self.inverses_every == 0
-        factors = self.factors
-        if factors is None or invert or self.k % self.factors_every == 0:
-            new = estimate(q, self.method, self.sharing, (self.seed + self.k) % 2**32, self.samples)
-            if not new.is_finite():
-                return "non-finite curvature factors"
-            if factors is not None and factors.fits(new):
-                new = new.mixed_with(factors, min(self.average, 1 - 1 / (1 + self.estimates)))
-            factors, self.estimates = new, self.estimates + 1
-        assert factors is not None
-        if invert:
-            made_of = factors, self.damping + self.objective.l2
-            inverse = self._invert(*made_of)
-            if not all(is_finite(np.reshape(a, -1)) for a in inverse.arrays()):
-                return "non-finite inverse of the curvature"
-            self._inverted, self._inverse = made_of, inverse
-        self.factors = factors
-        return ""
-
-    def _invert(self, factors: KroneckerFactors, damping: float) -> Inverse:
-        """On threads where the blocks are worth one."""
-        large = sum(block.size * sum(block.shape) for block in factors.blocks) >= WORTH_INVERTING_ON_THREADS
-        return Inverse(factors, damping, self.exact_damping, run=self.objective.crew.run if large else None)
-
-    def _scaled(self, q: Quadratic, gradient: Any, d: Any) -> tuple[Any, float, float]:
-        """δ = α d + μ δ₀, α, and δᵀGδ (NaN where it is not known)."""
+    def _scaled(self, q: Quadratic, gradient: Array) -> Rescaled:
+        """δ = α d + μ δ₀, d = −C̃⁻¹∇f."""
+        assert self._inverse is not None
+        d = np.empty_like(gradient)
+        self._inverse.apply(gradient, d)
+        np.negative(d, out=d)
         if self.lr is not None:
-            return self._clipped(d * d.dtype.type(self.lr), self.lr, math.nan, dot(d, d) * self.lr**2)
-        lam = self.damping
-        slope, dd = dot(gradient, d), dot(d, d)
+            step = Rescaled(d * d.dtype.type(self.lr), self.lr, math.nan, dot(d, d) * self.lr**2)
+            return step.clipped(self.clip)
         dGd = sum(q.curvature_along(d))
         if self.momentum and self.delta.any():
-            return self._with_momentum(q, gradient, d, slope, dGd, dd)
-        curvature = dGd + lam * dd
-        alpha = min(1.0, -slope / curvature) if curvature > 0 else (1.0 if slope < 0 else 0.0)
-        return self._clipped(d * d.dtype.type(alpha), alpha, alpha**2 * dGd, alpha**2 * curvature)
+            return along_both(q, gradient, d, self.delta, dGd, self.damping).clipped(self.clip)
+        return along(gradient, d, dGd, self.damping).clipped(self.clip)
 
-    def _with_momentum(
-        self, q: Quadratic, gradient: Any, d: Any, slope: float, dGd: float, dd: float
-    ) -> tuple[Any, float, float]:
-        """α, μ = argmin M̂(α d + μ δ₀): the 2 × 2 system of section 7, by one more product."""
-        lam, old, G_old = self.damping, self.delta, np.empty_like(d)
-        q.ggn_product(old, G_old)
-        G = np.array([[dGd, dot(d, G_old)], [dot(d, G_old), dot(old, G_old)]])
-        G += lam * np.array([[dd, dot(d, old)], [dot(d, old), dot(old, old)]])
-        b = -np.array([slope, dot(gradient, old)])
-        if not (np.isfinite(G).all() and np.isfinite(b).all()):
-            return d, math.nan, math.nan
-        alpha, mu = (float(c) for c in np.linalg.lstsq(G, b, rcond=1e-12)[0])
-        delta = d * d.dtype.type(alpha) + old * d.dtype.type(mu)
-        step = np.array([alpha, mu])
-        damped = float(step @ G @ step)
-        return self._clipped(delta, alpha, damped - lam * dot(delta, delta), damped)
-
-    def _clipped(self, delta: Any, alpha: float, dGd: float, length: float) -> tuple[Any, float, float]:
-        if self.clip is None or length <= self.clip:
-            return delta, alpha, dGd
-        scale = math.sqrt(self.clip / length)
-        return delta * delta.dtype.type(scale), alpha * scale, dGd * scale**2
+    def _ratio(self, q: Quadratic, step: Rescaled, new: Array, f: float, gradient: Array, batch: Batch) -> float:
+        """ρ on a batch, whose f and ∇f at θ are given: the change of f over that of the undamped model."""
+        dGd = sum(q.curvature_along(step.delta)) if math.isnan(step.dGd) else step.dGd
+        predicted = dot(gradient, step.delta) + dGd / 2
+        return reduction_ratio(self.objective.value_at(new, *batch) - f, predicted)
 
     def _adapt(self, rho: float) -> None:
         """The Levenberg-Marquardt rule of section 6.5."""
@@ -240,7 +248,7 @@ class KFAC(Optimizer):
             self.damping /= factor
 
     def _without_block(self) -> str:
-        """What the step did to parameters without a Kronecker block."""
+        """Says how the step treated parameters without a Kronecker block."""
         assert self.factors is not None
         rest, unused = (int(np.count_nonzero(mask)) for mask in (self.factors.rest, self.factors.unused))
         said = [f"diagonal curvature for {rest} parameters"] if rest else []
@@ -249,42 +257,7 @@ class KFAC(Optimizer):
     def _on_reject(self) -> None:
         self.damping /= self.adapt_decay**5
         self.delta = np.zeros_like(self.delta)
-        self._inverse = self._inverted = None  # made anew, with the greater λ
-
-    @property
-    def operator(self) -> KroneckerOperator:
-        """C + (λ + l2) I as it stands, a LinearOperator. ValueError before the first step."""
-        if self.factors is None:
-            raise ValueError(f"{type(self).__name__}: there are no factors before the first step")
-        return KroneckerOperator(self.factors, self.damping + self.objective.l2)
-
-    # -- state ----------------------------------------------------------------------------------------------------
-
-    def state_dict(self) -> dict[str, Any]:
-        """As for every optimizer; from the first step on also the factors, and those and λ of the inverse."""
-        state = super().state_dict()
-        if self.factors is not None:
-            state |= saved(self.factors, "factors")
-        if self._inverted is not None:
-            state |= {**saved(self._inverted[0], "inverted"), "inverted.damping": self._inverted[1]}
-        return state
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues from a state_dict. ValueError names what does not fit, and then nothing is changed."""
-        self._check_state(state)
-        numbers = {key: value for key, value in state.items() if not key.startswith(("factors.", "inverted."))}
-        factors, inverted = (loaded(state, name, self.delta) for name in ("factors", "inverted"))
-        before = self.factors, self._inverted, self._inverse
-        self.factors = self._inverted = self._inverse = None
-        try:
-            super().load_state_dict(numbers)
-        except ValueError:
-            self.factors, self._inverted, self._inverse = before
-            raise
-        self.factors = factors
-        if inverted is not None:
-            self._inverted = inverted, float(state["inverted.damping"])
-            self._inverse = self._invert(*self._inverted)
+        self._forget_inverse()  # it is made again, with the greater λ
 
 
 class KFLR(KFAC):

@@ -1,0 +1,122 @@
+"""Kronecker factors of the curvature and their inverse, each renewed at its own time, with the state that resumes them.
+
+References
+----------
+Martens & Grosse (2015), sections 5 and 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from optim.base import Optimizer
+from optim.parts.estimate import estimate
+from optim.parts.kronecker import Inverse, KroneckerFactors, KroneckerOperator, loaded, saved
+from optim.problem.quadratic import Quadratic
+from optim.problem.vectors import is_finite
+from optim.tuning import FEWEST_CUBES_ON_THREADS
+from optim.types import Loss, Model
+from rmad.types import Array
+
+__all__ = ["Factored"]
+
+
+class Factored(Optimizer):
+    """Base of the methods that precondition with C = blockdiag(A_l ⊗ G_l): moving averages of the factors, (C + λI)⁻¹.
+
+    A subclass sets the hyper-parameters named here, and calls `_renew` in every step.
+
+    Parameters
+    ----------
+    model : nn.Module
+        model(x) -> z.
+    loss : loss object or callable
+        loss(z, t) -> scalar, convex in z.
+    l2 : float, default 0.0
+        Adds ½ l2‖θ‖² to f, and l2 I to C.
+    """
+
+    k: int  # updates made
+    seed: int  # of the targets that are drawn
+    damping: float
+    delta: Array  # like θ
+    method: str
+    sharing: str
+    samples: int
+    average: float
+    factors_every: int
+    inverses_every: int
+    exact_damping: bool
+
+    def __init__(self, model: Model, loss: Loss, *, l2: float = 0.0) -> None:
+        super().__init__(model, loss, l2=l2)
+        self.estimates = 0  # of the factors
+        self.factors: KroneckerFactors | None = None
+        self._inverted: tuple[KroneckerFactors, float] | None = None  # what the inverse was made of: factors and λ
+        self._inverse: Inverse | None = None
+
+    def _renew(self, q: Quadratic) -> str:
+        """New factors and a new inverse, if it is time for them. Names what is not finite, or ""."""
+        start = self.k <= 3  # section 8: the first estimates age fast
+        invert = self._inverse is None or start or self.k % self.inverses_every == 0
+        factors = self.factors
+        if factors is None or invert or self.k % self.factors_every == 0:
+            new = estimate(q, self.method, self.sharing, (self.seed + self.k) % 2**32, self.samples)
+            if not new.is_finite():
+                return "non-finite curvature factors"
+            if factors is not None and factors.fits(new):
+                new = new.mixed_with(factors, min(self.average, 1 - 1 / (1 + self.estimates)))
+            factors, self.estimates = new, self.estimates + 1
+        assert factors is not None
+        if invert:
+            made_of = factors, self.damping + self.objective.l2
+            inverse = self._invert(*made_of)
+            if not all(is_finite(np.reshape(a, -1)) for a in inverse.arrays()):
+                return "non-finite inverse of the curvature"
+            self._inverted, self._inverse = made_of, inverse
+        self.factors = factors
+        return ""
+
+    def _invert(self, factors: KroneckerFactors, damping: float) -> Inverse:
+        """The inverse, made on threads if the blocks are large."""
+        large = sum(block.size * sum(block.shape) for block in factors.blocks) >= FEWEST_CUBES_ON_THREADS
+        return Inverse(factors, damping, self.exact_damping, run=self.objective.crew.run if large else None)
+
+    def _forget_inverse(self) -> None:
+        self._inverse = self._inverted = None
+
+    @property
+    def operator(self) -> KroneckerOperator:
+        """C + (λ + l2) I of the last factors, a LinearOperator. ValueError before the first step."""
+        if self.factors is None:
+            raise ValueError(f"{type(self).__name__}: there are no factors before the first step")
+        return KroneckerOperator(self.factors, self.damping + self.objective.l2)
+
+    def state_dict(self) -> dict[str, Any]:
+        """As for every optimizer; from the first step on also the factors, and those and λ of the inverse."""
+        state = super().state_dict()
+        if self.factors is not None:
+            state |= saved(self.factors, "factors")
+        if self._inverted is not None:
+            state |= {**saved(self._inverted[0], "inverted"), "inverted.damping": self._inverted[1]}
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continues from a state_dict. ValueError names what does not fit, and then nothing is changed."""
+        self._check_state(state)
+        numbers = {key: value for key, value in state.items() if not key.startswith(("factors.", "inverted."))}
+        factors, inverted = (loaded(state, name, self.delta) for name in ("factors", "inverted"))
+        before = self.factors, self._inverted, self._inverse
+        self.factors = self._inverted = self._inverse = None
+        try:
+            super().load_state_dict(numbers)
+        except ValueError:
+            self.factors, self._inverted, self._inverse = before
+            raise
+        self.factors = factors
+        if inverted is not None:
+            self._inverted = inverted, float(state["inverted.damping"])
+            self._inverse = self._invert(*self._inverted)

@@ -1,0 +1,59 @@
+"""How far to go along a direction that an approximate curvature gave: α, and μ of the last step, by the exact GGN.
+
+References
+----------
+Martens & Grosse (2015), sections 6.4 and 7.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from optim.problem.quadratic import Quadratic
+from optim.problem.vectors import dot
+from rmad.types import Array
+
+__all__ = ["Rescaled", "along", "along_both"]
+
+
+class Rescaled(NamedTuple):
+    """A step δ = α d + μ δ₀, with α, δᵀGδ (NaN if it is not known) and δᵀ(G + λI)δ (or ‖δ‖²)."""
+
+    delta: Array
+    alpha: float
+    dGd: float
+    length: float
+
+    def clipped(self, most: float | None) -> Rescaled:
+        """The step shortened to a length of at most `most`; None is no limit."""
+        if most is None or self.length <= most:
+            return self
+        scale = math.sqrt(most / self.length)
+        return Rescaled(self.delta * self.delta.dtype.type(scale), self.alpha * scale, self.dGd * scale**2, most)
+
+
+def along(gradient: Array, d: Array, dGd: float, lam: float) -> Rescaled:
+    """α d with α = −∇fᵀd / dᵀ(G + λI)d, at most 1: section 6.4."""
+    slope = dot(gradient, d)
+    curvature = dGd + lam * dot(d, d)
+    alpha = min(1.0, -slope / curvature) if curvature > 0 else (1.0 if slope < 0 else 0.0)
+    return Rescaled(d * d.dtype.type(alpha), alpha, alpha**2 * dGd, alpha**2 * curvature)
+
+
+def along_both(q: Quadratic, gradient: Array, d: Array, old: Array, dGd: float, lam: float) -> Rescaled:
+    """α, μ = argmin M̂(α d + μ δ₀): the 2 × 2 system of section 7, by one more product; α = NaN if it is not finite."""
+    G_old = np.empty_like(d)
+    q.ggn_product(old, G_old)
+    G = np.array([[dGd, dot(d, G_old)], [dot(d, G_old), dot(old, G_old)]])
+    G += lam * np.array([[dot(d, d), dot(d, old)], [dot(d, old), dot(old, old)]])
+    b = -np.array([dot(gradient, d), dot(gradient, old)])
+    if not (np.isfinite(G).all() and np.isfinite(b).all()):
+        return Rescaled(d, math.nan, math.nan, math.nan)
+    alpha, mu = (float(c) for c in np.linalg.lstsq(G, b, rcond=1e-12)[0])
+    delta = d * d.dtype.type(alpha) + old * d.dtype.type(mu)
+    step = np.array([alpha, mu])
+    damped = float(step @ G @ step)
+    return Rescaled(delta, alpha, damped - lam * dot(delta, delta), damped)
