@@ -6,7 +6,7 @@ from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 
-__all__ = ["Array", "Out", "P", "Tree"]
+__all__ = ["Array", "Out", "P", "Pairs", "Tree"]
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 """A NumPy array, or an array that stands in for one: a CuPy array, or a traced array while a function is recorded.
@@ -22,3 +22,9 @@ Out = TypeVar("Out", bound=Any)
 
 P = ParamSpec("P")
 """The further parameters of a differentiated function, which are passed through."""
+
+Pairs: TypeAlias = "tuple[Any, ...]"
+"""The result of an explicit rule: a pair (push, pull) per argument, None for a zero block.
+
+A rule of several outputs returns one such row per output, None for an output without derivative.
+"""

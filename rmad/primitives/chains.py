@@ -1,16 +1,20 @@
 """numpy.linalg: products of several matrices, and the products and traces that have a second name there."""
 
+from __future__ import annotations
+
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 from rmad.primitives.linalg import eye, mT
 from rmad.primitives.products import matmul
 from rmad.traced import implements
+from rmad.types import Array
 
 
 @implements(np.linalg.multi_dot)
-def multi_dot(arrays):
+def multi_dot(arrays) -> Array:
     """The product of a chain of matrices in the order that costs least (Cormen et al., section 14.2)."""
     arrays = list(arrays)
     if len(arrays) < 2:
@@ -23,13 +27,13 @@ def multi_dot(arrays):
     sizes = [a.shape[0] for a in arrays] + [arrays[-1].shape[1]]
 
     @cache
-    def best(i, j):
+    def best(i, j) -> tuple[int, int]:
         """(multiplications, split) of the product of arrays i … j."""
         if i == j:
             return 0, i
         return min((best(i, k)[0] + best(k + 1, j)[0] + sizes[i] * sizes[k + 1] * sizes[j + 1], k) for k in range(i, j))
 
-    def product(i, j):
+    def product(i, j) -> Array:
         k = best(i, j)[1]
         return arrays[i] if i == j else product(i, k) @ product(k + 1, j)
 
@@ -38,13 +42,14 @@ def multi_dot(arrays):
 
 
 @implements(np.linalg.matrix_power)
-def matrix_power(a, n):
+def matrix_power(a, n) -> Array:
     """aⁿ by repeated squaring; a negative power is one of the inverse."""
     if not isinstance(n, int | np.integer):
         raise TypeError(f"matrix_power: the exponent must be an integer, got {type(n).__name__}")
     if n == 0:
         return np.broadcast_to(eye(a.shape, a, a.dtype), a.shape).copy()
-    power, y, n = np.linalg.inv(a) if n < 0 else a, None, abs(n)
+    power, n = np.linalg.inv(a) if n < 0 else a, abs(n)
+    y: Any = None
     while n:
         if n & 1:
             y = power if y is None else y @ power
@@ -54,44 +59,44 @@ def matrix_power(a, n):
 
 
 @implements(np.linalg.trace)
-def trace(x, /, *, offset=0, dtype=None):
+def trace(x, /, *, offset=0, dtype=None) -> Array:
     return np.trace(x, offset, -2, -1, dtype=dtype)
 
 
 @implements(np.linalg.diagonal)
-def diagonal(x, /, *, offset=0):
+def diagonal(x, /, *, offset=0) -> Array:
     return np.diagonal(x, offset, -2, -1)
 
 
 @implements(np.linalg.outer)
-def outer(x1, x2, /):
+def outer(x1, x2, /) -> Array:
     if np.ndim(x1) != 1 or np.ndim(x2) != 1:
         raise ValueError(f"outer: inputs must be vectors, got shapes {np.shape(x1)} and {np.shape(x2)}")
     return np.outer(x1, x2)
 
 
 @implements(np.linalg.cross)
-def cross(x1, x2, /, *, axis=-1):
+def cross(x1, x2, /, *, axis=-1) -> Array:
     if np.shape(x1)[axis] != 3 or np.shape(x2)[axis] != 3:
         raise ValueError(f"cross: inputs must have 3 elements along axis {axis}, got {np.shape(x1)}, {np.shape(x2)}")
     return np.cross(x1, x2, axis=axis)
 
 
 @implements(np.linalg.tensordot)
-def tensordot(x1, x2, /, *, axes=2):
+def tensordot(x1, x2, /, *, axes=2) -> Array:
     return np.tensordot(x1, x2, axes)
 
 
 @implements(np.linalg.vecdot)
-def vecdot(x1, x2, /, *, axis=-1):
+def vecdot(x1, x2, /, *, axis=-1) -> Array:
     return np.vecdot(np.moveaxis(x1, axis, -1), np.moveaxis(x2, axis, -1))
 
 
 @implements(np.linalg.matmul)
-def _matmul(x1, x2, /):
+def _matmul(x1, x2, /) -> Array:
     return matmul(x1, x2)
 
 
 @implements(np.linalg.matrix_transpose)
-def matrix_transpose(x, /):
+def matrix_transpose(x, /) -> Array:
     return mT(x)

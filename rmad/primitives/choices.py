@@ -4,14 +4,17 @@ The one that is chosen has the derivative. Ties are split evenly; functions that
 derivative zero.
 """
 
+from __future__ import annotations
+
 import numpy as np
 
 from rmad.primitives.arguments import as_numbers
 from rmad.rules import constant, elementwise
 from rmad.traced import implements, register, stop
+from rmad.types import Array
 
 
-def _share(y, mine, other):
+def _share(y, mine, other) -> Array:
     """1 where y is mine, 0 where it is the other's, 1/2 where the two are equal. NaN loses in fmax and fmin."""
     d = as_numbers((y == mine).view(np.int8) + (y != other).view(np.int8), y)  # bytes: half the time of adding masks
     d *= 0.5
@@ -25,7 +28,7 @@ maximum, minimum, fmax, fmin = (
 
 
 @implements(np.clip)
-def clip(a, a_min=None, a_max=None, out=None, *, min=None, max=None):
+def clip(a, a_min=None, a_max=None, out=None, *, min=None, max=None) -> Array:
     """minimum(maximum(a, a_min), a_max): at a bound the derivative is shared between a and the bound."""
     lower, upper = (a_min if min is None else min), (a_max if max is None else max)
     a = a if lower is None else np.maximum(a, lower)
@@ -36,7 +39,7 @@ _where = elementwise(np.where, None, lambda y, c, a, b: as_numbers(c, y), lambda
 
 
 @implements(np.where)
-def where(condition, *branches):
+def where(condition, *branches) -> Array | tuple[Array, ...]:
     """The derivative of the branch not taken is multiplied by 0: it must be finite."""
     c = stop(condition)
     if not branches:

@@ -3,11 +3,14 @@
 abs has derivative zero at the origin.
 """
 
+from __future__ import annotations
+
 import numpy as np
 
 from rmad.primitives.arguments import as_numbers, is_complex
 from rmad.rules import elementwise, linear, primitive
 from rmad.traced import implements, register, stop
+from rmad.types import Array, Pairs
 
 fabs = elementwise(np.fabs, lambda y, x: np.sign(x))
 _real_abs = elementwise(np.absolute, lambda y, x: np.sign(x))
@@ -17,7 +20,7 @@ _conjugate = linear(np.conjugate, lambda u, x: np.conj(u))
 _finite_or = elementwise(np.nan_to_num, lambda y, x, *rest: as_numbers(np.isfinite(x), y))
 
 
-def _direction(x):
+def _direction(x) -> Array:
     """x / |x|, and 0 at 0."""
     r = np.absolute(x)
     zero = r == 0
@@ -25,7 +28,7 @@ def _direction(x):
 
 
 @primitive(lambda x: np.absolute(x), name="absolute of complex")
-def _complex_abs(y, x):
+def _complex_abs(y, x) -> Pairs:
     s = _direction(x)
     return ((lambda v: np.real(np.conj(s) * v), lambda u: s * u),)
 
@@ -38,7 +41,7 @@ register(np.conjugate, lambda x: _conjugate(x) if is_complex(x) else x)
 
 
 @implements(np.angle)
-def angle(z, deg=False):
+def angle(z, deg=False) -> Array:
     if not is_complex(z):
         return np.angle(stop(z), deg)
     y = np.arctan2(np.imag(z), np.real(z))
@@ -46,12 +49,12 @@ def angle(z, deg=False):
 
 
 @implements(np.real_if_close)
-def real_if_close(a, tol=100):
+def real_if_close(a, tol=100) -> Array:
     return a if is_complex(np.real_if_close(stop(a), tol)) else np.real(a)
 
 
 @implements(np.nan_to_num)
-def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
+def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None) -> Array:
     if not is_complex(x):
         return _finite_or(x, True, nan, posinf, neginf)
     parts = (_finite_or(part, True, nan, posinf, neginf) for part in (np.real(x), np.imag(x)))

@@ -6,6 +6,8 @@ svd); functions that the freedom does not change have the right derivative which
 eigenvalue have no derivative: a sweep through them raises LinAlgError, one through the values only does not.
 """
 
+from __future__ import annotations
+
 from functools import cache
 from typing import Any
 
@@ -14,9 +16,10 @@ import numpy as np
 from rmad.primitives.linalg import eye, from_triangle, mH, mT, to_triangle
 from rmad.rules import primitive
 from rmad.traced import implements, stop
+from rmad.types import Array, Pairs
 
 
-def _differences(w, what):
+def _differences(w, what) -> Array:
     """w_j − w_i, with ones on the diagonal. Raises LinAlgError if two of w agree to rounding."""
     one = eye(w.shape[-1:] * 2, w)
     gap = w[..., None, :] - w[..., :, None] + one
@@ -28,16 +31,16 @@ def _differences(w, what):
     return gap
 
 
-def _off_diagonal(x):
+def _off_diagonal(x) -> Array:
     return ~eye(x.shape, x)
 
 
-def _left(d):
+def _left(d) -> Array:
     """diag(d) for products from the left, diag(d) X = _left(d) * X."""
     return np.expand_dims(d, -1)
 
 
-def _right(d):
+def _right(d) -> Array:
     """diag(d) for products from the right, X diag(d) = X * _right(d)."""
     return np.expand_dims(d, -2)
 
@@ -46,7 +49,7 @@ def _right(d):
 
 
 @primitive(lambda H: np.linalg.cholesky(H), name="cholesky")
-def _cholesky(L, H):
+def _cholesky(L, H) -> Pairs:
     """dL = L Φ(L⁻¹ dH L⁻ᴴ), Φ the lower triangle with half of the diagonal (Murray 2016, eq. 8)."""
     inverse = cache(lambda: np.linalg.inv(L))
     half = np.tri(L.shape[-1], dtype=stop(L).real.dtype, like=stop(L))
@@ -60,7 +63,7 @@ def _cholesky(L, H):
 
 
 @implements(np.linalg.cholesky)
-def cholesky(a, /, *, upper=False):
+def cholesky(a, /, *, upper=False) -> Array:
     """A = L Lᴴ, or A = Uᴴ U with `upper`. Only the triangle that NumPy reads has a derivative."""
     L = _cholesky(from_triangle(a, not upper))
     return mH(L) if upper else L
@@ -70,7 +73,7 @@ def cholesky(a, /, *, upper=False):
 
 
 @primitive(lambda H, UPLO: np.linalg.eigh(H, UPLO), name="eigh")
-def _eigh(y, H, UPLO):
+def _eigh(y, H, UPLO) -> Pairs:
     """dw = diag(Qᴴ dH Q), dQ = Q (F∘QᴴdH Q), F_ij = 1/(w_j − w_i): qᵢᴴdqᵢ = 0."""
     w, Q = y
     F = cache(lambda: _off_diagonal(Q) / _differences(w, "eigenvalue"))
@@ -81,17 +84,17 @@ def _eigh(y, H, UPLO):
 
 
 @implements(np.linalg.eigh)
-def eigh(a, UPLO="L"):
+def eigh(a, UPLO="L") -> Any:
     """Only the triangle UPLO of a is read, as NumPy does, and only it has a derivative."""
     return _eigh(from_triangle(a, UPLO.upper() == "L"), UPLO)
 
 
 @implements(np.linalg.eigvalsh)
-def eigvalsh(a, UPLO="L"):
+def eigvalsh(a, UPLO="L") -> Array:
     return eigh(a, UPLO)[0]
 
 
-def _anchor(V):
+def _anchor(V) -> bool:
     """Mask of the component of each column that LAPACK makes real: of those that are, the largest."""
     score = np.abs(V) + (np.imag(V) == 0)
     rows = np.arange(V.shape[-2], like=V)[:, None]
@@ -99,7 +102,7 @@ def _anchor(V):
 
 
 @primitive(np.linalg.eig)
-def eig(y, A):
+def eig(y, A) -> Pairs:
     """A V = V diag(w): dw = diag(W), dV = V (F∘W) + V diag(c), W = V⁻¹ dA V, F_ij = 1/(w_j − w_i).
 
     c keeps LAPACK's normalization: columns of norm one whose largest component is real.
@@ -110,10 +113,10 @@ def eig(y, A):
     is_complex = V.dtype.kind == "c"
     anchor: Any = _anchor(stop(V)) if is_complex else None
 
-    def of_columns(a, b):
+    def of_columns(a, b) -> Array:
         return np.sum(a * b, axis=-2, keepdims=True)
 
-    def push(v):
+    def push(v) -> Array:
         dV = V @ (F() * (inverse() @ v @ V))
         length = np.real(of_columns(np.conj(V), dV))
         if not is_complex:
@@ -121,7 +124,7 @@ def eig(y, A):
         turn = of_columns(anchor, np.imag(dV)) / of_columns(anchor, np.real(V))
         return dV - V * (length + 1j * turn)
 
-    def pull(u):
+    def pull(u) -> Array:
         along = of_columns(np.conj(V), u)
         w = u - V * np.real(along)
         if is_complex:
@@ -140,14 +143,14 @@ def eig(y, A):
 
 
 @implements(np.linalg.eigvals)
-def eigvals(a):
+def eigvals(a) -> Array:
     return eig(a)[0]
 
 
 # -- singular values -----------------------------------------------------------------------------------
 
 
-def _left_vectors(U, s, V):
+def _left_vectors(U, s, V) -> tuple[Any, Any]:
     """(push, pull) of U in A = U diag(s) Vᴴ.
 
     dU = U (F∘(P S + S Pᴴ) + i Im diag(P) / 2s) + (I − U Uᴴ) dA V / s,  P = Uᴴ dA V,  F_ij = 1/(s_j² − s_i²)
@@ -156,18 +159,18 @@ def _left_vectors(U, s, V):
     one = eye(U.shape[-1:] * 2, U)
 
     @cache
-    def coefficients():
+    def coefficients() -> tuple[Any, Any]:
         sums = s[..., None, :] + s[..., :, None]
         F = ~one / (_differences(s, "singular value") * (sums + (sums == 0)))
         if np.any(stop(s) == 0) and (is_complex or not wide):
             raise np.linalg.LinAlgError("singular vectors of a singular value zero have no derivative")
         return F, (None if wide and not is_complex else 1 / s)
 
-    def outside(x):
+    def outside(x) -> Array:
         """(I − U Uᴴ) x / s."""
         return (x - U @ (mH(U) @ x)) * _right(coefficients()[1])
 
-    def push(v):
+    def push(v) -> Array:
         F, reciprocal = coefficients()
         vV = v @ V
         P = mH(U) @ vV
@@ -176,7 +179,7 @@ def _left_vectors(U, s, V):
             Z = Z + 0.5j * one * np.imag(P) * _right(reciprocal)
         return U @ Z if wide else U @ Z + outside(vV)
 
-    def pull(u):
+    def pull(u) -> Array:
         F, reciprocal = coefficients()
         M = mH(U) @ u
         Z = F * M
@@ -189,7 +192,7 @@ def _left_vectors(U, s, V):
 
 
 @primitive(lambda A, hermitian: np.linalg.svd(A, full_matrices=False, hermitian=hermitian), name="svd")
-def _svd(y, A, hermitian):
+def _svd(y, A, hermitian) -> Pairs:
     """ds = Re diag(Uᴴ dA V); V is the left factor of Aᴴ = V diag(s) Uᴴ."""
     U, s, Vh = y
     V = mH(Vh)
@@ -205,7 +208,7 @@ def _svd(y, A, hermitian):
 
 
 @implements(np.linalg.svd)
-def svd(a, full_matrices=True, compute_uv=True, hermitian=False):
+def svd(a, full_matrices=True, compute_uv=True, hermitian=False) -> Any:
     """With `hermitian` only the lower triangle of a is read, as NumPy does, and only it has a derivative.
 
     Raises ValueError where full_matrices asks for vectors that are an arbitrary basis of a null space.
@@ -223,7 +226,7 @@ def svd(a, full_matrices=True, compute_uv=True, hermitian=False):
 
 
 @implements(np.linalg.svdvals)
-def svdvals(x, /):
+def svdvals(x, /) -> Array:
     return _svd(x, False)[1]
 
 
@@ -231,7 +234,7 @@ def svdvals(x, /):
 
 
 @primitive(lambda A: np.linalg.qr(A), name="qr")
-def _qr(y, A):
+def _qr(y, A) -> Pairs:
     """With X = dA B, R B = I, C = QᴴX and T(C) the upper triangle of C + Cᴴ with a real half of the diagonal:
     dQ = X − Q T(C),  dR = Qᴴ dA − (C − T(C)) R; the diagonal of R stays real, as LAPACK has it.
 
@@ -241,19 +244,19 @@ def _qr(y, A):
     k, n = R.shape[-2:]
 
     @cache
-    def B():
+    def B() -> Array:
         inverse = np.linalg.inv(R[..., :k])
         return inverse if k == n else eye((n, k), R, R.dtype) @ inverse
 
-    def push_R(v):
+    def push_R(v) -> Array:
         C = mH(Q) @ (v @ B())
         return mH(Q) @ v - (C - to_triangle(C, False)) @ R
 
-    def pull_R(u):
+    def pull_R(u) -> Array:
         C = u @ mH(R)
         return Q @ (u - (C - from_triangle(C, False)) @ mH(B()))
 
-    def push_Q(v):
+    def push_Q(v) -> Array:
         X = v @ B()
         return X - Q @ to_triangle(mH(Q) @ X, False)
 
@@ -264,7 +267,7 @@ def _qr(y, A):
 
 
 @implements(np.linalg.qr)
-def qr(a, mode="reduced"):
+def qr(a, mode="reduced") -> Any:
     """Raises ValueError for the modes whose result has no derivative."""
     m, n = a.shape[-2:]
     if mode == "complete" and m > n:

@@ -1,22 +1,26 @@
 """numpy.linalg: det and slogdet. A: (…, n, n)."""
 
+from __future__ import annotations
+
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 from rmad.primitives.linalg import all_of, eye, mH, mT
 from rmad.rules import primitive
 from rmad.traced import stop
+from rmad.types import Array, Pairs
 
 
 @primitive(np.linalg.det)
-def det(y, A):
+def det(y, A) -> Pairs:
     """d det A = Σ C∘dA with the cofactors C, which exist for singular A too."""
     C = cache(lambda: _cofactors(A))
     return ((lambda v: np.sum(C() * v, axis=(-2, -1)), lambda u: all_of(u) * np.conj(C())),)
 
 
-def _cofactors(A):
+def _cofactors(A) -> Array:
     """det(A) A⁻ᵀ if no matrix of the stack is near singular, otherwise by the SVD."""
     plain = stop(A)
     try:
@@ -28,7 +32,7 @@ def _cofactors(A):
     return all_of(np.linalg.det(A)) * mT(np.linalg.inv(A)) if regular else _cofactors_by_svd(A)
 
 
-def _products_without_one(s):
+def _products_without_one(s) -> tuple[Any, Any]:
     """Π_{l ≠ i} s_l for every i."""
     one = np.ones_like(s[..., :1])
     before = np.cumprod(np.concatenate([one, s[..., :-1]], axis=-1), axis=-1)
@@ -36,7 +40,7 @@ def _products_without_one(s):
     return before, after
 
 
-def _products_without_two(s):
+def _products_without_two(s) -> Array:
     """Π_{l ≠ i, j} s_l for every i ≠ j, (…, n, n): the products before i, between, and after j."""
     before, after = _products_without_one(s)
     n = s.shape[-1]
@@ -47,7 +51,7 @@ def _products_without_two(s):
     return upper + mT(upper)
 
 
-def _svd_cofactors(A):
+def _svd_cofactors(A) -> Array:
     U, s, Vh = np.linalg.svd(A)
     before, after = _products_without_one(s)
     unit = np.linalg.det(U) * np.linalg.det(Vh)
@@ -55,7 +59,7 @@ def _svd_cofactors(A):
 
 
 @primitive(_svd_cofactors, name="cofactors")
-def _cofactors_by_svd(y, A):
+def _cofactors_by_svd(y, A) -> Pairs:
     """With W = Uᴴ dA V and P_ij = Π_{l ≠ i, j} s_l: dC = det(U Vᴴ) Ū (diag(P diag W) − P∘Wᵀ) V̄ᴴ, at any rank.
     Third derivatives go through the SVD and need distinct singular values.
     """
@@ -64,7 +68,7 @@ def _cofactors_by_svd(y, A):
     P = _products_without_two(s)
     one = eye(A.shape, A)
 
-    def middle(W):
+    def middle(W) -> Array:
         return one * (P @ np.sum(one * W, axis=-1, keepdims=True)) - P * mT(W)
 
     return (
@@ -76,12 +80,12 @@ def _cofactors_by_svd(y, A):
 
 
 @primitive(np.linalg.slogdet)
-def slogdet(y, A):
+def slogdet(y, A) -> Pairs:
     """d log|det A| = Re tr(A⁻¹ dA), d sign = i sign Im tr(A⁻¹ dA); LinAlgError in a sweep if A is singular."""
     sign = y[0]
     inverse = cache(lambda: np.linalg.inv(A))
 
-    def trace(v):
+    def trace(v) -> Array:
         return np.sum(mT(inverse()) * v, axis=(-2, -1))
 
     phase = (

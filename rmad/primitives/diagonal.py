@@ -1,13 +1,16 @@
 """Diagonals and triangles of matrices."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from rmad.primitives.arguments import axes_of, known
 from rmad.rules import as_array, linear
 from rmad.traced import implements
+from rmad.types import Array
 
 
-def _on_diagonal(u, shape, offset, axis1, axis2):
+def _on_diagonal(u, shape, offset, axis1, axis2) -> Array:
     """Zeros of this shape with u on a diagonal: the transpose of np.diagonal."""
     total = np.zeros_like(u, shape=shape)
     view = np.moveaxis(total, (axis1, axis2), (-2, -1))
@@ -30,23 +33,23 @@ tril = linear(np.tril, lambda u, x, k=0: np.tril(u, k))
 
 
 @implements(np.diagonal)
-def _diagonal(a, offset=0, axis1=0, axis2=1):
+def _diagonal(a, offset=0, axis1=0, axis2=1) -> Array:
     axis1, axis2 = axes_of((axis1, axis2), a.ndim)
     return diagonal(a, offset, axis1, axis2)
 
 
 @implements(*known("diagonal", module=np.linalg))
-def matrix_diagonal(x, /, *, offset=0):
+def matrix_diagonal(x, /, *, offset=0) -> Array:
     return _diagonal(x, offset, -2, -1)
 
 
 @implements(*known("trace", module=np.linalg))
-def matrix_trace(x, /, *, offset=0, dtype=None):
+def matrix_trace(x, /, *, offset=0, dtype=None) -> Array:
     return np.sum(_diagonal(x, offset, -2, -1), axis=-1, dtype=dtype)
 
 
 @implements(np.diag)
-def diag(v, k=0):
+def diag(v, k=0) -> Array:
     """The matrix with v on its k-th diagonal; of a matrix, that diagonal."""
     if v.ndim == 2:
         return _diagonal(v, k)
@@ -57,15 +60,15 @@ def diag(v, k=0):
 
 
 @implements(np.diagflat)
-def diagflat(v, k=0):
+def diagflat(v, k=0) -> Array:
     return diag(np.ravel(as_array(v)), k)
 
 
 @implements(np.triu)
-def _triu(m, k=0):
+def _triu(m, k=0) -> Array:
     return triu(m, k)
 
 
 @implements(np.tril)
-def _tril(m, k=0):
+def _tril(m, k=0) -> Array:
     return tril(m, k)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import string
+from typing import Any
 
 import numpy as np
 
@@ -20,10 +21,11 @@ from rmad.primitives.arguments import refuse_out
 from rmad.primitives.matmul import matmul
 from rmad.rules import as_array, bilinear
 from rmad.traced import implements, stop
+from rmad.types import Array
 
 
 @implements(np.einsum)
-def einsum(*operands, out=None, dtype=None, order="K", casting="safe", optimize=False):
+def einsum(*operands, out=None, dtype=None, order="K", casting="safe", optimize=False) -> Array:
     """Σ over the indices that the result lacks. Operands may be traced, all of them at once."""
     refuse_out(out)
     arrays, terms, result = _parse(operands)
@@ -33,7 +35,7 @@ def einsum(*operands, out=None, dtype=None, order="K", casting="safe", optimize=
     return _contracted([_plain(a, t, sizes) for a, t in zip(arrays, terms, strict=True)], result, sizes)
 
 
-def _contracted(operands, result, sizes):
+def _contracted(operands, result, sizes) -> Array:
     """Σ over operands (array, labels), plain ones: one product of two after the other, the smallest first."""
     operands = _without_lone(operands, result)
     while len(operands) > 1:
@@ -50,7 +52,7 @@ def _contracted(operands, result, sizes):
 # -- subscripts -------------------------------------------------------------------------------------------
 
 
-def _parse(operands):
+def _parse(operands) -> tuple[Any, Any, Any]:
     """The arrays, the labels of their axes, and those of the result; an ellipsis becomes labels (0,), (1,), …"""
     arrays, terms, result = _from_text(operands) if isinstance(operands[0], str) else _from_lists(operands)
     if len(terms) != len(arrays):
@@ -59,14 +61,14 @@ def _parse(operands):
     return arrays, terms, _result_labels(result, terms, ellipsis)
 
 
-def _from_text(operands):
+def _from_text(operands) -> tuple[Any, Any, Any]:
     """einsum("ij,jk->ik", A, B); a result of None when there is no arrow."""
     text, arrow, right = operands[0].replace(" ", "").partition("->")
     terms = [_labels(term) for term in text.split(",")]
     return [as_array(a) for a in operands[1:]], terms, _labels(right) if arrow else None
 
 
-def _from_lists(operands):
+def _from_lists(operands) -> tuple[Any, Any, Any]:
     """einsum(A, [0, 1], B, [1, 2], [0, 2]); a result of None when the last list is missing."""
     explicit = len(operands) % 2 == 1
     n = len(operands) - explicit
@@ -74,7 +76,7 @@ def _from_lists(operands):
     return [as_array(a) for a in operands[:n:2]], terms, list(stop(operands[-1])) if explicit else None
 
 
-def _expand_ellipses(arrays, terms):
+def _expand_ellipses(arrays, terms) -> list[Any]:
     """Puts labels in place of every ellipsis of `terms`; returns those of the longest."""
     most = max((a.ndim - len(t) + 1 for a, t in zip(arrays, terms, strict=True) if Ellipsis in t), default=0)
     for a, t in zip(arrays, terms, strict=True):
@@ -85,7 +87,7 @@ def _expand_ellipses(arrays, terms):
     return [(k,) for k in range(most)]
 
 
-def _result_labels(result, terms, ellipsis):
+def _result_labels(result, terms, ellipsis) -> list[Any]:
     """The checked labels of the result; without an arrow, those that occur once, in alphabetical order."""
     every = [label for t in terms for label in t]
     if result is None:
@@ -100,18 +102,18 @@ def _result_labels(result, terms, ellipsis):
     return result
 
 
-def _labels(text):
+def _labels(text) -> list[Any]:
     head, dots, tail = text.partition("...")
     return [*head, *([Ellipsis] if dots else []), *tail]
 
 
-def _expand(labels, extra):
+def _expand(labels, extra) -> None:
     if Ellipsis in labels:
         k = labels.index(Ellipsis)
         labels[k : k + 1] = extra
 
 
-def _sizes(arrays, terms):
+def _sizes(arrays, terms) -> dict[Any, int]:
     sizes: dict = {}
     for a, labels in zip(arrays, terms, strict=True):
         for n, label in zip(a.shape, labels, strict=True):
@@ -125,7 +127,7 @@ def _sizes(arrays, terms):
 # -- one operand --------------------------------------------------------------------------------------------
 
 
-def _plain(a, labels, sizes):
+def _plain(a, labels, sizes) -> tuple[Array, list[Any]]:
     """The operand without axes of size 1 that are broadcast, and with the diagonal of a repeated index."""
     stretched = tuple(p for p, label in enumerate(labels) if a.shape[p] == 1 and sizes[label] != 1)
     if stretched:
@@ -139,19 +141,19 @@ def _plain(a, labels, sizes):
     return a, labels
 
 
-def _without_lone(operands, result):
+def _without_lone(operands, result) -> list[Any]:
     """The operands, each summed over the indices that neither the result nor another operand has."""
     every = [*result, *(label for _, labels in operands for label in labels)]
     return [_summed(a, labels, [label for label in labels if every.count(label) > 1]) for a, labels in operands]
 
 
-def _summed(a, labels, kept):
+def _summed(a, labels, kept) -> tuple[Array, list[Any]]:
     """a summed over the labels that are not kept."""
     lone = tuple(p for p, label in enumerate(labels) if label not in kept)
     return (np.sum(a, axis=lone), kept) if lone else (a, labels)
 
 
-def _arranged(a, labels, result):
+def _arranged(a, labels, result) -> Array:
     """The axes of a in the order of the result."""
     return a if list(labels) == list(result) else np.transpose(a, [labels.index(label) for label in result])
 
@@ -159,13 +161,13 @@ def _arranged(a, labels, result):
 # -- two operands -------------------------------------------------------------------------------------------
 
 
-def _next_pair(terms, sizes):
+def _next_pair(terms, sizes) -> tuple[int, int]:
     """The two operands whose product runs over the fewest index values."""
     pairs = [(i, j) for j in range(len(terms)) for i in range(j)]
     return min(pairs, key=lambda p: math.prod(sizes[label] for label in {*terms[p[0]], *terms[p[1]]}))
 
 
-def pair(A, a, B, b, result):
+def pair(A, a, B, b, result) -> Array:
     """Σ A B over the labels that both operands have and the result lacks. No list repeats a label, and none is lone."""
     batch, summed, left, right = _kinds(a, b, result)
     if not summed or (batch and not left and not right):
@@ -181,7 +183,7 @@ def pair(A, a, B, b, result):
     return _arranged(y if list(y.shape) == shape else np.reshape(y, shape), [*batch, *left, *right], result)
 
 
-def _kinds(a, b, result):
+def _kinds(a, b, result) -> tuple[Any, Any, Any, Any]:
     """Batch and summed labels, which both operands have, and those of the left and of the right operand alone."""
     shared = [label for label in a if label in b]
     return (
@@ -192,12 +194,12 @@ def _kinds(a, b, result):
     )
 
 
-def _comes_first(right, left, result):
+def _comes_first(right, left, result) -> bool:
     own = [label for label in result if label in left or label in right]
     return bool(own) and own[0] in right and (not left or own[-1] in left)
 
 
-def _merged(a, batch, rows, columns):
+def _merged(a, batch, rows, columns) -> Array:
     """a with its axes after the batch ones merged into two."""
     if rows == columns == 1:
         return a
@@ -205,23 +207,23 @@ def _merged(a, batch, rows, columns):
     return np.reshape(a, (*a.shape[:batch], *n))
 
 
-def _subscripts(a, b, result):
+def _subscripts(a, b, result) -> str:
     letters = dict(zip(dict.fromkeys([*a, *b]), string.ascii_letters, strict=False))
     a, b, result = ("".join(letters[label] for label in labels) for labels in (a, b, result))
     return f"{a},{b}->{result}"
 
 
-def _split(subscripts):
+def _split(subscripts) -> tuple[str, str, str]:
     operands, result = subscripts.split("->")
     return (*operands.split(","), result)
 
 
-def _left(u, A, B, subscripts):
+def _left(u, A, B, subscripts) -> Array:
     a, b, result = _split(subscripts)
     return pair(u, [*result], B, [*b], [*a])
 
 
-def _right(u, A, B, subscripts):
+def _right(u, A, B, subscripts) -> Array:
     a, b, result = _split(subscripts)
     return pair(A, [*a], u, [*result], [*b])
 

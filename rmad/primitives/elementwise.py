@@ -4,12 +4,17 @@ When a function has no derivative at a point, the rule takes one: hypot and arct
 power(x, 0) has derivative zero everywhere. An infinite slope (sqrt at 0) is infinite, with NumPy's warning.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from rmad.kernels import elementwise as fast
 from rmad.primitives.arguments import is_complex
 from rmad.rules import Primitive, elementwise
 from rmad.traced import implements, register, stop
+from rmad.types import Array
 
 LN2, LN10 = float(np.log(2)), float(np.log(10))  # Python floats never promote
 
@@ -32,25 +37,25 @@ register(np.divmod, lambda a, b: (np.floor_divide(a, b), np.remainder(a, b)))
 
 
 @implements(np.modf)
-def modf(x):
+def modf(x) -> tuple[Any, Any]:
     whole = np.trunc(x)
     return x - whole, whole
 
 
 @implements(np.frexp)
-def frexp(x):
+def frexp(x) -> tuple[Any, Any]:
     _, e = np.frexp(stop(x))
     return np.ldexp(x, -e), e
 
 
-def _power_x(y, x, p):
+def _power_x(y, x, p) -> Array:
     """p x^(p - 1), which is 0 at x = p = 0."""
     if not hasattr(p, "dtype"):
         return p * x ** (p - 1 if p else 1)
     return p * x ** np.where((x == 0) & (p == 0), 1, p - 1)
 
 
-def _power_p(y, x, p):
+def _power_p(y, x, p) -> Array:
     """y log x, which is 0 at x = 0 (the limit for p > 0)."""
     if not hasattr(x, "dtype"):
         x = y.dtype.type(x)
@@ -63,7 +68,7 @@ _SHORT_POWERS = {1: np.positive, 2: np.square, 0.5: np.sqrt, -1: np.reciprocal} 
 
 
 @implements(np.power)
-def power(x, p):
+def power(x, p) -> Array:
     if type(p) in (int, float):
         if p == 0:
             return np.ones_like(x)
@@ -83,12 +88,12 @@ log10 = elementwise(np.log10, lambda y, x: 1 / (LN10 * x))
 log1p = elementwise(np.log1p, lambda y, x: 1 / (1 + x))
 
 
-def _as_floats(x):
+def _as_floats(x) -> Array:
     """Numbers, integers and booleans as floats: integers hold no result below one."""
     return x if hasattr(x, "dtype") and x.dtype.kind in "fc" else np.multiply(x, 1.0)
 
 
-def _sigmoid(x):
+def _sigmoid(x) -> Array:
     """1 / (1 + exp(-x)), in one buffer: exp(-x) may overflow to inf, which gives the right 0."""
     y = fast.same("sigmoid", x)
     if y is not None:
@@ -101,13 +106,13 @@ def _sigmoid(x):
     return np.divide(1, y, out=out)
 
 
-def _sigmoid_derivative(y, x):
+def _sigmoid_derivative(y, x) -> Array:
     d = 1 - y
     d *= y
     return d
 
 
-def _softplus(x):
+def _softplus(x) -> Array:
     """max(x, 0) + log(1 + e), e = exp(-|x|): a quarter of the time that logaddexp(x, 0) takes.
 
     With s the rounded 1 + e, log(1 + e) = log s + log(1 + (e - (s - 1))/s); the first term of that is all that counts.
@@ -129,7 +134,7 @@ sigmoid = elementwise(_sigmoid, _sigmoid_derivative, name="sigmoid")
 softplus = elementwise(_softplus, lambda y, x: sigmoid(x), name="softplus")
 
 
-def _difference(a, b):
+def _difference(a, b) -> Array:
     """a - b, and 0 if both are the same infinity: logaddexp(-inf, -inf) shares its derivative evenly."""
     with np.errstate(invalid="ignore"):
         return np.where(np.isinf(a) & (a == b), 0, a - b)
@@ -144,7 +149,7 @@ logaddexp2 = elementwise(
 
 
 @implements(np.i0)
-def i0(x):
+def i0(x) -> Array:
     from scipy import special  # here, because importing it takes longer than importing rmad
 
     return special.i0(x)
@@ -164,12 +169,12 @@ arccosh = elementwise(np.arccosh, lambda y, x: 1 / (np.sqrt(x - 1) * np.sqrt(x +
 arctanh = elementwise(np.arctanh, lambda y, x: 1 / ((1 - x) * (1 + x)))
 
 
-def _arctan_derivative(y, x):
+def _arctan_derivative(y, x) -> Array:
     with np.errstate(over="ignore"):  # x² = inf gives the right 0
         return 1 / (1 + x * x)
 
 
-def _arcsinh_derivative(y, x):
+def _arcsinh_derivative(y, x) -> Array:
     return 1 / np.sqrt(1 + x * x) if is_complex(x) else 1 / np.hypot(1, x)
 
 
@@ -177,12 +182,12 @@ arctan = elementwise(np.arctan, _arctan_derivative)
 arcsinh = elementwise(np.arcsinh, _arcsinh_derivative)
 
 
-def _per_length(a, h):
+def _per_length(a, h) -> Array:
     """a / h, and 0 at the origin."""
     return a / np.where(h == 0, 1, h)
 
 
-def _per_square(a, b, c):
+def _per_square(a, b, c) -> Array:
     """a / (b² + c²) without overflow, and 0 at the origin."""
     h = np.hypot(b, c)
     return _per_length(_per_length(a, h), h)
@@ -200,7 +205,7 @@ for _f, _loop in ((tanh, "tanh"), (sigmoid, "sigmoid"), (softplus, "softplus")):
     _f.forward = fast.with_derivative(_loop)
 
 
-def _sinc(x, k):
+def _sinc(x, k) -> Array:
     """dᵏ/dxᵏ sin(πx)/(πx) = πᵏ sₖ(πx), sₖ(z) = ∫₀¹ tᵏ cos(zt + kπ/2) dt.
 
     z sₖ = sin(z + kπ/2) - k sₖ₋₁ where z is not small (there it cancels), the series of sₖ elsewhere.

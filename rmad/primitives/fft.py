@@ -4,18 +4,22 @@ The adjoint of a transform is the inverse transform with the other normalization
 cut or padded with zeros to the length of the input.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from rmad.rules import linear, primitive
 from rmad.traced import implements, register, stop
+from rmad.types import Array, Pairs
 
 SWAPPED: dict[str | None, Any] = {None: "forward", "backward": "forward", "ortho": "ortho", "forward": "backward"}
 """The normalization of the inverse transform that makes it the adjoint."""
 
 
-def _resize(x, size, axis):
+def _resize(x, size, axis) -> Array:
     """x cut, or padded with zeros, to `size` along one axis, as `n=` does before a transform. Its own adjoint."""
     axis %= x.ndim
     before = (slice(None),) * axis
@@ -27,8 +31,8 @@ def _resize(x, size, axis):
     return np.concatenate([x, np.zeros_like(x, shape=shape)], axis=axis)
 
 
-def _complex_rule(f, inverse):
-    def rule(y, a, n=None, axis=-1, norm=None):
+def _complex_rule(f, inverse) -> Callable[..., Any]:
+    def rule(y, a, n=None, axis=-1, norm=None) -> Pairs:
         size = a.shape[axis]
         return (
             (
@@ -44,7 +48,7 @@ fft = primitive(np.fft.fft, _complex_rule(np.fft.fft, np.fft.ifft))
 ifft = primitive(np.fft.ifft, _complex_rule(np.fft.ifft, np.fft.fft))
 
 
-def _scale_inner(x, n, axis, factor):
+def _scale_inner(x, n, axis, factor) -> Array:
     """Half of a spectrum of length n, with every entry that stands for two, k and n − k, times `factor`."""
     k = np.arange(n // 2 + 1)
     weights = np.where((k > 0) & (2 * k < n), factor, 1.0).reshape((-1,) + (1,) * (x.ndim - 1 - axis % x.ndim))
@@ -52,7 +56,7 @@ def _scale_inner(x, n, axis, factor):
 
 
 @primitive(np.fft.rfft)
-def rfft(y, a, n=None, axis=-1, norm=None):
+def rfft(y, a, n=None, axis=-1, norm=None) -> Pairs:
     """y_k = Σ_t a_t exp(−2πi k t / n), k ≤ n/2: the adjoint counts every k once, irfft the inner ones twice."""
     size = a.shape[axis]
     n = size if n is None else n
@@ -65,7 +69,7 @@ def rfft(y, a, n=None, axis=-1, norm=None):
 
 
 @primitive(np.fft.irfft)
-def irfft(y, a, n=None, axis=-1, norm=None):
+def irfft(y, a, n=None, axis=-1, norm=None) -> Pairs:
     """a holds half of a Hermitian spectrum; the imaginary parts at 0 and n/2 are not read."""
     size = a.shape[axis]
     n = 2 * (size - 1) if n is None else n
@@ -78,19 +82,19 @@ def irfft(y, a, n=None, axis=-1, norm=None):
 
 
 @implements(np.fft.hfft)
-def hfft(a, n=None, axis=-1, norm=None):
+def hfft(a, n=None, axis=-1, norm=None) -> Array:
     return np.fft.irfft(np.conj(a), 2 * (a.shape[axis] - 1) if n is None else n, axis, SWAPPED[norm])
 
 
 @implements(np.fft.ihfft)
-def ihfft(a, n=None, axis=-1, norm=None):
+def ihfft(a, n=None, axis=-1, norm=None) -> Array:
     return np.conj(np.fft.rfft(a, a.shape[axis] if n is None else n, axis, SWAPPED[norm]))
 
 
 # -- several axes: one after the other, as NumPy does -----------------------------------------------------
 
 
-def _lengths(a, s, axes, real_output=False):
+def _lengths(a, s, axes, real_output=False) -> list[tuple[int, int]]:
     """(axis, length) pairs; an s of None or −1 keeps the length."""
     if s is None:
         axes = range(a.ndim) if axes is None else axes
@@ -103,8 +107,8 @@ def _lengths(a, s, axes, real_output=False):
     return [(k, a.shape[k] if n is None or n == -1 else n) for k, n in zip(axes, s, strict=True)]
 
 
-def _over_axes(transform):
-    def over_axes(a, s=None, axes=None, norm=None):
+def _over_axes(transform) -> Callable[..., Any]:
+    def over_axes(a, s=None, axes=None, norm=None) -> Array:
         for axis, n in reversed(_lengths(a, s, axes)):
             a = transform(a, n, axis, norm)
         return a
@@ -117,7 +121,7 @@ ifftn = register(np.fft.ifftn, _over_axes(np.fft.ifft))
 
 
 @implements(np.fft.rfftn)
-def rfftn(a, s=None, axes=None, norm=None):
+def rfftn(a, s=None, axes=None, norm=None) -> Array:
     *rest, (axis, n) = _lengths(a, s, axes)
     a = np.fft.rfft(a, n, axis, norm)
     for axis, n in reversed(rest):
@@ -126,15 +130,15 @@ def rfftn(a, s=None, axes=None, norm=None):
 
 
 @implements(np.fft.irfftn)
-def irfftn(a, s=None, axes=None, norm=None):
+def irfftn(a, s=None, axes=None, norm=None) -> Array:
     *rest, (axis, n) = _lengths(a, s, axes, real_output=True)
     for other, length in rest:
         a = np.fft.ifft(a, length, other, norm)
     return np.fft.irfft(a, n, axis, norm)
 
 
-def _over_two(over_axes):
-    def over_two(a, s=None, axes=(-2, -1), norm=None):
+def _over_two(over_axes) -> Callable[..., Any]:
+    def over_two(a, s=None, axes=(-2, -1), norm=None) -> Array:
         return over_axes(a, s, axes, norm)
 
     return over_two

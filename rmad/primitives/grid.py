@@ -1,13 +1,16 @@
 """Functions sampled on a grid: differences, gradients, integrals, interpolation."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from rmad.primitives.arguments import axes_of, cast, kept
 from rmad.rules import as_array, linear
 from rmad.traced import implements, stop
+from rmad.types import Array
 
 
-def _difference_transpose(u, x, n, axis):
+def _difference_transpose(u, x, n, axis) -> Array:
     """Σ_j u_j (δ_{j+1} - δ_j), n times over: differences of u between n zeros in front and n behind."""
     if n == 0 or not u.size:
         return u if n == 0 else np.zeros_like(u, shape=x.shape)
@@ -21,10 +24,10 @@ difference = linear(lambda x, n, axis: np.diff(x, n, axis=axis), _difference_tra
 
 
 @implements(np.diff)
-def diff(a, n=1, axis=-1, prepend=None, append=None):
+def diff(a, n=1, axis=-1, prepend=None, append=None) -> Array:
     a = as_array(a)
 
-    def end(e):
+    def end(e) -> Array:
         """A scalar stands for a slice of itself."""
         e = as_array(e)
         return e if e.ndim else np.broadcast_to(e, kept(a.shape, axis))
@@ -36,12 +39,12 @@ def diff(a, n=1, axis=-1, prepend=None, append=None):
     return difference(a, n, axis)
 
 
-def _absent(x):
+def _absent(x) -> bool:
     return x is None or x is np._NoValue
 
 
 @implements(np.trapezoid)
-def trapezoid(y, x=None, dx=1.0, axis=-1):
+def trapezoid(y, x=None, dx=1.0, axis=-1) -> Array:
     """Σ (x_{k+1} - x_k) (y_k + y_{k+1}) / 2."""
     y = as_array(y)
     if x is None:
@@ -55,7 +58,7 @@ def trapezoid(y, x=None, dx=1.0, axis=-1):
     return np.sum(d * (y[head] + y[tail]) / 2.0, axis=axis)
 
 
-def _slices(ndim, axis, *parts):
+def _slices(ndim, axis, *parts) -> list[tuple[slice, ...]]:
     """Keys that take each of the slices along `axis` and everything along the others."""
     return [(slice(None),) * (axis % ndim) + (part,) for part in parts]
 
@@ -64,7 +67,7 @@ def _slices(ndim, axis, *parts):
 
 
 @implements(np.gradient)
-def gradient(f, *varargs, axis=None, edge_order=1):
+def gradient(f, *varargs, axis=None, edge_order=1) -> Array | tuple[Array, ...]:
     """Central differences inside, one-sided ones of order `edge_order` at the ends."""
     f = as_array(f)
     axes = axes_of(axis, f.ndim)
@@ -77,7 +80,7 @@ def gradient(f, *varargs, axis=None, edge_order=1):
     return parts[0] if len(parts) == 1 else parts
 
 
-def _gradient_along(f, h, axis, edge_order):
+def _gradient_along(f, h, axis, edge_order) -> Array:
     n = f.shape[axis]
     if edge_order not in (1, 2) or n < edge_order + 1:
         raise ValueError(f"gradient: {n} points along axis {axis}; edge_order {edge_order} is 1 or 2, needs one more")
@@ -110,7 +113,7 @@ def _gradient_along(f, h, axis, edge_order):
 
 
 @implements(np.interp)
-def interp(x, xp, fp, left=None, right=None, period=None):
+def interp(x, xp, fp, left=None, right=None, period=None) -> Array:
     """Piecewise linear in x; at a knot the slope is that to the right. Differentiable in x, xp and fp."""
     x, xp, fp = (cast(a, np.result_type(as_array(a), float)) for a in (x, xp, fp))
     if period is not None:

@@ -1,18 +1,23 @@
 """Selection: y = x[key], in every form that NumPy knows, and the functions that come down to it."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from rmad.blocks import Linear
+from rmad.blocks import Block, Linear
 from rmad.primitives.arguments import cast, refuse_out
 from rmad.rules import LinearPrimitive, as_array, linear
 from rmad.tape import ArraySpec
 from rmad.traced import Traced, implements, register, stop
+from rmad.types import Array
 
 # -- x[key] ---------------------------------------------------------------------------------------------
 
 
-def is_basic(key):
+def is_basic(key) -> bool:
     """True if x[key] is a view: integers, slices, None and Ellipsis only."""
     parts = key if isinstance(key, tuple) else (key,)
     return all(
@@ -24,14 +29,14 @@ def is_basic(key):
     )
 
 
-def _is_mask(p):
+def _is_mask(p) -> bool:
     return isinstance(p, bool) or getattr(getattr(p, "dtype", None), "kind", "") == "b"
 
 
-def _plain_key(key):
+def _plain_key(key) -> Any:
     """The key without traced arrays, and with arrays of its own: the caller may go on to shuffle an index in place."""
 
-    def part(p):
+    def part(p) -> Array:
         p = stop(p)
         if isinstance(p, list):
             p = np.asarray(p)
@@ -41,7 +46,7 @@ def _plain_key(key):
     return tuple(map(part, key)) if isinstance(key, tuple) else part(key)
 
 
-def scatter_add(total, key, u):
+def scatter_add(total, key, u) -> None:
     """total[key] += u in place; an element that the key names several times gets every share."""
     parts = key if isinstance(key, tuple) else (key,)
     if is_basic(key) or all(_is_mask(p) or is_basic(p) for p in parts):
@@ -52,7 +57,7 @@ def scatter_add(total, key, u):
         np.add.at(total, key, u)
 
 
-def _scatter_add_numpy(total, key, u):
+def _scatter_add_numpy(total, key, u) -> None:
     """np.add.at is quick on vectors only: rows go through a sparse matrix of ones, the rest over flat positions."""
     u = np.asarray(u)
     row = key[0]
@@ -76,7 +81,7 @@ def _scatter_add_numpy(total, key, u):
 class Index(Linear):
     """Adds its share into a sum that the engine made, so that T slices of one array cost T slices, not T arrays."""
 
-    def pull_add(self, u, total, owned):
+    def pull_add(self, u, total, owned) -> Any:
         if isinstance(u, Traced) or isinstance(total, Traced):
             return super().pull_add(u, total, owned)
         if u.dtype.kind == "c" and self.x.dtype.kind != "c":
@@ -90,23 +95,23 @@ class Index(Linear):
 
 
 class _GetItem(LinearPrimitive):
-    def blocks(self, argnums, y, args, kwargs):
+    def blocks(self, argnums, y, args, kwargs) -> list[Block]:
         x, key = args
         return [Index(self, 0, ArraySpec.of(x), ArraySpec.of(y), _scatter, (x, key), {})] if argnums == [0] else []
 
 
-def _scatter(u, x, key):
+def _scatter(u, x, key) -> Array:
     """The transpose of x[key]: zeros of the shape of x, plus u at the key."""
     return scatter(u, key, x.shape)
 
 
-def _zeros_plus(u, key, shape):
+def _zeros_plus(u, key, shape) -> Array:
     total = np.zeros_like(u, shape=shape)
     scatter_add(total, key, u)
     return total
 
 
-def _select(x, key):
+def _select(x, key) -> Array:
     """x[key]; np.take is the quicker way to gather rows."""
     if isinstance(key, np.ndarray) and key.ndim and key.dtype.kind in "iu" and x.ndim > 1:
         return np.take(x, key, axis=0)
@@ -117,7 +122,7 @@ scatter = linear(_zeros_plus, lambda u, x, key, shape: u[key], name="scatter")
 _getitem = _GetItem(_select, (_scatter,), "getitem")
 
 
-def getitem(x, key):
+def getitem(x, key) -> Array:
     return _getitem(x, key if is_basic(key) else _plain_key(key))
 
 
@@ -126,13 +131,13 @@ register("getitem", getitem)
 # -- functions ------------------------------------------------------------------------------------------
 
 
-def _along(axis, key):
+def _along(axis, key) -> Any:
     """The key that takes `key` along `axis` and everything along the axes before it."""
     return (*(slice(None),) * axis, key) if axis else key
 
 
 @implements(np.take)
-def take(a, indices, axis=None, out=None, mode="raise"):
+def take(a, indices, axis=None, out=None, mode="raise") -> Array:
     refuse_out(out)
     if axis is None:
         a, axis = np.ravel(as_array(a)), 0
@@ -144,7 +149,7 @@ def take(a, indices, axis=None, out=None, mode="raise"):
 
 
 @implements(np.take_along_axis)
-def take_along_axis(arr, indices, axis=-1):
+def take_along_axis(arr, indices, axis=-1) -> Array:
     indices = stop(indices)
     if axis is None:
         arr, axis = np.ravel(arr), 0
@@ -156,24 +161,24 @@ def take_along_axis(arr, indices, axis=-1):
 
 
 @implements(np.compress)
-def compress(condition, a, axis=None, out=None):
+def compress(condition, a, axis=None, out=None) -> Array:
     return take(a, np.flatnonzero(stop(condition)), axis, out)
 
 
 @implements(np.extract)
-def extract(condition, arr):
+def extract(condition, arr) -> Array:
     return getitem(np.ravel(as_array(arr)), np.flatnonzero(stop(condition)))
 
 
 @implements(np.delete)
-def delete(arr, obj, axis=None):
+def delete(arr, obj, axis=None) -> Array:
     if axis is None:
         arr, axis = np.ravel(arr), 0
     return take(arr, np.delete(np.arange(arr.shape[axis]), stop(obj)), axis)
 
 
 @implements(np.insert)
-def insert(arr, obj, values, axis=None):
+def insert(arr, obj, values, axis=None) -> Array:
     """NumPy inserts labels of the values among labels of the elements; then every label is looked up."""
     arr, values = as_array(arr), as_array(values)
     if axis is None:
@@ -185,7 +190,7 @@ def insert(arr, obj, values, axis=None):
 
 
 @implements(np.choose)
-def choose(a, choices, out=None, mode="raise"):
+def choose(a, choices, out=None, mode="raise") -> Array:
     """choices[a[i]][i], everything broadcast."""
     refuse_out(out)
     a, n, dtype = as_array(stop(a)), len(choices), np.result_type(*choices)
@@ -201,7 +206,7 @@ def choose(a, choices, out=None, mode="raise"):
 
 
 @implements(np.select)
-def select(condlist, choicelist, default=0):
+def select(condlist, choicelist, default=0) -> Array:
     """The choice of the first condition that holds, else the default."""
     if len(condlist) != len(choicelist) or not len(condlist):
         raise ValueError(f"select: {len(condlist)} conditions and {len(choicelist)} choices")

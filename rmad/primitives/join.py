@@ -1,6 +1,9 @@
 """Several arrays into one, and one into several."""
 
+from __future__ import annotations
+
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
@@ -11,6 +14,7 @@ from rmad.primitives.index import scatter
 from rmad.rules import Primitive, as_array
 from rmad.tape import ArraySpec
 from rmad.traced import Traced, implements
+from rmad.types import Array
 
 
 class Part(Block):
@@ -18,15 +22,15 @@ class Part(Block):
 
     __slots__ = ("key",)
 
-    def __init__(self, primitive, argnum, x, y, key):
+    def __init__(self, primitive, argnum, x, y, key) -> None:
         super().__init__(primitive, argnum, x, y)
         self.key = key
 
-    def push(self, v):
+    def push(self, v) -> Array:
         v = v if v.dtype == self.y.dtype else v.astype(self.y.dtype)
         return scatter(v, self.key, self.y.shape)
 
-    def push_add(self, v, total, owned):
+    def push_add(self, v, total, owned) -> Any:
         """Into a sum that the engine made, so that T parts of one array cost T parts, not T arrays."""
         if isinstance(v, Traced) or isinstance(total, Traced):
             term = self.push(v)
@@ -38,7 +42,7 @@ class Part(Block):
         total[self.key] += v
         return total, True
 
-    def pull(self, u):
+    def pull(self, u) -> Array:
         u = u[self.key]
         if u.dtype == self.x.dtype:
             return u
@@ -48,17 +52,17 @@ class Part(Block):
 class Join(Primitive):
     """y = f(axis, x_0, x_1, …) with the arrays side by side: keys(axis, shapes) gives the place of each."""
 
-    def __init__(self, f, keys, name):
+    def __init__(self, f, keys, name) -> None:
         super().__init__(f, name)
         self.keys = keys
 
-    def blocks(self, argnums, y, args, kwargs):
+    def blocks(self, argnums, y, args, kwargs) -> list[Any]:
         spec = ArraySpec.of(y)
         keys = self.keys(args[0], [x.shape for x in args[1:]])
         return [Part(self, k, ArraySpec.of(args[k]), spec, keys[k - 1]) for k in argnums]
 
 
-def _intervals(axis, shapes):
+def _intervals(axis, shapes) -> list[tuple[Any, ...]]:
     keys, start = [], 0
     for shape in shapes:
         stop = start + shape[axis]
@@ -76,7 +80,7 @@ _stack = Join(
 
 
 @implements(*{np.concatenate, *known("concat")})
-def concatenate(arrays, /, axis=0, out=None, *, dtype=None, casting="same_kind"):
+def concatenate(arrays, /, axis=0, out=None, *, dtype=None, casting="same_kind") -> Array:
     refuse_out(out)
     arrays = [cast(a, dtype) for a in arrays]
     if axis is None:
@@ -85,50 +89,50 @@ def concatenate(arrays, /, axis=0, out=None, *, dtype=None, casting="same_kind")
 
 
 @implements(np.stack)
-def stack(arrays, axis=0, out=None, *, dtype=None, casting="same_kind"):
+def stack(arrays, axis=0, out=None, *, dtype=None, casting="same_kind") -> Array:
     refuse_out(out)
     arrays = [cast(a, dtype) for a in arrays]
     return _stack(normalize_axis_index(axis, arrays[0].ndim + 1), *arrays)
 
 
-def _each(f, arrays):
+def _each(f, arrays) -> list[Array]:
     return [f(as_array(a)) for a in arrays]
 
 
 @implements(np.vstack)
-def vstack(tup, *, dtype=None, casting="same_kind"):
+def vstack(tup, *, dtype=None, casting="same_kind") -> Array:
     return concatenate(_each(np.atleast_2d, tup), dtype=dtype)
 
 
 @implements(np.hstack)
-def hstack(tup, *, dtype=None, casting="same_kind"):
+def hstack(tup, *, dtype=None, casting="same_kind") -> Array:
     arrays = _each(np.atleast_1d, tup)
     return concatenate(arrays, axis=0 if arrays[0].ndim == 1 else 1, dtype=dtype)
 
 
 @implements(np.dstack)
-def dstack(tup):
+def dstack(tup) -> Array:
     return concatenate(_each(np.atleast_3d, tup), axis=2)
 
 
 @implements(np.column_stack)
-def column_stack(tup):
+def column_stack(tup) -> Array:
     return concatenate(_each(lambda a: a if a.ndim >= 2 else np.reshape(a, (-1, 1)), tup), axis=1)
 
 
 @implements(np.append)
-def append(arr, values, axis=None):
+def append(arr, values, axis=None) -> Array:
     arr, values = as_array(arr), as_array(values)
     return concatenate([np.ravel(arr), np.ravel(values)] if axis is None else [arr, values], axis=axis or 0)
 
 
 @implements(np.block)
-def block(arrays):
+def block(arrays) -> Array:
     """Nested lists: the innermost are joined along the last axis, the next along the one before, …"""
     depth, ndim = _depth(arrays), _most_axes(arrays)
     ndim = max(depth, ndim)
 
-    def join(part, level):
+    def join(part, level) -> Array:
         if not isinstance(part, list):
             a = as_array(part)
             return np.reshape(a, (1,) * (ndim - a.ndim) + tuple(a.shape)) if a.ndim < ndim else a
@@ -137,7 +141,7 @@ def block(arrays):
     return join(arrays, 0)
 
 
-def _depth(part):
+def _depth(part) -> int:
     if not isinstance(part, list):
         return 0
     if not part:
@@ -148,7 +152,7 @@ def _depth(part):
     return 1 + depths.pop()
 
 
-def _most_axes(part):
+def _most_axes(part) -> int:
     return max(_most_axes(p) for p in part) if isinstance(part, list) else as_array(part).ndim
 
 
@@ -156,7 +160,7 @@ def _most_axes(part):
 
 
 @implements(np.array_split)
-def array_split(ary, indices_or_sections, axis=0):
+def array_split(ary, indices_or_sections, axis=0) -> list[Array]:
     """Slices between the given indices, or of as equal a length as can be."""
     axis = normalize_axis_index(axis, ary.ndim)
     n = ary.shape[axis]
@@ -173,36 +177,36 @@ def array_split(ary, indices_or_sections, axis=0):
 
 
 @implements(np.split)
-def split(ary, indices_or_sections, axis=0):
+def split(ary, indices_or_sections, axis=0) -> list[Array]:
     if np.ndim(indices_or_sections) == 0 and ary.shape[axis] % int(indices_or_sections):
         raise ValueError(f"split: {ary.shape[axis]} elements along axis {axis} into {indices_or_sections} equal parts")
     return array_split(ary, indices_or_sections, axis)
 
 
-def _need_axes(name, ary, ndim):
+def _need_axes(name, ary, ndim) -> None:
     if ary.ndim < ndim:
         raise ValueError(f"{name}: the array has shape {ary.shape}, {ndim} axes or more are needed")
 
 
 @implements(np.hsplit)
-def hsplit(ary, indices_or_sections):
+def hsplit(ary, indices_or_sections) -> list[Array]:
     _need_axes("hsplit", ary, 1)
     return split(ary, indices_or_sections, axis=1 if ary.ndim > 1 else 0)
 
 
 @implements(np.vsplit)
-def vsplit(ary, indices_or_sections):
+def vsplit(ary, indices_or_sections) -> list[Array]:
     _need_axes("vsplit", ary, 2)
     return split(ary, indices_or_sections, axis=0)
 
 
 @implements(np.dsplit)
-def dsplit(ary, indices_or_sections):
+def dsplit(ary, indices_or_sections) -> list[Array]:
     _need_axes("dsplit", ary, 3)
     return split(ary, indices_or_sections, axis=2)
 
 
 @implements(*known("unstack"))
-def unstack(x, /, *, axis=0):
+def unstack(x, /, *, axis=0) -> tuple[Array, ...]:
     axis = normalize_axis_index(axis, x.ndim)
     return tuple(x[(*(slice(None),) * axis, k)] for k in range(x.shape[axis]))

@@ -4,6 +4,8 @@ A: (…, m, n) throughout. Inverses that only the sweeps need are computed at th
 every further product costs matrix products and no factorization.
 """
 
+from __future__ import annotations
+
 from functools import cache
 from typing import Any
 
@@ -12,28 +14,29 @@ import numpy as np
 from rmad.blocks import unbroadcast
 from rmad.rules import constant, primitive
 from rmad.traced import Traced, implements, stop
+from rmad.types import Array, Pairs
 
 
-def mT(x):
+def mT(x) -> Array:
     return np.swapaxes(x, -1, -2)
 
 
-def mH(x):
+def mH(x) -> Array:
     """xᴴ over the last two axes; a real x is not copied."""
     return np.conj(np.swapaxes(x, -1, -2)) if x.dtype.kind == "c" else np.swapaxes(x, -1, -2)
 
 
-def eye(shape, like, dtype=bool):
+def eye(shape, like, dtype=bool) -> Array:
     """The identity of shape (…, n, m) without the stack, from `like`'s library; as booleans it promotes no dtype."""
     return np.eye(*shape[-2:], dtype=dtype, like=stop(like))
 
 
-def all_of(x):
+def all_of(x) -> Array:
     """A number per matrix as a stack of 1 × 1 matrices."""
     return np.expand_dims(x, (-1, -2))
 
 
-def _columns(b):
+def _columns(b) -> Array:
     """A vector as a matrix of one column."""
     return np.expand_dims(b, -1)
 
@@ -42,7 +45,7 @@ def _columns(b):
 
 
 @primitive(lambda A, B: np.linalg.solve(A, B), name="solve")
-def _solve(X, A, B):
+def _solve(X, A, B) -> Pairs:
     """A X = B: dX = A⁻¹ (dB − dA X)."""
     inverse = cache(lambda: np.linalg.inv(A))
     a, b = A.shape, B.shape
@@ -53,28 +56,28 @@ def _solve(X, A, B):
 
 
 @implements(np.linalg.solve)
-def solve(a, b):
+def solve(a, b) -> Array:
     """A b with one axis is a vector, as in NumPy 2; any other is a stack of matrices."""
     return _solve(a, _columns(b))[..., 0] if np.ndim(b) == 1 else _solve(a, b)
 
 
 @primitive(np.linalg.inv)
-def inv(Y, A):
+def inv(Y, A) -> Pairs:
     """dA⁻¹ = −A⁻¹ dA A⁻¹."""
     return ((lambda v: -(Y @ v @ Y), lambda u: -(mH(Y) @ u @ mH(Y))),)
 
 
 @primitive(lambda A, rtol: np.linalg.pinv(A, rtol=rtol), name="pinv")
-def _pinv(P, A, rtol):
+def _pinv(P, A, rtol) -> Pairs:
     """Golub & Pereyra (1973), eq. (4.12), for a rank that does not change:
     dA⁺ = −A⁺ dA A⁺ + A⁺A⁺ᴴ dAᴴ (I − A A⁺) + (I − A⁺A) dAᴴ A⁺ᴴA⁺.
     """
 
-    def push(v):
+    def push(v) -> Array:
         left, right = P @ (mH(P) @ mH(v)), (mH(v) @ mH(P)) @ P
         return left - (left @ A) @ P + right - P @ (A @ right) - P @ v @ P
 
-    def pull(u):
+    def pull(u) -> Array:
         left, right = mH(u) @ P @ mH(P), mH(P) @ P @ mH(u)
         return left - A @ (P @ left) + right - (right @ P) @ A - mH(P) @ u @ mH(P)
 
@@ -85,7 +88,7 @@ _NONE_GIVEN = object()
 
 
 @implements(np.linalg.pinv)
-def pinv(a, rcond=None, hermitian=False, *, rtol=_NONE_GIVEN):
+def pinv(a, rcond=None, hermitian=False, *, rtol=_NONE_GIVEN) -> Array:
     """With `hermitian` only the lower triangle of a is read, as NumPy does, and only it has a derivative."""
     if rcond is None:
         rcond = 1e-15 if rtol is _NONE_GIVEN else rtol
@@ -95,17 +98,17 @@ def pinv(a, rcond=None, hermitian=False, *, rtol=_NONE_GIVEN):
 
 
 @primitive(lambda A, B, rcond: np.linalg.lstsq(A, B, rcond), name="lstsq")
-def _lstsq(y, A, B, rcond):
+def _lstsq(y, A, B, rcond) -> Pairs:
     """X = A⁺B, so dX = A⁺ (dB − dA X) + A⁺A⁺ᴴ dAᴴ R + (I − A⁺A) dAᴴ A⁺ᴴX with R = B − A X."""
     X = y[0]
     P = cache(lambda: np.linalg.pinv(A, rcond))
     R = cache(lambda: B - A @ X)
 
-    def push(v):
+    def push(v) -> Array:
         right = mH(v) @ (mH(P()) @ X)
         return P() @ (mH(P()) @ (mH(v) @ R()) - v @ X) + right - P() @ (A @ right)
 
-    def pull(u):
+    def pull(u) -> Array:
         w = mH(P()) @ u
         rest = mH(P()) @ X @ mH(u)
         return R() @ mH(P() @ w) - w @ mH(X) + rest - (rest @ P()) @ A
@@ -118,7 +121,7 @@ def _lstsq(y, A, B, rcond):
 
 
 @implements(np.linalg.lstsq)
-def lstsq(a, b, rcond=None):
+def lstsq(a, b, rcond=None) -> tuple[Any, Any, Any, Any]:
     """(x, residuals, rank, s) for a rank that does not change."""
     if rcond is None:
         rcond = np.finfo(np.result_type(a.dtype, b.dtype)).eps * max(a.shape)
@@ -133,7 +136,7 @@ def lstsq(a, b, rcond=None):
 
 
 @implements(np.linalg.tensorsolve)
-def tensorsolve(a, b, axes=None):
+def tensorsolve(a, b, axes=None) -> Array:
     if axes is not None:
         rest = [k for k in range(np.ndim(a)) if k not in axes]
         a = np.transpose(a, (*rest, *axes))
@@ -145,7 +148,7 @@ def tensorsolve(a, b, axes=None):
 
 
 @implements(np.linalg.tensorinv)
-def tensorinv(a, ind=2):
+def tensorinv(a, ind=2) -> Array:
     if ind <= 0:
         raise ValueError(f"tensorinv: ind must be positive, got {ind}")
     size = int(np.prod(a.shape[ind:]))
@@ -158,13 +161,13 @@ constant(np.linalg.matrix_rank)
 # -- Hermitian input -----------------------------------------------------------------------------------
 
 
-def _hermitian(a, lower):
+def _hermitian(a, lower) -> Array:
     """The Hermitian matrix of which one triangle is given: half + halfᴴ + Re diag."""
     half = np.tril(a, -1) if lower else np.triu(a, 1)
     return half + mH(half) + eye(a.shape, a) * np.real(a)
 
 
-def _fold(a, lower):
+def _fold(a, lower) -> Array:
     """The transpose of that: the other triangle, conjugated, is added to this one."""
     both = a + mH(a)
     return (np.tril(both, -1) if lower else np.triu(both, 1)) + eye(a.shape, a) * np.real(a)

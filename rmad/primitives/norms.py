@@ -4,18 +4,23 @@ Where a norm has a kink the derivative is the subgradient zero: at a vector of z
 p-norm. There is no warning and no NaN.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 import numpy as np
 
 from rmad.rules import primitive
 from rmad.traced import implements, stop
+from rmad.types import Array, Pairs
 
 
-def _expand(a, axis, keepdims):
+def _expand(a, axis, keepdims) -> Array:
     """Puts the reduced axes back, with length one."""
     return a if keepdims or axis is None else np.expand_dims(a, axis)
 
 
-def _along(z, axis, keepdims):
+def _along(z, axis, keepdims) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
     """(push, pull) of y(x) with dy = Σ Re(z̄ dx) over the axes."""
     if z.dtype.kind == "c":
         return (
@@ -25,20 +30,20 @@ def _along(z, axis, keepdims):
     return lambda v: np.sum(z * v, axis=axis, keepdims=keepdims), lambda u: z * _expand(u, axis, keepdims)
 
 
-def _euclidean(x, axis, keepdims):
+def _euclidean(x, axis, keepdims) -> Array:
     squares = np.real(np.conj(x) * x) if x.dtype.kind == "c" else x * x
     return np.sqrt(np.sum(squares, axis=axis, keepdims=keepdims))
 
 
 @primitive(_euclidean, name="two_norm")
-def _two_norm(y, x, axis, keepdims):
+def _two_norm(y, x, axis, keepdims) -> Pairs:
     """y = √Σ|x|²: dy = Σ Re(x̄ dx) / y."""
     y = _expand(y, axis, keepdims)
     return (_along(x / np.where(y == 0, np.ones_like(y), y), axis, keepdims),)
 
 
 @primitive(lambda x, p, axis, keepdims: np.sum(np.abs(x) ** p, axis=axis, keepdims=keepdims) ** (1 / p), name="p_norm")
-def _p_norm(y, x, p, axis, keepdims):
+def _p_norm(y, x, p, axis, keepdims) -> Pairs:
     """y = (Σ|x|^p)^(1/p): dy = Σ (|x|/y)^(p−1) Re(x̄ dx) / |x|."""
     y = _expand(y, axis, keepdims)
     zero = stop(x) == 0
@@ -48,7 +53,7 @@ def _p_norm(y, x, p, axis, keepdims):
     return (_along(np.where(zero, np.zeros_like(z), z), axis, keepdims),)
 
 
-def _vector(x, ord, axis, keepdims):
+def _vector(x, ord, axis, keepdims) -> Array:
     if ord is None or ord == 2:
         return _two_norm(x, axis, keepdims)
     if ord == np.inf:
@@ -64,7 +69,7 @@ def _vector(x, ord, axis, keepdims):
     return _p_norm(x, float(ord), axis, keepdims)
 
 
-def _matrix(x, ord, keepdims):
+def _matrix(x, ord, keepdims) -> Array:
     """The norm of the matrices in the last two axes."""
     if ord in (None, "fro", "f"):
         return _two_norm(x, (-2, -1), keepdims)
@@ -80,7 +85,7 @@ def _matrix(x, ord, keepdims):
 
 
 @implements(np.linalg.norm)
-def norm(x, ord=None, axis=None, keepdims=False):
+def norm(x, ord=None, axis=None, keepdims=False) -> Array:
     if axis is None:
         if ord is None:
             return _two_norm(x, tuple(range(x.ndim)), keepdims)
@@ -97,19 +102,19 @@ def norm(x, ord=None, axis=None, keepdims=False):
 
 
 @implements(np.linalg.vector_norm)
-def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
+def vector_norm(x, /, *, axis=None, keepdims=False, ord=2) -> Array:
     if axis is None:
         axis = tuple(range(x.ndim))
     return _vector(x, ord, tuple(axis) if isinstance(axis, tuple | list) else (axis,), keepdims)
 
 
 @implements(np.linalg.matrix_norm)
-def matrix_norm(x, /, *, keepdims=False, ord="fro"):
+def matrix_norm(x, /, *, keepdims=False, ord="fro") -> Array:
     return _matrix(x, ord, keepdims)
 
 
 @implements(np.linalg.cond)
-def cond(x, p=None):
+def cond(x, p=None) -> Array:
     if p is None or p in (2, -2):
         s = np.linalg.svdvals(x)
         return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]

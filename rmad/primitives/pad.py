@@ -1,16 +1,19 @@
 """np.pad, axis after axis. Most modes pick elements; the others are linear or reduce a strip at the edge."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from rmad.primitives.arguments import axes_of, like
 from rmad.rules import linear
 from rmad.traced import Traced, implements, stop
+from rmad.types import Array
 
 COPIES = ("edge", "reflect", "symmetric", "wrap")
 STATISTICS = {"mean": np.mean, "maximum": np.max, "minimum": np.min, "median": np.median}
 
 
-def _crop(u, x, widths):
+def _crop(u, x, widths) -> Array:
     return u[tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape, strict=True))]
 
 
@@ -18,7 +21,7 @@ zero_pad = linear(lambda x, widths: np.pad(x, widths), _crop, "zero_pad")
 
 
 @implements(np.pad)
-def pad(array, pad_width, mode="constant", **options):
+def pad(array, pad_width, mode="constant", **options) -> Array:
     """Modes 'empty' and a function as mode have no rule."""
     widths = _widths(pad_width, array.ndim)
     if mode == "constant":
@@ -34,7 +37,7 @@ def pad(array, pad_width, mode="constant", **options):
     return array
 
 
-def _widths(pad_width, ndim):
+def _widths(pad_width, ndim) -> tuple[tuple[int, int], ...]:
     if isinstance(pad_width, dict):
         widths = [(0, 0)] * ndim
         for axis, width in pad_width.items():
@@ -43,7 +46,7 @@ def _widths(pad_width, ndim):
     return tuple((int(a), int(b)) for a, b in np.broadcast_to(stop(pad_width), (ndim, 2)))
 
 
-def _constant(array, widths, values):
+def _constant(array, widths, values) -> Array:
     y = zero_pad(array, widths)
     if isinstance(values, Traced):
         if values.ndim:
@@ -54,7 +57,7 @@ def _constant(array, widths, values):
     return y + np.pad(np.zeros_like(array), widths, constant_values=values)
 
 
-def _along(x, axis, width, mode, options):
+def _along(x, axis, width, mode, options) -> Array:
     n = x.shape[axis]
     if mode in COPIES and options.get("reflect_type", "even") == "even":
         return np.take(x, np.pad(np.arange(n), width, mode), axis=axis)
@@ -72,7 +75,7 @@ def _along(x, axis, width, mode, options):
     return np.moveaxis(y if offset is None else y + like(offset, x), -1, axis)
 
 
-def _with_statistics(x, axis, width, statistic, stat_length):
+def _with_statistics(x, axis, width, statistic, stat_length) -> Array:
     """A statistic of the first and of the last few elements, repeated outwards."""
     n = x.shape[axis]
     lengths = [(n, n)] * x.ndim if stat_length is None else np.broadcast_to(stop(stat_length), (x.ndim, 2))

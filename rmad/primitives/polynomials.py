@@ -1,13 +1,18 @@
 """Convolution and correlation of sequences, polynomials and their matrices of powers."""
 
+from __future__ import annotations
+
+from typing import Literal
+
 import numpy as np
 
 from rmad.primitives.arguments import cast, conj
 from rmad.rules import as_array, bilinear
 from rmad.traced import implements
+from rmad.types import Array
 
 
-def _in_full(u, n, m, mode):
+def _in_full(u, n, m, mode) -> Array:
     """u at its place in the full convolution, of n + m - 1 points."""
     if mode == "full":
         return u
@@ -15,7 +20,7 @@ def _in_full(u, n, m, mode):
     return np.pad(u, (before, n + m - 1 - len(u) - before))
 
 
-def _transpose(u, other, n, mode):
+def _transpose(u, other, n, mode) -> Array:
     """x̄_i = Σ_k u_k other_{k-i}, i < n."""
     full = _in_full(u, n, len(other), mode)
     return convolution(full, np.flip(other), "valid")
@@ -30,14 +35,14 @@ convolution = bilinear(
 
 
 @implements(np.convolve)
-def convolve(a, v, mode="full"):
+def convolve(a, v, mode="full") -> Array:
     """y_k = Σ_i a_i v_{k-i}."""
     a, v = (np.atleast_1d(as_array(x)) for x in (a, v))
     return convolution(a, v, _mode(mode))
 
 
 @implements(np.correlate)
-def correlate(a, v, mode="valid"):
+def correlate(a, v, mode="valid") -> Array:
     """y_k = Σ_i a_{k+i} conj(v_i)."""
     a, v, mode = as_array(a), as_array(v), _mode(mode)
     y = convolution(a, conj(np.flip(v)), "full")
@@ -51,7 +56,7 @@ def correlate(a, v, mode="valid"):
     return y[start : start + long]
 
 
-def _mode(mode):
+def _mode(mode) -> Literal["same", "valid", "full"]:
     for name in ("full", "same", "valid"):
         if str(mode) == name:
             return name
@@ -59,7 +64,7 @@ def _mode(mode):
 
 
 @implements(np.polyval)
-def polyval(p, x):
+def polyval(p, x) -> Array:
     """p_0 x^n + … + p_n by Horner's rule."""
     x = as_array(x)
     y = np.zeros_like(x)
@@ -69,7 +74,7 @@ def polyval(p, x):
 
 
 @implements(np.vander)
-def vander(x, N=None, increasing=False):
+def vander(x, N=None, increasing=False) -> Array:
     """The powers x^0 … x^(N-1) as columns, the highest first unless `increasing`."""
     x = cast(x, np.promote_types(x.dtype, int))  # as NumPy has it
     if x.ndim != 1:

@@ -1,5 +1,7 @@
 """Products of two arrays: y bilinear in A and B. What contracts an axis is a matrix product, after some transposing."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from rmad.primitives.arguments import axes_of, conj, known, refuse_out
@@ -7,18 +9,19 @@ from rmad.primitives.einsum import pair
 from rmad.primitives.matmul import matmul, mT
 from rmad.rules import as_array
 from rmad.traced import implements
+from rmad.types import Array
 
 __all__ = ["mT", "matmul"]
 
 
-def _refuse(name, options):
+def _refuse(name, options) -> None:
     for option, value in options.items():
         if value is not None and option not in ("casting", "order", "subok", "dtype"):
             raise NotImplementedError(f"np.{name} of a traced array takes no {option}=; move the axes beforehand")
 
 
 @implements(np.matmul)
-def product(x1, x2, /, *, dtype=None, **options):
+def product(x1, x2, /, *, dtype=None, **options) -> Array:
     """x1 @ x2. A vector is a matrix of one row or one column."""
     _refuse("matmul", options)
     A, B = as_array(x1), as_array(x2)
@@ -33,7 +36,7 @@ def product(x1, x2, /, *, dtype=None, **options):
 
 
 @implements(np.dot)
-def dot(a, b, out=None):
+def dot(a, b, out=None) -> Array:
     """Σ over the last axis of a and the last but one of b."""
     refuse_out(out)
     a, b = as_array(a), as_array(b)
@@ -45,26 +48,26 @@ def dot(a, b, out=None):
 
 
 @implements(np.inner)
-def inner(a, b, /):
+def inner(a, b, /) -> Array:
     a, b = as_array(a), as_array(b)
     return a * b if a.ndim == 0 or b.ndim == 0 else tensordot(a, b, (-1, -1))
 
 
 @implements(np.outer)
-def outer(a, b, out=None):
+def outer(a, b, out=None) -> Array:
     """a bᵀ of the flattened arrays."""
     refuse_out(out)
     return matmul(np.reshape(a, (-1, 1)), np.reshape(b, (1, -1)))
 
 
 @implements(np.vdot)
-def vdot(a, b, /):
+def vdot(a, b, /) -> Array:
     """aᴴ b of the flattened arrays."""
     return product(conj(np.ravel(a)), np.ravel(b))
 
 
 @implements(np.tensordot)
-def tensordot(a, b, axes=2):
+def tensordot(a, b, axes=2) -> Array:
     """Σ over the given axes of a and b, those of a in the order of those of b."""
     a, b = as_array(a), as_array(b)
     if np.ndim(axes) == 0 and not isinstance(axes, tuple | list):
@@ -81,7 +84,7 @@ def tensordot(a, b, axes=2):
 
 
 @implements(*known("vecdot"))
-def vecdot(x1, x2, /, *, axis=-1, keepdims=False, dtype=None, **options):
+def vecdot(x1, x2, /, *, axis=-1, keepdims=False, dtype=None, **options) -> Array:
     """Σ conj(x1) x2 along `axis`."""
     _refuse("vecdot", options)
     x1, x2 = as_array(x1), as_array(x2)
@@ -93,14 +96,14 @@ def vecdot(x1, x2, /, *, axis=-1, keepdims=False, dtype=None, **options):
 
 
 @implements(*known("matvec"))
-def matvec(x1, x2, /, *, dtype=None, **options):
+def matvec(x1, x2, /, *, dtype=None, **options) -> Array:
     _refuse("matvec", options)
     y = product(x1, np.expand_dims(x2, -1), dtype=dtype)
     return np.reshape(y, y.shape[:-1])
 
 
 @implements(*known("vecmat"))
-def vecmat(x1, x2, /, *, dtype=None, **options):
+def vecmat(x1, x2, /, *, dtype=None, **options) -> Array:
     """x1ᴴ x2."""
     _refuse("vecmat", options)
     y = product(conj(np.expand_dims(x1, -2)), x2, dtype=dtype)
@@ -108,7 +111,7 @@ def vecmat(x1, x2, /, *, dtype=None, **options):
 
 
 @implements(np.kron)
-def kron(a, b):
+def kron(a, b) -> Array:
     """The blocks a_ij b."""
     a, b = as_array(a), as_array(b)
     n = max(a.ndim, b.ndim)
@@ -120,7 +123,7 @@ def kron(a, b):
 
 
 @implements(np.cross)
-def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
+def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None) -> Array:
     """a × b for vectors of three components; of two, the third is zero."""
     if axis is not None:
         axisa = axisb = axisc = axis

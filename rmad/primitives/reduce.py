@@ -4,6 +4,11 @@
 factor.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from rmad.primitives.arguments import (
@@ -18,8 +23,9 @@ from rmad.primitives.arguments import (
     refuse_out,
     spread,
 )
-from rmad.rules import linear, primitive
+from rmad.rules import Primitive, linear, primitive
 from rmad.traced import implements, register, stop
+from rmad.types import Array, Pairs
 
 # -- sums -----------------------------------------------------------------------------------------------
 
@@ -28,14 +34,14 @@ mean = linear(np.mean, lambda u, x, axis=None, keepdims=False: spread(u / count(
 
 
 @implements(np.sum)
-def _sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True):
+def _sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True) -> Array:
     refuse_out(out)
     y = sum(masked(cast(a, dtype), where, 0), axis=axis, keepdims=keepdims)
     return y if initial is None else y + initial_of(initial, y)
 
 
 @implements(np.mean)
-def _mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
+def _mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True) -> Array:
     refuse_out(out)
     a, where = cast(a, dtype), stop(where)
     if where is True:
@@ -45,7 +51,7 @@ def _mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
 
 
 @implements(np.trace)
-def _trace(a, offset=0, axis1=0, axis2=1, dtype=None, out=None):
+def _trace(a, offset=0, axis1=0, axis2=1, dtype=None, out=None) -> Array:
     refuse_out(out)
     return np.sum(np.diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
 
@@ -53,10 +59,10 @@ def _trace(a, offset=0, axis1=0, axis2=1, dtype=None, out=None):
 # -- extrema: the derivative is split evenly between elements that tie ----------------------------------
 
 
-def _extremum(f):
+def _extremum(f) -> Primitive:
     """y = max x: push mean of v over the elements that attain the maximum."""
 
-    def rule(y, x, axis=None, keepdims=False):
+    def rule(y, x, axis=None, keepdims=False) -> Pairs:
         x, y = stop(x), stop(y)
         hit = x == spread(y, x, axis, keepdims)
         n = np.sum(hit, axis=axis, keepdims=True)
@@ -65,10 +71,10 @@ def _extremum(f):
             with np.errstate(invalid="ignore"):  # no element equals a maximum of NaN: its derivative is NaN
                 weight /= n.astype(weight.dtype)
 
-        def push(v):
+        def push(v) -> Array:
             return np.sum(weight * v, axis=axis, keepdims=keepdims)
 
-        def pull(u):
+        def pull(u) -> Array:
             return weight * spread(u, weight, axis, keepdims)
 
         return ((push, pull),)
@@ -81,18 +87,18 @@ min = _extremum(np.min)
 
 
 @implements(*{np.max, np.amax})
-def _max(a, axis=None, out=None, keepdims=False, initial=None, where=True):
+def _max(a, axis=None, out=None, keepdims=False, initial=None, where=True) -> Array:
     refuse_out(out)
     return _bounded(max, np.maximum, -np.inf, a, axis, keepdims, initial, where)
 
 
 @implements(*{np.min, np.amin})
-def _min(a, axis=None, out=None, keepdims=False, initial=None, where=True):
+def _min(a, axis=None, out=None, keepdims=False, initial=None, where=True) -> Array:
     refuse_out(out)
     return _bounded(min, np.minimum, np.inf, a, axis, keepdims, initial, where)
 
 
-def _bounded(extremum, of_two, identity, a, axis, keepdims, initial, where):
+def _bounded(extremum, of_two, identity, a, axis, keepdims, initial, where) -> Array:
     """The extremum of `initial` and of those a that the mask `where` selects."""
     if initial is None:
         if stop(where) is not True:
@@ -107,7 +113,7 @@ def _bounded(extremum, of_two, identity, a, axis, keepdims, initial, where):
 
 
 @implements(np.ptp)
-def _ptp(a, axis=None, out=None, keepdims=False):
+def _ptp(a, axis=None, out=None, keepdims=False) -> Array:
     refuse_out(out)
     return max(a, axis=axis, keepdims=keepdims) - min(a, axis=axis, keepdims=keepdims)
 
@@ -115,7 +121,7 @@ def _ptp(a, axis=None, out=None, keepdims=False):
 # -- products: right even if x has zeros ------------------------------------------------------------------
 
 
-def _product_rule(y, x, axis=None, keepdims=False):
+def _product_rule(y, x, axis=None, keepdims=False) -> Pairs:
     """∂y/∂x_i is the product of the others: y / x_i, or by two scans if some x_i is zero."""
     d = spread(y, x, axis, keepdims) / x if np.all(stop(x) != 0) else _product_of_others(x, axis)
     return (
@@ -123,7 +129,7 @@ def _product_rule(y, x, axis=None, keepdims=False):
     )  # fmt: skip
 
 
-def _product_of_others(x, axis):
+def _product_of_others(x, axis) -> Array:
     """d_i = Π_{j≠i} x_j over `axis`: the product of all to the left of x_i times that of all to the right."""
     axes = axes_of(axis, x.ndim)
     flat, rest = moved(x, axis)
@@ -138,7 +144,7 @@ prod = primitive(np.prod, _product_rule)
 
 
 @implements(np.prod)
-def _prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True):
+def _prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True) -> Array:
     refuse_out(out)
     a = masked(cast(a, dtype), where, 1)
     y = a if axis == () else prod(a, axis=axis, keepdims=keepdims)
@@ -148,14 +154,14 @@ def _prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, wher
 # -- scans ----------------------------------------------------------------------------------------------
 
 
-def _reversed(f, u, axis):
+def _reversed(f, u, axis) -> Array:
     return np.flip(f(np.flip(u, axis)), axis)
 
 
 cumsum = linear(np.cumsum, lambda u, x, axis: _reversed(lambda w: np.cumsum(w, axis=axis), u, axis))
 
 
-def _recurrence(a, w):
+def _recurrence(a, w) -> Array:
     """t_k = a_k t_{k-1} + w_k along the last axis, t_{-1} = 0, in log₂ n steps of doubling reach."""
     reach, n = 1, w.shape[-1]
     while reach < n:
@@ -166,17 +172,17 @@ def _recurrence(a, w):
     return w
 
 
-def _cumprod_rule(y, x, axis):
+def _cumprod_rule(y, x, axis) -> Pairs:
     """y_k = x_k y_{k-1}, so t_k = x_k t_{k-1} + y_{k-1} v_k: no division, hence right even if x has zeros."""
     x, y = np.moveaxis(x, axis, -1), np.moveaxis(y, axis, -1)
     one = np.ones_like(stop(y)[..., :1])
     before = np.concatenate([one, y[..., :-1]], axis=-1)
     after = np.concatenate([one, conj(np.flip(x[..., 1:], -1))], axis=-1)  # x_{k+1}, from the end
 
-    def push(v):
+    def push(v) -> Array:
         return np.moveaxis(_recurrence(x, before * np.moveaxis(v, axis, -1)), -1, axis)
 
-    def pull(u):
+    def pull(u) -> Array:
         s = np.flip(_recurrence(after, np.flip(np.moveaxis(u, axis, -1), -1)), -1)
         return np.moveaxis(conj(before) * s, -1, axis)
 
@@ -186,8 +192,8 @@ def _cumprod_rule(y, x, axis):
 cumprod = primitive(np.cumprod, _cumprod_rule)
 
 
-def _scan(scan):
-    def handler(a, axis=None, dtype=None, out=None):
+def _scan(scan) -> Callable[..., Any]:
+    def handler(a, axis=None, dtype=None, out=None) -> Array:
         refuse_out(out)
         a = cast(a, dtype)
         return scan(np.ravel(a), axis=0) if axis is None else scan(a, axis=axis)
@@ -199,10 +205,10 @@ register(np.cumsum, _scan(cumsum))
 register(np.cumprod, _scan(cumprod))
 
 
-def _cumulative(scan, identity):
+def _cumulative(scan, identity) -> Callable[..., Any]:
     """The array-API scans: one axis, and the identity in front if asked for."""
 
-    def handler(x, /, *, axis=None, dtype=None, out=None, include_initial=False):
+    def handler(x, /, *, axis=None, dtype=None, out=None, include_initial=False) -> Array:
         if axis is None:
             if x.ndim != 1:
                 raise ValueError(f"axis must be given for an array of more than one dimension, x has shape {x.shape}")
@@ -224,7 +230,7 @@ implements(*known("cumulative_prod"))(_cumulative(cumprod, 1))
 # -- methods of ufuncs ----------------------------------------------------------------------------------
 
 
-def _reduce(reduction):
+def _reduce(reduction) -> Callable[..., Any]:
     """ufunc.reduce: like the function, but over axis 0 unless told otherwise."""
     return lambda a, axis=0, dtype=None, out=None, keepdims=False, initial=None, where=True: reduction(
         cast(a, dtype), axis=axis, keepdims=keepdims, initial=initial, where=where
@@ -238,7 +244,7 @@ for _ufunc, _handler in ((np.add, cumsum), (np.multiply, cumprod)):
 
 
 @implements((np.logaddexp, "reduce"))
-def _logsumexp(a, axis=0, dtype=None, out=None, keepdims=False, initial=None, where=True):
+def _logsumexp(a, axis=0, dtype=None, out=None, keepdims=False, initial=None, where=True) -> Array:
     """log Σ exp a, shifted by the maximum so that nothing overflows."""
     a = masked(cast(a, dtype), where, -np.inf)
     top = np.max(stop(a), axis=axis, keepdims=True)

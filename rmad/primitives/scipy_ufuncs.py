@@ -7,14 +7,18 @@ known (orders, shape parameters), and tracing that argument raises an error.
 Sources of the formulas: Abramowitz & Stegun (1964), DLMF (dlmf.nist.gov); equation numbers at the lines.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy import special as sc
 
 from rmad.primitives.arguments import is_complex
 from rmad.primitives.elementwise import LN2, LN10, expm1, log1p, sigmoid
-from rmad.rules import Primitive, constant, elementwise
+from rmad.rules import Elementwise, Primitive, constant, elementwise
 from rmad.traced import register
 from rmad.types import Array
 
@@ -22,13 +26,13 @@ ROOT_PI, ROOT_2PI, ROOT_2 = math.sqrt(math.pi), math.sqrt(2 * math.pi), math.sqr
 zeta = sc._ufuncs._zeta  # the ufunc under sc.zeta(s, q), and under sc.polygamma
 
 
-def _square(x):
+def _square(x) -> Array:
     """x² for use in exp(-x²): inf is right if it overflows."""
     with np.errstate(over="ignore"):
         return x * x
 
 
-def _ratio(a, b):
+def _ratio(a, b) -> Array:
     """a / b, and 0 at a = 0 for every b."""
     return a / np.where(a == 0, 1, b)
 
@@ -36,14 +40,14 @@ def _ratio(a, b):
 # -- the error function and the normal distribution ------------------------------------------------------
 
 
-def _gauss_tail(x, sign):
+def _gauss_tail(x, sign) -> Array:
     """Σ_{n ≥ 1} signⁿ⁻¹ (2n - 1)!! / (2x²)ⁿ: asymptotic, to double precision for |x| > 100 (DLMF 7.12.1)."""
     q = 1 / x
     q = 0.5 * (q * q)
     return q * (1 + 3 * sign * q * (1 + 5 * sign * q * (1 + 7 * sign * q)))
 
 
-def _erfcx_derivative(y, x):
+def _erfcx_derivative(y, x) -> Array:
     """2xy - 2/√π, which cancels for large x."""
     if is_complex(x):
         return 2 * x * y - 2 / ROOT_PI
@@ -52,7 +56,7 @@ def _erfcx_derivative(y, x):
     return np.where(far, tail, 2 * np.where(far, 0, x) * y - 2 / ROOT_PI)
 
 
-def _dawsn_derivative(y, x):
+def _dawsn_derivative(y, x) -> Array:
     """1 - 2xy, which cancels for large |x|."""
     if is_complex(x):
         return 1 - 2 * x * y
@@ -60,7 +64,7 @@ def _dawsn_derivative(y, x):
     return np.where(far, -_gauss_tail(np.where(far, x, 100), 1), 1 - 2 * np.where(far, 0, x) * y)
 
 
-def _mills_value(x):
+def _mills_value(x) -> Array:
     """φ(x) / Φ(x): through erfcx on the left, because both underflow there."""
     right = x > 0
     above, below = np.where(right, x, 0), np.where(right, 0, x)
@@ -68,7 +72,7 @@ def _mills_value(x):
     return np.where(right, np.exp(-0.5 * _square(above)) / (ROOT_2PI * sc.ndtr(above)), left_value)
 
 
-def _mills_derivative(y, x):
+def _mills_derivative(y, x) -> Array:
     """-y (x + y), although the sum cancels on the left."""
     right = x > 0
     t = np.where(right, 0, x) * (-1 / ROOT_2)
@@ -124,7 +128,7 @@ constant(sc.round)
 # -- gamma and its kind ----------------------------------------------------------------------------------------
 
 
-def _rgamma_derivative(y, x):
+def _rgamma_derivative(y, x) -> Array:
     """-ψ(x) / Γ(x); left of 1/2 from 1/Γ(x) = Γ(1 - x) sin(πx) / π, which has no poles there (A&S 6.1.17)."""
     left = np.real(x) < 0.5
     a, b = np.where(left, 1, x), 1 - np.where(left, x, 0)
@@ -132,7 +136,7 @@ def _rgamma_derivative(y, x):
     return np.where(left, reflected, -sc.rgamma(a) * sc.digamma(a))
 
 
-def _less_one(p):
+def _less_one(p) -> Array:
     """p - 1, and 0 at p = 0: there d/dx xᵖ = p xᵖ⁻¹ must be 0 at x = 0 too."""
     return np.where(p == 0, 0, p - 1)
 
@@ -149,12 +153,12 @@ _gamma_kernel: Primitive = elementwise(  # xᵖ exp(-x - c)
 )
 
 
-def _beta_density(a, b, x):
+def _beta_density(a, b, x) -> Array:
     """xᵃ⁻¹ (1 - x)ᵇ⁻¹ / B(a, b)."""
     return _beta_kernel(x, a - 1, b - 1, sc.betaln(a, b))
 
 
-def _gamma_density(a, x):
+def _gamma_density(a, x) -> Array:
     """xᵃ⁻¹ exp(-x) / Γ(a)."""
     return _gamma_kernel(x, a - 1, sc.gammaln(a))
 
@@ -225,12 +229,12 @@ elementwise(sc.hyp2f1, None, None, None, lambda y, a, b, c, x: a * b * sc.hyp2f1
 # -- Bessel functions: by the neighbouring orders, without division by x (A&S 9.1.27, 9.6.26) -----------------
 
 
-def _scaled_i(next_order):
+def _scaled_i(next_order) -> Callable[..., Any]:
     """iᵥ exp(-|x|) has the derivative of iᵥ, scaled, minus sign(x) iᵥ exp(-|x|)."""
     return lambda y, x: next_order(x) - np.sign(x) * y
 
 
-def _ive_derivative(y, v, x):
+def _ive_derivative(y, v, x) -> Array:
     if is_complex(x):
         raise NotImplementedError("scipy.special.ive of complex x is not holomorphic; use iv(v, x) * exp(-abs(x.real))")
     return 0.5 * (sc.ive(v - 1, x) + sc.ive(v + 1, x)) - np.sign(x) * y
@@ -253,12 +257,12 @@ elementwise(sc.ive, None, _ive_derivative)
 elementwise(sc.kve, None, lambda y, v, x: y - 0.5 * (sc.kve(v - 1, x) + sc.kve(v + 1, x)))
 
 
-def _between(f):
+def _between(f) -> Elementwise:
     """∂f/∂x = (f(v - 1, x) - f(v + 1, x)) / 2, of the Bessel functions of order v."""
     return elementwise(f, None, lambda y, v, x: 0.5 * (f(v - 1, x) - f(v + 1, x)))
 
 
-def _between_modified(f):
+def _between_modified(f) -> Elementwise:
     """∂f/∂x = -(f(v - 1, x) + f(v + 1, x)) / 2, of the modified ones that decay."""
     return elementwise(f, None, lambda y, v, x: -0.5 * (f(v - 1, x) + f(v + 1, x)))
 

@@ -1,6 +1,10 @@
 """Rearrangements of one array, as views whenever NumPy returns views."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
@@ -8,6 +12,7 @@ from numpy.lib.array_utils import normalize_axis_index
 from rmad.primitives.arguments import as_real, axes_of, cast, known, like
 from rmad.rules import as_array, constant, linear
 from rmad.traced import implements, register, stop
+from rmad.types import Array
 
 for _f in (np.zeros_like, np.ones_like, np.empty_like, np.isscalar, np.iscomplexobj, np.isrealobj, np.shares_memory):
     constant(_f)
@@ -18,13 +23,13 @@ reshape = linear(np.reshape, lambda u, x, shape, order="C": np.reshape(u, x.shap
 
 
 @implements(np.reshape)
-def _reshape(a, /, shape=None, order="C", *, newshape=None, copy=None):
+def _reshape(a, /, shape=None, order="C", *, newshape=None, copy=None) -> Array:
     shape = newshape if shape is None else shape
     order = _index_order(a, order)
     return reshape(a, shape) if order == "C" else reshape(a, shape, order=order)
 
 
-def _index_order(a, order):
+def _index_order(a, order) -> Literal["C", "F"]:
     """Orders A and K follow the layout in memory: F for an array in Fortran's order, else C."""
     if order in ("C", "F"):
         return order
@@ -35,12 +40,12 @@ def _index_order(a, order):
 
 
 @implements(np.ravel)
-def ravel(a, order="C"):
+def ravel(a, order="C") -> Array:
     return np.reshape(a, -1, order=_index_order(a, order))
 
 
 @implements(np.squeeze)
-def squeeze(a, axis=None):
+def squeeze(a, axis=None) -> Array:
     if axis is None:
         axes = tuple(k for k, n in enumerate(a.shape) if n == 1)
     else:
@@ -51,16 +56,16 @@ def squeeze(a, axis=None):
 
 
 @implements(np.expand_dims)
-def expand_dims(a, axis):
+def expand_dims(a, axis) -> Array:
     axes = axes_of(axis, a.ndim + (1 if np.ndim(axis) == 0 else len(axis)))
     lengths = iter(a.shape)
     return reshape(a, tuple(1 if k in axes else next(lengths) for k in range(a.ndim + len(axes))))
 
 
-def _at_least(ndim, place):
+def _at_least(ndim, place) -> Callable[..., Any]:
     """np.atleast_1d and its kind: one array in, one out; several in, a tuple out."""
 
-    def handler(*arys):
+    def handler(*arys) -> Array | tuple[Array, ...]:
         out = tuple(a if a.ndim >= ndim else reshape(a, place(a.shape)) for a in map(as_array, arys))
         return out[0] if len(out) == 1 else out
 
@@ -78,24 +83,24 @@ swapaxes = linear(np.swapaxes, lambda u, x, a, b: np.swapaxes(u, a, b))
 
 
 @implements(*{np.transpose, *known("permute_dims")})
-def _transpose(a, axes=None):
+def _transpose(a, axes=None) -> Array:
     return transpose(a) if axes is None else transpose(a, axes_of(tuple(axes), a.ndim))
 
 
 @implements(np.swapaxes)
-def _swapaxes(a, axis1, axis2):
+def _swapaxes(a, axis1, axis2) -> Array:
     return swapaxes(a, axis1, axis2)
 
 
 @implements(*known("matrix_transpose"), *known("matrix_transpose", module=np.linalg))
-def matrix_transpose(x, /):
+def matrix_transpose(x, /) -> Array:
     if x.ndim < 2:
         raise ValueError(f"matrix_transpose: x has shape {x.shape}, a matrix has two axes at least")
     return swapaxes(x, -1, -2)
 
 
 @implements(np.moveaxis)
-def moveaxis(a, source, destination):
+def moveaxis(a, source, destination) -> Array:
     source, destination = axes_of(_sequence(source), a.ndim), axes_of(_sequence(destination), a.ndim)
     if len(source) != len(destination):
         raise ValueError(f"moveaxis: {len(source)} source axes and {len(destination)} destinations")
@@ -105,12 +110,12 @@ def moveaxis(a, source, destination):
     return a if order == list(range(a.ndim)) else transpose(a, tuple(order))
 
 
-def _sequence(axis):
+def _sequence(axis) -> Any:
     return axis if np.ndim(axis) == 0 else tuple(axis)
 
 
 @implements(np.rollaxis)
-def rollaxis(a, axis, start=0):
+def rollaxis(a, axis, start=0) -> Array:
     axis = normalize_axis_index(axis, a.ndim)
     start = start + a.ndim if start < 0 else start
     return moveaxis(a, axis, start - 1 if axis < start else start)
@@ -122,32 +127,32 @@ flip = linear(np.flip, lambda u, x, axis=None: np.flip(u, axis))
 roll = linear(np.roll, lambda u, x, shift, axis=None: np.roll(u, _negative(shift), axis))
 
 
-def _negative(shift):
+def _negative(shift) -> Any:
     return -shift if np.ndim(shift) == 0 else tuple(-s for s in shift)
 
 
 @implements(np.flip)
-def _flip(m, axis=None):
+def _flip(m, axis=None) -> Array:
     return flip(m, axis)
 
 
 @implements(np.fliplr)
-def fliplr(m):
+def fliplr(m) -> Array:
     return flip(m, 1)
 
 
 @implements(np.flipud)
-def flipud(m):
+def flipud(m) -> Array:
     return flip(m, 0)
 
 
 @implements(np.roll)
-def _roll(a, shift, axis=None):
+def _roll(a, shift, axis=None) -> Array:
     return roll(a, stop(shift), axis)
 
 
 @implements(np.rot90)
-def rot90(m, k=1, axes=(0, 1)):
+def rot90(m, k=1, axes=(0, 1)) -> Array:
     first, second = axes_of(tuple(axes), m.ndim)
     k %= 4
     if k == 2:
@@ -163,19 +168,19 @@ broadcast_to = linear(np.broadcast_to, lambda u, x, shape: u)
 
 
 @implements(np.broadcast_to)
-def _broadcast_to(array, shape, subok=False):
+def _broadcast_to(array, shape, subok=False) -> Array:
     return broadcast_to(array, shape)
 
 
 @implements(np.broadcast_arrays)
-def broadcast_arrays(*args, subok=False):
+def broadcast_arrays(*args, subok=False) -> tuple[Array, ...]:
     arrays = [as_array(a) for a in args]
     shape = np.broadcast_shapes(*[a.shape for a in arrays])
     return tuple(a if a.shape == shape else np.broadcast_to(a, shape) for a in arrays)
 
 
 @implements(np.meshgrid)
-def meshgrid(*xi, copy=True, sparse=False, indexing="xy"):
+def meshgrid(*xi, copy=True, sparse=False, indexing="xy") -> tuple[Array, ...]:
     if indexing not in ("xy", "ij"):
         raise ValueError(f"meshgrid: indexing must be 'xy' or 'ij', not {indexing!r}")
     n = len(xi)
@@ -186,7 +191,7 @@ def meshgrid(*xi, copy=True, sparse=False, indexing="xy"):
 
 
 @implements(np.tile)
-def tile(A, reps):
+def tile(A, reps) -> Array:
     """Each axis repeated as a whole: a new axis in front of it, merged with it."""
     reps = (reps,) if np.ndim(reps) == 0 else tuple(reps)
     n = max(A.ndim, len(reps))
@@ -198,7 +203,7 @@ def tile(A, reps):
 
 
 @implements(np.repeat)
-def repeat(a, repeats, axis=None):
+def repeat(a, repeats, axis=None) -> Array:
     """Each element repeated in its place."""
     if axis is None:
         a, axis = np.ravel(a), 0
@@ -213,7 +218,7 @@ def repeat(a, repeats, axis=None):
 
 
 @implements(np.resize)
-def resize(a, new_shape):
+def resize(a, new_shape) -> Array:
     """The elements of a over and over until the shape is full."""
     shape = (new_shape,) if np.ndim(new_shape) == 0 else tuple(new_shape)
     size = math.prod(shape)
@@ -226,21 +231,23 @@ def resize(a, new_shape):
 
 
 @implements(np.full_like)
-def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, **device):
+def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, **device) -> Array:
     """An array like a with one value, in which it is differentiable."""
     y = np.broadcast_to(as_array(fill_value), np.shape(a) if shape is None else shape)
     return y.astype(a.dtype if dtype is None else dtype)
 
 
 @implements(np.full)
-def full(shape, fill_value, dtype=None, order="C", **device):
+def full(shape, fill_value, dtype=None, order="C", **device) -> Array:
     """np.full(shape, x, like=x): without `like`, NumPy does not ask a traced value."""
     y = np.broadcast_to(as_array(fill_value), shape)
     return y if dtype is None else y.astype(dtype)
 
 
 @implements(np.linspace)
-def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0, **device):
+def linspace(
+    start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0, **device
+) -> Array | tuple[Array, Array]:
     """start (1 - t) + stop t, t from 0 to 1."""
     common = np.result_type(start, stop, float(num))
     start, stop = np.broadcast_arrays(cast(start, common), cast(stop, common))
@@ -253,5 +260,5 @@ def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis
 
 
 @implements(np.copy)
-def copy(a, order="K", subok=False):
+def copy(a, order="K", subok=False) -> Array:
     return a

@@ -1,12 +1,17 @@
 """Order statistics: sorting is a permutation, a quantile a mean of two elements. The order itself is constant."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from rmad.primitives.arguments import cast, kept, like, moved, refuse_out
 from rmad.rules import as_array, constant
 from rmad.traced import Traced, implements, stop
+from rmad.types import Array
 
 ORDERS = "argsort argpartition argmax argmin nanargmax nanargmin lexsort"
 PLACES = "searchsorted digitize nonzero flatnonzero argwhere count_nonzero"
@@ -16,21 +21,23 @@ for _name in f"{ORDERS} {PLACES}".split():
 
 
 @implements(np.sort)
-def sort(a, axis=-1, kind=None, order=None, *, stable=None):
+def sort(a, axis=-1, kind=None, order=None, *, stable=None) -> Array:
     if axis is None:
         a, axis = np.ravel(a), 0
     return np.take_along_axis(a, np.argsort(stop(a), axis=axis, kind=kind, stable=stable), axis=axis)
 
 
 @implements(np.partition)
-def partition(a, kth, axis=-1, kind="introselect", order=None):
+def partition(a, kth, axis=-1, kind="introselect", order=None) -> Array:
     if axis is None:
         a, axis = np.ravel(a), 0
     return np.take_along_axis(a, np.argpartition(stop(a), stop(kth), axis=axis), axis=axis)
 
 
 @implements(np.unique)
-def unique(ar, return_index=False, return_inverse=False, return_counts=False, axis=None, *, equal_nan=True, **options):
+def unique(
+    ar, return_index=False, return_inverse=False, return_counts=False, axis=None, *, equal_nan=True, **options
+) -> Array | tuple[Array, ...]:
     """The distinct values, each taken from its first occurrence."""
     if axis is not None:
         raise NotImplementedError("np.unique of a traced array along an axis; take the indices from its value instead")
@@ -47,19 +54,19 @@ DISCRETE = ("inverted_cdf", "closest_observation", "lower", "higher", "nearest")
 
 
 @implements(np.median)
-def median(a, axis=None, out=None, overwrite_input=False, keepdims=False):
+def median(a, axis=None, out=None, overwrite_input=False, keepdims=False) -> Array:
     return _quantile(a, 0.5, axis, out, "linear", keepdims, _places_in_row)
 
 
 @implements(np.nanmedian)
-def nanmedian(a, axis=None, out=None, overwrite_input=False, keepdims=False):
+def nanmedian(a, axis=None, out=None, overwrite_input=False, keepdims=False) -> Array:
     return _quantile(a, 0.5, axis, out, "linear", keepdims, _places_of_present)
 
 
-def _family(scale, places):
+def _family(scale, places) -> Callable[..., Any]:
     def handler(
         a, q, axis=None, out=None, overwrite_input=False, method="linear", keepdims=False, *, weights=None, **old
-    ):
+    ) -> Array:
         if weights is not None or old:
             raise NotImplementedError("quantiles of a traced array take no weights and no `interpolation`")
         if scale != 1:
@@ -69,7 +76,7 @@ def _family(scale, places):
     return handler
 
 
-def _quantile(a, q, axis, out, method, keepdims, places):
+def _quantile(a, q, axis, out, method, keepdims, places) -> Array:
     """(1 - γ) x₍ⱼ₎ + γ x₍ⱼ₊₁₎, x sorted: j + γ is the place of the quantile among the ranks 0, 1, …, n - 1."""
     refuse_out(out)
     a = cast(a, None)
@@ -88,7 +95,7 @@ def _quantile(a, q, axis, out, method, keepdims, places):
     return np.reshape(front, (*q.shape, *kept(a.shape, axis))) if keepdims else front
 
 
-def _places(q, n, method):
+def _places(q, n, method) -> tuple[Any, Any, Any]:
     """j, γ of each quantile of n numbers. With method='linear' it is q (n - 1); else NumPy's, of the ranks."""
     place = np.quantile(np.arange(float(n)), stop(q), method=method)
     if method == "linear":
@@ -97,7 +104,7 @@ def _places(q, n, method):
     return j, np.minimum(j + 1, n - 1), place - j.astype(place.dtype)
 
 
-def _places_in_row(rows, q, method):
+def _places_in_row(rows, q, method) -> tuple[Any, Any, Any, Any]:
     """The places in each row of the two neighbours of the quantile: (…, k) indices, γ (k), rows with a NaN."""
     plain, n = stop(rows), rows.shape[-1]
     j, after, gamma = _places(q, n, method)
@@ -106,7 +113,7 @@ def _places_in_row(rows, q, method):
     return order[..., j], order[..., after], gamma, np.isnan(last)
 
 
-def _places_of_present(rows, q, method):
+def _places_of_present(rows, q, method) -> tuple[Any, Any, Any, Any]:
     """The same among those that are not NaN, of which each row may have another number."""
     plain = stop(rows)
     order = np.argsort(plain, axis=-1)

@@ -1,20 +1,25 @@
 """Averages, variances, and the reductions that pass over NaN: written in sums that have rules."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from rmad.primitives.arguments import as_real, axes_of, cast, count, masked, refuse_out
 from rmad.rules import as_array
 from rmad.traced import implements, stop
+from rmad.types import Array
 
 
-def _squared_modulus(x):
+def _squared_modulus(x) -> Array:
     return np.square(np.real(x)) + np.square(np.imag(x)) if x.dtype.kind == "c" else np.square(x)
 
 
 @implements(np.var)
-def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
+def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None) -> Array:
     """Σ |a - mean|² / (n - ddof)."""
     refuse_out(out)
     a, where = cast(a, dtype), stop(where)
@@ -28,21 +33,21 @@ def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=Tru
     return y if keepdims else np.squeeze(y, axes_of(axis, a.ndim))
 
 
-def _root(y):
+def _root(y) -> Array:
     """√y with derivative 0 at y = 0: the deviation of equal numbers is at its minimum."""
     zero = stop(y) == 0
     return np.where(zero, 0, np.sqrt(np.where(zero, 1, y))) if np.any(zero) else np.sqrt(y)
 
 
 @implements(np.std)
-def std(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
+def std(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None) -> Array:
     """√var; its derivative is 0 if all elements are equal."""
     refuse_out(out)
     return _root(np.var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction))
 
 
 @implements(np.average)
-def average(a, axis=None, weights=None, returned=False, *, keepdims=False):
+def average(a, axis=None, weights=None, returned=False, *, keepdims=False) -> Array | tuple[Array, Array]:
     """Σ w a / Σ w."""
     a = as_array(a)
     if weights is None:
@@ -59,7 +64,7 @@ def average(a, axis=None, weights=None, returned=False, *, keepdims=False):
     return (y, np.broadcast_to(total, y.shape)) if returned else y
 
 
-def _aligned(weights, shape, axis):
+def _aligned(weights, shape, axis) -> Array:
     """Weights given along `axis` only, with their axes in the places of those of a."""
     if axis is None:
         raise TypeError(f"axis must be given when a has shape {shape} and weights {weights.shape}")
@@ -73,41 +78,45 @@ def _aligned(weights, shape, axis):
 # -- NaN counts as missing ------------------------------------------------------------------------------
 
 
-def _present(a, where=True):
+def _present(a, where=True) -> Array:
     return ~np.isnan(stop(a)) & stop(where)
 
 
 @implements(np.nansum)
-def nansum(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True):
+def nansum(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True) -> Array:
     return np.sum(a, axis, dtype, out, keepdims, 0 if initial is None else initial, _present(a, where))
 
 
 @implements(np.nanprod)
-def nanprod(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True):
+def nanprod(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True) -> Array:
     return np.prod(a, axis, dtype, out, keepdims, 1 if initial is None else initial, _present(a, where))
 
 
 @implements(np.nanmean)
-def nanmean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
+def nanmean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True) -> Array:
     return np.mean(a, axis, dtype, out, keepdims, where=_present(a, where))
 
 
 @implements(np.nanvar)
-def nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
+def nanvar(
+    a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None
+) -> Array:
     where = _present(a, where)
     return np.var(a, axis, dtype, out, ddof, keepdims, where=where, mean=mean, correction=correction)
 
 
 @implements(np.nanstd)
-def nanstd(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
+def nanstd(
+    a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None
+) -> Array:
     refuse_out(out)
     return _root(np.nanvar(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction))
 
 
-def _nan_extremum(f, identity):
+def _nan_extremum(f, identity) -> Callable[..., Any]:
     """The extremum of all that is not NaN; NaN if nothing is left."""
 
-    def handler(a, axis=None, out=None, keepdims=False, initial=None, where=True):
+    def handler(a, axis=None, out=None, keepdims=False, initial=None, where=True) -> Array:
         present = _present(a, where)
         if initial is None and np.all(present):
             return f(a, axis, out, keepdims)
@@ -124,10 +133,10 @@ nanmin = implements(np.nanmin)(_nan_extremum(np.min, math.inf))
 
 
 @implements(np.nancumsum)
-def nancumsum(a, axis=None, dtype=None, out=None):
+def nancumsum(a, axis=None, dtype=None, out=None) -> Array:
     return np.cumsum(np.where(_present(a), a, 0), axis, dtype, out)
 
 
 @implements(np.nancumprod)
-def nancumprod(a, axis=None, dtype=None, out=None):
+def nancumprod(a, axis=None, dtype=None, out=None) -> Array:
     return np.cumprod(np.where(_present(a), a, 1), axis, dtype, out)

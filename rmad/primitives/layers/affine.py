@@ -1,13 +1,16 @@
 """x W + b with the sum written over the product, which nobody else has seen."""
 
+from __future__ import annotations
+
 from rmad.kernels import elementwise as fast
 from rmad.rules import elementwise
 from rmad.traced import Traced
+from rmad.types import Array
 
 __all__ = ["affine"]
 
 
-def _onto(y, b):
+def _onto(y, b) -> Array:
     """y + b in the memory of y"""
     loop = fast.loop("add_to_rows", y) if fast.suits(b) else None
     if loop is None:
@@ -20,7 +23,7 @@ def _onto(y, b):
 _add_onto = elementwise(_onto, 1, 1, name="add")
 
 
-def affine(x, weight, bias):
+def affine(x, weight, bias) -> Array:
     """y = x W + b.  x: (…, i), W: (i, o), b: (o,), y: (…, o)"""
     y = x @ weight
     ours = type(y) is type(bias) or isinstance(y, Traced) or isinstance(bias, Traced)

@@ -6,7 +6,10 @@ Its Jacobian is r (I − 1 1ᵀ/m − x̂ x̂ᵀ/m) over m elements: symmetric, 
 all that a sweep needs.
 """
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +17,7 @@ from rmad import tuning
 from rmad.primitives.arguments import axes_of, kept
 from rmad.primitives.layers.symmetric import SymmetricKernels, row_chunks
 from rmad.rules import primitive
+from rmad.types import Array, Pairs
 
 __all__ = ["Means", "moments", "standardize"]
 
@@ -25,7 +29,7 @@ class Means:
     matrix three to six times as fast as np.mean does.
     """
 
-    def __init__(self, shape, axes):
+    def __init__(self, shape, axes) -> None:
         self.axes = axes_of(axes, len(shape))
         self.kept = kept(shape, self.axes)
         self.m = math.prod(shape[k] for k in self.axes)
@@ -33,7 +37,7 @@ class Means:
         self.last = set(self.axes) == set(range(ndim - n, ndim))
         self.first = set(self.axes) == set(range(n))
 
-    def __call__(self, a):
+    def __call__(self, a) -> Array:
         """mean a"""
         if not isinstance(a, np.ndarray) or not a.size or not (self.last or self.first):
             return np.mean(a, axis=self.axes, keepdims=True)
@@ -41,7 +45,7 @@ class Means:
             return (a.reshape(-1, self.m) @ np.full(self.m, 1 / self.m, a.dtype)).reshape(self.kept)
         return self._down(lambda rows: np.ones((1, rows.shape[-2]), a.dtype) @ rows, a)
 
-    def of_product(self, a, b):
+    def of_product(self, a, b) -> Array:
         """mean a b"""
         plain = isinstance(a, np.ndarray) and isinstance(b, np.ndarray)
         if not plain or not a.size or not (self.last or self.first):
@@ -51,7 +55,7 @@ class Means:
             return (sums * a.dtype.type(1 / self.m)).reshape(self.kept)
         return self._down(lambda a, b: np.einsum("...nc,...nc->...c", a, b), a, b)
 
-    def _down(self, total, *arrays):
+    def _down(self, total, *arrays) -> Array:
         """Block by block: one running sum over a million rows would lose half the digits of single precision."""
         rows = [a.reshape(self.m, -1) for a in arrays]
         block = tuning.FLOAT32_SUM_ROWS
@@ -63,7 +67,7 @@ class Means:
         return (y * y.dtype.type(1 / self.m)).reshape(self.kept)
 
 
-def _standardize(x, axes, eps):
+def _standardize(x, axes, eps) -> tuple[Any, Any, Any]:
     mean = Means(x.shape, axes)
     mu = mean(x)
     y = x - mu
@@ -75,17 +79,17 @@ def _standardize(x, axes, eps):
 class _Product:
     """v → r (v − (mean v + x̂ mean x̂ v)), for x̂ = y."""
 
-    def __init__(self, y, r, mean):
+    def __init__(self, y, r, mean) -> None:
         self.y, self.r, self.mean = y, r, mean
 
-    def __call__(self, v):
+    def __call__(self, v) -> Array:
         part = self.y * self.mean.of_product(self.y, v)
         part += self.mean(v)
         part = v - part
         part *= self.r
         return part
 
-    def into(self, v, out):
+    def into(self, v, out) -> None:
         mean, y = self.mean, self.y
         a, b, r = mean(v), mean.of_product(y, v), self.r
         if not (y.size and (mean.last or mean.first)):
@@ -99,7 +103,7 @@ class _Product:
             _steps(y[rows], a[own], b[own], r[own], v[rows], out[rows])
 
 
-def _steps(y, a, b, r, v, out):
+def _steps(y, a, b, r, v, out) -> None:
     """out ← r (v − (a + y b))"""
     np.multiply(y, b, out)
     np.add(out, a, out)
@@ -108,7 +112,7 @@ def _steps(y, a, b, r, v, out):
 
 
 @primitive(_standardize, name="standardize")
-def _moments(out, x, axes, eps):
+def _moments(out, x, axes, eps) -> Pairs:
     y, _, variance = out
     mean, shape = Means(x.shape, axes), x.shape
     m = float(mean.m)
@@ -125,11 +129,11 @@ def _moments(out, x, axes, eps):
 _moments.kernels = SymmetricKernels()
 
 
-def moments(x, axes, eps=0.0):
+def moments(x, axes, eps=0.0) -> Array:
     """x̂, μ, σ²: x with mean zero and variance σ²/(σ² + ε) over the axes, and the moments that it had (axes kept)."""
     return _moments(x, axes, eps)
 
 
-def standardize(x, axes, eps=0.0):
+def standardize(x, axes, eps=0.0) -> Array:
     """x̂ = (x − mean x)/√(σ² + ε), mean and variance σ² over the axes (an int or a tuple). x: real floats."""
     return _moments(x, axes, eps)[0]

@@ -1,13 +1,19 @@
 """Explicit blocks that are their own adjoint, J = Jᵀ: one product object is push and pull, and works in place."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from rmad import tuning
+from rmad.types import Array
 
 __all__ = ["SymmetricKernels", "row_chunks"]
 
 
-def row_chunks(n, width):
+def row_chunks(n, width) -> list[slice]:
     """Slices of n rows that stay in cache."""
     step = max(1, tuning.PASSES_CHUNK // max(1, width))
     return [slice(k, k + step) for k in range(0, n, step)]
@@ -20,7 +26,7 @@ class SymmetricKernels:
     has no kernel.
     """
 
-    def push(self, block, new, add):
+    def push(self, block, new, add) -> Callable[[Array, Array], Any] | None:
         into = getattr(block.pair[0], "into", None)
         if into is None or block.x != block.y:
             return None
@@ -28,7 +34,7 @@ class SymmetricKernels:
             return into
         part = new(block.y.shape, block.y.dtype)
 
-        def added(v, out):
+        def added(v, out) -> None:
             into(v, part)
             np.add(out, part, out)
 
@@ -36,6 +42,6 @@ class SymmetricKernels:
 
     pull = push
 
-    def work(self, block):
+    def work(self, block) -> float:
         """In multiply-adds of a GEMM, roughly."""
         return float(tuning.ELEMENT_WORK * block.y.size)
