@@ -1,26 +1,25 @@
-"""A deep autoencoder, trained Hessian-free or by one of the usual methods.
+"""A deep autoencoder, trained Hessian-free or by another optimizer.
 
     python examples/autoencoder.py                                   # CURVES, Hessian-free, four minutes
     python examples/autoencoder.py --optimizer adam --lr 1e-3
     python examples/autoencoder.py --data mnist --data-dir DIR
-    python examples/autoencoder.py --resume --time-budget 3600       # the same run goes on
+    python examples/autoencoder.py --resume --time-budget 3600       # continues the same run
     python examples/autoencoder.py --preset momentum --data mnist --device gpu
 
-784-400-200-100-50-25-6 and back, logistic units, a linear code (Hinton & Salakhutdinov 2006): a network that plain
-gradient descent hardly moves. The objective is the sigmoid cross-entropy (of faces half the squared error); the error
-reported is the squared reconstruction error per image. Metrics, model and pictures go to a folder. Ctrl-C ends early
-and keeps what there is.
+784-400-200-100-50-25-6 and back, logistic units, a linear code (Hinton & Salakhutdinov 2006): a network on which plain
+gradient descent makes little progress. The objective is the sigmoid cross-entropy (for faces half the squared error);
+the reported error is the squared reconstruction error per image. Metrics, model and pictures go to a folder. Ctrl-C
+saves the run and ends the program.
 
---preset is a whole recipe of Martens & Sutskever (2012), section 13, over --updates (1000 where not given) and without
-a time budget where none is given. Curvature on a twentieth of the images, another one at every update. original: CG to
-250 steps, gradient on all images. held-out: the same, with the step chosen on another twentieth. momentum: 50 CG steps,
-gradient and curvature on one twentieth, ζ 0.95; from 60 % of the updates on ζ 0.995 and a step that falls to a tenth;
-from 90 % on the gradient on all images.
+--preset is a complete recipe of Martens & Sutskever (2012), section 13, over --updates (1000 by default), without a
+time budget unless one is given. Every update takes the curvature on a different twentieth of the images. original: up
+to 250 CG steps, gradient on all images. held-out: the same, with the step chosen on another twentieth. momentum: 50 CG
+steps, gradient and curvature on one twentieth, ζ 0.95; after 60 % of the updates ζ 0.995 and a step that falls to a
+tenth; after 90 % the gradient on all images.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -45,9 +44,9 @@ __all__ = ["Config", "as_json", "build", "load", "train"]  # for scripts that ra
 
 @dataclass(frozen=True)
 class Problem:
-    """Images of side × side pixels, an encoder's sizes, and a loss on what the network puts out.
+    """Images of side × side pixels, the sizes of an encoder, and a loss on the outputs of the network.
 
-    hf: what differs for Hessian-free from METHODS.
+    hf: hyper-parameters of Hessian-free that differ from METHODS.
     """
 
     sizes: tuple[int, ...]
@@ -56,7 +55,7 @@ class Problem:
     hf: dict[str, Any] = field(default_factory=dict)
 
     def pictures(self, z: Any) -> Any:
-        """The pixels that outputs z stand for: logits where the loss holds the sigmoid."""
+        """Returns the pixels for outputs z, which are logits if the loss includes the sigmoid."""
         return 0.5 + 0.5 * np.tanh(0.5 * z) if self.loss is nn.SigmoidCrossEntropy else z
 
 
@@ -76,15 +75,8 @@ METHODS: runner.Methods = {
     # after the third recipe in section 13 of Martens & Sutskever (2012), short runs of CG on batches that grow
     "hf": (
         partial(optim.HessianFree, preconditioner=optim.KroneckerPreconditioner()),
-        {
-            "batch": 750,
-            "curvature_batch": 125,
-            "batch_growth": 600,
-            "damping": 45.0,
-            "cg_iterations": 10,
-            "decay": 0.95,
-            "l2": 2e-5,
-        },
+        {"batch": 750, "curvature_batch": 125, "batch_growth": 600}
+        | {"damping": 45.0, "cg_iterations": 10, "decay": 0.95, "l2": 2e-5},
     ),
     "curveball": (optim.CurveBall, {"batch": 200, "lr": 1.0, "damping": 10.0, "l2": 2e-5}),
     "sgn": (optim.SGN, {"batch": 1000, "damping": 1e-3, "cg_iterations": 10, "momentum": 0.0, "l2": 2e-5}),
@@ -99,15 +91,15 @@ METHODS: runner.Methods = {
     "adam": (optim.Adam, {"batch": 200, "lr": 1e-3, "l2": 2e-5}),
 }
 PRESETS = ("original", "held-out", "momentum")
-REPLACEABLE = ("damping", "cg_iterations", "decay", "lr", "l2")  # of what a preset says
-SHARE = 1 / 20  # of the images: a curvature batch of a preset
+REPLACEABLE = ("damping", "cg_iterations", "decay", "lr", "l2")  # settings of a preset that options replace
+SHARE = 1 / 20  # share of the images in a curvature batch of a preset
 STAGE = 10  # updates with batches of one size, before they grow
-ALL_IMAGES = 0.9  # of the updates: from there on "momentum" has its gradient on all images
+ALL_IMAGES = 0.9  # share of the updates after which "momentum" has its gradient on all images
 
 
 @dataclass
 class Config(runner.Config):
-    """One run. `hyper` holds what differs from the defaults in METHODS, or from the preset's."""
+    """One run. `hyper` holds the values that differ from the defaults in METHODS, or from the preset's."""
 
     METHODS = METHODS
 
@@ -116,7 +108,7 @@ class Config(runner.Config):
     data_dir: str | None = None
     n_train: int | None = None  # None: 20,000 and 10,000 curves, all of MNIST
     n_test: int | None = None
-    validation: int = 0  # images held out of training: the last
+    validation: int = 0  # the last images, held out of training
 
     def __post_init__(self) -> None:
         if self.preset is not None:
@@ -144,7 +136,7 @@ class Config(runner.Config):
 
 
 def load(config: Config) -> tuple[Any, Any]:
-    """Images for training (the validation set at their end) and for test, float32 in [0, 1]: (n, 784) each."""
+    """Loads images for training (the validation set at their end) and for test, float32 in [0, 1]: (n, 784) each."""
     if config.patience is not None and not config.validation:
         raise ValueError("--patience looks at a validation set: give --validation")
     if config.data == "curves":
@@ -158,7 +150,7 @@ def load(config: Config) -> tuple[Any, Any]:
 
 
 def build(config: Config) -> Any:
-    """The optimizer, with a new model in it."""
+    """Makes the optimizer with a new model."""
     problem = PROBLEMS[config.data]
     model = nn.models.autoencoder(problem.sizes, rng=np.random.default_rng(config.seed))
     model, loss = runner.on_device(config, model), problem.loss()
@@ -175,7 +167,7 @@ def train(
     clock: Callable[[], float] = time.perf_counter,
     **keywords: Any,
 ) -> Run:
-    """runner.train on these images; the records' errors are of the first 1000 of each set."""
+    """Calls runner.train on these images; records have the errors on the first 1000 of each set."""
     x, held_out = split(config, data[0])
     samples = {"train_error": x[:1000], "test_error": data[1][:1000]}
     if len(held_out):
@@ -195,7 +187,7 @@ def train(
 
 
 def split(config: Config, images: Any) -> tuple[Any, Any]:
-    """Images to train on, and those of the validation set."""
+    """Splits off the validation set."""
     end = len(images) - config.validation
     return images[:end], images[end:]
 
@@ -216,8 +208,9 @@ class Counted(Iterator[dict[str, Any]]):
 class Growing(Counted):
     """Batches of Hessian-free that grow until they hold all images: less noise as the error falls. Section 12.2.
 
-    Small ones to begin with: the plateau at the start takes some thirty updates of any size. ρ is measured on the
-    gradient's cases, of which those of the curvature are a part: what fits those alone too well lowers ρ, and λ rises.
+    The first ones are small, because the plateau at the start takes about thirty updates of any size. ρ is measured
+    on the cases of the gradient, which include those of the curvature: a step that fits the latter alone lowers ρ,
+    and λ rises.
     """
 
     def __init__(self, config: Config, optimizer: Any, x: Any) -> None:
@@ -252,22 +245,22 @@ class Recipe(Counted):
 
 
 def error(model: Any, images: Any, problem: Problem) -> float:
-    """Σ over pixels of (reconstruction − image)², mean over images; in pieces that fit in a cache."""
+    """Returns Σ over pixels of (reconstruction − image)², mean over images; in pieces that fit in a cache."""
     pieces = [images[k : k + 500] for k in range(0, len(images), 500)]
     return sum(float(np.sum(np.square(problem.pictures(model(x)) - x), dtype=float)) for x in pieces) / len(images)
 
 
-# -- what a person sees -----------------------------------------------------------------------------------
+# -- output -----------------------------------------------------------------------------------
 
 
 def numbers(record: Record) -> str:
-    """One record for the progress bar."""
+    """Returns the text of a record for the progress bar."""
     text = f"error {record['train_error']:.2f} (test {record['test_error']:.2f})"
     return runner.progress(record, f"loss {record['loss']:.1f}, {text}" if "loss" in record else text)
 
 
 def draw_reconstructions(model: Any, images: Any, problem: Problem, path: Path) -> None:
-    """Sixteen images above, what the network makes of them below; black on white, each pixel as 2 × 2."""
+    """Draws sixteen images above their reconstructions; black on white, each pixel as 2 × 2."""
     from matplotlib.image import imsave
 
     some, side = images[:16], problem.side
@@ -278,7 +271,7 @@ def draw_reconstructions(model: Any, images: Any, problem: Problem, path: Path) 
 
 
 def finish(model: Any, config: Config, data: tuple[Any, Any], out: Path) -> tuple[Record, str]:
-    """The errors on all images, and pictures of some."""
+    """Returns the errors on all images, and draws some of them."""
     x, held_out = split(config, data[0])
     sets = {"train_error": x, "test_error": data[1]} | ({"validation_error": held_out} if len(held_out) else {})
     problem = PROBLEMS[config.data]
@@ -290,13 +283,14 @@ def finish(model: Any, config: Config, data: tuple[Any, Any], out: Path) -> tupl
 
 
 def parser() -> runner.Parser:
-    p = runner.Parser(prog="autoencoder.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--data", choices=PROBLEMS, help="curves (made on the spot, the default), mnist, faces")
-    p.add_argument("--data-dir", metavar="DIR", help="where the files are: else $RMAD_DATA, else a download")
-    p.add_argument("--n-train", type=positive(int), metavar="N", help="images for training")
-    p.add_argument("--n-test", type=positive(int), metavar="N", help="images for test")
-    p.add_argument("--validation", type=positive(int), metavar="N", help="images of these for early stopping")
-    p.add_argument("--preset", choices=PRESETS, help="a whole recipe for --optimizer hf, see above")
+    """Returns the parser of the command line."""
+    p = runner.Parser("autoencoder.py", __doc__)
+    p.add_argument("--data", choices=PROBLEMS, help="curves (generated, the default), mnist, faces")
+    p.add_argument("--data-dir", metavar="DIR", help="folder of the files; otherwise $RMAD_DATA, or a download")
+    p.add_argument("--n-train", type=positive(int), metavar="N", help="number of images for training")
+    p.add_argument("--n-test", type=positive(int), metavar="N", help="number of images for test")
+    p.add_argument("--validation", type=positive(int), metavar="N", help="images of the former for early stopping")
+    p.add_argument("--preset", choices=PRESETS, help="a complete recipe for --optimizer hf, see above")
     p.add_common(METHODS, Config, "runs/DATA-OPTIMIZER")
     return p
 

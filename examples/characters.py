@@ -1,19 +1,18 @@
-"""A small transformer that learns to write, one character after another, Hessian-free or by Adam.
+"""A small transformer that predicts the next character of a text, trained Hessian-free or by Adam.
 
     python examples/characters.py                                    # Tiny Shakespeare, Hessian-free, four minutes
     python examples/characters.py --optimizer adam
     python examples/characters.py --data-dir DIR
-    python examples/characters.py --resume --time-budget 3600        # the same run goes on
+    python examples/characters.py --resume --time-budget 3600        # continues the same run
 
-Characters as vectors with learned positions, two causal transformer blocks, a linear layer that tells the next
-character. The objective is the cross-entropy per character; what is reported is the same in bits, on pieces of the text
-for training and on held-out text. Metrics, model, a picture and a sample of the text that it writes go to a folder.
-Ctrl-C ends early and keeps what there is.
+Vectors for characters and for their positions, two causal transformer blocks, and a linear layer with the logits of
+the next character. The objective is the cross-entropy per character; it is reported in bits, on pieces of the training
+text and of held-out text. Metrics, model, a picture and a sample of generated text go to a folder. Ctrl-C saves the run
+and ends the program.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 import time
@@ -34,8 +33,8 @@ import nn
 import optim
 
 METHODS: runner.Methods = {
-    # small batches and short runs of CG, as the third recipe in section 13 of Martens & Sutskever (2012); the
-    # preconditioner gains nothing here
+    # small batches and short runs of CG, as in the third recipe of Martens & Sutskever (2012), section 13; the
+    # preconditioner brings no gain here
     "hf": (
         optim.HessianFree,
         {
@@ -58,22 +57,22 @@ METHODS: runner.Methods = {
 
 @dataclass
 class Config(runner.Config):
-    """One run. `hyper` holds what differs from the defaults in METHODS."""
+    """One run. `hyper` holds the values that differ from the defaults in METHODS."""
 
     METHODS = METHODS
     MONITOR = "validation_bits"
 
     data_dir: str | None = None
-    length: int = 64  # characters that the model sees at once
+    length: int = 64  # characters in the model's context
     features: int = 64
     heads: int = 4
     blocks: int = 2
     log_interval: float = 5.0
-    sample: int = 400  # characters written at the end
+    sample: int = 400  # characters generated at the end
 
 
 class Transformer(nn.Module):
-    """z = logits of the next character at every position. x: (n, t) tokens, z: (n, t, k), t ≤ length"""
+    """z = logits of the next character at every position. x: (n, t) tokens, z: (n, t, k), t ≤ length."""
 
     def __init__(self, k: int, config: Config, rng: np.random.Generator) -> None:
         small = partial(nn.init.normal, std=0.02)
@@ -96,12 +95,12 @@ class Transformer(nn.Module):
 
 
 def load(config: Config) -> Any:
-    """The text as tokens, a tenth of it held out."""
+    """Loads the text as tokens, a tenth of it held out."""
     return nn.data.tiny_shakespeare(config.data_dir)
 
 
 def build(config: Config, text: Any) -> Any:
-    """The optimizer, with a new model in it."""
+    """Makes the optimizer with a new model."""
     model = Transformer(len(text.vocabulary), config, np.random.default_rng(config.seed))
     loss = nn.SoftmaxCrossEntropy(per_position=True)
     return runner.optimizer_for(config, runner.on_device(config, model), loss)
@@ -115,7 +114,7 @@ def train(
     clock: Callable[[], float] = time.perf_counter,
     **keywords: Any,
 ) -> Run:
-    """runner.train on random pieces of the text; the records' figures are of 64 pieces of either part."""
+    """Calls runner.train on random pieces of the text; records are measured on 64 pieces of either part."""
     samples = {
         f"{part}_bits": runner.on_device(config, spread(text.sequences(config.length, part=part), 64))
         for part in ("train", "validation")
@@ -128,7 +127,7 @@ def train(
 
 
 class Pieces:
-    """Pieces from random places of the text for training, without end; t is one character on from x."""
+    """Endless pieces from random places of the training text; t is one character ahead of x."""
 
     def __init__(self, text: Any, config: Config) -> None:
         self.text, self.config, self.rng = text, config, np.random.default_rng([config.seed, 1])
@@ -148,20 +147,20 @@ class Pieces:
 
 
 def spread(pieces: tuple[Any, Any], n: int) -> tuple[Any, Any]:
-    """About n pieces from all over the text."""
+    """Returns about n pieces, evenly spaced in the text."""
     step = max(1, len(pieces[0]) // n)
     return pieces[0][::step][:n], pieces[1][::step][:n]
 
 
 def bits(model: Any, x: Any, t: Any) -> float:
-    """−log₂ of the probability of a character, the mean over all positions."""
+    """Returns −log₂ of the probability of a character, the mean over all positions."""
     loss, n = nn.SoftmaxCrossEntropy(), 64
     nats = sum(loss.value(model(x[k : k + n]), t[k : k + n]) * len(x[k : k + n]) for k in range(0, len(x), n))
     return float(nats / t.size / math.log(2))
 
 
 def write(model: Any, text: Any, config: Config, rng: np.random.Generator) -> str:
-    """Characters drawn from the model's probabilities, one after another, after a line break."""
+    """Draws characters from the model's probabilities, one after another, after a line break."""
     tokens = list(text.encode("\n"))
     loss = nn.SoftmaxCrossEntropy()
     for _ in range(config.sample):
@@ -170,17 +169,17 @@ def write(model: Any, text: Any, config: Config, rng: np.random.Generator) -> st
     return text.decode(np.array(tokens[1:]))
 
 
-# -- what a person sees -----------------------------------------------------------------------------------
+# -- output -----------------------------------------------------------------------------------
 
 
 def numbers(record: Record) -> str:
-    """One record for the progress bar."""
+    """Returns the text of a record for the progress bar."""
     text = f"{record['train_bits']:.3f} bits per character (held out {record['validation_bits']:.3f})"
     return runner.progress(record, text)
 
 
 def finish(model: Any, config: Config, text: Any, out: Path) -> tuple[Record, str]:
-    """The bits per character of all the held-out text, and a sample of what the model writes."""
+    """Returns the bits per character on all held-out text, and a sample of generated text."""
     held_out = bits(model, *runner.on_device(config, text.sequences(config.length, part="validation")))
     sample = write(model, text, config, np.random.default_rng([config.seed, 2]))
     (out / "sample.txt").write_text(sample + "\n")
@@ -191,22 +190,24 @@ def finish(model: Any, config: Config, text: Any, out: Path) -> tuple[Record, st
 
 
 def parser() -> runner.Parser:
-    p = runner.Parser(prog="characters.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--data-dir", metavar="DIR", help="where tinyshakespeare is: else $RMAD_DATA, else a download")
+    """Returns the parser of the command line."""
+    p = runner.Parser("characters.py", __doc__)
+    p.add_argument("--data-dir", metavar="DIR", help="folder of the text; otherwise $RMAD_DATA, or a download")
     for name, text in (
-        ("length", "characters that the model sees at once"),
-        ("features", "numbers per character"),
-        ("heads", "of an attention"),
-        ("blocks", "one above the other"),
+        ("length", "number of characters in the model's context"),
+        ("features", "length of the vector of a character"),
+        ("heads", "number of heads of an attention"),
+        ("blocks", "number of transformer blocks"),
     ):
         default = getattr(Config, name)
         p.add_argument(runner.option(name), type=positive(int), metavar="N", help=f"{text} ({default})")
-    p.add_argument("--sample", type=runner.natural, metavar="N", help=f"characters to write ({Config.sample})")
+    p.add_argument("--sample", type=runner.natural, metavar="N", help=f"characters to generate ({Config.sample})")
     p.add_common(METHODS, Config, "runs/characters-OPTIMIZER")
     return p
 
 
 def prepare(config: Config) -> tuple[Any, Any]:
+    """Returns the optimizer and the text."""
     text = load(config)
     return build(config, text), text
 

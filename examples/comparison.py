@@ -1,7 +1,8 @@
-"""What the examples that compare optimizers share: runs over epochs and seeds, tables, the curves."""
+"""Shared code of the examples that compare optimizers: runs over epochs and seeds, tables, curves, options."""
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,9 +21,7 @@ import optim
 
 @dataclass
 class Curve:
-    """One run, an entry an epoch: the mean loss of its updates, what `measure` says of test and training cases,
-    seconds.
-    """
+    """One run, with an entry per epoch: the mean loss of its updates, the results of `measure`, and seconds."""
 
     train: list[float] = field(default_factory=list)
     test: list[float] = field(default_factory=list)
@@ -32,7 +31,7 @@ class Curve:
 
 
 def standardized(data: Any) -> Any:
-    """Every image, and channel of it, with mean 0 and variance 1 over its pixels, as (n, h, w, c)."""
+    """Returns images (n, h, w, c), each channel of each with mean 0 and variance 1 over its pixels."""
 
     def images(x: Any) -> Any:
         x = x.reshape(-1, 28, 28, 1) if x.ndim == 2 else x
@@ -43,21 +42,21 @@ def standardized(data: Any) -> Any:
 
 
 def first(data: Any, train: int | None, test: int | None) -> Any:
-    """So many of its first cases, or all."""
+    """Returns the first cases of a set: so many, or all for None."""
     cases = {"x_train": data.x_train[:train], "t_train": data.t_train[:train]}
     return data._replace(**cases, x_test=data.x_test[:test], t_test=data.t_test[:test])
 
 
 def error(model: Any, x: Any, t: Any, piece: int = 1000) -> float:
-    """Percent of the cases that are classified wrongly, so many at a time."""
+    """Returns the percentage of wrongly classified cases, computed `piece` cases at a time."""
     pieces = [slice(k, k + piece) for k in range(0, len(x), piece)]
     return 100 * sum(int(np.sum(np.argmax(model(x[p]), axis=1) != t[p])) for p in pieces) / len(x)
 
 
 def mlp(sizes: Sequence[int], seed: int = 10) -> Any:
-    """Sigmoid layers and a linear one, weights N(0, 1), biases 0: layer by layer from the legacy stream of this seed.
+    """Returns sigmoid layers and a linear one, weights N(0, 1), biases 0, drawn from the legacy stream of this seed.
 
-    The seed 10 gives the very numbers that all runs of SGN's benchmarks start from.
+    The seed 10 gives the numbers from which all runs of SGN's benchmarks start.
     """
     legacy = np.random.RandomState(seed)
 
@@ -89,7 +88,7 @@ def train(
     measure: Callable[[Any], dict[str, float]],
     seconds: float | None = None,
 ) -> Curve:
-    """Epochs of minibatches in an order drawn from the seed; the seconds, at most so many, are those of updates."""
+    """Trains for epochs of minibatches in an order drawn from the seed; `seconds` limits the time of the updates."""
     each = -(-len(data.x_train) // batch)  # updates of an epoch
     run = series.train(
         f"{label}-{seed}",
@@ -104,7 +103,7 @@ def train(
 
 
 def tuned(name: str, rates: Sequence[float], run: Callable[[str, float], Curve]) -> float:
-    """The learning rate with which the mean loss of a run's last epoch is lowest; run(label, lr) makes a short run."""
+    """Returns the learning rate with the lowest mean loss in the last epoch of a short run, run(label, lr)."""
 
     def score(lr: float) -> float:
         curve = run(f"tuning-{name}-{lr:g}", lr)
@@ -117,7 +116,7 @@ def tuned(name: str, rates: Sequence[float], run: Callable[[str, float], Curve])
 
 
 def method(name: str, **sgn: Any) -> tuple[str, Callable[[Any, Any], Any]]:
-    """ "sgn:10" is SGN with 10 CG steps and what `sgn` says, "sgd:0.1" SGD with that learning rate: label and maker."""
+    """Returns label and maker: "sgn:10" is SGN with 10 CG steps, "sgd:0.1" SGD with that learning rate."""
     kind, _, number = name.partition(":")
     if kind == "sgn":
         steps = int(number)
@@ -128,34 +127,60 @@ def method(name: str, **sgn: Any) -> tuple[str, Callable[[Any, Any], Any]]:
 
 
 def at_epoch(curves: Sequence[Curve], name: str, epoch: int) -> Any:
-    """That entry of every run that got there."""
+    """Returns that entry of every run that reached the epoch."""
     return np.array([getattr(c, name)[epoch - 1] for c in curves if len(c.train) >= epoch])
 
 
 def spread(values: Any, digits: int = 3, unit: float = 1.0) -> str:
-    """Median [lowest, highest] and mean, to so many significant digits."""
+    """Returns median [lowest, highest] and mean as text, with so many significant digits."""
     if not len(values):
         return "–"
     low, middle, high, mean = (f"{unit * v:.{digits}g}" for v in (*np.quantile(values, (0, 0.5, 1)), np.mean(values)))
     return f"{middle} [{low}, {high}], mean {mean}"
 
 
+def add_runs(p: runner.Parser, *, seeds: int, epochs: str, out: str, text: str) -> None:
+    """Adds the options of runs over seeds and epochs; `epochs` and `text` are the help of --epochs and --out."""
+    p.add_argument("--seeds", type=runner.positive(int), default=seeds, help=f"number of runs per method ({seeds})")
+    p.add_argument("--epochs", type=runner.positive(int), help=epochs)
+    p.add_argument("--data-dir", help="folder of the data sets")
+    p.add_argument("--out", type=Path, default=Path(out), help=text)
+    runner.Series.add_options(p)
+
+
+def add_limits(p: runner.Parser) -> None:
+    """Adds the options for parts of a set, for a time limit and for other seeds."""
+    whole = runner.positive(int)
+    p.add_argument("--seed", type=runner.natural, default=0, help="first of the seeds (0)")
+    p.add_argument("--seconds", type=runner.positive(float), help="time limit of the updates of a run")
+    p.add_argument("--n-train", type=whole, help="number of cases for training, the first of the set (all)")
+    p.add_argument("--n-test", type=whole, help="number of cases for test, the first of the set (all)")
+
+
+def results(args: argparse.Namespace, name: str) -> Path:
+    """Returns the folder of the runs on the problem of this name."""
+    return args.out.with_name(f"{args.out.name}-{name}")
+
+
 def how_many(number: int) -> str:
+    """Returns "one run" or "means of 5 runs"."""
     return "one run" if number == 1 else f"means of {number} runs"
 
 
-def draw(curves: dict[str, list[Curve]], ylabels: dict[str, str], path: Path, title: str, logarithmic: bool) -> None:
-    """Means over the runs of what `ylabels` names ("train", "test", "error"), against epochs and against seconds."""
+def draw(
+    args: argparse.Namespace, name: str, curves: dict[str, list[Curve]], ylabels: dict[str, str], logarithmic: bool
+) -> None:
+    """Draws means over the runs of the entries in `ylabels` ("train", "test", "error"), by epochs and by seconds."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 3.6 * len(ylabels)), layout="constrained")
     panels = figure.subplots(len(ylabels), 2, squeeze=False)
-    for row, (name, ylabel) in zip(panels, ylabels.items()):
+    for row, (entry, ylabel) in zip(panels, ylabels.items()):
         for k, (label, runs) in enumerate(curves.items()):
             epochs = min((len(c.train) for c in runs), default=0)
             if not epochs:
                 continue
-            mean = np.mean([getattr(c, name)[:epochs] for c in runs], axis=0)
+            mean = np.mean([getattr(c, entry)[:epochs] for c in runs], axis=0)
             seconds = np.mean([c.seconds[:epochs] for c in runs], axis=0)
             style = {"label": label, "color": f"C{k}", "ls": "-" if label.lower().startswith(("sgd", "adam")) else "--"}
             row[0].plot(np.arange(1, epochs + 1), mean, **style)
@@ -168,5 +193,7 @@ def draw(curves: dict[str, list[Curve]], ylabels: dict[str, str], path: Path, ti
                 axes.set_yscale("log")
     if panels[0][1].lines:
         panels[0][1].legend()
-    figure.suptitle(title)
+    figure.suptitle(f"{name}, {how_many(args.seeds)}")
+    path = args.out.with_name(f"{args.out.name}-{name}.png")
     figure.savefig(path, dpi=120)
+    print(f"figure: {path}", flush=True)

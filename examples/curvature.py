@@ -1,17 +1,17 @@
-"""Where Fisher and Gauss-Newton differ, and how few directions a batch has curvature in.
+"""The difference between Fisher and Gauss-Newton, and the rank of a batch's curvature.
 
     python examples/curvature.py mixture --out pictures     odd or even digits, a mixture of two binary classifiers
     python examples/curvature.py rank --out pictures        rank of the Gauss-Newton matrix of n cases
-    python examples/curvature.py cosine --out pictures      which factors point where Gauss-Newton does
+    python examples/curvature.py cosine --out pictures      angles between Kronecker-factored and Gauss-Newton steps
 
 mixture: p(odd | x) = σ(h₁)σ(h₂) + (1 − σ(h₁))σ(h₃), trained by KFAC, KFLR, KFRA and Adam. The loss −log p(t) is
-convex in p, so Gauss-Newton has 1/p(t)² there, and the Fisher matrix, which KFAC draws from, 1/(p(1 − p)). Their 3 × 3
-blocks at h over the training cases are compared on the way.
-cosine: at points of a run on MNIST's autoencoder, in double precision, the angle of C̃⁻¹∇f, with factors of the same
-batch by each method and factored or exact damping, to (G + λI)⁻¹∇f: by CG until the residual is --tolerance of ∇f
-(preconditioned by KFLR's factors), and by 20 steps of plain CG. Per seed (weights, order of the cases, draws) the mean
-over the points, then mean and standard error over the seeds.
-rank: of the exact matrix, beside the bound n · rank(L″ᵢᵢ), and its eigenvalues beside those of Kronecker factors.
+convex in p, so Gauss-Newton has 1/p(t)² there, and the Fisher matrix, which KFAC samples, 1/(p(1 − p)). Their 3 × 3
+blocks at h, means over the training cases, are compared during the run.
+cosine: at points of a run on MNIST's autoencoder, in double precision, the angle between C̃⁻¹∇f, with factors of the
+same batch by each method and factored or exact damping, and (G + λI)⁻¹∇f: by CG until the residual is --tolerance of ∇f
+(preconditioned by KFLR's factors), and by 20 steps of plain CG. The mean over the points for each seed (of weights,
+order of the cases, draws), then mean and standard error over the seeds.
+rank: the rank of the exact matrix and its bound n · rank(L″ᵢᵢ), its eigenvalues and those of Kronecker factors.
 Source: Botev, Ritter & Barber (2017), sections 5.1 to 5.3.
 """
 
@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from runner import one_line
+from runner import Parser, one_line
 
 import nn
 import optim
@@ -45,7 +44,7 @@ EDGE = 1e-3  # p lies in [EDGE, 1 − EDGE]: 1/p² stays within single precision
 
 
 class Mixture(nn.Module):
-    """p = σ(h₁)σ(h₂) + (1 − σ(h₁))σ(h₃), (n, 1), h = net(x)"""
+    """p = σ(h₁)σ(h₂) + (1 − σ(h₁))σ(h₃), h = net(x); p: (n, 1)."""
 
     def __init__(self, net: Any) -> None:
         self.net = net
@@ -55,15 +54,16 @@ class Mixture(nn.Module):
 
 
 def mixed(h: Any) -> Any:
+    """Returns p: (n, 1) for h: (n, 3)."""
     s = sigmoid(h)
     first = s[:, :1]
     return EDGE + (1 - 2 * EDGE) * (first * s[:, 1:2] + (1 - first) * s[:, 2:])
 
 
 class Likelihood(Loss):
-    """L = −1/n Σ log p(t), z = p(1): (n, 1), t 0 or 1.  L″ = 1/p(t)²/n
+    """L = −1/n Σ log p(t), z = p(1): (n, 1), t 0 or 1.  L″ = 1/p(t)²/n.
 
-    It depends on t, so it is not the Fisher matrix.
+    L″ depends on t, so it is not the Fisher matrix.
     """
 
     def value(self, z: Any, t: Any) -> Any:
@@ -89,14 +89,13 @@ class Likelihood(Loss):
         return t * z + (1 - t) * (1 - z)
 
 
-def network(sizes: list[int], rng: np.random.Generator, dtype: Any = np.float32) -> Any:
-    layers: list[Any] = []
-    for i, o in pairwise(sizes):
-        layers += [nn.Linear(i, o, rng=rng, dtype=dtype), nn.Tanh()]
-    return nn.Sequential(*layers[:-1])
+def network(sizes: list[int], rng: np.random.Generator, dtype: Any = np.float32) -> nn.Sequential:
+    """Returns layers of these sizes with tanh."""
+    return nn.models.mlp(sizes, rng=rng, dtype=dtype)
 
 
 def digits(cases: int) -> tuple[Any, Any]:
+    """Loads images (n, 28, 28) and labels of MNIST."""
     data = nn.data.mnist()
     return np.reshape(data.x_train[:cases], (-1, 28, 28)), np.asarray(data.t_train[:cases])
 
@@ -105,13 +104,14 @@ def digits(cases: int) -> tuple[Any, Any]:
 
 
 def both_curvatures(model: Mixture, x: Any, t: Any) -> tuple[Any, Any]:
-    """The means over cases of the 3 × 3 blocks at h: Fisher and Gauss-Newton."""
+    """Returns the means over cases of the 3 × 3 blocks at h: Fisher and Gauss-Newton."""
     p, pull = rmad.vjp(mixed, model.net(x))
     J, n = pull(np.ones_like(p)), len(x)
     return (J / (p * (1 - p))).T @ J / n, J.T @ (J * Likelihood().curvature(p, t).diagonal)
 
 
 def mixture(args: argparse.Namespace) -> Any:
+    """Compares both matrices along runs of four methods, and returns the figure."""
     x, labels = digits(args.cases)
     x, t = np.reshape(x, (len(x), -1)), (labels % 2).astype(np.float32)[:, None]
     loss = Likelihood()
@@ -145,7 +145,7 @@ def mixture(args: argparse.Namespace) -> Any:
 
 
 def problems(x: Any, labels: Any) -> dict[str, tuple[Any, Any, Any, int]]:
-    """Model, loss, targets, rank of L″ of a case."""
+    """Returns model, loss, targets and the rank of L″ of a case, by name."""
     sizes, kw = [x.shape[1], 12, 8], {"dtype": np.float64}
     odd = (labels % 2).astype(np.float64)[:, None]
 
@@ -160,6 +160,7 @@ def problems(x: Any, labels: Any) -> dict[str, tuple[Any, Any, Any, int]]:
 
 
 def rank(args: argparse.Namespace) -> Any:
+    """Computes ranks and eigenvalues, and returns the figure."""
     x, labels = digits(args.cases)
     x = x.reshape(len(x), 7, 4, 7, 4).mean(axis=(2, 4)).reshape(len(x), -1).astype(np.float64)
     figure, axes = plt.subplots(1, 2, figsize=(10, 4))
@@ -198,7 +199,7 @@ TRUNCATED = 20  # CG steps
 
 
 def gauss_newton(q: Any, b: Any, lam: float, inverse: Inverse, args: argparse.Namespace) -> tuple[Any, float]:
-    """(G + λI)⁻¹ b, and the relative residual."""
+    """Returns (G + λI)⁻¹ b and the relative residual."""
     size, out = float(np.linalg.norm(b)), np.empty_like(b)
 
     def stop(i: int, phi: float, r: Any) -> str | None:
@@ -211,7 +212,7 @@ def gauss_newton(q: Any, b: Any, lam: float, inverse: Inverse, args: argparse.Na
 
 
 def alignment(objective: Any, x: Any, lam: float, seed: int, args: argparse.Namespace) -> tuple[Any, float]:
-    """Cosines on the batch x: (CG converged or truncated, damping factored or exact, method), and CG's residual."""
+    """Returns cosines on x: (CG converged or truncated, damping factored or exact, method), and CG's residual."""
     q = objective.quadratic(x, x)
     b = np.negative(q.gradient)
     factors = {n: estimate(q, n.partition(",")[0], seed=seed, samples=10 if "," in n else 1) for n in NAMES}
@@ -227,7 +228,7 @@ def alignment(objective: Any, x: Any, lam: float, seed: int, args: argparse.Name
 
 
 def along_a_run(x: Any, seed: int, points: list[int], args: argparse.Namespace) -> Any:
-    """The cosines at those updates of a run; its weights, batches and draws are of the seed."""
+    """Returns the cosines at those updates of a run; the seed determines its weights, batches and draws."""
     rng = np.random.default_rng(seed)
     model = nn.models.autoencoder((x.shape[1], *args.hidden), rng=rng, dtype=np.float64)
     opt = getattr(optim, args.along)(model, nn.SigmoidCrossEntropy(), rng=rng)
@@ -245,12 +246,13 @@ def along_a_run(x: Any, seed: int, points: list[int], args: argparse.Namespace) 
 
 
 def spread(values: Any) -> str:
-    """Mean ± standard error."""
+    """Returns mean ± standard error as text."""
     error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
     return f"{np.mean(values):.3f} ± {error:.3f}"
 
 
 def cosine(args: argparse.Namespace) -> Any:
+    """Compares directions along runs, and returns the figure."""
     images, side = digits(args.cases)[0], 28 // args.pool
     pooled = images.reshape(len(images), side, args.pool, side, args.pool).mean(axis=(2, 4))
     x = pooled.reshape(len(images), -1).astype(np.float64)
@@ -277,19 +279,22 @@ def cosine(args: argparse.Namespace) -> Any:
 
 @one_line("curvature.py")
 def main() -> int:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Makes the figure that the first argument names."""
+    p = Parser("curvature.py", __doc__)
     p.add_argument("what", choices=("mixture", "rank", "cosine"))
     p.add_argument("--cases", type=int, default=10000)
     p.add_argument("--hidden", type=int, nargs="+", default=[100, 50, 20])
     p.add_argument("--batch", type=int, default=1000)
     p.add_argument("--updates", type=int, default=200)
-    p.add_argument("--every", type=int, default=10, help="updates between records")
+    p.add_argument("--every", type=int, default=10, help="number of updates between records")
     p.add_argument("--cg-iterations", type=int, default=2000)
-    p.add_argument("--tolerance", type=float, default=1e-4, help="of CG's relative residual")
-    p.add_argument("--damping", type=float, help="λ of the directions compared (that of the run)")
+    p.add_argument("--tolerance", type=float, default=1e-4, help="relative residual at which CG stops")
+    p.add_argument("--damping", type=float, help="λ of the compared directions (that of the run)")
     p.add_argument("--seeds", type=int, default=5)
-    p.add_argument("--pool", type=int, default=2, help="pixels of a side that are averaged, a divisor of 28")
-    p.add_argument("--along", choices=("KFAC", "KFRA", "KFLR"), default="KFAC", help="whose run")
+    p.add_argument(
+        "--pool", type=int, default=2, help="side of the squares of pixels that are averaged, a divisor of 28"
+    )
+    p.add_argument("--along", choices=("KFAC", "KFRA", "KFLR"), default="KFAC", help="method of the run")
     p.add_argument("--out", type=Path, default=Path("pictures"))
     args = p.parse_args()
     figure = {"mixture": mixture, "rank": rank, "cosine": cosine}[args.what](args)

@@ -1,21 +1,21 @@
-"""KFAC, KFRA (and KFLR) beside tuned first-order methods: autoencoders on CURVES, MNIST and FACES, batch 1000.
+"""KFAC, KFRA (and KFLR) compared with tuned first-order methods: autoencoders on CURVES, MNIST and FACES, batch 1000.
 
     python examples/kronecker.py --data curves,mnist,faces --out runs/kronecker
     python examples/kronecker.py --data mnist --methods kfac,adam --seconds 300 --tuning-seconds 60 --clock cpu
     python examples/kronecker.py --data mnist --methods kfac,kfac:cases=1 --updates 500
     python examples/kronecker.py --data curves --cosine 20 --updates 200        # alignment with Gauss-Newton
-    python examples/kronecker.py --out runs/kronecker --resume                  # where the same command was cut
-    python examples/kronecker.py --draw --out runs/kronecker                    # figures and tables, from the files
+    python examples/kronecker.py --out runs/kronecker --resume                  # continues an interrupted command
+    python examples/kronecker.py --draw --out runs/kronecker                    # figures and tables from the files
 
-A method is a name. kfac, kflr and kfra have their defaults, but for arguments after a colon: kfra:average=0 is without
+A method is a name. kfac, kflr and kfra have their defaults, except for arguments after a colon: kfra:average=0 has no
 momentum on the factors, kfac:cases=1+exact_damping=yes takes them from the whole batch and damps exactly.
 adam, nesterov and sgd take a learning rate after the colon, and adam:1e-3:500 halves it every 500 updates; without a
-rate every pair of --rates and --decays is run for --tuning-seconds, in full where that is not given, and the one with
-the lowest objective at the end is taken.
-Records: one JSON line per --every updates in OUT/DATA-METHOD/metrics.jsonl, the objective on --judged training cases,
-seconds of training (evaluation excluded), and the step. --cosine k: in records at a multiple of k updates, the cosine
-of the method's direction C̃⁻¹∇f with that of Gauss-Newton, (G + λI)⁻¹∇f by CG on the same batch and λ, and CG's
-relative residual. First weights: sparse; from Glorot's these nets stay on a plateau (docs/kronecker.md).
+rate every pair of --rates and --decays runs for --tuning-seconds (by default in full), and the pair with the lowest
+objective at the end is taken.
+Records: one JSON line per --every updates in OUT/DATA-METHOD/metrics.jsonl, with the objective on --judged training
+cases, seconds of training (evaluation excluded), and the step. --cosine k adds to records at multiples of k updates
+the cosine of the method's direction C̃⁻¹∇f with that of Gauss-Newton, (G + λI)⁻¹∇f by CG on the same batch and λ, and
+CG's relative residual. First weights: sparse; from Glorot's these nets stay on a plateau (docs/kronecker.md).
 Source: Botev, Ritter & Barber (2017), sections 5.1 and 5.2.
 """
 
@@ -67,7 +67,7 @@ SECONDS = (30, 60, 120, 300, 600)
 
 
 def build(method: str, model: Any, loss: Any) -> Any:
-    """The optimizer; ValueError or TypeError where there is none of that name."""
+    """Makes the optimizer; ValueError or TypeError if there is none of that name."""
     name, _, setting = method.partition(":")
     if name in SECOND_ORDER:
         pairs = (pair.partition("=") for pair in setting.split("+") if pair)
@@ -85,16 +85,17 @@ def build(method: str, model: Any, loss: Any) -> Any:
 
 
 def number(text: str) -> float | int:
-    """A flag, a whole number or another one."""
+    """Reads a flag, a whole number or a float."""
     return text == "yes" if text in ("yes", "no") else int(text) if text.isdigit() else float(text)
 
 
 def autoencoder(sizes: Any, init: str = "sparse") -> Any:
+    """Returns the network, always with the same first weights."""
     return nn.models.autoencoder(sizes, rng=np.random.default_rng(0), init=INITS[init])
 
 
 def cosine(opt: Any, x: Any, iterations: int) -> Record:
-    """Of the angle between the method's direction and that of Gauss-Newton on the same batch; CG's residual."""
+    """Returns the cosine between the directions of the method and of Gauss-Newton on a batch, and CG's residual."""
     q, lam = opt.objective.quadratic(x, x), opt.damping
     b, out = np.negative(q.gradient), np.empty_like(q.gradient)
     exact = pcg(q.ggn_product, b, damping=lam, iterations=iterations, keep=False).x
@@ -108,7 +109,7 @@ def cosine(opt: Any, x: Any, iterations: int) -> Record:
 
 @dataclass
 class Config(runner.Config):
-    """A run; `optimizer` is the method as the command line has it."""
+    """A run; `optimizer` is the method, as on the command line."""
 
     def known_hyper(self) -> dict[str, Any]:
         return {"hidden": HIDDEN, "init": "sparse"}
@@ -123,6 +124,7 @@ class Study:
         self.sizes = (sizes[0], *map(int, args.hidden.split(","))) if args.hidden != HIDDEN else sizes
 
     def train(self, method: str, seconds: float | None = None, folder: str = "") -> Run:
+        """Trains with one method; `folder` is a prefix of the folder's name."""
         args, x = self.args, self.x
         judged = x[: args.judged]
         opt = build(method, autoencoder(self.sizes, args.init), self.make_loss())
@@ -145,7 +147,7 @@ class Study:
         return run
 
     def tuned(self, name: str) -> str:
-        """The method with its rate and decay period, by a grid."""
+        """Returns the method with its best rate and decay period, by a grid search."""
         rates = self.args.rates or RATES[name]
         short = self.args.tuning_seconds
 
@@ -160,6 +162,7 @@ class Study:
         return found.best["method"]
 
     def run(self, methods: list[str]) -> None:
+        """Trains with all methods, the first-order ones after tuning."""
         for method in methods:
             if method not in FIRST_ORDER:
                 self.train(method)
@@ -170,7 +173,7 @@ class Study:
 
 
 def upcoming(batches: nn.data.Batches) -> Any:
-    """The batch of the next update, which is not used up by that."""
+    """Returns the batch of the next update without consuming it."""
     state = batches.state_dict()
     x, _ = next(batches)
     batches.load_state_dict(state)
@@ -178,31 +181,31 @@ def upcoming(batches: nn.data.Batches) -> Any:
 
 
 def curves(out: Path) -> dict[str, dict[str, list[Record]]]:
-    """The records by set and method, where there are any; not those of tuning."""
+    """Returns the records by set and method, without those of tuning."""
     found: dict[str, dict[str, list[Record]]] = {}
     for path in sorted(out.glob("*/metrics.jsonl")):
         data, _, method = path.parent.name.partition("-")
         records = runner.read_records(path) if data in SETS else []
-        if records:  # none yet, where a run has just begun
+        if records:  # a run that has just begun has none
             found.setdefault(data, {})[method] = records
     return found
 
 
 def is_best(method: str, methods: dict[str, list[Record]]) -> bool:
-    """Whether no other rate of the same first-order method ends lower; true of the second-order methods."""
+    """Returns False if another rate of the same first-order method ends lower."""
     name = method.partition("-")[0]
     if name in SECOND_ORDER:
         return True
 
     def last(other: str) -> float:
         value = methods[other][-1]["objective"]
-        return value if math.isfinite(value) else math.inf  # NaN stands for both in the files
+        return value if math.isfinite(value) else math.inf  # NaN stands for infinity, too, in the files
 
     return method == min((other for other in methods if other.partition("-")[0] == name), key=last)
 
 
 def draw(out: Path) -> None:
-    """A figure per set: the objective against updates and against seconds, and the cosines; other rates in grey."""
+    """Draws a figure per set: the objective by updates and by seconds, and the cosines; other rates in grey."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -212,15 +215,7 @@ def draw(out: Path) -> None:
         aligned = any("cosine" in record for own in methods.values() for record in own)
         figure, axes = plt.subplots(1, 2 + aligned, figsize=(10 + 4 * aligned, 4))
         for method, own in methods.items():
-            style: dict[str, Any] = {"ls": "-" if method.partition("-")[0] in SECOND_ORDER else "--", "label": method}
-            if not is_best(method, methods):
-                style = {"color": "0.8", "lw": 0.7, "zorder": 0}
-            for axis, key in zip(axes, ("update", "seconds"), strict=False):
-                axis.plot([r[key] for r in own], [r["objective"] for r in own], **style)
-                axis.set(xlabel=key, ylabel="objective", yscale="log")
-            cosines = [r for r in own if "cosine" in r]
-            if cosines:
-                axes[2].plot([r["update"] for r in cosines], [r["cosine"] for r in cosines], label=method)
+            draw_method(axes, method, own, best=is_best(method, methods))
         if aligned:
             axes[2].set(xlabel="update", ylabel="cosine with the Gauss-Newton step")
         axes[0].legend()
@@ -230,63 +225,72 @@ def draw(out: Path) -> None:
         plt.close(figure)
 
 
-def table(out: Path) -> None:
-    """The objective after so many updates, and after so many seconds, of all runs: the last record until then."""
+def draw_method(axes: Any, method: str, records: list[Record], best: bool) -> None:
+    """Draws the curves of one run."""
+    style: dict[str, Any] = {"ls": "-" if method.partition("-")[0] in SECOND_ORDER else "--", "label": method}
+    if not best:
+        style = {"color": "0.8", "lw": 0.7, "zorder": 0}
+    for axis, key in zip(axes, ("update", "seconds"), strict=False):
+        axis.plot([r[key] for r in records], [r["objective"] for r in records], **style)
+        axis.set(xlabel=key, ylabel="objective", yscale="log")
+    cosines = [r for r in records if "cosine" in r]
+    if cosines:
+        axes[2].plot([r["update"] for r in cosines], [r["cosine"] for r in cosines], label=method)
+
+
+def print_tables(out: Path) -> None:
+    """Prints the objectives of all runs after some numbers of updates, and of seconds."""
     for data, methods in curves(out).items():
-        for key, every in (("update", UPDATES), ("seconds", SECONDS)):
+        for key, unit, every in (("update", "updates", UPDATES), ("seconds", "s", SECONDS)):
             longest = max(own[-1][key] for own in methods.values())
             marks = [mark for mark in every if mark <= 1.02 * longest]
-            if not marks:
-                continue
-            unit = "updates" if key == "update" else "s"
-            print(f"\n| {data} | {' | '.join(f'{mark} {unit}' for mark in marks)} |\n|{'---|' * (len(marks) + 1)}")
-            for method, own in methods.items():
-                cells = []
-                for mark in marks:
-                    until = [r["objective"] for r in own if r[key] <= 1.02 * mark]
-                    reached = own[-1][key] >= 0.98 * mark
-                    cells.append(f"{until[-1]:.5g}" if reached and math.isfinite(until[-1]) else "–")
-                print(f"| {method} | {' | '.join(cells)} |")
+            if marks:
+                print(f"\n| {data} | {' | '.join(f'{mark} {unit}' for mark in marks)} |\n|{'---|' * (len(marks) + 1)}")
+                for method, own in methods.items():
+                    print(f"| {method} | {' | '.join(objective_at(own, key, mark) for mark in marks)} |")
 
 
-def numbers(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
-    def read(text: str) -> list[Any]:
-        return [kind(part) for part in text.split(",")]
-
-    return read
+def objective_at(records: list[Record], key: str, mark: int) -> str:
+    """Returns the objective of the last record until the mark; "–" if the run ended before it, or diverged."""
+    until = [r["objective"] for r in records if r[key] <= 1.02 * mark]
+    reached = records[-1][key] >= 0.98 * mark
+    return f"{until[-1]:.5g}" if reached and math.isfinite(until[-1]) else "–"
 
 
 def encoder(text: str) -> str:
-    """Whole numbers above zero with commas between, as an argparse type; the config keeps the text."""
-    numbers(runner.positive(int))(text)
+    """Checks for comma-separated numbers above zero; an argparse type. The config keeps the text."""
+    runner.listed(runner.positive(int))(text)
     return text
 
 
 def parser() -> runner.Parser:
-    p = runner.Parser(prog="kronecker.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--data", default="curves", help=f"comma-separated, of {', '.join(SETS)}")
+    """Returns the parser of the command line."""
+    p = runner.Parser("kronecker.py", __doc__)
+    rate, whole = runner.positive(float), runner.positive(int)
+    p.add_argument("--data", default="curves", help=f"comma-separated list of {', '.join(SETS)}")
     p.add_argument("--methods", default=METHODS)
-    p.add_argument("--seconds", type=runner.positive(float), default=600.0, help="of training, per method")
-    p.add_argument("--updates", type=runner.positive(int), default=5000, help="the most")
-    p.add_argument("--rates", type=numbers(runner.positive(float)), help="of the grid, for all first-order methods")
-    p.add_argument("--decays", type=numbers(runner.natural), default=[0, 500, 2000], help="updates; 0 for none")
-    p.add_argument("--tuning-seconds", type=runner.positive(float), help="per point of the grid (as --seconds)")
-    p.add_argument("--every", type=runner.positive(int), default=10, help="updates between records")
-    p.add_argument("--judged", type=runner.positive(int), default=5000, help="training cases of the objective recorded")
-    p.add_argument(
-        "--cosine", type=runner.natural, default=0, help="updates between two cosines: a multiple of --every"
-    )
-    p.add_argument("--cg-iterations", type=runner.positive(int), default=500)
-    p.add_argument("--hidden", type=encoder, default=HIDDEN, help="sizes of the encoder; a small one for a quick look")
+    p.add_argument("--seconds", type=rate, default=600.0, help="training time per method")
+    p.add_argument("--updates", type=whole, default=5000, help="number of updates at the most")
+    p.add_argument("--rates", type=runner.listed(rate), help="learning rates of the grid, for all first-order methods")
+    text = "updates after which the rate is halved; 0 keeps it"
+    p.add_argument("--decays", type=runner.listed(runner.natural), default=[0, 500, 2000], help=text)
+    p.add_argument("--tuning-seconds", type=rate, help="training time per point of the grid (as --seconds)")
+    p.add_argument("--every", type=whole, default=10, help="number of updates between records")
+    p.add_argument("--judged", type=whole, default=5000, help="number of training cases for the recorded objective")
+    text = "number of updates between two cosines, a multiple of --every"
+    p.add_argument("--cosine", type=runner.natural, default=0, help=text)
+    p.add_argument("--cg-iterations", type=whole, default=500)
+    p.add_argument("--hidden", type=encoder, default=HIDDEN, help="sizes of the encoder; small ones for a quick test")
     p.add_argument("--init", choices=tuple(INITS), default="sparse")
     p.add_argument("--out", type=Path, default=Path("runs/kronecker"))
-    p.add_argument("--draw", action="store_true", help="only draw what the files hold")
+    p.add_argument("--draw", action="store_true", help="only draw the records in the files")
     runner.Series.add_options(p)
     return p
 
 
 @runner.one_line("kronecker.py")
 def main() -> int:
+    """Trains on every set with every method, draws the figures and prints the tables."""
     p = parser()
     args = p.parse_args()
     if args.cosine % args.every:
@@ -308,7 +312,7 @@ def main() -> int:
     if not curves(args.out):
         p.error(f"{args.out} has no records")
     draw(args.out)
-    table(args.out)
+    print_tables(args.out)
     return 0
 
 

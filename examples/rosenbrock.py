@@ -6,13 +6,12 @@
 
 Rosenbrock's function with noise ε in its steep term, (1 − u)² + 100 ε (v − u²)², a new ε ~ U[a, b] for every update,
 starts uniform in [−2, 2]²; and the network of two linear layers that Rahimi and Recht propose, fitted to y = Ax with a
-badly conditioned A. Counted are the updates until the objective without noise is below 10⁻⁴.
+badly conditioned A. The table counts the updates until the objective without noise is below 10⁻⁴.
 Source: Henriques et al. (2018), section 4.1.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ INPUTS, HIDDEN, OUTPUTS, CASES, CONDITION = 6, 10, 10, 1000, 1e5
 
 
 class Squares:
-    """‖z‖² of one vector of residuals."""
+    """L = ‖z‖² of one vector of residuals."""
 
     mean_over_cases = False
 
@@ -49,7 +48,7 @@ class Squares:
 
 @dataclass(frozen=True)
 class Problem:
-    """A column of the table: start(rng) makes model and loss, noise(rng) an update's x, value(model) is the true f."""
+    """A column of the table: start(rng) makes model and loss, noise(rng) an update's x; value(model) is the true f."""
 
     title: str
     start: Callable[[np.random.Generator], tuple[Any, Any]]
@@ -72,8 +71,11 @@ def rosenbrock(title: str, low: float, high: float) -> Problem:
 
 
 def two_linear_layers() -> Problem:
-    """x W₁W₂ ≈ x Aᵀ, mean over the cases of ‖·‖². Rahimi and Recht's data: the rows of A shrink from 1 to 10⁻⁵; the
-    weights start as in the authors' code: N(0, 1) times 2/(hidden + inputs) and 1/hidden."""
+    """x W₁W₂ ≈ x Aᵀ, mean over the cases of ‖·‖².
+
+    Rahimi and Recht's data: the rows of A shrink from 1 to 10⁻⁵. The weights start as in the authors' code: N(0, 1)
+    times 2/(hidden + inputs) and 1/hidden.
+    """
     rng = np.random.default_rng(0)
     A = np.linspace(1, 1 / CONDITION, OUTPUTS)[:, None] * rng.random((OUTPUTS, INPUTS))
     x = rng.standard_normal((CASES, INPUTS))
@@ -90,7 +92,7 @@ def two_linear_layers() -> Problem:
 
 
 class Doubled(nn.SquaredError):
-    """Σ (z − t)² / n, without the half."""
+    """L = Σ (z − t)² / n, without the half."""
 
     def value(self, z: Any, t: Any) -> Any:
         return 2 * super().value(z, t)
@@ -134,7 +136,7 @@ LINEAR_GRIDS: dict[str, dict[str, list[Any]]] = {
     "sgd": {"momentum": [0.8, 0.9, 0.5, 0.95], "lr": [0.05, 0.1, 0.02, 0.2, 0.01]},
     "adam": ROSENBROCK_GRIDS["adam"],
 }
-# The best points of the grids: the fewest updates on average, over starts that are not those of the table.
+# The best points of the grids: the fewest updates on average, over other starts than those of the table.
 TUNED: dict[str, dict[str, dict[str, Any]]] = {
     "sgd": {
         "deterministic": {"momentum": 0.98, "lr": 2e-4},
@@ -153,13 +155,15 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
 
 @dataclass
 class Run:
-    updates: int  # MOST where it did not get there
+    """One start: the number of updates to the tolerance, MOST if it was not reached, the objectives and the path."""
+
+    updates: int
     values: list[float]
     path: list[Any]
 
 
 def run(method: str, problem: Problem, hyper: dict[str, Any], seed: list[int], most: int = MOST) -> Run:
-    """One start, until the true objective is below the tolerance; `most` updates count where it never is."""
+    """Runs from one start until the true objective is below the tolerance; counts `most` updates if it never is."""
     rng = np.random.default_rng(seed)
     model, loss = problem.start(rng)
     opt = METHODS[method][1](model, loss, **hyper)
@@ -180,7 +184,7 @@ def run(method: str, problem: Problem, hyper: dict[str, Any], seed: list[int], m
 
 
 def tune(method: str, name: str, starts: int) -> Any:
-    """The grid's point with the fewest updates on average; a point that falls behind the best so far is left early."""
+    """Finds the grid's point with the fewest updates on average; a point with more than the best so far ends early."""
     best = MOST * starts
 
     def score(**hyper: Any) -> float:
@@ -197,7 +201,7 @@ def tune(method: str, name: str, starts: int) -> Any:
 
 
 def table(results: dict[str, dict[str, list[int]]], problems: list[str]) -> str:
-    """Ours beside the published, mean ± standard deviation; how many runs did not get there, where any did not."""
+    """Returns our numbers with the published ones, mean ± standard deviation, and how many runs failed, if any."""
     rows = [["", *(f"{PROBLEMS[p].title}: ours, published" for p in problems)]]
     for method, columns in results.items():
         row = [METHODS[method][0]]
@@ -212,7 +216,7 @@ def table(results: dict[str, dict[str, list[int]]], problems: list[str]) -> str:
 
 
 def draw(problem: Problem, hypers: dict[str, dict[str, Any]], seed: int, out: Path) -> None:
-    """Figure 1: the ways of the methods from one start over the function's levels, and the objective by updates."""
+    """Draws figure 1: the paths of the methods from one start over the function's levels, and the objectives."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.5), layout="constrained")
@@ -233,19 +237,23 @@ def draw(problem: Problem, hypers: dict[str, dict[str, Any]], seed: int, out: Pa
     figure.savefig(out, dpi=120)
 
 
-def parser() -> argparse.ArgumentParser:
-    p = runner.Parser(prog="rosenbrock.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--runs", type=runner.positive(int), default=100, help="starts of every method (100)")
+def parser() -> runner.Parser:
+    """Returns the parser of the command line."""
+    p = runner.Parser("rosenbrock.py", __doc__)
+    p.add_argument("--runs", type=runner.positive(int), default=100, help="number of starts per method (100)")
     p.add_argument("--methods", default=",".join(METHODS), help=f"some of {','.join(METHODS)}")
     p.add_argument("--problems", default=",".join(PROBLEMS), help=f"some of {','.join(PROBLEMS)}")
-    p.add_argument("--seed", type=runner.natural, default=0, help="of the starts and the noise (0)")
+    p.add_argument("--seed", type=runner.natural, default=0, help="seed of starts and noise (0)")
     p.add_argument("--tune", action="store_true", help="search the grids of SGD and Adam")
-    p.add_argument("--tuning-starts", type=runner.positive(int), default=10, metavar="N", help="for each point (10)")
+    p.add_argument(
+        "--tuning-starts", type=runner.positive(int), default=10, metavar="N", help="number of starts per point (10)"
+    )
     p.add_argument("--out", type=Path, default=Path("rosenbrock.png"), help="the figure (rosenbrock.png)")
     return p
 
 
-def chosen(p: argparse.ArgumentParser, text: str, known: Any, what: str) -> list[str]:
+def chosen(p: runner.Parser, text: str, known: Any, what: str) -> list[str]:
+    """Returns the names in a comma-separated list; ends the program if one is unknown."""
     names = text.split(",")
     for name in names:
         if name not in known:
@@ -255,6 +263,7 @@ def chosen(p: argparse.ArgumentParser, text: str, known: Any, what: str) -> list
 
 @runner.one_line("rosenbrock.py")
 def main() -> int:
+    """Runs every method on every problem, prints the table and draws the figure."""
     p = parser()
     args = p.parse_args()
     methods, problems = (

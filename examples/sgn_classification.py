@@ -1,24 +1,23 @@
-"""SGN's classification benchmarks: MNIST, Fashion-MNIST and CIFAR-10, SGN beside SGD.
+"""SGN's classification benchmarks: SGN and SGD on MNIST, Fashion-MNIST and CIFAR-10.
 
     python examples/sgn_classification.py                                  # table 1: MNIST, 784-20-20-20-10
     python examples/sgn_classification.py --methods sgn:3 --seeds 1
     python examples/sgn_classification.py --data fashion --methods sgn:5,sgd:0.1 --epochs 5
     python examples/sgn_classification.py --data cifar10 --methods sgn:10,sgd --seconds 300 --epochs 1000
-    python examples/sgn_classification.py --resume                         # where the same command was cut
+    python examples/sgn_classification.py --resume                         # continues an interrupted command
 
-Batches of 1000, softmax cross-entropy. MNIST: sigmoid layers, one start from N(0, 1) for every run. Fashion-MNIST
-(6-16 filters of 5 × 5, 120-84) and CIFAR-10 (32-64-64 filters of 3 × 3, 64): ReLU, uniform starts as in the authors'
-code, every image standardised. The seeds are those of the order of the cases. SGN as in the paper: damping 1e-4, floor
-1e-6, line search, trust region. Source: Gargiani et al. (2020), sections 4.3 to 4.5.
+Batches of 1000, softmax cross-entropy. MNIST: sigmoid layers, the same weights from N(0, 1) for every run.
+Fashion-MNIST (6-16 filters of 5 × 5, 120-84) and CIFAR-10 (32-64-64 filters of 3 × 3, 64): ReLU, uniform weights as in
+the authors' code, every image standardised. Seeds determine the order of the cases. SGN as in the paper: damping 1e-4,
+floor 1e-6, line search, trust region. Source: Gargiani et al. (2020), sections 4.3 to 4.5.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import rmad  # noqa: F401 (before NumPy: it picks the BLAS kernel that suits the CPU)
@@ -33,49 +32,51 @@ import nn
 
 SGN = {"damping": 1e-4, "damping_min": 1e-6}
 CLASSES = 10
-RATES, TUNING_EPOCHS = (1.0, 0.3, 0.1, 0.03), 5  # of "sgd" without a learning rate
+RATES, TUNING_EPOCHS = (1.0, 0.3, 0.1, 0.03), 5  # grid of "sgd" without a learning rate
 
 
 class Problem(NamedTuple):
-    """published: test accuracies in percent by method and epochs. methods: those of a run without --methods."""
+    """A network and its data; published: test accuracies in percent by method and epochs; methods: the default."""
 
     load: Callable[[str | None], Any]
     model: Callable[[], Any]
     published: dict[str, dict[int, float]]
     methods: str
-    epochs: int  # where the paper says nothing of a method
+    epochs: int  # of a method that the paper does not have
 
 
 def filters(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Any:
-    """U(−a, a) with a = √(6 / number of weights): the authors' own, smaller than Glorot's."""
+    """W ~ U(−a, a) with a = √(6 / number of weights), as in the authors' code; smaller than Glorot's."""
     a = math.sqrt(6 / math.prod(shape))
     return rng.uniform(-a, a, shape).astype(dtype)
 
 
 def affine(rng: np.random.Generator, shape: tuple[int, int], dtype: Any) -> Any:
-    """U(−a, a) with a = √(6 / (inputs + classes)), the authors' own."""
+    """W ~ U(−a, a) with a = √(6 / (inputs + classes)), as in the authors' code."""
     a = math.sqrt(6 / (shape[0] + CLASSES))
     return rng.uniform(-a, a, shape).astype(dtype)
 
 
-def lenet() -> Any:
-    """The net of table 2 for 28 × 28 images."""
+def convnet(channels: tuple[int, ...], kernel: int, sizes: tuple[int, ...], *, pool_last: bool) -> nn.Module:
+    """Returns convolutions with ReLU and max-pooling between them, and dense layers of these sizes."""
     rng = np.random.default_rng(1)
-    c: dict[str, Any] = {"rng": rng, "init": filters}
-    f: dict[str, Any] = {"rng": rng, "init": affine}
-    convolutions = [nn.Conv2d(1, 6, 5, **c), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5, **c), nn.ReLU()]
-    tops = [nn.Linear(256, 120, **f), nn.ReLU(), nn.Linear(120, 84, **f), nn.ReLU(), nn.Linear(84, CLASSES, **f)]
-    return nn.Sequential(*convolutions, nn.MaxPool2d(2), nn.Flatten(), *tops)
+    layers: list[nn.Module] = []
+    for i, o in pairwise(channels):
+        layers += [nn.Conv2d(i, o, kernel, rng=rng, init=filters), nn.ReLU(), nn.MaxPool2d(2)]
+    layers = [*(layers if pool_last else layers[:-1]), nn.Flatten()]
+    for i, o in pairwise((*sizes, CLASSES)):
+        layers += [nn.Linear(i, o, rng=rng, init=affine), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
 
 
-def cifar_net() -> Any:
-    """The net of table 3 for 32 × 32 images in colour."""
-    rng = np.random.default_rng(1)
-    c: dict[str, Any] = {"rng": rng, "init": filters}
-    f: dict[str, Any] = {"rng": rng, "init": affine}
-    layers = [nn.Conv2d(3, 32, 3, **c), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3, **c), nn.ReLU()]
-    layers += [nn.MaxPool2d(2), nn.Conv2d(64, 64, 3, **c), nn.ReLU(), nn.Flatten()]
-    return nn.Sequential(*layers, nn.Linear(1024, 64, **f), nn.ReLU(), nn.Linear(64, CLASSES, **f))
+def lenet() -> nn.Module:
+    """Returns the network of table 2, for 28 × 28 images."""
+    return convnet((1, 6, 16), 5, (256, 120, 84), pool_last=True)
+
+
+def cifar_net() -> nn.Module:
+    """Returns the network of table 3, for 32 × 32 images in colour."""
+    return convnet((3, 32, 64, 64), 3, (1024, 64), pool_last=False)
 
 
 PROBLEMS = {
@@ -138,7 +139,7 @@ def run(
     epochs: int | None,
     seconds: float | None,
 ) -> dict[str, list[Curve]]:
-    """The curves of every method, one for each seed; as many epochs as the paper's longer run."""
+    """Returns the curves of every method, one per seed; as many epochs as the paper's longer run."""
     loss = nn.SoftmaxCrossEntropy()
 
     def measure(model: Any) -> dict[str, float]:
@@ -166,7 +167,7 @@ def run(
 
 
 def table(problem: Problem, curves: dict[str, list[Curve]]) -> str:
-    """Test accuracy in percent at the paper's epochs and the last."""
+    """Returns the test accuracies in percent at the paper's epochs and the last."""
     rows = [["", "epochs", "test accuracy: median [range], mean", "paper", "seconds"]]
     for label, runs in curves.items():
         published = problem.published.get(label, {})
@@ -180,47 +181,35 @@ def table(problem: Problem, curves: dict[str, list[Curve]]) -> str:
     return runner.markdown(rows)
 
 
-def parser() -> argparse.ArgumentParser:
-    p = runner.Parser(
-        prog="sgn_classification.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parser() -> runner.Parser:
+    """Returns the parser of the command line."""
+    p = runner.Parser("sgn_classification.py", __doc__)
     p.add_argument("--data", choices=PROBLEMS, default="mnist")
-    text = "sgn:STEPS, sgd:LR and sgd, which is tuned, with commas between (those of the paper's table)"
+    text = "sgn:STEPS, sgd:LR, and sgd, which is tuned; comma-separated (those of the paper's table)"
     p.add_argument("--methods", help=text)
-    p.add_argument("--seeds", type=runner.positive(int), default=5, help="runs of every method (5)")
-    p.add_argument("--seed", type=runner.natural, default=0, help="the first of them (0)")
-    p.add_argument("--epochs", type=runner.positive(int), help="those of the paper's longer runs")
-    p.add_argument("--seconds", type=runner.positive(float), help="of the updates of a run, at most")
-    p.add_argument("--n-train", type=runner.positive(int), help="cases to train on: the first of the set (all)")
-    p.add_argument("--n-test", type=runner.positive(int), help="cases to test on: the first of the set (all)")
-    p.add_argument("--data-dir", help="the folder of the data sets")
-    p.add_argument("--out", type=Path, default=Path("sgn"), help="figure OUT-mnist.png, runs in OUT-mnist, and so on")
-    runner.Series.add_options(p)
+    text = "prefix of results: figure OUT-mnist.png, runs in OUT-mnist, …"
+    comparison.add_runs(p, seeds=5, epochs="as in the paper's longer runs by default", out="sgn", text=text)
+    comparison.add_limits(p)
     return p
 
 
 @runner.one_line("sgn_classification.py")
 def main() -> int:
+    """Trains with every method, prints the table and draws the figure."""
     p = parser()
     args = p.parse_args()
     problem = PROBLEMS[args.data]
     methods = (args.methods or problem.methods).split(",")
-    try:
+    with p.refusing():
         for method in methods:
             comparison.method("sgd:0.1" if method == "sgd" else method)
-        data = problem.load(args.data_dir)
-    except (OSError, ValueError) as failure:
-        p.error(" ".join(str(failure).split()))
-    data = comparison.first(data, args.n_train, args.n_test)
-    name = f"{args.out.name}-{args.data}"
-    with runner.Series(p.prog, args.out.with_name(name), args) as series:
+        data = comparison.first(problem.load(args.data_dir), args.n_train, args.n_test)
+    with runner.Series(p.prog, comparison.results(args, args.data), args) as series:
         seeds = range(args.seed, args.seed + args.seeds)
         curves = run(series, problem, methods, seeds, data, args.epochs, args.seconds)
     print(table(problem, curves))
-    path = args.out.with_name(f"{name}.png")
     labels = {"train": "training loss", "test": "test accuracy, %"}
-    comparison.draw(curves, labels, path, f"{args.data}, {comparison.how_many(args.seeds)}", logarithmic=False)
-    print(f"figure: {path}")
+    comparison.draw(args, args.data, curves, labels, logarithmic=False)
     return 0
 
 

@@ -1,19 +1,17 @@
-"""SGN's regression benchmarks: Boston housing and a noisy sine wave, SGN beside SGD.
+"""SGN's regression benchmarks: SGN and SGD on Boston housing and on a noisy sine wave.
 
     python examples/sgn_regression.py                        # both, 5 seeds: about a minute
     python examples/sgn_regression.py --problem sine --methods sgn:20 --seeds 10
 
 Sigmoid nets 13-100-100-1 (batches of 101, 20 epochs) and 1-20-20-20-1 (batches of 1000 of 7000, 10 epochs) on the plain
-mean square; every run starts from the same N(0, 1) weights, the seeds give the order of the cases. SGN as in the
+mean square; every run starts from the same N(0, 1) weights, seeds determine the order of the cases. SGN as in the
 paper: damping 1e-4, floor 1e-6, line search, trust region. Source: Gargiani et al. (2020), sections 4.1, 4.2.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import rmad  # noqa: F401 (before NumPy: it picks the BLAS kernel that suits the CPU)
@@ -31,24 +29,29 @@ METHODS = "sgn:10,sgn:20,sgd:0.001,sgd:0.01,sgd:0.1"
 
 
 class MeanSquare:
-    """Σ (z − t)² over the number of entries, as the paper's code has it (no half)."""
+    """L = Σ (z − t)² over the number of entries, without a half, as in the paper's code."""
 
     def value(self, z: Any, t: Any) -> Any:
+        """Returns L."""
         return np.mean(np.square(z - t), dtype=np.float64)
 
     def gradient(self, z: Any, t: Any) -> Any:
+        """Returns ∂L/∂z."""
         return (2 / z.size) * (z - t)
 
     def hessian_product(self, z: Any, t: Any, v: Any) -> Any:
+        """Returns L″ v."""
         return (2 / z.size) * v
 
 
 @dataclass(frozen=True)
 class Problem:
+    """A network and its training; published: training and test loss by method, after these epochs."""
+
     sizes: tuple[int, ...]
     batch: int
     epochs: int
-    published: dict[str, tuple[str, str]]  # of training and of test, after these epochs
+    published: dict[str, tuple[str, str]]
 
 
 PROBLEMS = {
@@ -63,13 +66,14 @@ PROBLEMS = {
 
 
 def load(name: str, data_dir: str | None) -> Any:
+    """Loads the data of a problem."""
     return nn.data.boston(data_dir) if name == "boston" else nn.data.sine(7000, 3000)
 
 
 def run(
     series: runner.Series, name: str, methods: list[str], seeds: int, data: Any, epochs: int
 ) -> dict[str, list[Curve]]:
-    """The curves of every method, one for each seed."""
+    """Returns the curves of every method, one per seed."""
     problem, loss = PROBLEMS[name], MeanSquare()
 
     def measure(model: Any) -> dict[str, float]:
@@ -88,7 +92,7 @@ def run(
 
 
 def table(name: str, curves: dict[str, list[Curve]], epochs: int) -> str:
-    """Losses after the epochs: ours over the seeds, and the paper's."""
+    """Returns the losses after the epochs: ours over the seeds, and the paper's."""
     rows = [["", "training loss: median [range], mean", "paper", "test loss: median [range], mean", "paper", "seconds"]]
     for label, runs in curves.items():
         published = PROBLEMS[name].published.get(label, ("", ""))
@@ -107,41 +111,35 @@ def table(name: str, curves: dict[str, list[Curve]], epochs: int) -> str:
     return f"{name}, after {epochs} epochs\n\n{runner.markdown(rows)}\n"
 
 
-def parser() -> argparse.ArgumentParser:
-    p = runner.Parser(
-        prog="sgn_regression.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parser() -> runner.Parser:
+    """Returns the parser of the command line."""
+    p = runner.Parser("sgn_regression.py", __doc__)
     p.add_argument("--problem", choices=(*PROBLEMS, "both"), default="both")
-    p.add_argument("--methods", default=METHODS, help=f"sgn:STEPS and sgd:LR, with commas between ({METHODS})")
-    p.add_argument("--seeds", type=runner.positive(int), default=5, help="runs of every method (5)")
-    p.add_argument("--epochs", type=runner.positive(int), help="20 for boston, 10 for sine")
-    p.add_argument("--data-dir", help="the folder of the data sets")
-    p.add_argument("--out", type=Path, default=Path("sgn"), help="figures OUT-boston.png, …; runs in OUT-boston, …")
-    runner.Series.add_options(p)
+    p.add_argument("--methods", default=METHODS, help=f"sgn:STEPS and sgd:LR, comma-separated ({METHODS})")
+    text = "prefix of results: figures OUT-boston.png, …; runs in OUT-boston, …"
+    comparison.add_runs(p, seeds=5, epochs="20 for boston, 10 for sine", out="sgn", text=text)
     return p
 
 
 @runner.one_line("sgn_regression.py")
 def main() -> int:
+    """Trains with every method, prints the tables and draws the figures."""
     p = parser()
     args = p.parse_args()
     methods = args.methods.split(",")
-    try:
+    names = tuple(PROBLEMS) if args.problem == "both" else (args.problem,)
+    with p.refusing():
         for method in methods:
             comparison.method(method)
-        names = tuple(PROBLEMS) if args.problem == "both" else (args.problem,)
         data = {name: load(name, args.data_dir) for name in names}
-    except (OSError, ValueError) as problem:
-        p.error(" ".join(str(problem).split()))
     for name in names:
         epochs = args.epochs or PROBLEMS[name].epochs
-        with runner.Series(p.prog, args.out.with_name(f"{args.out.name}-{name}"), args) as series:
+        with runner.Series(p.prog, comparison.results(args, name), args) as series:
             curves = run(series, name, methods, args.seeds, data[name], epochs)
         print(table(name, curves, epochs))
-        path = args.out.with_name(f"{args.out.name}-{name}.png")
         labels = {"train": "training loss", "test": "test loss"}
-        comparison.draw(curves, labels, path, f"{name}, {comparison.how_many(args.seeds)}", logarithmic=True)
-        print(f"figure: {path}\n", flush=True)
+        comparison.draw(args, name, curves, labels, logarithmic=True)
+        print(flush=True)
     return 0
 
 

@@ -1,6 +1,6 @@
-"""What the training examples share: the loop, with records and checkpoints; the command line; figures and tables."""
+"""Shared code of the training examples: the loop with records and checkpoints, the command line, figures, tables."""
 
-from runner.arguments import Parser, natural, option, positive
+from runner.arguments import Parser, listed, natural, option, positive
 from runner.command import Job, as_json, main
 from runner.ending import one_line
 from runner.loop import Config, Methods, Record, Run, on_device, optimizer_for, train
@@ -18,6 +18,7 @@ __all__ = [
     "as_json",
     "draw_training",
     "from_json",
+    "listed",
     "main",
     "markdown",
     "natural",

@@ -1,4 +1,4 @@
-"""The command line of a training, and the folder that it leaves."""
+"""The command line of a training, and the folder of its results."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from runner.report import as_json, draw_training, read_records, table
 
 @dataclass
 class Job:
-    """What an example does, for `main`: the functions are called in this order."""
+    """The parts of an example, for `main`, which calls the functions in this order."""
 
     parser: Parser
     config: type[Config]
-    folder: Callable[[Any], str]  # the name of the folder below runs/
+    folder: Callable[[Any], str]  # config -> name of the folder below runs/
     prepare: Callable[[Any], tuple[Any, Any]]  # config -> optimizer, data
     train: Callable[..., Run]  # config, optimizer, data, and the keywords of runner.train
-    numbers: Callable[[Record], str]  # a record for the progress bar
+    numbers: Callable[[Record], str]  # record -> text for the progress bar
     finish: Callable[[Any, Any, Any, Path], tuple[Record, str]]  # model, config, data, folder -> measures, last words
-    drawn: tuple[str, ...]  # what of a record is in the figure
+    drawn: tuple[str, ...]  # entries of a record that the figure shows
     ylabel: str
 
 
@@ -38,14 +38,14 @@ LAYOUT = "{percentage:3.0f}%|{bar:10}| {elapsed}<{remaining}{postfix}"
 
 
 def main(job: Job) -> int:
-    """The whole of an example: arguments, data, training, results. Returns the exit code."""
+    """Runs an example: arguments, data, training, results. Returns the exit code."""
     p = job.parser
     given = {name: value for name, value in vars(p.parse_args()).items() if value is not None}
     for package in ("tqdm", "matplotlib", "safetensors"):
         if importlib.util.find_spec(package) is None:
             p.error(f"{package} is not installed: pip install -e '.[examples]'")
     with one_line(p.prog), ExitStack() as held:
-        try:
+        with p.refusing():
             given["hyper"] = {name: given.pop(name) for name in HYPER if name in given}
             resume, restart, draw = (given.pop(flag, False) for flag in ("resume", "restart", "draw"))
             out = given.pop("out", None) or Path("runs") / job.folder(job.config(**given))
@@ -54,14 +54,12 @@ def main(job: Job) -> int:
             if draw:
                 print(draw_again(job, out))
                 return 0
-            held.enter_context(nn.Claim(out))  # before the data are made: also tells where nothing can be written
+            held.enter_context(nn.Claim(out))  # before the data are loaded: fails early if the folder is read-only
             checkpoints = nn.Checkpoints(out)
             state = None if restart else found(checkpoints, resume)
             config = job.config(**(given if state is None else continued(job.config, given, state["config"])))
             optimizer, data = job.prepare(config)
             append = begin(out, config, checkpoints, state)
-        except (ImportError, OSError, ValueError) as problem:
-            p.error(" ".join(str(problem).split()))
         return carried_out(job, config, optimizer, data, append, checkpoints, state)
 
 
@@ -74,7 +72,7 @@ def carried_out(
     checkpoints: nn.Checkpoints,
     state: dict[str, Any] | None,
 ) -> int:
-    """The training and its results; the exit code."""
+    """Trains and writes the results; returns the exit code."""
     prog = job.parser.prog
     try:
         with Stop() as stop:
@@ -93,7 +91,7 @@ def carried_out(
 
 
 def found(checkpoints: nn.Checkpoints, resume: bool) -> dict[str, Any] | None:
-    """The state to go on from; None for a run from the start. Refuses to lose a run that is not over."""
+    """Returns the state to continue from; None for a run from the start. Refuses to lose a run that is not over."""
     state = checkpoints.load()
     if checkpoints.refused is not None:
         print(f"{checkpoints.refused}; taking {checkpoints.previous.name}", file=sys.stderr)
@@ -107,20 +105,20 @@ def found(checkpoints: nn.Checkpoints, resume: bool) -> dict[str, Any] | None:
         update = state["run"]["update"]
         raise ValueError(
             f"{checkpoints.path.parent} has a run that is not over, at update {update}: "
-            "--resume goes on with it, --restart begins anew"
+            "--resume continues it, --restart starts over"
         )
     return None
 
 
 def is_run(state: dict[str, Any]) -> bool:
-    """Whether a checkpoint is one of runner.train."""
+    """Returns True if a checkpoint was written by runner.train."""
     run, config = state.get("run"), state.get("config")
     known = {"update", "end", "stopped", "records"}
     return isinstance(run, dict) and isinstance(config, dict) and known <= run.keys()
 
 
 def config_of(config: type[Config], saved: dict[str, Any]) -> Config:
-    """The config that was saved; ValueError where it is none of this program's."""
+    """Returns the config that was saved; ValueError if this program cannot have saved it."""
     try:
         return config(**saved)
     except (KeyError, TypeError, ValueError) as misfit:
@@ -128,7 +126,7 @@ def config_of(config: type[Config], saved: dict[str, Any]) -> Config:
 
 
 def continued(config: type[Config], given: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of the saved config, with what of them may change as it is given now."""
+    """Returns the arguments of the saved config; those that may change have the values given now."""
     whole = config_of(config, saved)
     hyper = given.get("hyper", {})
     for name, value in [*given.items(), *hyper.items()]:
@@ -141,26 +139,27 @@ def continued(config: type[Config], given: dict[str, Any], saved: dict[str, Any]
 def begin(
     out: Path, config: Config, checkpoints: nn.Checkpoints, state: dict[str, Any] | None
 ) -> Callable[[Record], None]:
-    """Makes the folder what it must be before the first update, without records later than the checkpoint.
+    """Prepares the folder for the first update, without records later than the checkpoint.
 
-    Returns what adds a record.
+    Returns the function that adds a record.
     """
     if state is None:
         checkpoints.remove()
         (out / "best.safetensors").unlink(missing_ok=True)
-    for part in out.glob("*.part"):  # of a run that was killed
+    for part in out.glob("*.part"):  # a killed run leaves them
         part.unlink()
     write_json(out / "config.json", asdict(config))
     return record_file(out / "metrics.jsonl", state["run"]["records"] if state else [])
 
 
 def write_json(path: Path, content: Record) -> None:
+    """Writes a JSON file, whole or not at all."""
     text = as_json(content, indent=2) + "\n"
     write_whole(path, lambda file: file.write(text.encode()))
 
 
 def record_file(path: Path, records: list[Record]) -> Callable[[Record], None]:
-    """Writes records, one JSON line each; what it returns appends one."""
+    """Writes records, one JSON line each; returns a function that appends one."""
     lines = "".join(as_json(record) + "\n" for record in records)
     write_whole(path, lambda file: file.write(lines.encode()))
 
@@ -178,7 +177,7 @@ def record_file(path: Path, records: list[Record]) -> Callable[[Record], None]:
 def with_progress(
     job: Job, config: Config, optimizer: Any, data: Any, append: Callable[[Record], None], stop: Stop, **keywords: Any
 ) -> Run:
-    """job.train with a bar."""
+    """Calls job.train with a progress bar."""
     from tqdm import tqdm
 
     with tqdm(total=1.0, bar_format=LAYOUT) as bar:
@@ -199,7 +198,7 @@ def with_progress(
 
 
 def results(job: Job, run: Run, config: Config, data: Any, out: Path) -> str:
-    """Writes models, figure and summary; returns what is to be said."""
+    """Writes models, figure and summary; returns the text to print."""
     run.model.eval()
     nn.save(run.model, out / "model.safetensors")
     measures, words = job.finish(run.model, config, data, out)
@@ -218,7 +217,7 @@ def results(job: Job, run: Run, config: Config, data: Any, out: Path) -> str:
 
 
 def draw_again(job: Job, out: Path) -> Path:
-    """training.png from the records in the folder."""
+    """Draws training.png from the records in the folder."""
     if not (out / "config.json").exists():
         raise ValueError(f"there is no run in {out} to draw")
     config = config_of(job.config, json.loads((out / "config.json").read_text()))

@@ -1,4 +1,4 @@
-"""How a program ends before its time: Ctrl-C, SIGTERM, a full disk. One line each, and what is written stays whole."""
+"""An early end by Ctrl-C, SIGTERM or a full disk: one line each, and all files stay whole."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import nn
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, where it is told as Ctrl-C is."""
+    """SIGTERM as an exception, like Ctrl-C."""
 
 
 def word_and_code(end: KeyboardInterrupt) -> tuple[str, int]:
-    """What ended the program, and its exit code."""
+    """Returns the name of the signal that ended the program, and the exit code."""
     return ("SIGTERM", 128 + signal.SIGTERM) if isinstance(end, Terminated) else ("Ctrl-C", 128 + signal.SIGINT)
 
 
 @contextmanager
 def one_line(prog: str) -> Iterator[None]:
-    """Ends the program with a line, not a traceback, where it is ended, or a file is not there or cannot be written.
+    """Prints a line instead of a traceback after a signal, or if a file is missing or cannot be written.
 
-    Around all that a script does, as a decorator of its main.
+    The decorator of a script's main.
     """
 
     def terminated(number: int, frame: FrameType | None) -> NoReturn:
@@ -48,7 +48,7 @@ def one_line(prog: str) -> Iterator[None]:
 
 @dataclass
 class Stop:
-    """Inside, the first Ctrl-C or SIGTERM asks for an end after the present update; the second ends the program."""
+    """Inside, the first Ctrl-C or SIGTERM requests an end after the present update; the second ends the program."""
 
     reason: str = ""
     code: int = 0
@@ -59,6 +59,7 @@ class Stop:
         return self
 
     def ask(self, number: int, frame: Any) -> None:
+        """Notes the signal; the next one has its usual effect."""
         self.reason, self.code = f"stopped by {'Ctrl-C' if number == signal.SIGINT else 'SIGTERM'}", 128 + number
         self.__exit__()
 
@@ -68,11 +69,11 @@ class Stop:
 
 
 def last_checkpoint(checkpoints: nn.Checkpoints) -> str:
-    """Where the run can go on, in words."""
+    """Returns a sentence about the checkpoint from which the run can continue."""
     try:
         state = checkpoints.load()
     except (OSError, ValueError) as problem:
         return str(problem)
     if state is None:
         return "there is no checkpoint"
-    return f"--resume goes on from the checkpoint of update {state['run']['update']} in {checkpoints.path.parent}"
+    return f"--resume continues from the checkpoint of update {state['run']['update']} in {checkpoints.path.parent}"

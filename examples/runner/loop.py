@@ -1,4 +1,4 @@
-"""The loop of a training: updates, records, checkpoints, and when it is over."""
+"""The loop of a training: updates, records, checkpoints, and the tests for its end."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ Methods = dict[str, tuple[Callable[..., Any], dict[str, Any]]]
 
 
 class StateDoesNotFit(ValueError):
-    """What the program makes is not what the checkpoint was made of."""
+    """The checkpoint belongs to another model, optimizer or program."""
 
 
 @dataclass
 class Config:
-    """One run. `hyper` holds what differs from the defaults in METHODS."""
+    """One run. `hyper` holds the values that differ from the defaults in METHODS."""
 
     METHODS: ClassVar[Methods] = {}
     BUDGET: ClassVar[float] = 210.0
-    MONITOR: ClassVar[str] = "validation_error"  # what is best where it is least, in the records
+    MONITOR: ClassVar[str] = "validation_error"  # entry of the records whose minimum is the best model
 
     optimizer: str = "hf"
     hyper: dict[str, Any] = field(default_factory=dict)
@@ -52,28 +52,28 @@ class Config:
         self.time_budget = self.time_budget or self.budget()
 
     def budget(self) -> float | None:
-        """Seconds where none are given; None for no limit."""
+        """Returns the default of the seconds; None for no limit."""
         return self.BUDGET
 
     def free(self) -> set[str]:
-        """What may change when a run goes on."""
+        """Returns the fields that may change when a run continues."""
         return {"time_budget", "updates", "patience", "log_interval", "log_every", "checkpoint_every"}
 
     def method(self) -> str:
-        """The part of the command line that says which hyper-parameters there are."""
+        """Returns the part of the command line that determines the hyper-parameters."""
         return f"--optimizer {self.optimizer}"
 
     def known_hyper(self) -> dict[str, Any]:
-        """Defaults of the hyper-parameters of this optimizer; None leaves one to the optimizer."""
+        """Returns the defaults of the hyper-parameters of this optimizer; None leaves one to the optimizer."""
         return self.METHODS[self.optimizer][1]
 
 
 @dataclass
 class Run:
-    """A training as it stands: the optimizer with its model, how far it is, its records, and why it ended.
+    """The state of a training: the optimizer with its model, the progress, the records, and the reason for its end.
 
-    seconds are those of the updates alone. best: value, update and parameters where config.MONITOR was least;
-    stale: records since. stopped: by somebody, before it was over. failed: it diverged.
+    seconds are those of the updates alone. best: value, update and parameters at the minimum of config.MONITOR;
+    stale: records since then. stopped: by a signal, before it was over. failed: it diverged.
     """
 
     optimizer: Any
@@ -90,24 +90,25 @@ class Run:
 
     @property
     def model(self) -> Any:
+        """The model of the optimizer."""
         return self.optimizer.model
 
     def over(self, config: Config) -> str:
-        """Why no further update is made, or nothing."""
-        if config.updates is not None and self.update >= config.updates:  # beyond, where fewer are wanted now
+        """Returns the reason to make no further update; "" if there is none."""
+        if config.updates is not None and self.update >= config.updates:  # a continued run may be beyond them
             return "all updates are done"
         if config.patience is not None and self.stale >= config.patience:
             return f"no better {config.MONITOR.replace('_', ' ')} in {self.stale} records"
         return "the time is used up" if self.seconds >= (config.time_budget or math.inf) else ""
 
     def due(self, config: Config) -> bool:
-        """Whether it is time for a record."""
+        """Returns True if it is time for a record."""
         if config.log_every is not None:
             return self.update % config.log_every == 0
         return self.seconds >= self.logged + config.log_interval
 
     def record(self, errors: Callable[[Any], Record], monitor: str) -> Record:
-        """Measures the model, in use and not in training, and says what the updates since the last record did."""
+        """Measures the model in use, not in training; adds a record with a summary of the updates since the last."""
         switch = getattr(self.model, "train", lambda training: None)
         switch(False)
         measured = errors(self.model)
@@ -122,11 +123,13 @@ class Run:
         return self.records[-1]
 
     def state_dict(self) -> dict[str, Any]:
+        """Returns the state for a checkpoint."""
         names = ("records", "update", "seconds", "best", "stale", "end", "stopped", "failed", "logged")
         state = {name: getattr(self, name) for name in names} | {"infos": [asdict(info) for info in self.infos]}
         return state | {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continues from the state of a checkpoint."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         for name in ("records", "update", "seconds", "best", "stale", "failed", "logged"):
@@ -148,12 +151,12 @@ def train(
     should_stop: Callable[[], str] = lambda: "",
     clock: Callable[[], float] = time.perf_counter,
 ) -> Run:
-    """Updates until the run is over, or should_stop() gives a reason.
+    """Makes updates until the run is over, or should_stop() gives a reason.
 
-    batches: pairs (x, t) without end, or dicts of the arguments of a step. errors(model) measures the model for a
-    record. checkpoints: where the run is saved, with config, records and the state of the batches (which then have
-    state_dict and load_state_dict); state: what was found there, and the run goes on. on_record sees every record as
-    it is made; on_update sees after every update how much of the run is done. `clock` tells seconds.
+    batches: endless pairs (x, t), or dicts of the arguments of a step. errors(model) measures the model for a
+    record. checkpoints: save the run, with config, records and the state of the batches (which then have
+    state_dict and load_state_dict); state: a loaded checkpoint, from which the run continues. on_record gets every
+    record; on_update gets the finished share of the run after every update. `clock` returns seconds.
     """
     run, batches = Run(optimizer), iter(batches)
 
@@ -164,7 +167,7 @@ def train(
 
     if state is None:
         on_record(run.record(errors, config.MONITOR))
-        save()  # also tells at once where nothing can be written
+        save()  # fails early if nothing can be written
     else:
         try:
             run.load_state_dict(state["run"])
@@ -195,14 +198,14 @@ def train(
         if run.seconds >= saved + config.checkpoint_every:
             save()
             saved = run.seconds
-    save()  # before the last record, which a run that goes on does not make here
+    save()  # before the last record: a run that continues makes none at this update
     if run.infos:
         on_record(run.record(errors, config.MONITOR))
     return run
 
 
 def arguments_of(batch: Any, config: Config) -> dict[str, Any]:
-    """What a step takes: (x, t), and the first of them for the curvature where the config says how many."""
+    """Returns the arguments of a step: (x, t), and the first of them for the curvature, if the config asks for it."""
     if isinstance(batch, dict):
         return batch
     x, t = batch
@@ -211,13 +214,13 @@ def arguments_of(batch: Any, config: Config) -> dict[str, Any]:
 
 
 def optimizer_for(config: Config, model: Any, loss: Any) -> Any:
-    """The optimizer that the config names, with its hyper-parameters."""
+    """Returns the optimizer that the config names, with its hyper-parameters."""
     hyper = {name: value for name, value in config.hyper.items() if "batch" not in name}
     return config.METHODS[config.optimizer][0](model, loss, **hyper)
 
 
 def on_device(config: Config, tree: Any) -> Any:
-    """The arrays of a tree (a model, data) where the config wants them: in NumPy, or by CuPy on the GPU."""
+    """Returns a tree (a model, data) with its arrays on the device of the config: NumPy's, or CuPy's on the GPU."""
     if config.device == "cpu":
         return tree
     from rmad.machine.backend import import_cupy
@@ -226,7 +229,7 @@ def on_device(config: Config, tree: Any) -> Any:
 
 
 def summary(infos: list[optim.StepInfo], span: float) -> Record:
-    """What the optimizer said of some updates that took `span` seconds: its last word, mean loss, sums and rates."""
+    """Summarizes updates that took `span` seconds: the last step's info, the mean loss, sums and rates."""
     if not infos:
         return {}
     products = sum(info.products for info in infos)
@@ -235,7 +238,7 @@ def summary(infos: list[optim.StepInfo], span: float) -> Record:
         "loss": float(np.mean([info.loss for info in infos])),
         "products": products,
         "rejected": sum(info.rejected for info in infos),
-        "rises": sum(info.reduction_ratio == -math.inf for info in infos),  # in JSON ρ = −∞ is null, as NaN is
+        "rises": sum(info.reduction_ratio == -math.inf for info in infos),  # JSON has null for ρ = −∞ and for NaN
         "products_per_second": products / span,
         "updates_per_second": len(infos) / span,
     }

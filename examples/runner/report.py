@@ -1,4 +1,4 @@
-"""What a person sees of a training: a line, a table, a figure."""
+"""The output of a training: a line, a table, a figure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runner.loop import Record, Run
 
 
 def progress(record: Record, text: str) -> str:
-    """One record for the progress bar: `text`, and what the optimizer does."""
+    """Returns the text of a record for the progress bar: `text`, followed by the numbers of the optimizer."""
     if record.get("cg_iterations"):
         text += f", λ {record['damping']:.2g}, {record['cg_iterations']} CG steps"
         return f"{text}, {record['products_per_second']:.0f} products/s"
@@ -19,7 +19,7 @@ def progress(record: Record, text: str) -> str:
 
 
 def table(run: Run, final: Record) -> str:
-    """What is measured: at the start, at the end, where the validation set was best, and `final`, on all cases."""
+    """Returns a table of the measures: at the start, at the end, at the best record, and `final`, on all cases."""
     first, last = run.records[0], run.records[-1]
     best = next((r for r in run.records if run.best and r["update"] == run.best["update"]), None)
     columns = [("", None), ("start", first), ("end", last)]
@@ -34,7 +34,7 @@ def table(run: Run, final: Record) -> str:
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table; its first row is the head."""
+    """Returns a Markdown table; its first row is the head."""
     widths = [max(len(row[j]) for row in rows) for j in range(len(rows[0]))]
     lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths)) + " |" for row in rows]
     lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
@@ -42,7 +42,7 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
 
 
 def draw_training(records: list[Record], names: tuple[str, ...], ylabel: str, title: str, path: Path) -> None:
-    """What is measured against seconds, and below it the damping, or the loss where there is none."""
+    """Draws the measures against seconds, and below them the damping, or the loss if there is none."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
@@ -67,20 +67,20 @@ def draw_training(records: list[Record], names: tuple[str, ...], ylabel: str, ti
 
 
 def as_json(record: Record, indent: int | None = None) -> str:
-    """JSON knows neither NaN nor infinity: null in their place. No program that reads JSON trips over it."""
+    """Returns the JSON text of a record, with null for NaN and infinity, which JSON does not have."""
     finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
     return json.dumps(finite, indent=indent)
 
 
 def from_json(text: str) -> Record:
-    """What `as_json` wrote, NaN for null."""
+    """Returns the record in a text of `as_json`, with NaN for null."""
     return {k: math.nan if v is None else v for k, v in json.loads(text).items()}
 
 
 def read_records(path: Path) -> list[Record]:
-    """The records of a file, a line each; a last line that is not whole, as it is under way, is left out.
+    """Reads the records of a file, one per line; an incomplete last line, which is being written, is left out.
 
-    Raises ValueError that names the file and the line where another one is damaged.
+    Raises ValueError that names the file and the line for any other damage.
     """
     records = []
     for number, line in enumerate(path.read_text().splitlines(keepends=True), 1):

@@ -1,4 +1,4 @@
-"""Many runs under one command: each has checkpoints and records in a folder of its own."""
+"""Many runs under one command, each with checkpoints and records in a folder of its own."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ __all__ = ["Series"]
 class Series:
     """with Series(prog, folder, arguments) as series: series.train(name, …) for every run, in the same order each time.
 
-    With --resume a run that is over is read and not made again, one that was cut goes on. Ctrl-C and SIGTERM end
-    the program after the present update; they, and a full disk, with one line.
+    With --resume a finished run is read, not repeated, and an interrupted one continues. Ctrl-C and SIGTERM end
+    the program after the present update, with one line, and so does a full disk.
     """
 
     def __init__(self, prog: str, folder: Path, arguments: argparse.Namespace) -> None:
@@ -34,16 +34,18 @@ class Series:
 
     @staticmethod
     def add_options(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--resume", action="store_true", help="go on where the same command was cut, bit for bit")
-        every, text = Config.checkpoint_every, "of training between checkpoints"
+        """Adds the options that a series has."""
+        text = "continue an interrupted run of the same command, bit for bit"
+        parser.add_argument("--resume", action="store_true", help=text)
+        every, text = Config.checkpoint_every, "seconds of training between checkpoints"
         parser.add_argument(
             "--checkpoint-every", type=positive(float), metavar="SECONDS", default=every, help=f"{text} ({every:g})"
         )
-        text = "seconds by the wall, or of all cores together, which other work does not lengthen (wall)"
+        text = "wall-clock seconds, or CPU seconds of all cores, which do not depend on other processes (wall)"
         parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help=text)
 
     def train(self, name: str, config: Config, optimizer: Any, batches: Any, errors: Callable[[Any], Record]) -> Run:
-        """runner.train, in the folder `name`."""
+        """Calls runner.train, in the folder `name`."""
         folder = self.folder / name
         with nn.Claim(folder):
             run = self._train(folder, config, optimizer, batches, errors)
@@ -79,7 +81,7 @@ class Series:
         self.stop.__enter__()
         return self
 
-    def __exit__(self, kind: Any, problem: Any, traceback: Any) -> None:
+    def __exit__(self, kind: object, problem: BaseException | None, traceback: object) -> None:
         self.stop.__exit__()
         if isinstance(problem, KeyboardInterrupt):
             word, code = word_and_code(problem)
@@ -89,6 +91,6 @@ class Series:
 
     def _end(self, words: str, code: int, resume: bool = True) -> NoReturn:
         if resume and any(self.folder.glob("*/checkpoint*.safetensors")):
-            words += f"; --resume goes on from the checkpoints in {self.folder}"
+            words += f"; --resume continues from the checkpoints in {self.folder}"
         print(f"{self.prog}: {words}", file=sys.stderr)
         raise SystemExit(code)

@@ -94,7 +94,7 @@ def test_a_full_disk(
     told = err.strip().splitlines()[-1]
     assert told == (
         "autoencoder.py: [Errno 28] No space left on device: 'out/checkpoint.safetensors'; "
-        "--resume goes on from the checkpoint of update 1 in out"
+        "--resume continues from the checkpoint of update 1 in out"
     )
     assert "Traceback" not in err
     assert run(*ADAM, "--updates", "5", "--resume") == 0
@@ -120,7 +120,7 @@ def test_no_room_for_records(
         assert run(*ADAM, "--updates", "4", "--log-every", "1", "--checkpoint-every", "1e-9") == 1
     told = capsys.readouterr().err.strip().splitlines()[-1]
     assert (
-        "No space left on device: 'out/metrics.jsonl'; --resume goes on from the checkpoint of update 1 in out" in told
+        "No space left on device: 'out/metrics.jsonl'; --resume continues from the checkpoint of update 1 in out" in told
     )
     assert not list(pathlib.Path("out").glob("*.part"))
     assert run(*ADAM, "--updates", "4", "--resume") == 0
@@ -144,7 +144,7 @@ def test_no_room_for_results(
         patch.setattr(where, "write_whole", full)
         assert run(*ADAM, "--updates", "2") == 1
     told = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "No space left on device; --resume goes on from the checkpoint of update 2" in told
+    assert "No space left on device; --resume continues from the checkpoint of update 2" in told
     assert run("--out", "out", "--resume") == 0  # there is nothing left to do but the results
     assert pathlib.Path("out", name).exists()
 

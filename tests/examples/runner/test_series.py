@@ -45,7 +45,7 @@ def test_a_series_goes_on(
     told = capsys.readouterr().err
     assert told == (
         "sgn_regression.py: stopped by SIGTERM, at update 5 of SGD(0.1)-0; "
-        "--resume goes on from the checkpoints in out-sine\n"
+        "--resume continues from the checkpoints in out-sine\n"
     )
     made = 0
 
@@ -67,7 +67,7 @@ def test_a_series_goes_on(
 
 @pytest.mark.parametrize(
     ("room", "where"),
-    [(0, "0/metrics.jsonl'"), (6, "1/metrics.jsonl'; --resume goes on from the checkpoints in sgn-sine")],
+    [(0, "0/metrics.jsonl'"), (6, "1/metrics.jsonl'; --resume continues from the checkpoints in sgn-sine")],
 )
 def test_a_series_on_a_full_disk(
     script: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], room: int, where: str

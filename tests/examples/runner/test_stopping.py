@@ -35,7 +35,7 @@ def test_stopped_and_resumed(
     assert run(*ADAM, "--updates", "7") == 128 + number
     assert f"stopped by {word}: 3 updates" in capsys.readouterr().out
     told = refused(*ADAM, "--updates", "7")
-    assert "out has a run that is not over, at update 3: --resume goes on with it, --restart begins anew" in told
+    assert "out has a run that is not over, at update 3: --resume continues it, --restart starts over" in told
     assert run(*ADAM, "--updates", "7", "--resume") == 0
     assert same(arrays(), arrays(folder="whole"))
     assert run(*ADAM, "--updates", "1") == 0  # what is over may be begun anew
@@ -54,7 +54,7 @@ def test_a_second_ctrl_c_ends_it_at_once(run: Any, interrupted: Any, capsys: pyt
     interrupted(3, signal.SIGINT, signal.SIGINT)
     assert run(*ADAM, "--checkpoint-every", "1e-9", "--updates", "7") == 130
     last = capsys.readouterr().err.strip().splitlines()[-1]
-    assert last == "autoencoder.py: ended by Ctrl-C; --resume goes on from the checkpoint of update 2 in out"
+    assert last == "autoencoder.py: ended by Ctrl-C; --resume continues from the checkpoint of update 2 in out"
 
 
 def test_a_second_sigterm_ends_it_at_once(run: Any, interrupted: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,7 +62,7 @@ def test_a_second_sigterm_ends_it_at_once(run: Any, interrupted: Any, capsys: py
     interrupted(3, signal.SIGTERM, signal.SIGTERM)
     assert run(*ADAM, "--checkpoint-every", "1e-9", "--updates", "7") == 143
     last = capsys.readouterr().err.strip().splitlines()[-1]
-    assert last == "autoencoder.py: ended by SIGTERM; --resume goes on from the checkpoint of update 2 in out"
+    assert last == "autoencoder.py: ended by SIGTERM; --resume continues from the checkpoint of update 2 in out"
     assert signal.getsignal(signal.SIGTERM) == before
 
 
