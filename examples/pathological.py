@@ -260,7 +260,7 @@ def main() -> int:
     """Trains on every task with every seed and μ, prints the table and draws the figure."""
     p = parser()
     args = p.parse_args()
-    tasks_given = args.task.split(",")
+    tasks_given: list[str] = args.task.split(",")
     for task in tasks_given:
         if task not in TASKS:
             p.error(f"--task {task}: expected one of {', '.join(TASKS)}")
@@ -269,8 +269,9 @@ def main() -> int:
             TASKS[task][0](1, args.T, rng=np.random.default_rng(0))
     if not args.draw:
         with runner.Series(p.prog, args.out, args) as series:
-            seeds = range(args.seeds) if args.seeds else [args.seed]
-            for seed, task, mu in product(seeds, tasks_given, args.mu):
+            seeds = list(range(args.seeds)) if args.seeds else [args.seed]
+            factors: list[float] = args.mu
+            for seed, task, mu in product(seeds, tasks_given, factors):
                 records = train(series, args, task, mu, seed)
                 last, word = records[-1], "solved" if solved(records) else "not solved"
                 spent = f"{last['update']} updates, {last['cpu_seconds']:.1f} CPU seconds"

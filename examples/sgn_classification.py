@@ -51,7 +51,7 @@ def filters(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Any
     return rng.uniform(-a, a, shape).astype(dtype)
 
 
-def affine(rng: np.random.Generator, shape: tuple[int, int], dtype: Any) -> Any:
+def affine(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Any:
     """W ~ U(−a, a) with a = √(6 / (inputs + classes)), as in the authors' code."""
     a = math.sqrt(6 / (shape[0] + CLASSES))
     return rng.uniform(-a, a, shape).astype(dtype)

@@ -119,9 +119,8 @@ def test_no_room_for_records(
         patch.setattr("runner.command.open", opened, raising=False)
         assert run(*ADAM, "--updates", "4", "--log-every", "1", "--checkpoint-every", "1e-9") == 1
     told = capsys.readouterr().err.strip().splitlines()[-1]
-    assert (
-        "No space left on device: 'out/metrics.jsonl'; --resume continues from the checkpoint of update 1 in out" in told
-    )
+    continues = "--resume continues from the checkpoint of update 1 in out"
+    assert f"No space left on device: 'out/metrics.jsonl'; {continues}" in told
     assert not list(pathlib.Path("out").glob("*.part"))
     assert run(*ADAM, "--updates", "4", "--resume") == 0
     assert same(arrays(), arrays(folder="whole"))
