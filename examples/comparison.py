@@ -1,4 +1,4 @@
-"""Shared code of the examples that compare optimizers: runs over epochs and seeds, tables, curves, options."""
+"""Shared code of the examples that compare optimizers: runs over epochs and seeds, tables, curves."""
 
 from __future__ import annotations
 
@@ -137,24 +137,6 @@ def spread(values: Any, digits: int = 3, unit: float = 1.0) -> str:
         return "–"
     low, middle, high, mean = (f"{unit * v:.{digits}g}" for v in (*np.quantile(values, (0, 0.5, 1)), np.mean(values)))
     return f"{middle} [{low}, {high}], mean {mean}"
-
-
-def add_runs(p: runner.Parser, *, seeds: int, epochs: str, out: str, text: str) -> None:
-    """Adds the options of runs over seeds and epochs; `epochs` and `text` are the help of --epochs and --out."""
-    p.add_argument("--seeds", type=runner.positive(int), default=seeds, help=f"number of runs per method ({seeds})")
-    p.add_argument("--epochs", type=runner.positive(int), help=epochs)
-    p.add_argument("--data-dir", help="folder of the data sets")
-    p.add_argument("--out", type=Path, default=Path(out), help=text)
-    runner.Series.add_options(p)
-
-
-def add_limits(p: runner.Parser) -> None:
-    """Adds the options for parts of a set, for a time limit and for other seeds."""
-    whole = runner.positive(int)
-    p.add_argument("--seed", type=runner.natural, default=0, help="first of the seeds (0)")
-    p.add_argument("--seconds", type=runner.positive(float), help="time limit of the updates of a run")
-    p.add_argument("--n-train", type=whole, help="number of cases for training, the first of the set (all)")
-    p.add_argument("--n-test", type=whole, help="number of cases for test, the first of the set (all)")
 
 
 def results(args: argparse.Namespace, name: str) -> Path:

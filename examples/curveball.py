@@ -196,8 +196,9 @@ def parser() -> runner.Parser:
     text = f"comma-separated ({','.join(NAMES)}); a number after a colon is λ, or the learning rate"
     p.add_argument("--methods", type=runner.listed(check), default=NAMES, help=text)
     text = "prefix of results: figure OUT-mnist.png, runs in OUT-mnist, …"
-    comparison.add_runs(p, seeds=1, epochs="10 for mnist, otherwise as in the paper", out="curveball", text=text)
-    comparison.add_limits(p)
+    p.add_runs(seeds=1, epochs="10 for mnist, otherwise as in the paper", out="curveball", text=text)
+    p.add_limits()
+    runner.Series.add_options(p)
     p.add_argument("--batch", type=whole, help="64 for mnist, 128 for the others")
     p.add_argument("--damping", type=runner.positive(float), help="λ at the start")
     p.add_argument("--width", type=whole, help="number of channels of the first stage of resnet (64)")

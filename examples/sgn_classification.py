@@ -188,8 +188,9 @@ def parser() -> runner.Parser:
     text = "sgn:STEPS, sgd:LR, and sgd, which is tuned; comma-separated (those of the paper's table)"
     p.add_argument("--methods", help=text)
     text = "prefix of results: figure OUT-mnist.png, runs in OUT-mnist, …"
-    comparison.add_runs(p, seeds=5, epochs="as in the paper's longer runs by default", out="sgn", text=text)
-    comparison.add_limits(p)
+    p.add_runs(seeds=5, epochs="as in the paper's longer runs by default", out="sgn", text=text)
+    p.add_limits()
+    runner.Series.add_options(p)
     return p
 
 

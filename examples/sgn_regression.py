@@ -117,7 +117,8 @@ def parser() -> runner.Parser:
     p.add_argument("--problem", choices=(*PROBLEMS, "both"), default="both")
     p.add_argument("--methods", default=METHODS, help=f"sgn:STEPS and sgd:LR, comma-separated ({METHODS})")
     text = "prefix of results: figures OUT-boston.png, …; runs in OUT-boston, …"
-    comparison.add_runs(p, seeds=5, epochs="20 for boston, 10 for sine", out="sgn", text=text)
+    p.add_runs(seeds=5, epochs="20 for boston, 10 for sine", out="sgn", text=text)
+    runner.Series.add_options(p)
     return p
 
 

@@ -79,6 +79,21 @@ class Parser(argparse.ArgumentParser):
         self.add_flag("--restart", "start over, although the run in DIR is not finished")
         self.add_flag("--draw", "only draw the records in DIR, even while the run is in progress")
 
+    def add_runs(self, *, seeds: int, epochs: str, out: str, text: str) -> None:
+        """Adds the options of runs over seeds and epochs; `epochs` and `text` are the help of --epochs and --out."""
+        self.add_argument("--seeds", type=positive(int), default=seeds, help=f"number of runs per method ({seeds})")
+        self.add_argument("--epochs", type=positive(int), help=epochs)
+        self.add_argument("--data-dir", help="folder of the data sets")
+        self.add_argument("--out", type=Path, default=Path(out), help=text)
+
+    def add_limits(self) -> None:
+        """Adds the options for parts of a data set, for a time limit and for other seeds."""
+        self.add_argument("--seed", type=natural, default=0, help="first of the seeds (0)")
+        self.add_argument("--seconds", type=positive(float), help="time limit of the updates of a run")
+        for name, use in (("--n-train", "training"), ("--n-test", "test")):
+            text = f"number of cases for {use}, the first of the set (all)"
+            self.add_argument(name, type=positive(int), help=text)
+
     def add_flag(self, name: str, text: str) -> None:
         """Adds an option without a value: True if it is given, None otherwise."""
         self.add_argument(name, action="store_const", const=True, help=text)
