@@ -36,7 +36,7 @@ def cpu_ms(call: Callable[[], Any], repeats: int = 7) -> float:
 def main() -> None:
     import numpy as np
 
-    from rmad.primitives.layers.conv import conv2d
+    from rmad.extend import conv2d
 
     for n, pixels, c, kernel, stride in SIZES:
         rng = np.random.default_rng(0)

@@ -47,11 +47,9 @@ def problem(kind: str, steps: int, checkpoint: bool = False) -> tuple[Any, Any, 
     return model, nn.SquaredError(), x, rng.standard_normal((N, OUTPUTS), dtype=np.float32)
 
 
-def gemms(kind: str) -> Callable[[], None]:
+def gemms(kind: str, crew: Any) -> Callable[[], None]:
     """The matrix products of one GGN product, in two halves of the cases, each on a thread of its own."""
     import numpy as np
-
-    from optim.problem.threads import Crew
 
     k, o, n = INPUTS + UNITS + 1, GATES[kind] * UNITS, N // 2
 
@@ -65,7 +63,7 @@ def gemms(kind: str) -> Callable[[], None]:
             partial(np.dot, ones((o, UNITS)).T, ua, ones((UNITS, n))),
         ]
 
-    halves, crew = [half(), half()], Crew(2)
+    halves = [half(), half()]
 
     def task(k: int) -> None:
         for _ in range(T):
@@ -84,7 +82,7 @@ def run_rmad(kind: str) -> dict[str, float]:
 
     import optim
 
-    calls: dict[str, Callable[[], Any]] = {"gemms": gemms(kind)}
+    calls: dict[str, Callable[[], Any]] = {"gemms": gemms(kind, optim.Objective(model, loss, threads=2).crew)}
     for name, threads in (("rmad, one tape", 1), ("rmad, shards", None)):
         objective = optim.Objective(model, loss, threads=threads)
         quadratic = objective.quadratic(x, t)

@@ -37,7 +37,7 @@ from runner import Record, Run, as_json, positive
 
 import nn
 import optim
-from rmad.machine.backend import to_numpy
+from rmad.extend import to_numpy
 
 __all__ = ["Config", "as_json", "build", "load", "train"]  # for scripts that race
 

@@ -34,11 +34,9 @@ from runner import Parser, one_line
 
 import nn
 import optim
+from nn import DiagonalCurvature, Loss
 from nn.functional import sigmoid
-from nn.losses.base import DiagonalCurvature, Loss
-from optim.parts.cg import pcg
-from optim.parts.estimate import estimate
-from optim.parts.kronecker import Inverse
+from optim import KroneckerInverse, kronecker_factors, pcg
 
 EDGE = 1e-3  # p lies in [EDGE, 1 − EDGE]: 1/p² stays within single precision
 
@@ -173,7 +171,7 @@ def rank(args: argparse.Namespace) -> Any:
             q = optim.Objective(model, loss, shards=1).quadratic(x[:n], t[:n])
             p = q.objective.size
             eigenvalues = np.linalg.eigvalsh(q.ggn @ np.eye(p))[::-1]
-            blocks = estimate(q, "kflr").blocks
+            blocks = kronecker_factors(q, "kflr").blocks
             spectra = [np.multiply.outer(np.linalg.eigvalsh(b.A), np.linalg.eigvalsh(b.G)).ravel() for b in blocks]
             factored = np.sort(np.concatenate(spectra))[::-1]
             tolerance = p * np.finfo(float).eps
@@ -198,7 +196,7 @@ NAMES = ("kfac", "kfra", "kflr", "kfac, 10 draws", "empirical")
 TRUNCATED = 20  # CG steps
 
 
-def gauss_newton(q: Any, b: Any, lam: float, inverse: Inverse, args: argparse.Namespace) -> tuple[Any, float]:
+def gauss_newton(q: Any, b: Any, lam: float, inverse: KroneckerInverse, args: argparse.Namespace) -> tuple[Any, float]:
     """Returns (G + λI)⁻¹ b and the relative residual."""
     size, out = float(np.linalg.norm(b)), np.empty_like(b)
 
@@ -215,12 +213,12 @@ def alignment(objective: Any, x: Any, lam: float, seed: int, args: argparse.Name
     """Returns cosines on x: (CG converged or truncated, damping factored or exact, method), and CG's residual."""
     q = objective.quadratic(x, x)
     b = np.negative(q.gradient)
-    factors = {n: estimate(q, n.partition(",")[0], seed=seed, samples=10 if "," in n else 1) for n in NAMES}
-    exact, residual = gauss_newton(q, b, lam, Inverse(factors["kflr"], lam), args)
+    factors = {n: kronecker_factors(q, n.partition(",")[0], seed=seed, samples=10 if "," in n else 1) for n in NAMES}
+    exact, residual = gauss_newton(q, b, lam, KroneckerInverse(factors["kflr"], lam), args)
     truncated = pcg(q.ggn_product, b, damping=lam, iterations=TRUNCATED, keep=False).x
     found = np.zeros((2, 2, len(NAMES) + 1))
     for k in range(2):
-        steps = [*(Inverse(own, lam, exact=bool(k))(b) for own in factors.values()), b]
+        steps = [*(KroneckerInverse(own, lam, exact=bool(k))(b) for own in factors.values()), b]
         for r, reference in enumerate((exact, truncated)):
             norm = np.linalg.norm(reference)
             found[r, k] = [float(d @ reference / np.linalg.norm(d) / norm) for d in steps]

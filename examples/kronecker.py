@@ -38,8 +38,7 @@ from runner import Record, Run
 
 import nn
 import optim
-from optim.parts.cg import pcg
-from optim.parts.kronecker import Inverse
+from optim import KroneckerInverse, pcg
 from optim.schedules import Step
 
 BATCH = 1000
@@ -100,7 +99,7 @@ def cosine(opt: Any, x: Any, iterations: int) -> Record:
     b, out = np.negative(q.gradient), np.empty_like(q.gradient)
     exact = pcg(q.ggn_product, b, damping=lam, iterations=iterations, keep=False).x
     q.ggn_product(exact, out)
-    own = Inverse(opt.factors, lam, opt.exact_damping)(b)
+    own = KroneckerInverse(opt.factors, lam, opt.exact_damping)(b)
     return {
         "cosine": float(own @ exact / (np.linalg.norm(own) * np.linalg.norm(exact))),
         "residual": float(np.linalg.norm(out + lam * exact - b) / np.linalg.norm(b)),

@@ -25,11 +25,11 @@ from nn.dropout import Dropout
 from nn.embedding import Embedding
 from nn.files.checkpoint import Checkpoints, DamagedCheckpoint
 from nn.files.claim import Claim, FolderInUse
-from nn.files.io import load, save
+from nn.files.io import load, save, write_whole
 from nn.files.torch_weights import load_torch_state_dict
 from nn.layer_norm import LayerNorm
 from nn.linear import Linear
-from nn.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
+from nn.losses import DiagonalCurvature, Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from nn.module import Module
 from nn.pooling import AvgPool2d, Flatten, GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d
 from nn.recurrent import GRU, LSTM, RNN
@@ -48,6 +48,7 @@ __all__ = [
     "Conv2d",
     "ConvTranspose2d",
     "DamagedCheckpoint",
+    "DiagonalCurvature",
     "Dropout",
     "Embedding",
     "Flatten",
@@ -83,6 +84,7 @@ __all__ = [
     "models",
     "save",
     "summary",
+    "write_whole",
 ]
 
 if not TYPE_CHECKING:  # a type checker would take every name for one of ours

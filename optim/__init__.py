@@ -8,7 +8,7 @@ import rmad  # noqa: F401 (before NumPy: it chooses the BLAS kernel)
 
 # isort: split
 from optim.adam import Adam
-from optim.base import NumericalWarning, StepInfo, TrainingDiverged
+from optim.base import NumericalWarning, Optimizer, StepInfo, TrainingDiverged
 from optim.check import check_ggn
 from optim.curveball import CurveBall
 from optim.grid_search import grid_search
@@ -16,11 +16,13 @@ from optim.hessian_free import HessianFree
 from optim.kfac import KFAC, KFLR, KFRA
 from optim.lbfgs import BFGS, LBFGS
 from optim.levenberg_marquardt import LevenbergMarquardt
-from optim.parts.damping import DiagonalDamping, MatrixDamping, Tikhonov
+from optim.parts.cg import pcg, relative_progress
+from optim.parts.damping import DiagonalDamping, MatrixDamping, Tikhonov, reduction_ratio
 from optim.parts.directions import ConjugateGradient, SteihaugToint
-from optim.parts.kronecker import KroneckerOperator
+from optim.parts.estimate import kronecker_factors
+from optim.parts.kronecker import KroneckerFactors, KroneckerInverse, KroneckerOperator
 from optim.parts.krylov import KrylovSubspace
-from optim.parts.linesearch import LineSearch
+from optim.parts.linesearch import LineSearch, cg_backtracking, line_search
 from optim.parts.preconditioner import EmpiricalFisher, ExactDiagonal, KroneckerPreconditioner, UnbiasedDiagonal
 from optim.parts.roles import Roles
 from optim.parts.selection import Backtracking, HeldOut
@@ -53,6 +55,8 @@ __all__ = [
     "Function",
     "HeldOut",
     "HessianFree",
+    "KroneckerFactors",
+    "KroneckerInverse",
     "KroneckerOperator",
     "KroneckerPreconditioner",
     "KrylovSubspace",
@@ -61,6 +65,7 @@ __all__ = [
     "MatrixDamping",
     "NumericalWarning",
     "Objective",
+    "Optimizer",
     "Phases",
     "Quadratic",
     "Roles",
@@ -71,7 +76,13 @@ __all__ = [
     "Tikhonov",
     "TrainingDiverged",
     "UnbiasedDiagonal",
+    "cg_backtracking",
     "check_ggn",
     "grid_search",
+    "kronecker_factors",
+    "line_search",
+    "pcg",
+    "reduction_ratio",
+    "relative_progress",
     "spectral_density",
 ]

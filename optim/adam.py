@@ -12,7 +12,7 @@ from optim.first_order import FirstOrder
 from optim.hyper import FRACTION, Number, Rule, Schedule
 from optim.problem.vectors import blocks
 from optim.types import Loss, Model
-from rmad.types import Array
+from rmad.extend import Array
 
 __all__ = ["Adam"]
 

@@ -19,7 +19,7 @@ from optim.hyper import NONE, Flag, Number, Rule
 from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import blocks, dot, is_finite
 from optim.types import Batch, Loss, Model
-from rmad.types import Array
+from rmad.extend import Array
 
 __all__ = ["CurveBall"]
 

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from optim.base import Optimizer
-from optim.parts.estimate import estimate
-from optim.parts.kronecker import Inverse, KroneckerFactors, KroneckerOperator, loaded, saved
+from optim.parts.estimate import kronecker_factors
+from optim.parts.kronecker import KroneckerFactors, KroneckerInverse, KroneckerOperator, loaded, saved
 from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import is_finite
 from optim.tuning import FEWEST_CUBES_ON_THREADS
 from optim.types import Loss, Model
-from rmad.types import Array
+from rmad.extend import Array
 
 __all__ = ["Factored"]
 
@@ -56,7 +56,7 @@ class Factored(Optimizer):
         self.estimates = 0  # of the factors
         self.factors: KroneckerFactors | None = None
         self._inverted: tuple[KroneckerFactors, float] | None = None  # what the inverse was made of: factors and λ
-        self._inverse: Inverse | None = None
+        self._inverse: KroneckerInverse | None = None
 
     def _renew(self, q: Quadratic) -> str:
         """New factors and a new inverse, if it is time for them. Names what is not finite, or ""."""
@@ -64,7 +64,7 @@ class Factored(Optimizer):
         invert = self._inverse is None or start or self.k % self.inverses_every == 0
         factors = self.factors
         if factors is None or invert or self.k % self.factors_every == 0:
-            new = estimate(q, self.method, self.sharing, (self.seed + self.k) % 2**32, self.samples)
+            new = kronecker_factors(q, self.method, self.sharing, (self.seed + self.k) % 2**32, self.samples)
             if not new.is_finite():
                 return "non-finite curvature factors"
             if factors is not None and factors.fits(new):
@@ -80,10 +80,10 @@ class Factored(Optimizer):
         self.factors = factors
         return ""
 
-    def _invert(self, factors: KroneckerFactors, damping: float) -> Inverse:
+    def _invert(self, factors: KroneckerFactors, damping: float) -> KroneckerInverse:
         """The inverse, made on threads if the blocks are large."""
         large = sum(block.size * sum(block.shape) for block in factors.blocks) >= FEWEST_CUBES_ON_THREADS
-        return Inverse(factors, damping, self.exact_damping, run=self.objective.crew.run if large else None)
+        return KroneckerInverse(factors, damping, self.exact_damping, run=self.objective.crew.run if large else None)
 
     def _forget_inverse(self) -> None:
         self._inverse = self._inverted = None

@@ -10,7 +10,7 @@ from optim.base import Optimizer, StepInfo, quiet
 from optim.hyper import SCHEDULE, Number, Rule, Schedule, value_at
 from optim.problem.vectors import is_finite
 from optim.types import Loss, Model
-from rmad.types import Array
+from rmad.extend import Array
 
 __all__ = ["FirstOrder"]
 

@@ -26,7 +26,7 @@ from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import dot, is_finite
 from optim.tuning import FEWEST_CASES_OF_FACTORS
 from optim.types import Batch, Loss, Model
-from rmad.types import Array
+from rmad.extend import Array
 
 __all__ = ["KFAC", "KFLR", "KFRA"]
 

@@ -21,7 +21,7 @@ from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import dot, is_finite
 from optim.tuning import MOST_DENSE_PARAMETERS
 from optim.types import Batch, Loss, Model
-from rmad.types import Array
+from rmad.extend import Array
 
 __all__ = ["LevenbergMarquardt"]
 

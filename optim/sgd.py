@@ -11,7 +11,7 @@ from optim.first_order import FirstOrder
 from optim.hyper import FRACTION, Flag, Rule, Schedule
 from optim.problem.vectors import blocks
 from optim.types import Loss, Model
-from rmad.types import Array
+from rmad.extend import Array
 
 __all__ = ["SGD"]
 

@@ -23,7 +23,7 @@ from optim.parts.preconditioner import Diagonals, Preconditioner, diagonal_inver
 from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import blocks, dot, is_finite
 from optim.types import Batch, Loss, Model
-from rmad.types import Array
+from rmad.extend import Array
 
 __all__ = ["SGN"]
 

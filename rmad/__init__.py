@@ -15,7 +15,7 @@ from rmad.primitives.scipy_special import logsumexp, multigammaln
 from rmad.primitives.softmax import log_softmax, softmax
 from rmad.rules import bilinear, constant, elementwise, linear, primitive
 from rmad.transforms import grad, hvp, jvp, linearize, stop_gradient, value_and_grad, vjp
-from rmad.tree import ravel
+from rmad.tree import map_leaves, ravel
 
 if TYPE_CHECKING:
     from rmad.operators import GGNOperator, HessianOperator, JacobianOperator
@@ -41,6 +41,7 @@ __all__ = [
     "linearize",
     "log_softmax",
     "logsumexp",
+    "map_leaves",
     "multigammaln",
     "polygamma",
     "primitive",

@@ -1,4 +1,4 @@
-"""The one door to inner parts of rmad: what the packages built on it, nn and optim, import besides its public names.
+"""The one door to inner parts of rmad, for packages built on it, such as nn and optim.
 
 An extension (a layer, an optimizer, another package) imports from `rmad` and from this module, and from nothing else
 inside rmad. A primitive needs only the public names: rmad.elementwise, rmad.linear, rmad.bilinear, rmad.primitive.
@@ -11,23 +11,24 @@ inside rmad. A primitive needs only the public names: rmad.elementwise, rmad.lin
     layers           affine, conv2d, conv2d_input, pooling, moments and standardize, recur and its cells; the arithmetic
                      of windows (Pair, pair, paddings); the functions sigmoid, softplus, normal_cdf
     batches          first_case, cases_from: where in its batch a model stands when the batch is worked through in parts
-    machine          is_cupy, keep_freed_memory, address, shares; fast: compiled loops for exp, tanh and their kin
+    machine          is_cupy, import_cupy, to_numpy; keep_freed_memory; address, shares: which memory an array occupies;
+                     tuning: measured constants; fast: compiled loops for exp, tanh and a few more
 
-Importing this module is cheap: the operators wait for their first use, because they load scipy.sparse.linalg.
+loss_curvature and symmetric_operator are imported on first use, because their module loads scipy.sparse.linalg.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rmad import tree
+from rmad import tree, tuning
 from rmad.batch import cases_from, first_case
 from rmad.blocks import Diagonal, Linear
 from rmad.joint.recurrence import recur
 from rmad.kernels import elementwise as fast
 from rmad.kernels.cells import GRUCell, LSTMCell, RNNCell
 from rmad.kernels.windows import Pair, paddings, pair
-from rmad.machine.backend import is_cupy
+from rmad.machine.backend import import_cupy, is_cupy, to_numpy
 from rmad.machine.memory import keep_freed_memory
 from rmad.plan.buffers import address, shares
 from rmad.plan.plan import Plan
@@ -72,6 +73,7 @@ __all__ = [
     "conv2d_input",
     "fast",
     "first_case",
+    "import_cupy",
     "is_cupy",
     "keep_freed_memory",
     "loss_curvature",
@@ -90,7 +92,9 @@ __all__ = [
     "standardize",
     "stop",
     "symmetric_operator",
+    "to_numpy",
     "tree",
+    "tuning",
 ]
 
 if not TYPE_CHECKING:  # a type checker would take every name for one of ours

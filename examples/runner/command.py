@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import nn
-from nn.files.io import write_whole
+from nn import write_whole
 from runner.arguments import HYPER, Parser, option
 from runner.ending import Stop, last_checkpoint, one_line, word_and_code
 from runner.loop import Config, Record, Run, StateDoesNotFit

@@ -15,7 +15,7 @@ import numpy as np
 
 import nn
 import optim
-from rmad.tree import map_leaves
+from rmad import map_leaves
 
 Record = dict[str, Any]
 Methods = dict[str, tuple[Callable[..., Any], dict[str, Any]]]
@@ -223,7 +223,7 @@ def on_device(config: Config, tree: Any) -> Any:
     """Returns a tree (a model, data) with its arrays on the device of the config: NumPy's, or CuPy's on the GPU."""
     if config.device == "cpu":
         return tree
-    from rmad.machine.backend import import_cupy
+    from rmad.extend import import_cupy
 
     return map_leaves(import_cupy().asarray, tree)
 

@@ -21,8 +21,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rmad import tuning
-from rmad.extend import Array, Traced, stop
+from rmad.extend import Array, Traced, stop, tuning
 
 __all__ = ["BoundLoss", "Curvature", "DiagonalCurvature", "Loss"]
 

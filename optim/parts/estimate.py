@@ -24,14 +24,16 @@ from optim.problem.quadratic import Quadratic
 from rmad.extend import Meetings, averaged, loss_curvature, squares
 from rmad.extend import tree as _tree
 
-__all__ = ["METHODS", "estimate"]
+__all__ = ["METHODS", "kronecker_factors"]
 
 METHODS = ("kfac", "empirical", "kflr", "kfra")
 
 AT_A_TIME = 1 << 24  # numbers in the largest of the stacked cotangents that are pulled at a time
 
 
-def estimate(q: Quadratic, method: str, sharing: str = "expand", seed: int = 0, samples: int = 1) -> KroneckerFactors:
+def kronecker_factors(
+    q: Quadratic, method: str, sharing: str = "expand", seed: int = 0, samples: int = 1
+) -> KroneckerFactors:
     """The factors on the batch of q, without l2 and damping.
 
     method, sharing: see above and rmad.sweeps.factors. seed: of the targets that are drawn, which also depend on

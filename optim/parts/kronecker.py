@@ -20,7 +20,7 @@ from scipy.sparse.linalg import LinearOperator
 from optim.hyper import at_least
 from optim.problem.vectors import is_finite
 
-__all__ = ["Block", "Inverse", "KroneckerFactors", "KroneckerOperator"]
+__all__ = ["Block", "KroneckerFactors", "KroneckerInverse", "KroneckerOperator"]
 
 
 Run = Callable[[Callable[[int], Any], int], list[Any]]
@@ -120,7 +120,7 @@ class KroneckerOperator(LinearOperator):
 
     def inverse(self) -> LinearOperator:
         """(C + λI)⁻¹. Parameters of zero curvature and λ = 0 stay zero."""
-        inverse = Inverse(self.factors, self.damping, exact=True, skip_unused=self.damping == 0)
+        inverse = KroneckerInverse(self.factors, self.damping, exact=True, skip_unused=self.damping == 0)
 
         def apply(v: Any) -> Any:
             v = np.reshape(v, -1).astype(self.dtype, copy=False)
@@ -147,7 +147,7 @@ class KroneckerOperator(LinearOperator):
             return total + float(np.sum(np.log(self.factors.d[alone].astype(np.float64) + self.damping)))
 
 
-class Inverse:
+class KroneckerInverse:
     """r → C̃⁻¹ r, C̃ ≈ C + λI, as `apply(r, out)`: the natural step of KFAC, and a preconditioner of CG.
 
     exact=False: (A + π√λ I)⁻¹ V (G + √λ/π I)⁻¹ with π² = (tr A / p) / (tr G / q), factored Tikhonov damping. Both

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from optim.hyper import at_least, at_most, whole
-from optim.parts.estimate import METHODS, estimate
-from optim.parts.kronecker import Inverse
+from optim.parts.estimate import METHODS, kronecker_factors
+from optim.parts.kronecker import KroneckerInverse
 from optim.problem.lanes import Shard
 from optim.problem.losses import root_columns, root_product
 from optim.problem.quadratic import Quadratic
@@ -177,8 +177,8 @@ class KroneckerPreconditioner(Preconditioner):
     def inverse(self, diagonals: Diagonals, added: Any) -> Any:
         q = diagonals.q
         seed = int(np.random.SeedSequence(diagonals.seed).generate_state(1)[0])
-        factors = estimate(q, self.estimate, self.sharing, seed, self.samples)
-        return Inverse(factors, float(np.mean(added)), self.exact, skip_unused=False, run=q.objective.crew.run)
+        factors = kronecker_factors(q, self.estimate, self.sharing, seed, self.samples)
+        return KroneckerInverse(factors, float(np.mean(added)), self.exact, skip_unused=False, run=q.objective.crew.run)
 
 
 class Diagonals:

@@ -14,7 +14,7 @@ import numpy as np
 
 from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import dot
-from rmad.types import Array
+from rmad.extend import Array
 
 __all__ = ["Rescaled", "along", "along_both"]
 

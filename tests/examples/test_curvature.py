@@ -65,7 +65,7 @@ def test_the_likelihood(curvature: Any) -> None:
     x = rng.standard_normal((5, 4))
     F, G = curvature.both_curvatures(model, x, t)
     q = optim.Objective(model, loss).quadratic(x, t)
-    [block] = optim.parts.estimate.estimate(q, "kflr").blocks
+    [block] = optim.kronecker_factors(q, "kflr").blocks
     np.testing.assert_allclose(G, block.G, rtol=1e-10)
     assert np.abs(F - G).max() > 1e-3
 

@@ -8,7 +8,7 @@ import pytest
 
 import nn
 import optim
-from optim.parts.estimate import estimate
+from optim.parts.estimate import kronecker_factors
 
 METHODS = [optim.KFAC, optim.KFLR, optim.KFRA]
 F64 = {"dtype": np.float64}
@@ -206,7 +206,8 @@ def test_any_convex_loss_will_do(Method):
     assert infos[-1].loss < infos[0].loss
     for method in ("kflr", "kfra"):
         own, known = (
-            estimate(optim.Objective(mlp(), L).quadratic(x, t), method).blocks[0].G for L in (loss, nn.SquaredError())
+            kronecker_factors(optim.Objective(mlp(), L).quadratic(x, t), method).blocks[0].G
+            for L in (loss, nn.SquaredError())
         )
         np.testing.assert_allclose(own, 2 * known, rtol=1e-9)
 
@@ -219,9 +220,9 @@ def test_a_loss_without_samples():
 
     x, t = rng().standard_normal((6, 4)), rng(1).standard_normal((6, 3))
     q = optim.Objective(mlp(), loss, shards=2).quadratic(x, t)
-    draws = np.stack([estimate(q, "kfac", seed=k).blocks[0].G for k in range(300)])
+    draws = np.stack([kronecker_factors(q, "kfac", seed=k).blocks[0].G for k in range(300)])
     error = draws.std(axis=0, ddof=1) / np.sqrt(300)
-    assert (np.abs(draws.mean(axis=0) - estimate(q, "kflr").blocks[0].G) <= 5 * error).all()
+    assert (np.abs(draws.mean(axis=0) - kronecker_factors(q, "kflr").blocks[0].G) <= 5 * error).all()
 
 
 def test_hyper_parameters_are_checked():

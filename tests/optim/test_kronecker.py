@@ -6,8 +6,8 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 import nn
 import optim
-from optim.parts.estimate import estimate
-from optim.parts.kronecker import Block, Inverse, KroneckerFactors, loaded, saved
+from optim.parts.estimate import kronecker_factors
+from optim.parts.kronecker import Block, KroneckerFactors, KroneckerInverse, loaded, saved
 
 RNG = np.random.default_rng(0)
 
@@ -59,7 +59,7 @@ def test_a_singular_operator():
 
 def test_factored_damping():
     C, lam = factors(), 0.2
-    inverse, r = Inverse(C, lam), RNG.standard_normal(20)
+    inverse, r = KroneckerInverse(C, lam), RNG.standard_normal(20)
     expected = np.zeros(20)
     for block in C.blocks:
         p, q = block.shape
@@ -77,7 +77,7 @@ def test_factored_damping():
 
 def test_exact_damping():
     C, r = factors(), RNG.standard_normal(20)
-    found = Inverse(C, 0.2, exact=True, skip_unused=False)(r)
+    found = KroneckerInverse(C, 0.2, exact=True, skip_unused=False)(r)
     np.testing.assert_allclose(found, np.linalg.solve(dense(C, 0.2), r), atol=1e-10)
 
 
@@ -92,7 +92,7 @@ def test_single_precision_and_rank_one_factors_stay_finite(damping, exact):
         none = np.zeros(1800, bool)
         C = KroneckerFactors((block,), np.zeros(1800, np.float32), none, none)
         r = RNG.standard_normal(1800).astype(np.float32)
-        y = Inverse(C, damping, exact)(r)
+        y = KroneckerInverse(C, damping, exact)(r)
         assert y.dtype == np.float32
         assert np.isfinite(y).all()
         assert r @ y > 0  # the inverse is positive definite
@@ -102,7 +102,7 @@ def test_one_by_one_blocks():
     block = Block(((0, 1, 1),), np.array([[4.0]]), np.array([[0.5]]))
     none = np.zeros(1, bool)
     C = KroneckerFactors((block,), np.zeros(1), none, none)
-    np.testing.assert_allclose(Inverse(C, 0.5, exact=True)(np.array([5.0])), [2.0])
+    np.testing.assert_allclose(KroneckerInverse(C, 0.5, exact=True)(np.array([5.0])), [2.0])
     np.testing.assert_allclose(optim.KroneckerOperator(C, 0.5) @ np.array([2.0]), [5.0])
 
 
@@ -136,7 +136,7 @@ def test_it_preconditions_conjugate_gradients():
     q = optim.Objective(model, nn.SquaredError()).quadratic(x, rng.standard_normal((200, 5)))
     lam, counts = 1e-4, []
     A = LinearOperator(q.ggn.shape, matvec=lambda v: q.ggn @ v + lam * v, dtype=np.float64)
-    inverse = Inverse(estimate(q, "kflr"), lam)
+    inverse = KroneckerInverse(kronecker_factors(q, "kflr"), lam)
     for M in (None, LinearOperator(A.shape, matvec=inverse, dtype=np.float64)):
         steps = []
         _, info = cg(A, q.gradient, rtol=1e-6, maxiter=5000, M=M, callback=steps.append)

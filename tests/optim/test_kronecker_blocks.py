@@ -12,7 +12,7 @@ import pytest
 import nn
 import optim
 import rmad
-from optim.parts.estimate import estimate
+from optim.parts.estimate import kronecker_factors
 from rmad.sweeps import factors as sweep
 
 F64 = {"dtype": np.float64}
@@ -144,7 +144,10 @@ def quadratic(model, x):
 def test_all_columns_by_the_definition(name, sharing):
     model, forward, shape = models()[name]
     x = rng(2).standard_normal((4, *shape))
-    found, expected = in_order(estimate(quadratic(model, x), "kflr", sharing)), by_hand(model, forward, x, sharing)
+    found, expected = (
+        in_order(kronecker_factors(quadratic(model, x), "kflr", sharing)),
+        by_hand(model, forward, x, sharing),
+    )
     assert len(found) == len(expected)
     for block, (A, G) in zip(found, expected, strict=True):
         np.testing.assert_allclose(block.A, A, atol=1e-12)
@@ -157,7 +160,7 @@ def test_averaged_for_one_case(name):
     model, _, shape = models()[name]
     x = rng(2).standard_normal((1, *shape))
     q = quadratic(model, x)
-    for a, b in zip(estimate(q, "kfra").blocks, estimate(q, "kflr").blocks, strict=True):
+    for a, b in zip(kronecker_factors(q, "kfra").blocks, kronecker_factors(q, "kflr").blocks, strict=True):
         np.testing.assert_allclose(a.A, b.A, atol=1e-12)
         np.testing.assert_allclose(a.G, b.G, atol=1e-10)
 
@@ -167,8 +170,8 @@ def test_draws_tend_to_all_columns(name):
     """The mean over draws lies within five standard errors of KFLR, in every entry of every G."""
     model, _, shape = models()[name]
     q = quadratic(model, rng(2).standard_normal((3, *shape)))
-    draws = [estimate(q, "kfac", seed=k) for k in range(100)]
-    for k, exact in enumerate(estimate(q, "kflr").blocks):
+    draws = [kronecker_factors(q, "kfac", seed=k) for k in range(100)]
+    for k, exact in enumerate(kronecker_factors(q, "kflr").blocks):
         G = np.stack([draw.blocks[k].G for draw in draws])
         error = G.std(axis=0, ddof=1) / np.sqrt(len(G))
         assert (np.abs(G.mean(axis=0) - exact.G) <= 5 * error + 1e-15).all()
@@ -180,7 +183,7 @@ def test_expand_is_exact_where_uses_share_no_loss(method):
     W = rng().standard_normal((3, 2))
     model = optim.Function(lambda p, x: np.concatenate([x[:, :3] @ p, x[:, 3:] @ p], axis=1), W)
     q = quadratic(model, rng(1).standard_normal((5, 6)))
-    [block] = estimate(q, method).blocks
+    [block] = kronecker_factors(q, method).blocks
     np.testing.assert_allclose(np.kron(block.A, block.G), q.ggn @ np.eye(6), atol=1e-12)
 
 
@@ -200,7 +203,7 @@ def test_no_layer_of_a_piecewise_linear_net_has_negative_curvature(name):
     p = q.objective.size
     G, H = q.ggn @ np.eye(p), q.hessian @ np.eye(p)
     assert np.linalg.eigvalsh(H)[0] < -1e-4  # as a whole it has some
-    blocks = estimate(q, "kflr").blocks
+    blocks = kronecker_factors(q, "kflr").blocks
     assert len(blocks) == (2 if name == "cnn" else 4)
     for block in blocks:
         at = np.concatenate([np.arange(first, last) for first, last, _ in block.parts])
@@ -231,7 +234,7 @@ def test_no_factor_is_formed_for_a_frozen_parameter(monkeypatch):
     monkeypatch.setattr(sweep, "gram", lambda rows: sizes.append(rows.shape[1]) or real(rows))
     params = {"frozen": rng().standard_normal((7, 5)), "W": rng(1).standard_normal((5, 3))}
     model = optim.Function(lambda p, x: np.tanh(x @ rmad.stop_gradient(p["frozen"])) @ p["W"], params)
-    found = estimate(quadratic(model, rng(2).standard_normal((6, 7))), "kflr")
+    found = kronecker_factors(quadratic(model, rng(2).standard_normal((6, 7))), "kflr")
     assert sizes == [5, 3]
     assert [block.shape for block in found.blocks] == [(5, 3)]
     assert found.unused.sum() == 35
@@ -247,7 +250,7 @@ def test_memory_of_all_columns():
     _ = q.gradient
     tracemalloc.start()
     try:
-        estimate(q, "kflr")
+        kronecker_factors(q, "kflr")
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

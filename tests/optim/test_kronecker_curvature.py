@@ -6,7 +6,7 @@ import pytest
 import nn
 import optim
 import rmad
-from optim.parts.estimate import estimate
+from optim.parts.estimate import kronecker_factors
 
 METHODS = [optim.KFAC, optim.KFLR, optim.KFRA]
 F64 = {"dtype": np.float64}
@@ -53,7 +53,7 @@ LOSSES = {
 def test_exact_for_one_case(loss, method):
     L, targets = LOSSES[loss]
     q = optim.Objective(mlp(), L).quadratic(rng().standard_normal((1, 4)), targets(1))
-    assert_blocks(estimate(q, method), dense_ggn(q), atol=1e-12)
+    assert_blocks(kronecker_factors(q, method), dense_ggn(q), atol=1e-12)
 
 
 @pytest.mark.parametrize("shards", [1, 3])
@@ -62,7 +62,7 @@ def test_exact_on_deep_linear_nets_for_any_batch(method, shards):
     q = optim.Objective(mlp(nn.Identity), nn.SquaredError(), shards=shards).quadratic(
         rng().standard_normal((8, 4)), rng(1).standard_normal((8, 3))
     )
-    assert_blocks(estimate(q, method), dense_ggn(q), atol=1e-12)
+    assert_blocks(kronecker_factors(q, method), dense_ggn(q), atol=1e-12)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -74,14 +74,16 @@ def test_a_single_layer_of_kflr_and_kfra_has_the_mean_curvature(loss):
     q = optim.Objective(model, L).quadratic(x, targets(7))
     S = L.sqrt_hessian(model(x)).reshape(3, 7, 3)
     for method in ("kflr", "kfra"):
-        np.testing.assert_allclose(estimate(q, method).blocks[-1].G, np.einsum("cni,cnj->ij", S, S), atol=1e-14)
+        np.testing.assert_allclose(
+            kronecker_factors(q, method).blocks[-1].G, np.einsum("cni,cnj->ij", S, S), atol=1e-14
+        )
 
 
 @pytest.mark.parametrize("method", ["kflr", "kfra"])
 def test_factors_do_not_depend_on_the_shards(method):
     x, t = rng().standard_normal((9, 4)), rng(1).integers(0, 3, 9)
     found = [
-        estimate(optim.Objective(mlp(), nn.SoftmaxCrossEntropy(), shards=k, threads=2).quadratic(x, t), method)
+        kronecker_factors(optim.Objective(mlp(), nn.SoftmaxCrossEntropy(), shards=k, threads=2).quadratic(x, t), method)
         for k in (1, 2, 4)
     ]
     for other in found[1:]:
@@ -109,11 +111,11 @@ def test_factors_do_not_depend_on_shards_of_one_case(model, method):
     n, width = (5, (2, 3)) if isinstance(model, Rescaled) else (4, (4,))
     x, t = rng().standard_normal((n, *width)), rng(1).standard_normal((n, 3))
     whole, *others = (
-        estimate(optim.Objective(model, nn.SquaredError(), shards=k, threads=2).quadratic(x, t), method)
+        kronecker_factors(optim.Objective(model, nn.SquaredError(), shards=k, threads=2).quadratic(x, t), method)
         for k in (1, 2, 3, n)
     )
     in_turn = optim.Objective(model, nn.SquaredError(), cases_in_memory=1, threads=1)
-    for other in [*others, estimate(in_turn.quadratic(x, t), method)]:
+    for other in [*others, kronecker_factors(in_turn.quadratic(x, t), method)]:
         for a, b in zip(whole.blocks, other.blocks, strict=True):
             np.testing.assert_allclose(a.A, b.A, rtol=1e-12, atol=1e-13)
             np.testing.assert_allclose(a.G, b.G, rtol=1e-12, atol=1e-13)
@@ -128,7 +130,7 @@ def test_kfra_of_one_case_at_a_time():
     W = layers[2].weight
     right = (W @ W.T) * (b.T @ b) / 4  # Ḡ ⊙ E[b bᵀ], Ḡ = W Wᵀ: L″ is the identity
     q = optim.Objective(model, nn.SquaredError(), shards=4).quadratic(x, r(3).normal(size=(4, 3)))
-    np.testing.assert_allclose(estimate(q, "kfra").blocks[0].G, right, rtol=1e-12)
+    np.testing.assert_allclose(kronecker_factors(q, "kfra").blocks[0].G, right, rtol=1e-12)
 
 
 def test_batches_larger_than_memory():
@@ -136,7 +138,9 @@ def test_batches_larger_than_memory():
     objective = optim.Objective(mlp(), nn.SoftmaxCrossEntropy(), cases_in_memory=4, threads=1)
     whole = optim.Objective(mlp(), nn.SoftmaxCrossEntropy())
     for a, b in zip(
-        estimate(objective.quadratic(x, t), "kflr").blocks, estimate(whole.quadratic(x, t), "kflr").blocks, strict=True
+        kronecker_factors(objective.quadratic(x, t), "kflr").blocks,
+        kronecker_factors(whole.quadratic(x, t), "kflr").blocks,
+        strict=True,
     ):
         np.testing.assert_allclose(a.G, b.G, rtol=1e-12)
 
@@ -150,8 +154,8 @@ def test_kfac_tends_to_kflr(loss):
     else:
         L, t, x = LOSSES[loss][0], LOSSES[loss][1](5), rng().standard_normal((5, 4))
     q = optim.Objective(mlp(), L, shards=2).quadratic(x, t)
-    draws = [estimate(q, "kfac", seed=k) for k in range(300)]
-    for k, exact in enumerate(estimate(q, "kflr").blocks):
+    draws = [kronecker_factors(q, "kfac", seed=k) for k in range(300)]
+    for k, exact in enumerate(kronecker_factors(q, "kflr").blocks):
         G = np.stack([draw.blocks[k].G for draw in draws])
         error = G.std(axis=0, ddof=1) / np.sqrt(len(G))
         assert (np.abs(G.mean(axis=0) - exact.G) <= 5 * error + 1e-15).all()
@@ -162,8 +166,8 @@ def test_more_samples_come_closer():
     q = optim.Objective(mlp(), nn.SoftmaxCrossEntropy()).quadratic(
         rng().standard_normal((20, 4)), rng(1).integers(0, 3, 20)
     )
-    exact = estimate(q, "kflr").blocks[0].G
-    error = [np.linalg.norm(estimate(q, "kfac", samples=m).blocks[0].G - exact) for m in (1, 400)]
+    exact = kronecker_factors(q, "kflr").blocks[0].G
+    error = [np.linalg.norm(kronecker_factors(q, "kfac", samples=m).blocks[0].G - exact) for m in (1, 400)]
     assert error[1] < error[0] / 5
 
 
@@ -172,7 +176,7 @@ def test_the_empirical_fisher_takes_the_targets_of_the_batch():
     model, L = mlp(), nn.SoftmaxCrossEntropy()
     q = optim.Objective(model, L).quadratic(x, t)
     u = L.gradient(model(x), t)
-    np.testing.assert_allclose(estimate(q, "empirical").blocks[-1].G, 5 * u.T @ u)
+    np.testing.assert_allclose(kronecker_factors(q, "empirical").blocks[-1].G, 5 * u.T @ u)
 
 
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh])
@@ -184,7 +188,7 @@ def test_hessian_blocks_of_piecewise_linear_nets_are_those_of_the_ggn(activation
     )
     G, H = dense_ggn(q), q.hessian @ np.eye(q.objective.size)
     worst, lowest = 0.0, 0.0
-    for block in estimate(q, "kflr").blocks:
+    for block in kronecker_factors(q, "kflr").blocks:
         at = np.ix_(indices(block), indices(block))
         worst = max(worst, np.abs(G[at] - H[at]).max())
         lowest = min(lowest, np.linalg.eigvalsh(H[at])[0])
@@ -212,7 +216,7 @@ def test_the_mean_over_rows_against_dense_matrices(name, n):
         model, x = nn.TransformerBlock(2, 1, hidden=3, **kw), x.standard_normal((n, 3, 2))
     z = model(x)
     q = optim.Objective(model, nn.SquaredError()).quadratic(x, np.zeros_like(z))
-    found, exact = estimate(q, "kflr"), dense_ggn(q)
+    found, exact = kronecker_factors(q, "kflr"), dense_ggn(q)
     assert found.blocks
     # one row per case and a linear way on: the last layer of the CNN is exact. Every block has the right trace
     # for A = I: the trace over inputs with a unit activation is that of its bias, whose block is exact in shape
@@ -264,10 +268,10 @@ def test_what_no_block_fits(Method):
 def test_the_diagonal_is_that_of_the_ggn():
     x, t = rng().integers(0, 6, (8, 3)), rng(1).integers(0, 3, 8)
     q = optim.Objective(Odd(), nn.SoftmaxCrossEntropy(), shards=2).quadratic(x, t)
-    found, exact = estimate(q, "kflr"), np.diag(dense_ggn(q))
+    found, exact = kronecker_factors(q, "kflr"), np.diag(dense_ggn(q))
     np.testing.assert_allclose(found.d[found.rest], exact[found.rest], atol=1e-12)
     assert np.count_nonzero(found.rest) == 29
-    draws = np.stack([estimate(q, "kfac", seed=k).d for k in range(300)])
+    draws = np.stack([kronecker_factors(q, "kfac", seed=k).d for k in range(300)])
     error = draws.std(axis=0, ddof=1) / np.sqrt(300)
     assert (np.abs(draws.mean(axis=0) - found.d) <= 5 * error + 1e-15).all()
 
@@ -283,7 +287,7 @@ def test_batch_norm_has_an_estimate():
     assert infos[-1].loss < infos[0].loss / 2
     assert "diagonal curvature for 3 parameters" in infos[0].reason
     q = opt.objective.quadratic(x, t)
-    draws = np.stack([estimate(q, "kfac", seed=k).d for k in range(600)])
-    exact, rest = np.diag(dense_ggn(q)), estimate(q, "kfac").rest
+    draws = np.stack([kronecker_factors(q, "kfac", seed=k).d for k in range(600)])
+    exact, rest = np.diag(dense_ggn(q)), kronecker_factors(q, "kfac").rest
     error = draws.std(axis=0, ddof=1) / np.sqrt(600)
     assert (np.abs(draws.mean(axis=0) - exact) <= 5 * error + 1e-15)[rest].all()

@@ -7,7 +7,7 @@ import nn
 import optim
 from optim.parts.cg import pcg
 from optim.parts.directions import Subproblem
-from optim.parts.estimate import estimate as estimate_of_factors
+from optim.parts.estimate import kronecker_factors
 from optim.parts.preconditioner import Diagonals
 
 LOSSES = {
@@ -182,14 +182,14 @@ def test_an_operator_serves_every_direction_as_a_diagonal_does(direction, warm):
 
 
 def test_a_preconditioner_that_is_not_finite_rejects_the_step(problem, monkeypatch):
-    broken = estimate_of_factors
+    broken = kronecker_factors
 
     def estimate(*args):
         factors = broken(*args)
         factors.blocks[0].A[0, 0] = np.nan
         return factors
 
-    monkeypatch.setattr("optim.parts.preconditioner.estimate", estimate)
+    monkeypatch.setattr("optim.parts.preconditioner.kronecker_factors", estimate)
     opt = optim.HessianFree(problem.model, problem.loss, preconditioner=optim.KroneckerPreconditioner("kflr"))
     with pytest.warns(RuntimeWarning, match="non-finite preconditioner"):
         assert opt.step(problem.x, problem.t).rejected
