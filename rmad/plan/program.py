@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -92,10 +93,11 @@ class Program:
         """The longest run of neighbouring parameters W, U, b in x @ W + h @ U + b; None if there are fewer than two."""
         if not self.flat or not any(is_matmul(block, 0) for block in node.blocks):
             return None  # x @ W + b of given data: stacking would save one pass and cost a copy of x
+        times = Counter(node.inputs)
         found = {
             i: block
             for i, block in zip(node.inputs, node.blocks, strict=True)
-            if i < self.n_inputs and (is_matmul(block, 1) or is_bias(block)) and node.inputs.count(i) == 1
+            if i < self.n_inputs and (is_matmul(block, 1) or is_bias(block)) and times[i] == 1
         }  # a parameter twice in one sum, as x @ W + W @ x, is left alone
         run = longest_run(sorted(found))
         return Stack(run, self._side_by_side([found[i] for i in run], node.spec)) if len(run) >= 2 else None
@@ -133,9 +135,10 @@ class Stack:
 
 def longest_run(numbers: Sequence[int]) -> list[int]:
     """The longest run of consecutive numbers."""
-    best: list[int] = []
-    run: list[int] = []
+    runs: list[list[int]] = []
     for n in numbers:
-        run = [*run, n] if run and n == run[-1] + 1 else [n]
-        best = run if len(run) > len(best) else best
-    return best
+        if runs and n == runs[-1][-1] + 1:
+            runs[-1].append(n)
+        else:
+            runs.append([n])
+    return max(runs, key=len, default=[])

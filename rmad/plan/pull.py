@@ -126,20 +126,20 @@ class Pull(Sweep):
 
     def _target(self, i: int) -> tuple[Any, bool]:
         """The buffer of u_i, and if it holds a sum already, to which the next term is added."""
-        if self.u[i] is not None:
-            return self.u[i], True
-        view = self.views[i]
-        if view is None:
+        views: list[int] = []  # views of views, down to the first node that has a buffer or gets one of its own
+        while self.u[i] is None and self.views[i] is not None:
+            views.append(i)
+            i = self.nodes[i].inputs[0]
+        add = self.u[i] is not None
+        if not add:
             is_input = i < self.program.n_inputs
             self.u[i] = self.cotangents[i] if is_input else self.pool.take(self.nodes[i].spec)
             self.whole[i] = not is_input
-            return self.u[i], False
-        source = self.nodes[i].inputs[0]
-        buffer, add = self._target(source)
-        if not add and (self.uses[source] > 1 or self.nodes[i].spec.size < self.nodes[source].spec.size):
-            self.emit(buffer.fill, 0)
-            add = True
-        self.u[i] = view(buffer)
+        for j in reversed(views):
+            if not add and (self.uses[i] > 1 or self.nodes[j].spec.size < self.nodes[i].spec.size):
+                self.emit(self.u[i].fill, 0)
+                add = True
+            self.u[j], i = self.views[j](self.u[i]), j  # type: ignore[misc]
         return self.u[i], add
 
     # -- the terms of a sum --------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ class Push(Sweep):
     owner   the node in whose buffer v_j lies: j itself, or another if v_j is a view. Written by `_alias`.
     reads   per owner, the reads of its buffer that are not planned yet, by the inputs of later nodes. `_alias` moves
             the reads of a view to its owner, `_release` counts down, and at 0 the buffer goes back to the pool.
+    first_output   per node that is an output, the number of its first place among them.
     fixed   inputs and outputs, whose buffers never go back: one read of them is never planned.
     """
 
@@ -42,7 +43,9 @@ class Push(Sweep):
         n, n_inputs = len(self.nodes), program.n_inputs
         self.v: list[Any] = [*self.tangents, *[None] * (n - n_inputs)]
         self.owner = list(range(n))
-        self.fixed = {k for k in program.outputs if k is not None} | set(range(n_inputs))
+        places = reversed(list(enumerate(program.outputs)))
+        self.first_output = {k: place for place, k in places if k is not None}
+        self.fixed = set(self.first_output) | set(range(n_inputs))
         self.reads = count_uses(self.nodes, [*program.outputs, *range(n_inputs)])
         for j in range(n_inputs, n):
             if self.nodes[j].inputs:
@@ -85,7 +88,7 @@ class Push(Sweep):
     def _target(self, j: int, terms: Sequence[Term]) -> Any:
         """The buffer for v_j: an output's own, that of an input read last here (scaled in place), or a new one."""
         if j in self.fixed:
-            return self.program.z[self.program.outputs.index(j)]
+            return self.program.z[self.first_output[j]]
         if terms:
             i, block = terms[0]
             if self.reads[self.owner[i]] == 1 and self.owner[i] == i and is_same_shape(block):

@@ -21,16 +21,46 @@ __all__ = ["count_uses", "rewrite"]
 
 
 def rewrite(tape: Tape, outputs: Sequence[int | None]) -> None:
-    """Rewrites the nodes of the tape in place. Node numbers stay; absorbed nodes become empty."""
+    """Rewrites the nodes of the tape in place. Node numbers stay; absorbed nodes become empty.
+
+    Takes time linear in the number of terms: a sum that only one node reads gives its terms to that node as they
+    stand, so that s = s + x in a loop copies none of them twice.
+    """
     uses = count_uses(tape.nodes, outputs)
-    for node in tape.nodes:
-        inputs: list[int] = []
-        blocks: list[Block] = []
+    sums: dict[int, _Sum] = {}
+    for j, node in enumerate(tape.nodes):
+        total: _Sum | None = None
         for i, block in zip(node.inputs, node.blocks, strict=True):
+            if total is None and i in sums and _dissolves(tape.nodes[i], uses[i], block):
+                total = sums.pop(i)
+                tape.nodes[i].inputs, tape.nodes[i].blocks = (), ()
+                continue
+            total = _Sum() if total is None else total
             for source, part in _absorb(tape, uses, i, block):
-                _add_term(inputs, blocks, source, part)
-        node.inputs, node.blocks = inputs, blocks
+                total.add(source, part)
+        if total is not None:
+            node.inputs, node.blocks = total.inputs, total.blocks
+            sums[j] = total
     tape.prune(outputs)
+
+
+class _Sum:
+    """The terms of one node; a diagonal joins another diagonal from the same input."""
+
+    def __init__(self) -> None:
+        self.inputs: list[int] = []
+        self.blocks: list[Block] = []
+        self._place: dict[int, int] = {}  # input → where its plain diagonal stands
+
+    def add(self, i: int, block: Block) -> None:
+        """Appends a term."""
+        if isinstance(block, Diagonal) and _plain(block):
+            k = self._place.setdefault(i, len(self.inputs))
+            if k < len(self.inputs):
+                self.blocks[k] = _diagonal(block, block, self.blocks[k].d + block.d)  # type: ignore[attr-defined]
+                return
+        self.inputs.append(i)
+        self.blocks.append(block)
 
 
 def count_uses(nodes: Sequence[Node], ends: Sequence[int | None]) -> list[int]:
@@ -50,7 +80,7 @@ def _absorb(tape: Tape, uses: list[int], i: int, block: Block) -> list[tuple[int
     inner = tape.nodes[i]
     if not (isinstance(block, Diagonal) and inner.inputs and _plain(block)) or inner.joint is not None:
         return [(i, block)]
-    if block.d is ONE and uses[i] == 1 and block.x == block.y:
+    if _dissolves(inner, uses[i], block):
         return list(zip(inner.inputs, inner.blocks, strict=True))
     first = inner.blocks[0]
     worth_it = len(inner.blocks) == 1 and (uses[i] == 1 or not isinstance(block.d, int))
@@ -59,15 +89,11 @@ def _absorb(tape: Tape, uses: list[int], i: int, block: Block) -> list[tuple[int
     return [(i, block)]
 
 
-def _add_term(inputs: list[int], blocks: list[Block], i: int, block: Block) -> None:
-    """Appends a term; a diagonal joins another diagonal from the same node."""
-    if isinstance(block, Diagonal):
-        for k, (j, other) in enumerate(zip(inputs, blocks, strict=True)):
-            if j == i and isinstance(other, Diagonal) and _plain(block) and _plain(other):
-                blocks[k] = _diagonal(block, block, other.d + block.d)
-                return
-    inputs.append(i)
-    blocks.append(block)
+def _dissolves(inner: Node, uses: int, block: Block) -> bool:
+    """True if the terms of a node become those of its only reader, which adds it as it is."""
+    if not (isinstance(block, Diagonal) and inner.inputs and _plain(block)) or inner.joint is not None:
+        return False
+    return block.d is ONE and uses == 1 and block.x == block.y
 
 
 def _times(d2: Any, d1: Any) -> Any:

@@ -33,6 +33,20 @@ def test_the_pool_divides_and_joins_its_stretches():
     assert np.shares_memory(pool.take(ArraySpec((1000,), np.dtype(np.float64))), large)
 
 
+def test_the_pool_takes_the_smallest_stretch_that_fits():
+    pool = Pool(np.empty(0))
+    sizes = (5, 3, 9, 3)
+    lent = [pool.take(ArraySpec((64 * n,), np.dtype(np.uint8))) for n in sizes]
+    for array in lent:
+        pool.give(array)
+    assert sorted(stop - start for _, start, stop in pool.free) == [192, 192, 320, 576]
+    again = pool.take(ArraySpec((250,), np.dtype(np.uint8)))  # 256 bytes, from the stretch of 320
+    assert np.shares_memory(again, lent[0])
+    assert sorted(stop - start for _, start, stop in pool.free) == [64, 192, 192, 576]
+    pool.give(again)
+    assert sorted(stop - start for _, start, stop in pool.free) == [192, 192, 320, 576]
+
+
 def test_the_pool_gives_a_borrowed_array_back():
     pool, scratch = Pool(np.empty(0)), np.ones(101, np.float32)[1:]
     with pool.with_scratch(scratch):
