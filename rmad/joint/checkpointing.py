@@ -66,7 +66,7 @@ def checkpoint(f: Callable[P, Out]) -> Callable[P, Out]:
         constants = [None if t else leaf for t, leaf in zip(traced, leaves, strict=True)]
         like = _tree.replace_leaves(args, iter([0] * len(leaves)))
         structure: list[Callable[[Any], Any]] = []
-        start = first_case()  # of the batch: a sweep that runs f again knows nothing of it, and masks depend on it
+        start = first_case()  # in the batch, which a sweep that runs f again does not know, and on which masks depend
 
         def of_arrays(*arrays: Any) -> Any:
             some = iter(arrays)
@@ -114,7 +114,7 @@ class Piece:
         return self.record().tape
 
     def push(self, tangents: Sequence[Any]) -> Any:
-        """J v: one tangent per input (None for zero) to the tangent of the output (None for zero). May alias."""
+        """J v, from one tangent per input (None for zero); None for zero. The result may alias a tangent."""
 
         def run(tangents: Sequence[Any], args: Sequence[Any]) -> Any:
             record = self.record(args)

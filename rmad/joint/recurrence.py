@@ -98,7 +98,7 @@ class Recurrence:
                 self.cell.forward(a, inputs[layout.h], h, c, extras, scratch)
                 if y is not None:
                     np.copyto(y[:, first + k], h.T)
-        self.held[s] = r  # now, for an interrupt leaves the buffers half written
+        self.held[s] = r  # not before: an interrupt leaves the buffers half written
         return end, c
 
     def _segments(self, backwards: bool = False) -> Iterator[tuple[int, int, Residuals]]:
@@ -131,7 +131,7 @@ class Recurrence:
         return self._lock if len(self.checkpoints) > 1 else nullcontext()
 
     def push(self, vW: Any, vU: Any, vb: Any, vx: Any, vh0: Any, vc0: Any, ve: Any) -> Array:
-        """Tangents of the arrays (None for zero) to the tangent of the result."""
+        """J v, from the tangents of the arrays (None for zero)."""
         m, n, cell, layout = self.m, self.n, self.cell, self.layout
         by_parameters: list[Part] = []
         if not all(v is None for v in (vW, vU, vb, ve)):
@@ -159,7 +159,7 @@ class Recurrence:
         return np.ascontiguousarray(vh.T) if out is None else out
 
     def pull(self, u: Array, wanted: Sequence[bool]) -> list[Array | None]:
-        """The cotangent of the result to those of W, U, b, x, h, c, e (None where not wanted)."""
+        """Jᵀ u: cotangents of W, U, b, x, h, c, e (None for those not wanted)."""
         m, n, cell, layout = self.m, self.n, self.cell, self.layout
         of_parameters = any((*wanted[:3], wanted[6]))
         sums, back = ParameterSums(layout, self.x), self._back(wanted[3])

@@ -6,7 +6,7 @@
 
 Arrays are (blocks · m, n): blocks of a are rows, cases are columns. `of_x` and `of_h` say which block of a each gate's
 product with x and with h goes into: W and U have the gates side by side, in PyTorch's order. With the extra
-`fast`, long arrays of float32 go through loops of rmad.kernels.compiled.cells: one pass in place of the dozen here.
+`fast`, long arrays of float32 go through loops of rmad.kernels.compiled.cells: one pass instead of a dozen.
 """
 
 from __future__ import annotations

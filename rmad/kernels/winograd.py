@@ -65,7 +65,7 @@ class _Winograd:
         return chunk
 
     def _planes(self, c: int, new: NewArray) -> Array:
-        """16 planes for the tiles of a chunk, a few numbers apart lest all of them meet in the same cache lines."""
+        """16 planes for the tiles of a chunk, a few numbers apart so that they do not share cache lines."""
         return new((16, self.rows * self.tiles[1] * c + 64 // self.dtype.itemsize), self.dtype)
 
     def _chunks(self) -> Iterator[tuple[int, int]]:

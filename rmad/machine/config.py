@@ -55,7 +55,7 @@ def select_kernel(cpuinfo: str, environ: MutableMapping[str, str], numpy_loaded:
     """Sets OPENBLAS_CORETYPE in `environ` if that is safe and helps; returns a description.
 
     Safe and helpful means: NumPy is not loaded yet, the CPU is AMD's and reports all of AVX-512 F, DQ, BW,
-    VL and CD, nobody set the variable, and RMAD_BLAS_KERNEL is not "off".
+    VL and CD, the variable is not set, and RMAD_BLAS_KERNEL is not "off".
     """
     if environ.get(SWITCH, "").strip().lower() == "off":
         return f"left alone: {SWITCH}=off"

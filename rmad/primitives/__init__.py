@@ -1,6 +1,6 @@
 """The rules: every NumPy and SciPy function that rmad differentiates, one file per kind.
 
-`special` holds SciPy's functions and is loaded when the first of them meets a traced array.
+`scipy_ufuncs` holds SciPy's ufuncs and is loaded when the first of them meets a traced array.
 """
 
 from rmad.primitives import (
@@ -52,4 +52,4 @@ __all__ = [
     "statistics",
 ]
 
-DEFERRED.append("rmad.primitives.scipy_ufuncs")  # importing SciPy takes longer than importing all of rmad
+DEFERRED.append("rmad.primitives.scipy_ufuncs")  # importing SciPy takes longer than importing rmad

@@ -54,7 +54,7 @@ def kept(shape: Sequence[int], axis: Any) -> tuple[int, ...]:
 
 
 def spread(u: Any, x: Any, axis: Any, keepdims: bool) -> Any:
-    """u, of the shape of x reduced over `axis`, repeated to the shape of x: the transpose of a sum."""
+    """u repeated along the reduced axes to the shape of x: y = Σ_i x_i, so x̄_i = u."""
     if axis is not None and not keepdims:
         u = np.reshape(u, kept(x.shape, axis))
     return np.broadcast_to(u, x.shape)

@@ -1,4 +1,4 @@
-"""numpy.linalg: products of several matrices, and the products and traces that have a second name there."""
+"""numpy.linalg: products of several matrices, and the products and traces that have another name there."""
 
 from __future__ import annotations
 

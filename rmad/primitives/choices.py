@@ -1,7 +1,7 @@
 """Functions that choose: extrema, clip, where, signs, and functions that are constant between jumps.
 
-The one that is chosen has the derivative. Ties are split evenly; functions that are constant between jumps have
-derivative zero.
+The argument that is chosen has the derivative, and ties share it evenly. Functions that are constant between jumps
+have derivative zero.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rmad.types import Array
 
 
 def _share(y, mine, other) -> Array:
-    """1 where y is mine, 0 where it is the other's, 1/2 where the two are equal. NaN loses in fmax and fmin."""
+    """1 if y is `mine`, 0 if it is `other`, 1/2 if the two are equal. NaN loses in fmax and fmin."""
     d = as_numbers((y == mine).view(np.int8) + (y != other).view(np.int8), y)  # bytes: half the time of adding masks
     d *= 0.5
     return d

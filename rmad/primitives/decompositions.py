@@ -1,9 +1,9 @@
 """numpy.linalg: factorizations of (stacks of) matrices.
 
-A decomposition that leaves a freedom (phases of eigenvectors, signs of singular vectors) is differentiated along
-the choice that LAPACK makes where LAPACK fixes it (eig, qr, cholesky), else along the phase that does not turn (eigh,
-svd); functions that the freedom does not change have the right derivative whichever it is. Vectors of a repeated
-eigenvalue have no derivative: a sweep through them raises LinAlgError, one through the values only does not.
+Some decompositions are unique up to phases of eigenvectors or signs of singular vectors. If LAPACK fixes the choice
+(eig, qr, cholesky), the derivative follows it; else (eigh, svd) the phase does not turn. Functions that do not depend
+on the choice have the right derivative in either case. Vectors of a repeated eigenvalue have no derivative: a sweep
+through them raises LinAlgError, a sweep through the values alone does not.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _eigh(y, H, UPLO) -> Pairs:
 
 @implements(np.linalg.eigh)
 def eigh(a, UPLO="L") -> Any:
-    """Only the triangle UPLO of a is read, as NumPy does, and only it has a derivative."""
+    """a Q = Q diag(w); only the triangle UPLO of a is read, as in NumPy, and has a derivative."""
     return _eigh(from_triangle(a, UPLO.upper() == "L"), UPLO)
 
 
@@ -95,7 +95,7 @@ def eigvalsh(a, UPLO="L") -> Array:
 
 
 def _anchor(V) -> bool:
-    """Mask of the component of each column that LAPACK makes real: of those that are, the largest."""
+    """Mask of the component of each column that LAPACK makes real: the largest of the real ones."""
     score = np.abs(V) + (np.imag(V) == 0)
     rows = np.arange(V.shape[-2], like=V)[:, None]
     return rows == np.argmax(score, axis=-2, keepdims=True)
@@ -209,9 +209,9 @@ def _svd(y, A, hermitian) -> Pairs:
 
 @implements(np.linalg.svd)
 def svd(a, full_matrices=True, compute_uv=True, hermitian=False) -> Any:
-    """With `hermitian` only the lower triangle of a is read, as NumPy does, and only it has a derivative.
+    """a = U diag(s) Vᴴ; with `hermitian` only the lower triangle of a is read, as in NumPy, and has a derivative.
 
-    Raises ValueError where full_matrices asks for vectors that are an arbitrary basis of a null space.
+    Raises ValueError if full_matrices asks for vectors that are an arbitrary basis of a null space.
     """
     m, n = a.shape[-2:]
     if hermitian:
@@ -235,10 +235,10 @@ def svdvals(x, /) -> Array:
 
 @primitive(lambda A: np.linalg.qr(A), name="qr")
 def _qr(y, A) -> Pairs:
-    """With X = dA B, R B = I, C = QᴴX and T(C) the upper triangle of C + Cᴴ with a real half of the diagonal:
-    dQ = X − Q T(C),  dR = Qᴴ dA − (C − T(C)) R; the diagonal of R stays real, as LAPACK has it.
+    """dQ = X − Q T(C),  dR = Qᴴ dA − (C − T(C)) R,  X = dA B, R B = I, C = QᴴX.
 
-    A: (…, m, n). Where m < n, B is zero below the inverse of the first m columns of R.
+    T(C) is the upper triangle of C + Cᴴ with a real half of the diagonal, so that the diagonal of R stays real, as
+    LAPACK makes it. A: (…, m, n). For m < n, B is zero below the inverse of the first m columns of R.
     """
     Q, R = y
     k, n = R.shape[-2:]
@@ -268,7 +268,7 @@ def _qr(y, A) -> Pairs:
 
 @implements(np.linalg.qr)
 def qr(a, mode="reduced") -> Any:
-    """Raises ValueError for the modes whose result has no derivative."""
+    """a = Q R. Raises ValueError for the modes whose result has no derivative."""
     m, n = a.shape[-2:]
     if mode == "complete" and m > n:
         raise ValueError(

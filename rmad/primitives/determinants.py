@@ -60,7 +60,8 @@ def _svd_cofactors(A) -> Array:
 
 @primitive(_svd_cofactors, name="cofactors")
 def _cofactors_by_svd(y, A) -> Pairs:
-    """With W = Uᴴ dA V and P_ij = Π_{l ≠ i, j} s_l: dC = det(U Vᴴ) Ū (diag(P diag W) − P∘Wᵀ) V̄ᴴ, at any rank.
+    """dC = det(U Vᴴ) Ū (diag(P diag W) − P∘Wᵀ) V̄ᴴ,  W = Uᴴ dA V,  P_ij = Π_{l ≠ i, j} s_l, at any rank.
+
     Third derivatives go through the SVD and need distinct singular values.
     """
     U, s, Vh = np.linalg.svd(A)

@@ -11,7 +11,7 @@ from rmad.types import Array
 
 
 def _on_diagonal(u, shape, offset, axis1, axis2) -> Array:
-    """Zeros of this shape with u on a diagonal: the transpose of np.diagonal."""
+    """Zeros of this shape with u on a diagonal. y_i = x_ii, so x̄_ij = u_i δ_ij: the transpose of np.diagonal."""
     total = np.zeros_like(u, shape=shape)
     view = np.moveaxis(total, (axis1, axis2), (-2, -1))
     i = np.arange(u.shape[-1])

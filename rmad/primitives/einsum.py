@@ -5,8 +5,8 @@ one after the other, so that the work is in matrix products: with the batch indi
 
     Σ_k A[b, l, k] B[b, k, r] = y[b, l, r]
 
-is `matmul` after transposes and reshapes. Where no index is summed, or neither operand has one of its
-own, that would gain nothing, and `contract` calls np.einsum itself.
+is `matmul` after transposes and reshapes. If no index is summed, or neither operand has an index that the other
+lacks, that would gain nothing, and `contract` calls np.einsum itself.
 """
 
 from __future__ import annotations
@@ -219,6 +219,7 @@ def _split(subscripts) -> tuple[str, str, str]:
 
 
 def _left(u, A, B, subscripts) -> Array:
+    """y_r = Σ A_a B_b over the indices outside r, so Ā_a = Σ u_r B_b over those outside a. B̄ likewise."""
     a, b, result = _split(subscripts)
     return pair(u, [*result], B, [*b], [*a])
 

@@ -115,7 +115,7 @@ def _sigmoid_derivative(y, x) -> Array:
 def _softplus(x) -> Array:
     """max(x, 0) + log(1 + e), e = exp(-|x|): a quarter of the time that logaddexp(x, 0) takes.
 
-    With s the rounded 1 + e, log(1 + e) = log s + log(1 + (e - (s - 1))/s); the first term of that is all that counts.
+    With s the rounded 1 + e, log(1 + e) = log s + log(1 + (e - (s - 1))/s), of which the first order suffices.
     """
     y = fast.same("softplus", x)
     if y is not None:
@@ -208,7 +208,7 @@ for _f, _loop in ((tanh, "tanh"), (sigmoid, "sigmoid"), (softplus, "softplus")):
 def _sinc(x, k) -> Array:
     """dᵏ/dxᵏ sin(πx)/(πx) = πᵏ sₖ(πx), sₖ(z) = ∫₀¹ tᵏ cos(zt + kπ/2) dt.
 
-    z sₖ = sin(z + kπ/2) - k sₖ₋₁ where z is not small (there it cancels), the series of sₖ elsewhere.
+    z sₖ = sin(z + kπ/2) - k sₖ₋₁ unless z is small: there that cancels, and the series of sₖ takes over.
     """
     z = np.pi * x
     near = np.abs(z) < k + 1

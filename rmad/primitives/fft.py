@@ -1,7 +1,7 @@
 """numpy.fft: discrete Fourier transforms, linear in their input.
 
-The adjoint of a transform is the inverse transform with the other normalization, on the length of the output,
-cut or padded with zeros to the length of the input.
+With ω = exp(−2πi/n), y_k = Σ_t a_t ω^{kt} has the adjoint ā_t = Σ_k u_k ω^{−kt}: the inverse transform with the other
+normalization, on the length of the output, cut or padded with zeros to the length of the input.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ def _scale_inner(x, n, axis, factor) -> Array:
 
 @primitive(np.fft.rfft)
 def rfft(y, a, n=None, axis=-1, norm=None) -> Pairs:
-    """y_k = Σ_t a_t exp(−2πi k t / n), k ≤ n/2: the adjoint counts every k once, irfft the inner ones twice."""
+    """y_k = Σ_t a_t ω^{kt}, k ≤ n/2, a real, so ā_t = Re Σ_{k ≤ n/2} u_k ω^{−kt}.
+
+    irfft sums over k and n − k, which is twice the real part for 0 < k < n/2: these entries are halved first.
+    """
     size = a.shape[axis]
     n = size if n is None else n
     return (
@@ -70,7 +73,10 @@ def rfft(y, a, n=None, axis=-1, norm=None) -> Pairs:
 
 @primitive(np.fft.irfft)
 def irfft(y, a, n=None, axis=-1, norm=None) -> Pairs:
-    """a holds half of a Hermitian spectrum; the imaginary parts at 0 and n/2 are not read."""
+    """n y_t = Re Σ_{k ≤ n/2} c_k a_k ω^{−kt}, c_k = 2 for 0 < k < n/2, else 1, so ā_k = c_k Σ_t u_t ω^{kt} / n.
+
+    a is half of a Hermitian spectrum; the imaginary parts at 0 and n/2 are not read.
+    """
     size = a.shape[axis]
     n = 2 * (size - 1) if n is None else n
     return (

@@ -11,7 +11,10 @@ from rmad.types import Array
 
 
 def _difference_transpose(u, x, n, axis) -> Array:
-    """Σ_j u_j (δ_{j+1} - δ_j), n times over: differences of u between n zeros in front and n behind."""
+    """y_j = x_{j+1} - x_j, so x̄_i = u_{i-1} - u_i: minus the differences of u between a zero in front and one behind.
+
+    Of n differences the signs multiply, and n zeros stand on either side.
+    """
     if n == 0 or not u.size:
         return u if n == 0 else np.zeros_like(u, shape=x.shape)
     shape = [n if k == axis % x.ndim else m for k, m in enumerate(x.shape)]

@@ -1,4 +1,4 @@
-"""Selection: y = x[key], in every form that NumPy knows, and the functions that come down to it."""
+"""Selection: y = x[key], in every form that NumPy knows, and the functions that reduce to it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _is_mask(p) -> bool:
 
 
 def _plain_key(key) -> Any:
-    """The key without traced arrays, and with arrays of its own: the caller may go on to shuffle an index in place."""
+    """The key without traced arrays, and with copies of index arrays, which the caller may shuffle in place later."""
 
     def part(p) -> Array:
         p = stop(p)
@@ -63,7 +63,7 @@ def _scatter_add_numpy(total, key, u) -> None:
     row = key[0]
     by_rows = len(key) == 1 and total.ndim > 1 and row.ndim and total.dtype.char in "fdFD"  # as SciPy has them
     if by_rows and total.size <= 8 * u.size:
-        from scipy.sparse import csc_array  # importing it costs more than all of rmad
+        from scipy.sparse import csc_array  # importing it takes longer than importing rmad
 
         width = total.size // total.shape[0] if total.shape[0] else 0
         row = row.astype(np.intp, copy=False)  # bytes cannot be added to a length
@@ -79,7 +79,7 @@ def _scatter_add_numpy(total, key, u) -> None:
 
 
 class Index(Linear):
-    """Adds its share into a sum that the engine made, so that T slices of one array cost T slices, not T arrays."""
+    """y = x[key]. The pull adds into the sum so far, so T slices of one array cost T slices, not T arrays."""
 
     def pull_add(self, u, total, owned) -> Any:
         if isinstance(u, Traced) or isinstance(total, Traced):
@@ -101,7 +101,7 @@ class _GetItem(LinearPrimitive):
 
 
 def _scatter(u, x, key) -> Array:
-    """The transpose of x[key]: zeros of the shape of x, plus u at the key."""
+    """y_j = x_{key(j)}, so x̄_i = Σ u_j over all j with key(j) = i: zeros of the shape of x, plus u at the key."""
     return scatter(u, key, x.shape)
 
 
@@ -112,7 +112,7 @@ def _zeros_plus(u, key, shape) -> Array:
 
 
 def _select(x, key) -> Array:
-    """x[key]; np.take is the quicker way to gather rows."""
+    """x[key]; np.take gathers rows faster."""
     if isinstance(key, np.ndarray) and key.ndim and key.dtype.kind in "iu" and x.ndim > 1:
         return np.take(x, key, axis=0)
     return x[key]

@@ -18,7 +18,7 @@ from rmad.types import Array
 
 
 class Part(Block):
-    """y[key] = x for one of the arrays that make up y: push puts v there, pull reads u there."""
+    """y[key] = x for one of the arrays that make up y: push writes v to the key, pull reads u from it."""
 
     __slots__ = ("key",)
 
@@ -31,7 +31,7 @@ class Part(Block):
         return scatter(v, self.key, self.y.shape)
 
     def push_add(self, v, total, owned) -> Any:
-        """Into a sum that the engine made, so that T parts of one array cost T parts, not T arrays."""
+        """Adds into the sum so far, so that T parts of one array cost T parts, not T arrays."""
         if isinstance(v, Traced) or isinstance(total, Traced):
             term = self.push(v)
             return (term, True) if total is None else (total + term, True)

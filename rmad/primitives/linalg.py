@@ -32,7 +32,7 @@ def eye(shape, like, dtype=bool) -> Array:
 
 
 def all_of(x) -> Array:
-    """A number per matrix as a stack of 1 × 1 matrices."""
+    """One number per matrix, as a stack of 1 × 1 matrices."""
     return np.expand_dims(x, (-1, -2))
 
 
@@ -89,7 +89,7 @@ _NONE_GIVEN = object()
 
 @implements(np.linalg.pinv)
 def pinv(a, rcond=None, hermitian=False, *, rtol=_NONE_GIVEN) -> Array:
-    """With `hermitian` only the lower triangle of a is read, as NumPy does, and only it has a derivative."""
+    """a⁺; with `hermitian` only the lower triangle of a is read, as in NumPy, and has a derivative."""
     if rcond is None:
         rcond = 1e-15 if rtol is _NONE_GIVEN else rtol
     if rcond is None:
@@ -162,13 +162,13 @@ constant(np.linalg.matrix_rank)
 
 
 def _hermitian(a, lower) -> Array:
-    """The Hermitian matrix of which one triangle is given: half + halfᴴ + Re diag."""
+    """The Hermitian matrix with this triangle: half + halfᴴ + Re diag."""
     half = np.tril(a, -1) if lower else np.triu(a, 1)
     return half + mH(half) + eye(a.shape, a) * np.real(a)
 
 
 def _fold(a, lower) -> Array:
-    """The transpose of that: the other triangle, conjugated, is added to this one."""
+    """y_ij = a_ij and y_ji = ā_ij for i > j, so the transpose adds the conjugate of the other triangle to this one."""
     both = a + mH(a)
     return (np.tril(both, -1) if lower else np.triu(both, 1)) + eye(a.shape, a) * np.real(a)
 

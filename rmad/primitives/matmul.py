@@ -17,11 +17,15 @@ def _rows(x) -> Array:
 
 
 def _left(u, A, B) -> Array:
+    """y_mn = Σ_k A_mk B_kn, so Ā_mk = Σ_n u_mn B_kn: [m, n] [n, k] → [m, k]."""
     return u @ mT(B)
 
 
 def _right(u, A, B) -> Array:
-    """Aᵀ u; for one matrix B under a stack of A, one product over all the rows of the stack."""
+    """B̄_kn = Σ_m A_mk u_mn: [k, m] [m, n] → [k, n].
+
+    One matrix B for a stack of A also sums over the stack: one product over all rows of the stack.
+    """
     return mT(_rows(A)) @ _rows(u) if B.ndim == 2 else mT(A) @ u
 
 

@@ -1,7 +1,7 @@
 """numpy.linalg: norms of vectors and of matrices.
 
-Where a norm has a kink the derivative is the subgradient zero: at a vector of zeros, and at single zeros of a
-p-norm. There is no warning and no NaN.
+At a kink (a vector of zeros, and single zeros of a p-norm) the derivative is the subgradient zero, without a warning
+and without NaN.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ STATISTICS = {"mean": np.mean, "maximum": np.max, "minimum": np.min, "median": n
 
 
 def _crop(u, x, widths) -> Array:
+    """y_{i + before} = x_i, zero elsewhere, so x̄_i = u_{i + before}."""
     return u[tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape, strict=True))]
 
 
@@ -22,7 +23,7 @@ zero_pad = linear(lambda x, widths: np.pad(x, widths), _crop, "zero_pad")
 
 @implements(np.pad)
 def pad(array, pad_width, mode="constant", **options) -> Array:
-    """Modes 'empty' and a function as mode have no rule."""
+    """np.pad for every mode but 'empty' and functions, which have no rule."""
     widths = _widths(pad_width, array.ndim)
     if mode == "constant":
         return _constant(array, widths, options.get("constant_values", 0))

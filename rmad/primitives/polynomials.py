@@ -13,7 +13,7 @@ from rmad.types import Array
 
 
 def _in_full(u, n, m, mode) -> Array:
-    """u at its place in the full convolution, of n + m - 1 points."""
+    """u at its place in the full convolution, which has n + m - 1 points."""
     if mode == "full":
         return u
     before = (min(n, m) - 1) // 2 if mode == "same" else min(n, m) - 1
@@ -21,7 +21,7 @@ def _in_full(u, n, m, mode) -> Array:
 
 
 def _transpose(u, other, n, mode) -> Array:
-    """x̄_i = Σ_k u_k other_{k-i}, i < n."""
+    """y_k = Σ_i x_i other_{k-i}, so x̄_i = Σ_k u_k other_{k-i}, i < n: a convolution with the reversed `other`."""
     full = _in_full(u, n, len(other), mode)
     return convolution(full, np.flip(other), "valid")
 

@@ -1,4 +1,4 @@
-"""Products of two arrays: y bilinear in A and B. What contracts an axis is a matrix product, after some transposing."""
+"""Products of two arrays, y bilinear in A and B. Those that contract an axis are matrix products, after transposes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _refuse(name, options) -> None:
 
 @implements(np.matmul)
 def product(x1, x2, /, *, dtype=None, **options) -> Array:
-    """x1 @ x2. A vector is a matrix of one row or one column."""
+    """x1 @ x2. A vector counts as a matrix of one row or one column."""
     _refuse("matmul", options)
     A, B = as_array(x1), as_array(x2)
     if A.ndim == 0 or B.ndim == 0:

@@ -68,7 +68,7 @@ def _extremum(f) -> Primitive:
         n = np.sum(hit, axis=axis, keepdims=True)
         weight = hit.astype(x.real.dtype)
         if not np.all(n == 1):
-            with np.errstate(invalid="ignore"):  # no element equals a maximum of NaN: its derivative is NaN
+            with np.errstate(invalid="ignore"):  # no element equals a maximum of NaN, whose derivative is NaN
                 weight /= n.astype(weight.dtype)
 
         def push(v) -> Array:

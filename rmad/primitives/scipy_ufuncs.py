@@ -1,8 +1,8 @@
 """SciPy's special functions (the ufuncs of scipy.special), one row each: f and ∂f per argument.
 
 Derivatives are written in functions of this table and of NumPy's, so they can be differentiated again, and in forms
-that hold wherever f does: no difference of large numbers, no 0/0 at the edge of the domain. None: no closed form is
-known (orders, shape parameters), and tracing that argument raises an error.
+that are as accurate as f: no difference of large numbers, no 0/0 at the edge of the domain. None stands for an argument
+without a known closed form (orders, shape parameters): tracing it raises an error.
 
 Sources of the formulas: Abramowitz & Stegun (1964), DLMF (dlmf.nist.gov); equation numbers at the lines.
 """
@@ -65,7 +65,7 @@ def _dawsn_derivative(y, x) -> Array:
 
 
 def _mills_value(x) -> Array:
-    """φ(x) / Φ(x): through erfcx on the left, because both underflow there."""
+    """φ(x) / Φ(x), on the left through erfcx, because both underflow there."""
     right = x > 0
     above, below = np.where(right, x, 0), np.where(right, 0, x)
     left_value = (2 / ROOT_2PI) / sc.erfcx(below * (-1 / ROOT_2))
@@ -73,7 +73,7 @@ def _mills_value(x) -> Array:
 
 
 def _mills_derivative(y, x) -> Array:
-    """-y (x + y), although the sum cancels on the left."""
+    """-y (x + y), on the left in a form in which nothing cancels."""
     right = x > 0
     t = np.where(right, 0, x) * (-1 / ROOT_2)
     E = sc.erfcx(t)

@@ -63,7 +63,7 @@ def expand_dims(a, axis) -> Array:
 
 
 def _at_least(ndim, place) -> Callable[..., Any]:
-    """np.atleast_1d and its kind: one array in, one out; several in, a tuple out."""
+    """np.atleast_1d, 2d, 3d: one array gives an array, several give a tuple."""
 
     def handler(*arys) -> Array | tuple[Array, ...]:
         out = tuple(a if a.ndim >= ndim else reshape(a, place(a.shape)) for a in map(as_array, arys))
@@ -219,7 +219,7 @@ def repeat(a, repeats, axis=None) -> Array:
 
 @implements(np.resize)
 def resize(a, new_shape) -> Array:
-    """The elements of a over and over until the shape is full."""
+    """The elements of a, repeated until the shape is full."""
     shape = (new_shape,) if np.ndim(new_shape) == 0 else tuple(new_shape)
     size = math.prod(shape)
     if a.size == 0 or size == 0:
@@ -239,7 +239,7 @@ def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, **de
 
 @implements(np.full)
 def full(shape, fill_value, dtype=None, order="C", **device) -> Array:
-    """np.full(shape, x, like=x): without `like`, NumPy does not ask a traced value."""
+    """np.full(shape, x, like=x); without `like`, NumPy does not call the handler of a traced x."""
     y = np.broadcast_to(as_array(fill_value), shape)
     return y if dtype is None else y.astype(dtype)
 

@@ -114,7 +114,7 @@ def _places_in_row(rows, q, method) -> tuple[Any, Any, Any, Any]:
 
 
 def _places_of_present(rows, q, method) -> tuple[Any, Any, Any, Any]:
-    """The same among those that are not NaN, of which each row may have another number."""
+    """The same among the numbers that are not NaN; rows may have different counts of them."""
     plain = stop(rows)
     order = np.argsort(plain, axis=-1)
     n = np.sum(~np.isnan(plain), axis=-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Averages, variances, and the reductions that pass over NaN: written in sums that have rules."""
+"""Averages, variances, and the reductions that ignore NaN, written in sums, which have rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""x W + b with the sum written over the product, which nobody else has seen."""
+"""y = x W + b, with the sum written over the product, which no other code has seen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["affine"]
 
 
 def _onto(y, b) -> Array:
-    """y + b in the memory of y"""
+    """y ← y + b"""
     loop = fast.loop("add_to_rows", y) if fast.suits(b) else None
     if loop is None:
         y += b

@@ -42,7 +42,7 @@ def _product(wanted: str, geometry: Geometry, n: int, dtype: Any, new: NewArray,
 
 
 def _run(wanted: str, geometry: Geometry, n: int, a: Array, b: Array, shape: tuple[int, ...]) -> Array:
-    """The wanted one, in a new array."""
+    """The wanted one of u, x and w, as a new array."""
     dtype = np.result_type(a.dtype, b.dtype)
 
     def new(shape: Any, dtype: Any) -> Any:
@@ -62,7 +62,11 @@ def _forward(x: Array, w: Array, geometry: Geometry) -> Array:
 
 
 def _input(u: Array, w: Array, geometry: Geometry) -> Array:
-    """For stride 1 the convolution of u with the kernel turned by 180° and transposed, else a sum over taps."""
+    """x̄[n, p, q, i] = Σ u[n, y, x, o] w[k, l, i, o] over y s + k d − top = p, x s + l d − left = q.
+
+    With s = 1, y = p + top − k d: a convolution of u with the kernel turned by 180° and its channels transposed. Else
+    a sum over taps.
+    """
     turned = geometry.transposed()
     if turned is not None:
         return _forward(u, geometry.turned(w), turned)
@@ -137,11 +141,11 @@ class Kernels:
         return one_type and isinstance(kept, np.ndarray)
 
     def _images(self, block: Linear) -> int:
-        """Every primitive has the images, or their number, in one of x and u."""
+        """The number of images, which one of x and u of every primitive shows."""
         return (block.args[0] if self.roles[0] != "w" else block.y).shape[0]
 
     def _bind(self, block: Linear, given: str, wanted: str, new: NewArray, add: bool) -> Callable[..., None] | None:
-        """The product that makes the wanted one of x, w, u of the given and of the block's own."""
+        """The product that makes the wanted one of x, w, u from the given one and from the one that the block keeps."""
         kept, geometry = block.args[1 - block.argnum], block.args[2]
         dtype = block.y.dtype
         if not self._binds(block):

@@ -1,4 +1,4 @@
-"""The normal distribution function Φ, quick in single precision: SciPy's takes ten times as long as an exponential."""
+"""The normal distribution function Φ, fast in single precision: SciPy's takes ten times as long as an exponential."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rmad.types import Array
 __all__ = ["normal_cdf"]
 
 # Φ(x) − ½ = x P(x²)/Q(x²) for |x| ≤ 5.5, highest power first: reweighted least squares, largest error 7e-9.
-# In single precision 2.1e-7 remain. At ±5.5 the quotient is just beyond ±½, where it is cut off: Φ is 0 and 1 there.
+# Single precision leaves 2.1e-7. At ±5.5 the quotient is just beyond ±½ and is clipped: Φ is 0 and 1 there.
 END = 5.5
 P = (2.2749329e-08, 6.3521263e-06, 1.68826766e-04, 4.67726727e-03, 3.38527527e-02, 3.98942235e-01)
 Q = (1.1975035e-06, 7.3647857e-05, 1.8844510e-03, 2.86459327e-02, 2.51522185e-01, 1.0)

@@ -1,9 +1,9 @@
-"""Standardization: mean zero and variance one over some axes, as layer and batch normalization need it.
+"""Standardization: mean zero and variance one over some axes, for layer and batch normalization.
 
     x̂ = (x − μ) r,   μ = mean x,   σ² = mean (x − μ)²,   r = 1/√(σ² + ε)
 
-Its Jacobian is r (I − 1 1ᵀ/m − x̂ x̂ᵀ/m) over m elements: symmetric, so one function is push and pull, and x̂ and r are
-all that a sweep needs.
+Its Jacobian is r (I − 1 1ᵀ/m − x̂ x̂ᵀ/m) over m elements: symmetric, so one function is push and pull, and a sweep
+needs only x̂ and r.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Means", "moments", "standardize"]
 class Means:
     """Means over `axes` of arrays of one shape, with the reduced axes kept as ones, in the dtype of the arrays.
 
-    Of plain arrays whose reduced axes all lie first or all lie last they are products with a vector of 1/m: BLAS sums a
+    For plain arrays whose reduced axes are all first or all last, a mean is a product with a vector of 1/m: BLAS sums a
     matrix three to six times as fast as np.mean does.
     """
 
@@ -56,7 +56,7 @@ class Means:
         return self._down(lambda a, b: np.einsum("...nc,...nc->...c", a, b), a, b)
 
     def _down(self, total, *arrays) -> Array:
-        """Block by block: one running sum over a million rows would lose half the digits of single precision."""
+        """Sums block by block: one running sum over a million rows would lose half the digits of single precision."""
         rows = [a.reshape(self.m, -1) for a in arrays]
         block = tuning.FLOAT32_SUM_ROWS
         whole = self.m - self.m % block
@@ -130,7 +130,7 @@ _moments.kernels = SymmetricKernels()
 
 
 def moments(x, axes, eps=0.0) -> Array:
-    """x̂, μ, σ²: x with mean zero and variance σ²/(σ² + ε) over the axes, and the moments that it had (axes kept)."""
+    """x̂, μ, σ²: x with mean zero and variance σ²/(σ² + ε) over the axes, and its moments (axes kept)."""
     return _moments(x, axes, eps)
 
 

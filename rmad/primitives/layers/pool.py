@@ -1,6 +1,6 @@
 """Pooling over windows of images (n, h, w, c).
 
-    max_pool2d   y = max over the window      linear at x: it selects the first maximum, by a code kept for it
+    max_pool2d   y = max over the window      selects the first maximum, by a code kept for it
     avg_pool2d   y = mean over the window     linear
 
 The code of a maximum is its place in the window: one byte per output, the only thing that the tape keeps.
@@ -131,7 +131,7 @@ def _first(x: Array, y: Array, windows: Windows) -> Array:
     code: Array = np.zeros_like(y, dtype=dtype, order="C")
     has_nan = bool(np.isnan(y).any())
     taps = {k: (to, at) for k, to, at in windows.parts}
-    for k in reversed(range(windows.taps)):  # code = how many taps from k on are passed before one attains y
+    for k in reversed(range(windows.taps)):  # code: the number of taps from k on before one attains y
         code += 1
         if k in taps:
             to, at = taps[k]
@@ -182,7 +182,7 @@ def mean_into(x: Array, windows: Windows, weights: Array, y: Array) -> None:
 
 
 def _shared(u: Array, windows: Windows, whole: bool) -> Array:
-    """Every window's u in equal shares to its pixels."""
+    """y = Σ x / m over the m pixels of a window, so x̄ = Σ u / m over the windows of a pixel."""
     x = np.zeros_like(u, order="C", shape=(u.shape[0], *windows.size, u.shape[3]))
     share_into(u * _weights(u, windows, whole), windows, x, windows.overlap)
     return x

@@ -28,7 +28,7 @@ class Selection:
 
     def __init__(self, code: Array, windows: Windows) -> None:
         self.code, self.windows = code, windows
-        self.planned: Array | None = None  # the index, once a plan has asked for it: worth its bytes for many sweeps
+        self.planned: Array | None = None  # the index, kept once a plan has asked for it: many sweeps repay its memory
 
     def index(self) -> Array:
         """The places of these elements in the images as one vector, (n, p, q, c)."""
@@ -105,7 +105,7 @@ class SelectKernels:
         return scatter
 
     def work(self, block: Linear) -> float:
-        """In multiply-adds of a GEMM, roughly."""
+        """Roughly, in multiply-adds of a matrix product."""
         return float(tuning.ELEMENT_WORK * block.y.size)
 
 

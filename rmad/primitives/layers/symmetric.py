@@ -20,7 +20,7 @@ def row_chunks(n, width) -> list[slice]:
 
 
 class SymmetricKernels:
-    """For a plan: pushes and pulls that write into its buffers. See rmad.plan.pull.
+    """Pushes and pulls that write into the buffers of a plan. See rmad.plan.pull.
 
     The pair of a block is an object twice, called as product(v), with a method into(v, out); a pair of plain functions
     has no kernel.
@@ -43,5 +43,5 @@ class SymmetricKernels:
     pull = push
 
     def work(self, block) -> float:
-        """In multiply-adds of a GEMM, roughly."""
+        """Roughly, in multiply-adds of a matrix product."""
         return float(tuning.ELEMENT_WORK * block.y.size)
