@@ -97,10 +97,10 @@ class Linearization(Generic[Tree, Out]):
         planned: Callable[[Plan, Sequence[Array]], list[Array | None]],
     ) -> Any:
         """One product, by the plan; if an outer tape traces it, by a sweep over the tape as recorded."""
-        if self._record.tape.nested or any(isinstance(a, Traced) for a in arrays):
+        if self._record.tape.nested or Traced in map(type, arrays):
             return sweep(arrays)
         with self._lock:
-            return filled(like, planned(self.plan, arrays))
+            return filled(like, planned(self._plan or self.plan, arrays))
 
     @property
     def plan(self) -> Plan:
