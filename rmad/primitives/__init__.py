@@ -1,6 +1,8 @@
 """The rules: every NumPy and SciPy function that rmad differentiates, one file per kind.
 
 `scipy_ufuncs` holds SciPy's ufuncs and is loaded when the first of them meets a traced array.
+Read `arguments` first (axes, dtypes and masks as all files need them), then the others in any order; `layers/` has
+those that NumPy and SciPy lack.
 """
 
 from rmad.primitives import (

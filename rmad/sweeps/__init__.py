@@ -4,6 +4,8 @@ squares    Σ_n (∂L_n/∂θ)², per-case gradients squared    rows: where case
 factors    A ⊗ G of KFAC and KFLR                        uses: where parameters meet activations
 averaged   Ḡ of KFRA, one (d, d) matrix per edge         case_maps: J_n of one node, by kind
 inline     checkpoints replaced by their nodes first
+
+In reading order: inline, rows, per_case, squares, uses, factors, case_maps, averaged.
 """
 
 from rmad.sweeps.squares import squares
