@@ -18,6 +18,8 @@ __all__ = ["Record", "filled"]
 class Record:
     """One run of f: its value `y` and the tape of it. The blocks of the tape are the Jacobian at x.
 
+    x may come as its TreeDef, where the caller has that already: it is not made again, and keeps its arrays.
+
     x, out: the structures of x and f(x). outputs: per array of f(x) its node on the tape, None for a constant.
     n_inputs: the first so many nodes are the arrays of x.
     """
@@ -25,13 +27,16 @@ class Record:
     def __init__(self, f: Callable[..., Any], x: Any, args: Sequence[Any]) -> None:
         if not callable(f):
             raise TypeError(f"the function comes first, and {type(f).__name__} is none: rmad.linearize(f, x)")
-        arrays, self.x = _tree.flatten(x, "x")
+        known = isinstance(x, _tree.TreeDef)
+        self.x = x if known else _tree.TreeDef(x, "x")
+        arrays = self.x.leaves
         if not arrays:
             raise _nothing_to_differentiate(x)
         self.n_inputs, self.tape = len(arrays), Tape()
         out = f(self.x.unflatten([self._traced(leaf) for leaf in arrays]), *args)
         self.tape.closed = True
-        self.x.forget_values()
+        if not known:
+            self.x.forget_values()
         if out is None:
             raise TypeError("f returned None: does it end without a return?")
 

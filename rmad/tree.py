@@ -12,16 +12,29 @@ boolean leaves are constants that stay where they are.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
-from types import FunctionType
+from operator import is_
 from typing import Any
 
 import numpy as np
 
+from rmad.leaf import dtype_of, is_differentiable, no_array
 from rmad.types import Array, Tree
 
-__all__ = ["TreeDef", "flatten", "in_tuple", "leaves", "map_leaves", "met_twice", "ravel", "rebind", "replace_leaves"]
+__all__ = [
+    "TreeDef",
+    "flatten",
+    "in_tuple",
+    "joined",
+    "leaves",
+    "map_leaves",
+    "met_twice",
+    "ravel",
+    "rebind",
+    "replace_leaves",
+]
 
 
 def _items(tree: Any) -> list[tuple[str, Any]] | None:
@@ -44,6 +57,21 @@ def _walk(tree: Any, path: str) -> Iterator[tuple[str, Any]]:
     else:
         for label, sub in items:
             yield from _walk(sub, path + label)
+
+
+def _collect(tree: Any, found: list[Any]) -> None:
+    """Appends the leaves, without their paths."""
+    if isinstance(tree, tuple | list):
+        for sub in tree:
+            _collect(sub, found)
+    elif isinstance(tree, dict):
+        for sub in tree.values():
+            _collect(sub, found)
+    elif hasattr(type(tree), "__tree_items__"):
+        for sub in tree.__tree_items__().values():
+            _collect(sub, found)
+    elif tree is not None:
+        found.append(tree)
 
 
 def leaves(tree: Any, name: str = "x") -> list[tuple[str, Any]]:
@@ -131,39 +159,6 @@ def in_tuple(tree: Any, name: str = "x") -> str | None:
     return None
 
 
-def dtype_of(leaf: Any) -> np.dtype[Any]:
-    """The dtype an array has or a number would get; TypeError for anything else."""
-    dtype = getattr(leaf, "dtype", None)
-    if dtype is None:
-        if not isinstance(leaf, bool | int | float | complex):
-            raise TypeError(f"{type(leaf).__name__} is not an array")
-        dtype = np.asarray(leaf).dtype
-    elif not hasattr(dtype, "kind"):
-        raise TypeError(f"{type(leaf).__name__} is not an array of NumPy's or CuPy's")
-    return dtype
-
-
-def _kind(leaf: Any) -> str:
-    return f"{type(leaf).__module__}.{type(leaf).__name__}" if hasattr(leaf, "dtype") else type(leaf).__name__
-
-
-def _advice(leaf: Any) -> str:
-    """A hint for a leaf that is neither an array nor a tree, to end the error message."""
-    if callable(getattr(leaf, "numpy", None)):
-        return "; pass x.numpy()"
-    if hasattr(leaf, "__next__") or isinstance(leaf, set | frozenset):
-        return "; make it a list"
-    if isinstance(leaf, FunctionType | np.ufunc):
-        return ", but a function; the function to differentiate comes first, then the arrays"
-    if isinstance(leaf, str | bytes):
-        return ""
-    return "; a tree is made of tuples, lists, dicts and objects with __tree_items__, as nn.Module has"
-
-
-def is_differentiable(leaf: Any) -> bool:
-    return dtype_of(leaf).kind in "fc"
-
-
 class TreeDef:
     """The structure of a tree: which leaves are differentiable, their paths, shapes and dtypes.
 
@@ -181,7 +176,7 @@ class TreeDef:
             try:
                 varies = is_differentiable(leaf)
             except TypeError:
-                raise TypeError(f"{path} is of type {_kind(leaf)}, not an array of floats{_advice(leaf)}") from None
+                raise no_array(path, leaf) from None
             self._where.append(len(self.leaves) if varies else None)
             self._constants.append(None if varies else leaf)
             if varies:
@@ -195,6 +190,22 @@ class TreeDef:
         """Drops the arrays and keeps the structure."""
         self.leaves = [None] * len(self.leaves)
         self.tree = replace_leaves(self.tree, iter([0] * len(self._where)))
+
+    def holds(self, tree: Any) -> bool:
+        """True if this is the structure of `tree` as it stands: the leaves are the same objects, in the same order.
+
+        It walks the tree, but makes no paths and asks for no dtypes, which is most of the cost of a new TreeDef.
+        """
+        found: list[Any] = []
+        _collect(tree, found)
+        known = [c if k is None else self.leaves[k] for k, c in zip(self._where, self._constants, strict=True)]
+        return tree is self.tree and len(found) == len(known) and all(map(is_, found, known))
+
+    def replaced(self, new: Sequence[Any]) -> TreeDef:
+        """The structure of `unflatten(new)`, whose leaves have the shapes and dtypes of the present ones."""
+        other = copy.copy(self)
+        other.tree, other.leaves = self.unflatten(new), list(new)
+        return other
 
     def unflatten(self, new: Sequence[Any], constants: Callable[[Any], Any] = lambda c: c) -> Any:
         """The tree with these differentiable leaves; constant leaves c become constants(c)."""
@@ -261,6 +272,11 @@ def split(flat: Array, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
     return views
 
 
+def joined(arrays: Sequence[Array]) -> Array:
+    """The arrays as one flat vector, in order: the inverse of `split`."""
+    return np.concatenate([np.reshape(a, -1) for a in arrays]) if arrays else np.zeros(0)
+
+
 def _cast(a: Array, dtype: np.dtype[Any]) -> Array:
     """a in this dtype: its real part, if that is real."""
     if a.dtype == dtype:
@@ -290,8 +306,7 @@ def ravel(tree: Tree) -> tuple[Array, Callable[[Array], Tree]]:
     array([0.])
     """
     arrays, treedef = flatten(tree, "tree")
-    pieces = [np.reshape(a, -1) for a in arrays]
-    flat = np.concatenate(pieces) if pieces else np.zeros(0)
+    flat = joined(arrays)
     treedef.forget_values()  # unravel outlives the arrays
 
     def unravel(vector: Array) -> Tree:

@@ -18,9 +18,9 @@ import numpy as np
 
 from optim.parts.kronecker import Block, KroneckerFactors, parts_of
 from optim.problem.batch import cases
-from optim.problem.lanes import Shard
 from optim.problem.losses import loss_value_and_gradient
 from optim.problem.quadratic import Quadratic
+from optim.problem.shard import LinearizedShard
 from rmad.extend import Meetings, averaged, loss_curvature, squares
 from rmad.extend import tree as _tree
 
@@ -57,8 +57,8 @@ def kronecker_factors(
         activations = [_mean([(part.activations[g][k], part.weight) for part in found]) for k in range(len(group.uses))]
         A, G = first.pair(g, activations, sides[g])
         blocks.append(Block(parts_of(group.inputs, shapes, group.shape[1]), A, G))
-    d = np.zeros_like(q._v)
-    rest, unused = (np.zeros_like(q._v, dtype=bool) for _ in range(2))
+    d = np.zeros_like(q._shared.made)
+    rest, unused = (np.zeros_like(q._shared.made, dtype=bool) for _ in range(2))
     for views, which in ((_tree.split(rest, shapes), first.rest), (_tree.split(unused, shapes), first.unused)):
         for i in which:
             views[i][...] = True
@@ -89,13 +89,13 @@ def _total(terms: list[Any]) -> Any:
 class _Part:
     """What one shard contributes."""
 
-    def __init__(self, shard: Shard, method: str, sharing: str, seed: int, samples: int) -> None:
-        x, t = shard.part.x, shard.part.t
-        self.shard, self.weight, self.method = shard, shard.part.weight, method
+    def __init__(self, shard: LinearizedShard, method: str, sharing: str, seed: int, samples: int) -> None:
+        x, t = shard.x, shard.t
+        self.shard, self.weight, self.method = shard, shard.weight, method
         self.n = cases(x, t) or 1
         self.meetings = Meetings(shard.tape, shard.outputs, shard.n_inputs, self.n, sharing)
         self.activations = self.meetings.activations()
-        self.rng = [seed, shard.part.first]
+        self.rng = [seed, shard.first]
         self.samples = samples
         self.diagonal: dict[int, Any] = dict.fromkeys(self.meetings.rest, 0)
         self.cotangents: list[list[Any]] = []
@@ -119,7 +119,7 @@ class _Part:
         if method == "kflr":
             yield from self._all_columns()
             return
-        loss, z, t = self.shard.loss, self.shard.z, self.shard.part.t
+        loss, z, t = self.shard.loss, self.shard.z, self.shard.t
         rng, samples = np.random.default_rng(self.rng), self.samples if method == "kfac" else 1
         if method == "kfac" and not hasattr(loss, "sample"):
             yield from self._mixed_columns(rng, samples)
@@ -140,7 +140,7 @@ class _Part:
         return [z for _, z in _tree.leaves(self.shard.z)]
 
     def _all_columns(self) -> Iterator[list[Any]]:
-        loss, z, t = self.shard.loss, self.shard.z, self.shard.part.t
+        loss, z, t = self.shard.loss, self.shard.z, self.shard.t
         at_a_time = max(1, AT_A_TIME // max(1, *(node.spec.size for node in self.meetings.nodes)))
         d = getattr(loss_curvature(loss, z, t), "diagonal", None) if hasattr(loss, "curvature") else None
         if d is not None and hasattr(z, "shape"):
@@ -172,7 +172,7 @@ class _Part:
                 f"the square root of the curvature of {_name(self.shard.loss)}: for outputs that are no array with a "
                 "row per case the loss must have sqrt_hessian(z, t)"
             )
-        curvature = loss_curvature(self.shard.loss, z, self.shard.part.t)
+        curvature = loss_curvature(self.shard.loss, z, self.shard.t)
         c = z.size // self.n
         H = np.stack([np.reshape(curvature(_unit(z, k)), (self.n, c)) for k in range(c)], axis=1)
         eigenvalues, Q = np.linalg.eigh((H + np.swapaxes(H, 1, 2)) / 2)
@@ -196,7 +196,7 @@ class _Part:
         if not hasattr(z, "shape"):
             raise TypeError(f"KFRA needs a model with one array of outputs, got {type(z).__name__}")
         z = np.asarray(z) if not z.ndim else z
-        curvature = loss_curvature(self.shard.loss, z, self.shard.part.t)
+        curvature = loss_curvature(self.shard.loss, z, self.shard.t)
         c = z.size // self.n
         weight = z.dtype.type(self.weight)
         if hasattr(curvature, "diagonal"):

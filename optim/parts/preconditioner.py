@@ -19,9 +19,9 @@ import numpy as np
 from optim.hyper import at_least, at_most, whole
 from optim.parts.estimate import METHODS, kronecker_factors
 from optim.parts.kronecker import KroneckerInverse
-from optim.problem.lanes import Shard
 from optim.problem.losses import root_columns, root_product
 from optim.problem.quadratic import Quadratic
+from optim.problem.shard import LinearizedShard
 from rmad.extend import tree as _tree
 
 __all__ = [
@@ -132,10 +132,10 @@ class UnbiasedDiagonal(Diagonal):
         whole("probes", self.probes, 1)
 
     def estimate(self, q: Quadratic, seed: tuple[int, ...]) -> Any:
-        def cotangents(shard: Shard) -> Iterator[list[Any]]:
+        def cotangents(shard: LinearizedShard) -> Iterator[list[Any]]:
             for k in range(self.probes):
-                signs = [_signs((*seed, k, j), shard.part.first, z) for j, z in enumerate(_outputs(shard))]
-                u = root_product(shard.loss, shard.z, shard.part.t, shard.out.unflatten(signs))
+                signs = [_signs((*seed, k, j), shard.first, z) for j, z in enumerate(_outputs(shard))]
+                u = root_product(shard.loss, shard.z, shard.t, shard.out.unflatten(signs))
                 yield shard.out.match(u, "L″^½ v")
 
         total = q.squares(cotangents, "an estimate of diag(G)")
@@ -148,8 +148,8 @@ class ExactDiagonal(Diagonal):
     """diag(G) = Σ_i Σ_c (J_iᵀ S_ic)², Σ_c S_ic S_icᵀ = L″_i: one backward sweep per output of a case. Section 11.2."""
 
     def estimate(self, q: Quadratic, seed: tuple[int, ...]) -> Any:
-        def cotangents(shard: Shard) -> Iterator[list[Any]]:
-            for column in root_columns(shard.loss, shard.z, shard.part.t):
+        def cotangents(shard: LinearizedShard) -> Iterator[list[Any]]:
+            for column in root_columns(shard.loss, shard.z, shard.t):
                 yield shard.out.match(column, "a column of L″^½")
 
         return q.squares(cotangents, "diag(G)")
@@ -196,7 +196,7 @@ class Diagonals:
         return self._found[key]
 
 
-def _outputs(shard: Shard) -> list[Any]:
+def _outputs(shard: LinearizedShard) -> list[Any]:
     return _tree.flatten(shard.z, "z")[0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -9,88 +10,17 @@ import numpy as np
 
 from optim.problem.threads import Crew, cores
 from optim.problem.vectors import dot
+from optim.types import Loss, Model
+from rmad.extend import Array
 from rmad.extend import tree as _tree
 
-__all__ = ["Parameters"]
+__all__ = ["Parameters", "Updates"]
 
 
-class Parameters:
-    """θ, (p,), in the order of rmad.ravel(model); the model's own arrays are views of it after a step."""
+class Updates:
+    """Passes the beginning and the end of an update on to `model`, if that wants to know."""
 
-    def __init__(
-        self,
-        model: Any,
-        loss: Any,
-        l2: float = 0.0,
-        threads: int | None = None,
-    ) -> None:
-        for name, given in (("model", model), ("loss", loss)):
-            if isinstance(given, type):
-                raise TypeError(f"{name} is the class {given.__name__}; give an object, {given.__name__}(…)")
-            if type(given).__module__.startswith("torch."):
-                own = "a model" if name == "model" else "a loss"
-                raise TypeError(f"{name} is PyTorch's {type(given).__name__}; {own} of nn, or one of NumPy, goes here")
-        if hasattr(model, "hessian_product") and not hasattr(model, "__tree_items__"):
-            raise TypeError(f"the model comes first, then the loss; the model given is a {type(model).__name__}")
-        if not callable(model):
-            raise TypeError(
-                f"model must be callable, model(x) -> z; got {type(model).__name__}. "
-                "optim.Function(forward, params) makes one of parameters and a function forward(params, x)"
-            )
-        if not (callable(loss) or hasattr(loss, "value")):
-            raise TypeError(f"loss must be a loss object or a callable (z, t) -> scalar; got {type(loss).__name__}")
-        if not (l2 >= 0 and np.isfinite(l2)):
-            raise ValueError(f"l2 must be a finite number ≥ 0, got {l2}")
-        self.model, self.loss, self.l2 = model, loss, float(l2)
-        self.threads = cores() if threads is None else threads
-        if not (hasattr(type(model), "__tree_items__") or isinstance(model, tuple | list | dict)):
-            raise TypeError(
-                f"model must be a tree of arrays that can be called, as nn.Module; got {type(model).__name__}. "
-                "optim.Function(forward, params) makes one of a plain function forward(params, x)"
-            )
-        arrays, treedef = _tree.flatten(model, "model")
-        if not arrays:
-            found = sorted({str(_tree.dtype_of(leaf)) for _, leaf in _tree.leaves(model) if hasattr(leaf, "dtype")})
-            hint = f"; it holds {', '.join(found)}, which is constant: make it float32" if found else ""
-            raise TypeError(f"model holds no float arrays to train, NumPy arrays among its attributes{hint}")
-        if twice := _tree.met_twice(model, "model"):
-            raise ValueError(
-                f"{twice[0]} and {twice[1]} are one and the same object, but its arrays would count as two and get two "
-                "different updates; hold it in one place of the model, and use it as often as you like in forward"
-            )
-        if np.dtype(np.float16) in treedef.dtypes:
-            raise TypeError("model holds float16, too coarse for sums over cases; make its parameters float32")
-        if len(set(treedef.dtypes)) > 1:
-            found = sorted({str(d) for d in treedef.dtypes})
-            raise TypeError(f"model mixes dtypes {found}; use one for all parameters")
-        self.dtype, self._shapes = treedef.dtypes[0], treedef.shapes
-        self.size = sum(_tree.sizes(self._shapes))
-
-    def flat(self) -> Any:
-        """θ, (p,), a new array."""
-        return _tree.ravel(self.model)[0]
-
-    def assign(self, flat: Any) -> None:
-        """Rebinds the model's arrays to views of a new copy of `flat`; the old arrays stay as they were."""
-        _tree.rebind(self.model, self._split(flat.astype(self.dtype, copy=True)))
-
-    def _split(self, flat: Any) -> list[Any]:
-        if np.shape(flat) != (self.size,):
-            raise ValueError(f"expected a flat vector of shape ({self.size},), got {np.shape(flat)}")
-        return _tree.split(flat, self._shapes)
-
-    def model_at(self, flat: Any) -> Any:
-        """The model with other parameters; the model itself is untouched."""
-        _, treedef = _tree.flatten(self.model, "model")
-        return treedef.unflatten(self._split(flat.astype(self.dtype, copy=False)))
-
-    def _arrays(self) -> list[Any]:
-        return _tree.flatten(self.model, "model")[0]
-
-    def _penalty(self, arrays: list[Any]) -> float:
-        if not self.l2:
-            return 0.0
-        return 0.5 * self.l2 * sum(dot(flat, flat) for flat in (np.reshape(a, -1) for a in arrays))
+    model: Any
 
     def begin_step(self) -> None:
         """Tells the model that an update begins: from now on it is one fixed function (masks are drawn now)."""
@@ -102,6 +32,125 @@ class Parameters:
         if hasattr(self.model, "end_step"):
             self.model.end_step()
 
+
+class Parameters(Updates):
+    """θ, (p,), in the order of rmad.ravel(model); the model's own arrays are views of it after a step.
+
+    Parameters
+    ----------
+    model : Model
+        A tree of float arrays of one dtype that can be called.
+    loss : Loss
+        An object with closed forms, or a function (z, t) → scalar.
+    l2 : float, default 0.0
+        Adds ½ l2‖θ‖² to f; ≥ 0.
+    threads : int, optional
+        Threads that work on a batch; by default one per core.
+
+    Raises
+    ------
+    TypeError
+        If the model or the loss is of no use, or the model has no float arrays, float16 or several dtypes.
+    ValueError
+        If l2 is negative or not finite, or the model holds one object in two places.
+    """
+
+    def __init__(self, model: Model, loss: Loss, l2: float = 0.0, threads: int | None = None) -> None:
+        _check_objects(model, loss)
+        if not (l2 >= 0 and np.isfinite(l2)):
+            raise ValueError(f"l2 must be a finite number ≥ 0, got {l2}")
+        _check_is_tree(model)
+        self.model: Any = model
+        self.loss: Any = loss
+        self.l2 = float(l2)
+        self.threads = cores() if threads is None else threads
+        self._known = _tree.TreeDef(model, "model")
+        _check_arrays(model, self._known)
+        self.dtype, self._shapes = self._known.dtypes[0], self._known.shapes
+        self.size = sum(_tree.sizes(self._shapes))
+
+    def flat(self) -> Array:
+        """Returns θ, (p,), a new array."""
+        return _tree.joined(self._structure().leaves)
+
+    def assign(self, flat: Array) -> None:
+        """Rebinds the model's arrays to views of a new copy of `flat`, (p,); the old arrays stay as they were."""
+        structure, views = self._structure(), self._split(flat.astype(self.dtype, copy=True))
+        _tree.rebind(self.model, views)
+        structure.leaves = views
+
+    def model_at(self, flat: Array) -> Any:
+        """Returns the model with the parameters `flat`, (p,); the model itself is untouched."""
+        return self._structure_at(flat).tree
+
+    def _structure(self) -> _tree.TreeDef:
+        """The model's structure with its present arrays, found again if anybody but `assign` has changed them."""
+        if not self._known.holds(self.model):
+            self._known = _tree.TreeDef(self.model, "model")
+        return self._known
+
+    def _structure_at(self, flat: Array) -> _tree.TreeDef:
+        """The structure of the model with other parameters: its `tree` is that model."""
+        return self._structure().replaced(self._split(flat.astype(self.dtype, copy=False)))
+
+    def _split(self, flat: Array) -> list[Array]:
+        if np.shape(flat) != (self.size,):
+            raise ValueError(f"expected a flat vector of shape ({self.size},), got {np.shape(flat)}")
+        return _tree.split(flat, self._shapes)
+
+    def _penalty(self, arrays: Sequence[Array]) -> float:
+        """½ l2 ‖θ‖², θ in pieces."""
+        if not self.l2:
+            return 0.0
+        return 0.5 * self.l2 * sum(dot(flat, flat) for flat in (np.reshape(a, -1) for a in arrays))
+
     @cached_property
     def crew(self) -> Crew:
+        """The threads that work on shards and on long vectors."""
         return Crew(self.threads)
+
+
+# -- what is no model, or no loss ---------------------------------------------------------------------------------
+
+
+def _check_objects(model: Any, loss: Any) -> None:
+    for name, given in (("model", model), ("loss", loss)):
+        if isinstance(given, type):
+            raise TypeError(f"{name} is the class {given.__name__}; give an object, {given.__name__}(…)")
+        if type(given).__module__.startswith("torch."):
+            own = "a model" if name == "model" else "a loss"
+            raise TypeError(f"{name} is PyTorch's {type(given).__name__}; {own} of nn, or one of NumPy, goes here")
+    if hasattr(model, "hessian_product") and not hasattr(model, "__tree_items__"):
+        raise TypeError(f"the model comes first, then the loss; the model given is a {type(model).__name__}")
+    if not callable(model):
+        raise TypeError(
+            f"model must be callable, model(x) -> z; got {type(model).__name__}. "
+            "optim.Function(forward, params) makes one of parameters and a function forward(params, x)"
+        )
+    if not (callable(loss) or hasattr(loss, "value")):
+        raise TypeError(f"loss must be a loss object or a callable (z, t) -> scalar; got {type(loss).__name__}")
+
+
+def _check_is_tree(model: Any) -> None:
+    if not (hasattr(type(model), "__tree_items__") or isinstance(model, tuple | list | dict)):
+        raise TypeError(
+            f"model must be a tree of arrays that can be called, as nn.Module; got {type(model).__name__}. "
+            "optim.Function(forward, params) makes one of a plain function forward(params, x)"
+        )
+
+
+def _check_arrays(model: Any, structure: _tree.TreeDef) -> None:
+    dtypes = sorted({str(d) for d in structure.dtypes})
+    if not dtypes:
+        found = sorted({str(_tree.dtype_of(leaf)) for _, leaf in _tree.leaves(model) if hasattr(leaf, "dtype")})
+        hint = f"; it holds {', '.join(found)}, which is constant: make it float32" if found else ""
+        raise TypeError(f"model holds no float arrays to train, NumPy arrays among its attributes{hint}")
+    if twice := _tree.met_twice(model, "model"):
+        raise ValueError(
+            f"{twice[0]} and {twice[1]} are one and the same object, but its arrays would count as two and get two "
+            "different updates; hold it in one place of the model, and use it as often as you like in forward"
+        )
+    if "float16" in dtypes:
+        raise TypeError("model holds float16, too coarse for sums over cases; make its parameters float32")
+    if len(dtypes) > 1:
+        raise TypeError(f"model mixes dtypes {dtypes}; use one for all parameters")

@@ -8,137 +8,167 @@ Source: Martens & Sutskever (2012), sections 4 to 6.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, TypeVar
 
 import numpy as np
+from scipy.sparse.linalg import LinearOperator
 
-from optim.problem.batch import Share
-from optim.problem.lanes import HessianLane, Lane, Shard
+from optim.problem.batch import Shard
 from optim.problem.parameters import Parameters
-from optim.problem.vectors import blocks, dot
-from rmad.extend import address, shares, symmetric_operator
+from optim.problem.shard import LinearizedShard
+from optim.problem.shards import HessianShards, Shards, sums
+from optim.problem.vectors import BLOCK, dot, sum_into
+from rmad.extend import Array, address, shares, symmetric_operator
 from rmad.extend import tree as _tree
 
 __all__ = ["Quadratic"]
 
+R = TypeVar("R")
+S = TypeVar("S")
 
-LONG = 1 << 20  # bytes of a vector from which it is worth planning the sweeps anew to save a copy
+LONG = 1 << 20  # bytes of a vector from which it is worth planning the sweeps again to save a copy
 PATIENCE = 4  # how often that is done for other arrays
 
 
-class _Vector:
-    """A vector (p,) of the kind of θ, made when it is first asked for."""
-
-    def __init__(self, like: Any, size: int) -> None:
-        self._like, self._size = like, size
-        self._made: Any = None
-
-    def another(self) -> Any:
-        return np.empty_like(self._like, shape=(self._size,))
-
-    def __call__(self) -> Any:
-        if self._made is None:
-            self._made = np.zeros_like(self._like, shape=(self._size,))
-        return self._made
-
-
 class Quadratic:
-    """M(δ) = value + gradientᵀ δ + ½ δᵀ B δ at the parameters of the moment when it was made.
+    """M(δ) = f(θ) + ∇f(θ)ᵀ δ + ½ δᵀ B δ at the parameters θ of the moment when it was made, l2 included.
 
-    value: float; gradient: (p,); ggn, hessian: LinearOperators on (p,) vectors, l2 included. The fast path
-    for solvers is ggn_product(v, out), which writes into an array. No product runs the model again, unless the batch
-    is larger than memory (keep = False, section 7.1). `products` counts products, `passes` the times that the model
+    `Objective.quadratic(x, t)` makes it. `value` is f(θ), `gradient` is ∇f(θ), `ggn` and `hessian` are B as
+    LinearOperators; solvers take the faster `ggn_product(v, out)`, which writes into an array. No product runs the
+    model again, unless the batch is larger than memory. `products` counts the products, `passes` how often the model
     ran over the batch.
+
+    Parameters
+    ----------
+    objective : Objective
+        The model, the loss and l2.
+    shards : list of Shard
+        The batch, as `objective.divide(x, t)` divides it.
+    keep : bool, default True
+        Keep the tapes of the shards; False for a batch that is larger than memory.
+
+    References
+    ----------
+    Martens & Sutskever (2012), sections 4 to 6 and 7.1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from optim import Function, Objective
+    >>> model = Function(lambda params, x: x @ params["W"], {"W": np.array([[2.0], [0.0]])})
+    >>> q = Objective(model, lambda z, t: np.mean((z - t) ** 2) / 2).quadratic(np.eye(2), np.zeros((2, 1)))
+    >>> q.value, q.gradient, q.ggn @ np.array([1.0, 4.0])
+    (1.0, array([1., 0.]), array([0.5, 2. ]))
     """
 
-    def __init__(self, objective: Parameters, parts: list[Share], keep: bool = True) -> None:
-        self.objective, self.parts, self.keep = objective, parts, keep
-        arrays, treedef = _tree.flatten(objective.model, "model")
-        self._arrays = arrays  # θ of this moment: steps rebind, never overwrite
+    def __init__(self, objective: Parameters, shards: list[Shard], keep: bool = True) -> None:
+        self.objective, self.shards, self.keep = objective, shards, keep
+        structure = objective._structure()
+        self._arrays = structure.leaves  # θ of this moment: steps rebind, never overwrite
         self.products, self.passes = 0, int(keep)
-        self._shared = _Vector(arrays[0], objective.size)
-        self._seen: tuple[Any, ...] = ()  # the arrays of the last product
+        self._shared = _Vector(self._arrays[0], objective.size)
+        self._may_bind = keep and objective.size * objective.dtype.itemsize >= LONG
+        self._bound: tuple[Array | None, Array | None] = (None, None)  # the arrays of the last product in place
+        self._seen: tuple[Any, ...] = ()  # where they begin in memory
         self._changes = 0  # how often they were not those of the product before
-        model, shared = objective.model if keep else treedef.unflatten(arrays), self._shared
-        self.lanes = self._each(lambda mine: Lane(objective, model, mine, shared, keep))
-        self._hessian_lanes: list[HessianLane] | None = None
+        step = BLOCK if isinstance(self._arrays[0], np.ndarray) else objective.size
+        self._stretches = [slice(k, k + step) for k in range(0, objective.size, step)]
+        here = structure if keep else structure.replaced(self._arrays)
+        self.by_thread = self._each(lambda mine: Shards(objective, here, mine, self._shared, keep))
+        self._hessians: list[HessianShards] | None = None
 
-    def _each(self, task: Callable[[list[Share]], Any]) -> list[Any]:
-        """task(its parts) on every thread."""
-        parts, crew = self.parts, self.objective.crew
-        threads = min(crew.threads, len(parts))
-        return crew.run(lambda j: task(parts[j::threads]), threads)
+    def _each(self, task: Callable[[list[Shard]], R]) -> list[R]:
+        """[task(its shards), …], on every thread."""
+        shards, crew = self.shards, self.objective.crew
+        threads = min(crew.threads, len(shards))
+        return crew.run(lambda j: task(shards[j::threads]), threads)
 
-    @property
-    def _v(self) -> Any:
-        """The vector to multiply, (p,), where the lanes look for it."""
-        return self._shared()
-
-    def _sweep(self, task: Callable[[Any], Any], lanes: list[Any]) -> list[Any]:
-        """[task(lane), …]: one sweep over every tape, which is made first where it is not kept."""
+    def _sweep(self, task: Callable[[S], R], by_thread: list[S]) -> list[R]:
+        """[task(shards of a thread), …]: one sweep over every tape, which is recorded first unless it is kept."""
         self.passes += not self.keep
-        return self.objective.crew.run(lambda j: task(lanes[j]), len(lanes))
+        return self.objective.crew.run(lambda j: task(by_thread[j]), len(by_thread))
 
-    def _sum(self, task: Callable[[Any], Any], lanes: list[Any], v: Any, out: Any) -> Any:
-        """out ← Σ over threads task(lane) + l2 v."""
-        return self._added(self._sweep(task, lanes), v, out)
+    def _sum(self, task: Callable[[S], Array], by_thread: list[S], v: Array | None, out: Array) -> Array:
+        """out ← Σ over threads task(shards of a thread) + l2 v."""
+        sum_into(out, self._sweep(task, by_thread))
+        self._add_l2(v, out)
+        return out
 
-    def _added(self, terms: list[Any], v: Any, out: Any) -> Any:
-        """out ← Σ terms + l2 v; the first of the terms may be `out` itself."""
-        if len(terms) > 1:
-            np.add(terms[0], terms[1], out)
-        elif terms[0] is not out:
-            np.copyto(out, terms[0])
-        for term in terms[2:]:
-            np.add(out, term, out)
+    def _add_l2(self, v: Array | None, out: Array) -> None:
         if self.objective.l2 and v is not None:
             l2 = self.objective.dtype.type(self.objective.l2)
-            for part, of_v in blocks(out, v):
-                part += l2 * of_v
-        return out
+            for part in self._stretches:
+                out[part] += l2 * v[part]
 
     @cached_property
     def value(self) -> float:
         """f(θ), in float64."""
         if not self.keep:
             _ = self.gradient  # by the same pass
-        return sum(lane.value for lane in self.lanes) + self.objective._penalty(self._arrays)
+        return sum(mine.value for mine in self.by_thread) + self.objective._penalty(self._arrays)
 
     @cached_property
-    def gradient(self) -> Any:
+    def gradient(self) -> Array:
         """∇f(θ), (p,)."""
-        task = Lane.gradient if self.keep else Lane.value_and_gradient
+        task = Shards.gradient if self.keep else Shards.value_and_gradient
         theta = self.theta if self.objective.l2 else None
-        return self._sum(task, self.lanes, theta, self._shared.another())
+        return self._sum(task, self.by_thread, theta, self._shared.another())
 
     @property
-    def theta(self) -> Any:
+    def theta(self) -> Array:
         """θ of the moment when the model was made, (p,)."""
-        return _tree.ravel(self._arrays)[0]
+        return _tree.joined(self._arrays)
 
-    def ggn_product(self, v: Any, out: Any) -> None:
+    def ggn_product(self, v: Array, out: Array, in_place: bool = True) -> None:
         """out ← G v = Σ over shards Jᵀ L″ J v, plus l2 v.
 
         Long vectors are read and written where they are, if products come with the same two arrays, as those of CG do:
         the sweeps are bound to them then, and no copy of v is held. out is scratch until the product is done.
+
+        Parameters
+        ----------
+        v : (p,) array
+            The vector to multiply.
+        out : (p,) array
+            The product; may be v.
+        in_place : bool, default True
+            False for arrays that will not come again: no sweep is bound to them.
         """
-        if not self._in_place(v, out):
-            self._copied_product(v, out)
-            return
+        given: Array | None = v
+        target: Array | None = out
+        bound = v is self._bound[0] and out is self._bound[1] and getattr(out.flags, "writeable", True)
+        if not (in_place and self._may_bind and (bound or self._binds(v, out))):
+            np.copyto(self._shared.made, v)
+            v, given, target = self._shared.made, None, None
         self.products += 1
-        crew, lanes = self.objective.crew, self.lanes
-        self._added(crew.run(lambda j: lanes[j].ggn(v, None if j else out), len(lanes)), v, out)
+        self.passes += not self.keep
+        threads = self.by_thread
+        if len(threads) == 1:  # not by way of the crew: the overhead of a product is that of its function calls
+            found = threads[0].ggn(given, target)
+            if found is not out:
+                np.copyto(out, found)
+        else:
+            terms = self.objective.crew.run(lambda j: threads[j].ggn(given, None if j else target), len(threads))
+            sum_into(out, terms)
+        if self.objective.l2:
+            self._add_l2(v, out)
 
-    def _copied_product(self, v: Any, out: Any) -> None:
-        np.copyto(self._v, v)
-        self.products += 1
-        self._sum(Lane.ggn, self.lanes, self._v, out)
-
-    def _in_place(self, v: Any, out: Any) -> bool:
-        """Whether the sweeps of a product are bound to these arrays of the caller's."""
-        if not self.keep or self._changes > PATIENCE or self.objective.size * self.objective.dtype.itemsize < LONG:
+    def _binds(self, v: Array, out: Array) -> bool:
+        """Binds the sweeps of a product to these arrays of the caller's, unless they do not fit or change too often."""
+        self._bound = (None, None)
+        if self._changes > PATIENCE or not self._can_bind(v, out):
             return False
+        seen = (address(v), address(out))
+        self._changes += seen != self._seen
+        self._seen = seen
+        if self._changes > PATIENCE:
+            return False
+        self._bound = (v, out)
+        return True
+
+    def _can_bind(self, v: Array, out: Array) -> bool:
+        """True if a sweep can read v and write out: aligned vectors of the kind of θ, apart in memory."""
         fit = all(
             type(a) is type(self._arrays[0])
             and (a.shape, a.dtype) == ((self.objective.size,), self.objective.dtype)
@@ -146,21 +176,15 @@ class Quadratic:
             and getattr(a.flags, "aligned", True)  # BLAS writes nowhere else
             for a in (v, out)
         )
-        if not fit or not getattr(out.flags, "writeable", True) or shares(v, out):
-            return False
-        seen = (address(v), address(out))
-        self._changes += seen != self._seen
-        self._seen = seen
-        return self._changes <= PATIENCE
+        return fit and getattr(out.flags, "writeable", True) and not shares(v, out)
 
-    def residual(self, v: Any, out: Any) -> tuple[float, float]:
+    def residual(self, v: Array, out: Array) -> tuple[float, float]:
         """out ← G v + ∇f, by one push and one pull: Jᵀ(L″ J v + ∂L). Returns vᵀG v and ∇fᵀv.
 
         Source: Henriques et al. (2018), eq. (18). What `residual_along` needs of v stays with the shards.
         """
-        np.copyto(self._v, v)
-        self.products += 1
-        self._sum(Lane.residual, self.lanes, None, out)
+        self._take(v)
+        self._sum(Shards.residual, self.by_thread, None, out)
         vGv, slope = self._inner_products()
         if l2 := self.objective.l2:
             theta = self.theta
@@ -169,70 +193,99 @@ class Quadratic:
             out += self.objective.dtype.type(l2) * theta
         return vGv, slope
 
-    def residual_along(self, w: Any, v: Any) -> tuple[float, float, float]:
-        """wᵀG w, vᵀG w and ∇fᵀw by one push, after `residual(v, …)`."""
-        np.copyto(self._v, w)
-        self.products += 1
-        self._sweep(lambda lane: lane.residual_along(v), self.lanes)
+    def residual_along(self, w: Array, v: Array) -> tuple[float, float, float]:
+        """Returns wᵀG w, vᵀG w and ∇fᵀw, by one push, after `residual(v, …)`."""
+        self._take(w)
+        self._sweep(lambda mine: mine.residual_along(v), self.by_thread)
         wGw, vGw, slope = self._inner_products()
         if l2 := self.objective.l2:
             wGw, vGw, slope = wGw + l2 * dot(w, w), vGw + l2 * dot(v, w), slope + l2 * dot(self.theta, w)
         return wGw, vGw, slope
 
-    def curvature_along(self, v: Any) -> list[float]:
-        """⟨J_j v, (L″ J v)_j⟩ for every output j of the model (one or several arrays), and l2‖v‖²; by one push.
+    def curvature_along(self, v: Array) -> list[float]:
+        """Returns ⟨J_j v, (L″ J v)_j⟩ for every output j of the model (one or several arrays), and l2‖v‖²; by one push.
 
         Their sum is vᵀG v.
         """
-        np.copyto(self._v, v)
-        self.products += 1
-        self._sweep(Lane.curvature_along, self.lanes)
+        self._take(v)
+        self._sweep(Shards.curvature_along, self.by_thread)
         l2 = self.objective.l2
         return [*self._inner_products(), l2 * dot(v, v) if l2 else 0.0]
 
-    def _inner_products(self) -> tuple[float, ...]:
-        """The sums over all shards of what their last sweep left."""
-        return tuple(map(sum, zip(*(lane.inner for lane in self.lanes), strict=True)))
-
-    def hessian_product(self, v: Any, out: Any) -> None:
-        """out ← H v = Σ over shards of the directional derivative of the gradient, plus l2 v."""
-        if self._hessian_lanes is None:
-            model = self.objective.model_at(self.theta)
-            more = (self._shared, self.keep)
-            self._hessian_lanes = self._each(lambda mine: HessianLane(self.objective, model, mine, *more))
-            self.passes += self.keep
-        np.copyto(self._v, v)
+    def _take(self, v: Array) -> None:
+        """Begins a product with v."""
+        np.copyto(self._shared.made, v)
         self.products += 1
-        self._sum(HessianLane.product, self._hessian_lanes, self._v, out)
 
-    def each_shard(self, task: Callable[[Shard], Any]) -> list[Any]:
-        """[task(shard), …] for every shard of the batch, on the threads: for sweeps that carry something else."""
-        return [found for lane in self._sweep(lambda lane: lane.each(task), self.lanes) for found in lane]
+    def _inner_products(self) -> tuple[float, ...]:
+        """The sums over all shards of the inner products that their last sweep left."""
+        return sums([mine.inner for mine in self.by_thread])
 
-    def squared_gradients(self) -> Any:
-        """Mean over cases of the squared per-case gradients, (p,), without l2 (section 11.3)."""
-        return self.squares(Shard.per_case_gradients, "the squared gradient of every case")
+    def hessian_product(self, v: Array, out: Array) -> None:
+        """out ← H v = Σ over shards of the directional derivative of the gradient, plus l2 v.
 
-    def squares(self, cotangents: Callable[[Shard], Iterator[list[Any]]], what: str = "the diagonal") -> Any:
-        """Σ over the cotangents that every shard is given of the squared per-case pulls, (p,), without l2."""
+        Parameters
+        ----------
+        v : (p,) array
+            The vector to multiply.
+        out : (p,) array
+            The product; may be v.
+        """
+        self._take(v)
+        if self._hessians is None:
+            here, shared, keep = self.objective._structure_at(self.theta), self._shared, self.keep
+            self._hessians = self._each(lambda mine: HessianShards(self.objective, here, mine, shared, keep))
+            self.passes += keep
+        self._sum(HessianShards.product, self._hessians, self._shared.made, out)
+
+    def each_shard(self, task: Callable[[LinearizedShard], R]) -> list[R]:
+        """Returns [task(shard), …] for every shard of the batch, computed on the threads."""
+        return [found for mine in self._sweep(lambda mine: mine.each(task), self.by_thread) for found in mine]
+
+    def squared_gradients(self) -> Array:
+        """Returns the mean over cases of the squared per-case gradients, (p,), without l2 (section 11.3)."""
+        return self.squares(LinearizedShard.per_case_gradients, "the squared gradient of every case")
+
+    def squares(
+        self, cotangents: Callable[[LinearizedShard], Iterator[list[Array]]], what: str = "the diagonal"
+    ) -> Array:
+        """Returns Σ of the squared per-case pulls of cotangents(shard), over all of them, (p,), without l2."""
         out = self._shared.another()
-        return self._sum(lambda lane: lane.squares(cotangents, what), self.lanes, None, out)
+        return self._sum(lambda mine: mine.squares(cotangents, what), self.by_thread, None, out)
 
     @property
-    def ggn(self) -> Any:
-        return _operator(self, self._copied_product)
+    def ggn(self) -> LinearOperator:
+        """The GGN Jᵀ L″ J + l2 I, (p, p)."""
+        return self._operator(partial(self.ggn_product, in_place=False))
 
     @property
-    def hessian(self) -> Any:
-        return _operator(self, self.hessian_product)
+    def hessian(self) -> LinearOperator:
+        """The Hessian of f, (p, p)."""
+        return self._operator(self.hessian_product)
+
+    def _operator(self, product: Callable[[Array, Array], None]) -> LinearOperator:
+        """product(v, out) as a symmetric LinearOperator of the parameters' dtype."""
+
+        def apply(v: Array) -> Array:
+            out = self._shared.another()
+            product(v, out)
+            return out
+
+        return symmetric_operator(self._shared.another(), apply)
 
 
-def _operator(quadratic: Quadratic, product: Callable[[Any, Any], None]) -> Any:
-    """product(v, out) as a symmetric LinearOperator of the parameters' dtype."""
+class _Vector:
+    """A vector (p,) of the kind of θ, made when it is first asked for."""
 
-    def apply(v: Any) -> Any:
-        out = quadratic._shared.another()
-        product(v, out)
-        return out
+    def __init__(self, like: Array, size: int) -> None:
+        self._like, self._size = like, size
 
-    return symmetric_operator(quadratic._shared.another(), apply)
+    def another(self) -> Array:
+        return np.empty_like(self._like, shape=(self._size,))
+
+    @cached_property
+    def made(self) -> Array:
+        return np.zeros_like(self._like, shape=(self._size,))
+
+    def __call__(self) -> Array:
+        return self.made

@@ -7,18 +7,20 @@ gradient. Written as plain expressions those passes allocate, go to memory each,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["blocks", "dot", "is_finite"]
+from rmad.extend import Array
+
+__all__ = ["accumulated", "blocks", "dot", "is_finite", "sum_into"]
 
 BLOCK = 1 << 17  # elements: no temporary is longer, and calls on a block cost no more than its arithmetic
 CHUNK = 512  # elements summed in float32 before float64 takes over: error below 512 · 2⁻²⁴ of Σ|aᵢbᵢ|, in practice 1e-9
 
 
-def dot(a: Any, b: Any) -> float:
+def dot(a: Array, b: Array) -> float:
     """aᵀb as a Python float, for flat vectors; float32 is summed by chunks and the chunks in float64.
 
     On a device the library's own dot: it sums in a tree over many threads, and CuPy has no np.vecdot.
@@ -32,13 +34,33 @@ def dot(a: Any, b: Any) -> float:
     return float(np.vecdot(a.reshape(-1, CHUNK), b.reshape(-1, CHUNK)).sum(dtype=np.float64))
 
 
-def is_finite(a: Any) -> bool:
-    """True where no entry of the flat vector is NaN or infinite: one pass, nothing allocated, in the usual case."""
+def is_finite(a: Array) -> bool:
+    """True if no entry of the flat vector is NaN or infinite: one pass, nothing allocated, in the usual case."""
     return math.isfinite(dot(a, a)) or bool(np.isfinite(a).all())  # the squares alone may overflow
 
 
+def sum_into(out: Array, terms: Sequence[Array]) -> Array:
+    """out ← Σ terms, in their order; 0 for none. The first term may be `out` itself."""
+    if not terms:
+        out.fill(0)
+    elif len(terms) > 1:
+        np.add(terms[0], terms[1], out)
+    elif terms[0] is not out:
+        np.copyto(out, terms[0])
+    for term in terms[2:]:
+        np.add(out, term, out)
+    return out
+
+
+def accumulated(out: Array, terms: Iterable[Array]) -> Array:
+    """out ← Σ terms, which may all come in one and the same buffer, one after the other."""
+    for k, term in enumerate(terms):
+        np.add(out, term, out) if k else np.copyto(out, term)
+    return out
+
+
 def blocks(*vectors: Any) -> Iterator[list[Any]]:
-    """Views of the same stretch of every vector, block after block; on a device the whole at once."""
+    """Views of the same stretch of every vector, block after block; on a device of the whole vectors at once."""
     size = vectors[0].size
     block = BLOCK if isinstance(vectors[0], np.ndarray) else max(size, 1)
     for k in range(0, size, block):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,14 @@ from rmad.types import Array
 __all__ = ["Plan"]
 
 
+class Lent(NamedTuple):
+    """The calls of a sweep over arrays of the caller, the arrays, and where their memory begins."""
+
+    arrays: Sequence[Array | None]
+    addresses: Sequence[int | None]
+    calls: list[Call]
+
+
 class Plan(Program):
     """Both sweeps over a tape, bound to buffers; each is planned when it runs first.
 
@@ -39,8 +47,8 @@ class Plan(Program):
     _pull: list[Call] | None = None
 
     @cached_property
-    def _lent(self) -> dict[str, tuple[Any, list[Call]]]:
-        """Sweeps over arrays of the caller, by direction: the addresses of the arrays, and the calls."""
+    def _lent(self) -> dict[str, Lent]:
+        """Sweeps over arrays of the caller, by direction."""
         return {}
 
     def push(self, v: Array | None = None, free: Array | None = None) -> None:
@@ -50,7 +58,10 @@ class Plan(Program):
         """
         if v is not None:
             free = self.u if free is None else free
-            calls = self._over("push", (v, free), lambda: self._planned_push(free, v, self.inputs_of(v)))
+            lent = self._lent.get("push")
+            if lent is None or lent.arrays[0] is not v or lent.arrays[1] is not free:
+                lent = self._over("push", (v, free), lambda: self._planned_push(free, v, self.inputs_of(v)))
+            calls = lent.calls
         elif self._push is None:
             # u is written by the pull only, so a push may use its memory
             calls = self._push = self._planned_push(self.u, self.v, self.tangents)
@@ -62,7 +73,10 @@ class Plan(Program):
     def pull(self, u: Array | None = None) -> None:
         """u ← Jᵀ z; z is lost. u: a flat array of the caller's to write in place of `u`."""
         if u is not None:
-            calls = self._over("pull", (u,), lambda: self._planned_pull(u, self.inputs_of(u)))
+            lent = self._lent.get("pull")
+            if lent is None or lent.arrays[0] is not u:
+                lent = self._over("pull", (u,), lambda: self._planned_pull(u, self.inputs_of(u)))
+            calls = lent.calls
         elif self._pull is None:
             calls = self._pull = self._planned_pull(self.u, self.cotangents)
         else:
@@ -78,14 +92,20 @@ class Plan(Program):
         with self.pool.borrowed(self.z):
             return Pull(self, u, cotangents).calls
 
-    def _over(self, direction: str, arrays: Sequence[Any], planned: Callable[[], list[Call]]) -> list[Call]:
-        """The calls of a sweep over arrays of the caller: the last ones, if the arrays are the same."""
-        key = tuple(None if a is None else address(a) for a in arrays)  # their memory stays theirs: the calls hold it
+    def _over(self, direction: str, arrays: Sequence[Array | None], planned: Callable[[], list[Call]]) -> Lent:
+        """The sweep over arrays of the caller: the last one, if the arrays lie in the same memory."""
+        where = tuple(None if a is None else address(a) for a in arrays)  # it stays theirs: the calls hold it
         found = self._lent.get(direction)
-        if found is None or found[0] != key:
+        if found is None or found.addresses != where:
             self._lent.pop(direction, None)
-            found = self._lent[direction] = (key, planned())
-        return found[1]
+            found = self._lent[direction] = Lent(arrays, where, planned())
+        return found
+
+    def set_outputs(self, u: Sequence[Array], weight: float = 1) -> None:
+        """z ← weight · u, on the buffers of the outputs that depend on the inputs."""
+        for z, c in zip(self.z, u, strict=True):
+            if z is not None:
+                np.multiply(c, weight, z) if weight != 1 else np.copyto(z, c)
 
     def Jv(self, tangents: Sequence[Array]) -> list[Array | None]:
         """Tangents of the inputs to new arrays, the tangents of the outputs (None for a constant output)."""
@@ -96,8 +116,6 @@ class Plan(Program):
 
     def JTu(self, cotangents: Sequence[Array]) -> list[Array | None]:
         """Cotangents of the outputs to new arrays, the cotangents of the inputs."""
-        for buffer, u in zip(self.z, cotangents, strict=True):
-            if buffer is not None:
-                np.copyto(buffer, u)
+        self.set_outputs(cotangents)
         self.pull()
         return [u.copy()[()] for u in self.cotangents]

@@ -75,7 +75,7 @@ def test_ggn_against_the_dense_one():
     model, x = net(), np.random.default_rng(4).standard_normal((6, 4))
     t, loss = np.array([0, 1, 1, 0, 1, 0]), nn.SoftmaxCrossEntropy()
     q = optim.Objective(model, loss).quadratic(x, t)
-    assert len(q.parts) == 1
+    assert len(q.shards) == 1
     flat, unravel = rmad.ravel(model)
     identity = np.eye(flat.size)
     _, lin = rmad.linearize(lambda m: m(x), model)

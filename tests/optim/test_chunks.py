@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import optim
-import optim.problem.lanes
+import optim.problem.shard
+import optim.problem.shards
 from rmad.record import Record
 
 CLOSE = {"rtol": 1e-12, "atol": 1e-13}
@@ -31,7 +32,8 @@ def tapes(monkeypatch):
             seen["made"] += 1
             seen["most"] = max(seen["most"], len(alive))
 
-    monkeypatch.setattr(optim.problem.lanes, "Record", Counted)
+    for module in (optim.problem.shard, optim.problem.shards):
+        monkeypatch.setattr(module, "Record", Counted)
     return seen
 
 
@@ -40,8 +42,8 @@ def tapes(monkeypatch):
 )
 def test_chunks_equal_the_single_batch(problem, options):
     whole, chunks = (o.quadratic(problem.x, problem.t) for o in both(problem, **options))
-    assert len(chunks.parts) >= 9
-    assert max(len(part.x) for part in chunks.parts) * options["threads"] <= 7
+    assert len(chunks.shards) >= 9
+    assert max(len(shard.x) for shard in chunks.shards) * options["threads"] <= 7
     v = np.random.default_rng(0).standard_normal(problem.theta.size)
     w = np.random.default_rng(1).standard_normal(problem.theta.size)
     assert chunks.value == pytest.approx(whole.value, rel=1e-13)
@@ -66,16 +68,16 @@ def test_value_and_gradient_in_chunks(problem):
 def test_one_tape_at_a_time_and_every_pass_is_counted(problem, tapes):
     objective = both(problem, threads=1)[1]
     q = objective.quadratic(problem.x, problem.t)
-    parts = len(q.parts)
+    shards = len(q.shards)
     assert (q.passes, tapes["made"]) == (0, 0)
     _ = q.value, q.gradient
-    assert (q.passes, tapes["made"]) == (1, parts)  # both by one pass
+    assert (q.passes, tapes["made"]) == (1, shards)  # both by one pass
     v = np.ones(objective.size)
     for k in range(1, 4):
         q.ggn_product(v, v)
-        assert (q.passes, tapes["made"], q.products) == (1 + k, (1 + k) * parts, k)
+        assert (q.passes, tapes["made"], q.products) == (1 + k, (1 + k) * shards, k)
     _ = q.hessian @ v, q.squared_gradients()
-    assert (q.passes, tapes["made"]) == (6, 6 * parts)
+    assert (q.passes, tapes["made"]) == (6, 6 * shards)
     assert tapes["most"] <= 2  # the one in use, and the next while it takes its place
 
 

@@ -62,7 +62,7 @@ def test_every_product_is_counted_and_none_runs_the_model(problem, hyper, monkey
 
         def spy(*args, f=f):
             made.append(1)
-            first = "hessian" in f.__name__ and args[0]._hessian_lanes is None  # the tape of the gradient
+            first = "hessian" in f.__name__ and args[0]._hessians is None  # the tape of the gradient
             running.extend([] if first else [1])
             result = f(*args)
             running.clear()

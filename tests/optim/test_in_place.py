@@ -32,13 +32,13 @@ def test_products_in_place_are_those_of_copies(options, l2):
     for k, (i, j) in enumerate([(0, 0), (0, 0), (1, 1), (1, 1), (1, 0), (0, 1), (1, 2), (2, 2), (2, 1), (0, 0)]):
         before = [v.copy() for v in (*vectors, *outs)]
         q.ggn_product(vectors[i], outs[j])
-        copying._copied_product(vectors[i], expected)
+        copying.ggn_product(vectors[i], expected, in_place=False)
         np.testing.assert_array_equal(outs[j], expected)
         after = [*vectors, *outs]
         assert all(np.array_equal(a, b) for m, (a, b) in enumerate(zip(after, before, strict=True)) if m != 3 + j)
         if k % 3 == 1:  # other sweeps in between have buffers of their own
             found = outs[j].copy()
-            without_l2 = q._sum(optim.problem.quadratic.Lane.gradient, q.lanes, None, q._shared.another())
+            without_l2 = q._sum(optim.problem.quadratic.Shards.gradient, q.by_thread, None, q._shared.another())
             np.testing.assert_allclose(without_l2, gradient - np.float32(l2) * q.theta, atol=1e-5)
             assert sum(q.curvature_along(vectors[0])) > 0
             np.testing.assert_array_equal(outs[j], found)
@@ -47,7 +47,7 @@ def test_products_in_place_are_those_of_copies(options, l2):
 def test_arrays_that_do_not_fit_are_copied():
     objective, x, t, (v, w, _) = problem(threads=1)
     q, expected = objective.quadratic(x, t), np.empty_like(v)
-    q._copied_product(v, expected)
+    q.ggn_product(v, expected, in_place=False)
     for given in (v.astype(np.float64), np.repeat(v, 2)[::2], v.copy()):
         out = given if given.flags.c_contiguous and given.dtype == v.dtype else np.empty_like(v)
         q.ggn_product(given, out)  # the last one is multiplied and written at once
@@ -76,7 +76,7 @@ def test_a_product_in_place_holds_no_vector_but_the_result():
 def test_an_interrupt_while_a_sweep_is_planned_leaves_the_caller_s_array_to_the_caller(monkeypatch):
     objective, x, t, (v, w, _) = problem(threads=1)
     q, expected = objective.quadratic(x, t), np.empty_like(v)
-    objective.quadratic(x, t)._copied_product(v, expected)
+    objective.quadratic(x, t).ggn_product(v, expected, in_place=False)
     node, planned = Push.node, []
 
     def interrupted(self, j):
@@ -89,7 +89,7 @@ def test_an_interrupt_while_a_sweep_is_planned_leaves_the_caller_s_array_to_the_
     with pytest.raises(KeyboardInterrupt):
         q.ggn_product(v, w)
     monkeypatch.undo()
-    assert not any(np.shares_memory(raw, w) for raw, _, _ in q.lanes[0]._kept[0].plan.pool.free)
+    assert not any(np.shares_memory(raw, w) for raw, _, _ in q.by_thread[0]._kept[0].plan.pool.free)
     w[:] = 7
     out = np.empty_like(v)
     q.ggn_product(v, out)

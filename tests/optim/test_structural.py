@@ -75,9 +75,9 @@ def test_no_more_sweeps_than_without(data, monkeypatch):
     x, t = data
     sweeps = []
     for name in ("push", "pull"):
-        sweep = getattr(optim.problem.lanes.Plan, name)
+        sweep = getattr(optim.problem.shard.Plan, name)
         monkeypatch.setattr(
-            optim.problem.lanes.Plan,
+            optim.problem.shard.Plan,
             name,
             lambda plan, *at, name=name, sweep=sweep: (sweeps.append(name), sweep(plan, *at))[1],
         )

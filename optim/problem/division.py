@@ -1,0 +1,135 @@
+"""How a batch is divided into shards: for the memory, for the threads, or not at all."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from optim.problem.batch import Shard, cases, slices, take
+from optim.problem.parameters import Parameters
+from optim.types import Loss, Model
+from rmad.extend import Diagonal, Linear, Record, Tape, is_cupy, matmul
+from rmad.extend import tree as _tree
+
+__all__ = ["Division"]
+
+# Work of a shard below which another thread costs more than it saves, in multiply-adds of one forward pass: every
+# shard has a tape of its own, which Python records, one after the other. Measured on two cores (docs/benchmarks.md).
+WORTH_A_THREAD = 20_000_000
+
+
+class Division(Parameters):
+    """The parameters of an objective, and the number of shards that its batches are divided into.
+
+    Parameters
+    ----------
+    model, loss, l2, threads
+        As for `Parameters`.
+    shards : int, optional
+        Shards of a batch; by default as many as there are threads worth their while.
+    cases_in_memory : int, optional
+        The most cases whose activations are held at a time.
+
+    Raises
+    ------
+    ValueError
+        If a number is not a whole number ≥ 1.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        loss: Loss,
+        l2: float = 0.0,
+        *,
+        shards: int | None = None,
+        threads: int | None = None,
+        cases_in_memory: int | None = None,
+    ) -> None:
+        for name, number in (("shards", shards), ("threads", threads), ("cases_in_memory", cases_in_memory)):
+            if number is not None and not (isinstance(number, int | np.integer) and number >= 1):
+                raise ValueError(f"{name} must be a whole number ≥ 1, got {number}")
+        super().__init__(model, loss, l2, threads)
+        self.shards, self.cases_in_memory = shards, cases_in_memory
+        self._work: dict[Any, float] = {}
+
+    def divide(self, x: Any, t: Any) -> list[Shard]:
+        """Returns the batch as a list of shards, whose weights sum to one."""
+        n = cases(x, t)
+        if n == 0:
+            raise ValueError("the batch is empty: x and t have no cases")
+        self._check_device(x, t)
+        number = self._number_of_shards(n, x)
+        if n is None or number == 1:
+            return [Shard(x, t, 1.0, 0)]
+        return [Shard(take(x, s), take(t, s), (s.stop - s.start) / n, s.start) for s in slices(n, number)]
+
+    def _check_device(self, x: Any, t: Any) -> None:
+        """Raises TypeError if the batch is on the GPU and the model is not, or the other way round."""
+        if "cupy" not in sys.modules:
+            return
+        here = is_cupy(self._structure().leaves[0])
+        for name, given in (("x", x), ("t", t)):
+            for path, a in _tree.leaves(given, name):
+                if is_cupy(a) != here and (is_cupy(a) or isinstance(a, np.ndarray)):
+                    kinds, move = ("NumPy", "CuPy"), ("cupy.asnumpy", "cupy.asarray")[here]
+                    raise TypeError(
+                        f"{path} is an array of {kinds[not here]}, the model has arrays of {kinds[here]}: "
+                        f"pass {move}({path})"
+                    )
+
+    def _fits(self, n: int | None) -> bool:
+        """True if the activations of so many cases are held at a time."""
+        return self.cases_in_memory is None or n is None or n <= self.cases_in_memory
+
+    def _number_of_shards(self, n: int | None, x: Any) -> int:
+        coupled = getattr(self.model, "couples_cases", False) or not getattr(self.loss, "mean_over_cases", True)
+        if coupled and not self._fits(n):
+            raise ValueError(f"cases_in_memory = {self.cases_in_memory}: the {n} cases of this batch do not come apart")
+        if n is None or coupled:
+            return 1
+        number = self._shards_at_once(n, x)
+        if self.cases_in_memory is None or n <= self.cases_in_memory:
+            return number
+        size = max(1, self.cases_in_memory // self.threads)  # a chunk on every thread at a time
+        return max(number, -(-n // size))
+
+    def _shards_at_once(self, n: int, x: Any) -> int:
+        """The number of shards for the threads; memory does not count here."""
+        if self.shards is not None:
+            return max(1, min(self.shards, n))
+        most = min(self.threads, n)
+        if most == 1 or is_cupy(self._structure().leaves[0]):
+            return 1
+        return max(1, min(most, int(n * self._work_per_case(x) / WORTH_A_THREAD)))
+
+    def _work_per_case(self, x: Any) -> float:
+        """Multiply-adds of a forward pass of one case, counted on its tape once per shape of x."""
+        one = take(x, slice(0, 1))
+        key = tuple(np.shape(a) for _, a in _tree.leaves(one))
+        if key not in self._work:
+            try:
+                tape = Record(Shard(one, None, 1.0, 0).run, self._structure(), ()).tape
+            except (TypeError, ValueError):
+                return 0.0  # the batch as it is will say what is wrong
+            self._work[key] = _work(tape)
+        return self._work[key]
+
+
+def _work(tape: Tape) -> float:
+    """Multiply-adds of one forward pass, as far as the tape tells; an elementwise node counts ten per entry."""
+    work = 0.0
+    for node in tape.nodes:
+        if node.joint is not None:
+            work += _work(node.joint.tape)
+            continue
+        for block in node.blocks:
+            if isinstance(block, Linear) and block.primitive is matmul:
+                work += block.args[0].size * block.args[1].shape[-1]
+            elif isinstance(block, Diagonal):
+                work += 10 * node.spec.size
+            elif hasattr(block.primitive, "kernels"):
+                work += block.primitive.kernels.work(block)
+    return work

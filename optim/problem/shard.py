@@ -1,0 +1,166 @@
+"""One shard with the model linearized on it: its tape, plan and L″, and the sweeps that make up its products."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial, reduce
+from typing import Any
+
+import numpy as np
+
+from optim.problem.batch import Shard, cases
+from optim.problem.losses import loss_gradient, loss_value
+from optim.problem.vectors import dot
+from rmad.extend import Array, Plan, Record, loss_curvature, squares
+from rmad.extend import tree as _tree
+
+__all__ = ["LinearizedShard"]
+
+
+class LinearizedShard(Shard):
+    """Value, gradient and GGN product of one shard, times its weight, by sweeps over one tape.
+
+    structure: of the model, which is its `tree`. v: returns the buffer of the vector to multiply, which all shards
+    read. sharing: the plan of a shard that is worked on in turn with this one, whose buffers it may use. `inner` are
+    the inner products that the last sweep left.
+    """
+
+    def __init__(
+        self,
+        loss: Any,
+        structure: _tree.TreeDef,
+        shard: Shard,
+        v: Callable[[], Array | None],
+        sharing: Plan | None = None,
+    ) -> None:
+        super().__init__(shard.x, shard.t, shard.weight, shard.first)
+        self.loss = loss
+        record = Record(self.run, structure, ())
+        self.z, self.out = record.y, record.out
+        self.tape, self.outputs, self.n_inputs = record.tape, record.outputs, record.n_inputs
+        self.value = self.weight * float(loss_value(loss)(self.z, self.t))
+        self.plan = Plan(record.tape, record.outputs, record.n_inputs, v, sharing)
+        self.inner: tuple[float, ...] = ()
+        self._set_aside: list[tuple[Array, Array] | None] = []
+
+    @property
+    def n(self) -> int:
+        """The number of cases, 1 if the shard is no batch."""
+        return cases(self.x, self.t) or 1
+
+    # -- sweeps, whose results lie in buffers of the plan -----------------------------------------------------
+
+    def gradient(self) -> Array:
+        """The shard's term of ∇f, in a buffer."""
+        self.plan.set_outputs(self.slopes(), self.weight)
+        self.plan.pull()
+        return self.plan.u
+
+    def ggn(self, v: Array | None = None, out: Array | None = None) -> Array:
+        """Jᵀ L″ J v in a buffer, v in the buffer that all plans of the batch share; or from v, and in `out`."""
+        curvature = self._curvature  # before the sweeps have buffers: making it takes as much as z
+        self.plan.push(v, out)
+        curvature()
+        self.plan.pull(out)
+        return self.plan.u if out is None else out
+
+    def residual(self) -> Array:
+        """Jᵀ(L″ J v + ∂L) in a buffer; L″ J v and ∂L are kept, and vᵀG v, ∇fᵀv are in `inner`."""
+        Jv = self.set_aside()
+        for buffer, pair in zip(self.plan.z, self._set_aside, strict=True):
+            if buffer is not None and pair is not None:
+                np.add(buffer, pair[1], buffer)
+        self.plan.pull()
+        self.inner = self._inner_products(Jv)
+        return self.plan.u
+
+    def set_aside(self) -> list[Array | None]:
+        """Keeps L″ J v, which is then in z too, and ∂L for `residual_along`; returns J v."""
+        Jv = self._push()
+        self._curvature()
+        slopes = [u if self.weight == 1 else u * self.weight for u in self.slopes()]
+        triples = zip(self.plan.z, self._outputs(), slopes, strict=True)
+        self._set_aside = [None if buffer is None or LJv is None else (LJv, u) for buffer, LJv, u in triples]
+        return Jv
+
+    def residual_along(self) -> None:
+        """Leaves wᵀG w, vᵀG w and ∇fᵀw in `inner`, w in the shared buffer and v that of `residual`; one push."""
+        Jw = self.curvature_along()
+        self.inner = (sum(self.inner), *self._inner_products(Jw))
+
+    def curvature_along(self) -> list[Array | None]:
+        """Leaves ⟨J_j v, (L″ J v)_j⟩ for every output j in `inner`; one push. Returns J v."""
+        Jv = self._push()
+        self._curvature()
+        pairs = zip(Jv, self.plan.z, strict=True)
+        self.inner = tuple(0.0 if a is None or z is None else _inner_product(a, z) for a, z in pairs)
+        return Jv
+
+    def squares(self, cotangents: Iterator[list[Array]], what: str) -> Array:
+        """weight · Σ over the cotangents u of Σ_i (J_iᵀ u_i)², i the cases of the shard. what: names it in an error."""
+        terms = (self._squared_pulls(u, what) for u in cotangents)
+        total = reduce(lambda total, term: np.add(total, term, total), terms)
+        return total * total.dtype.type(self.weight)
+
+    def per_case_gradients(self) -> Iterator[list[Array]]:
+        """The cotangents whose squares are those of the per-case gradients (section 11.3)."""
+        root = np.sqrt(self.n)  # of sums, not means: times n; and the mean of squares
+        yield [u * root.astype(u.real.dtype) for u in self.slopes()]
+
+    def slopes(self) -> list[Array]:
+        """∂L/∂z, one array per output, without the weight."""
+        return self.out.match(loss_gradient(self.loss)(self.z, self.t), "loss gradient")
+
+    # -- their steps ---------------------------------------------------------------------------------------------
+
+    def _push(self) -> list[Array | None]:
+        """J v, in z and as copies."""
+        self.plan.push()
+        return self._outputs()
+
+    def _outputs(self) -> list[Array | None]:
+        return [None if z is None else z.copy() for z in self.plan.z]
+
+    def _inner_products(self, Jw: Sequence[Array | None]) -> tuple[float, float]:
+        """⟨J w, L″ J v⟩ and ⟨J w, ∂L⟩, of what was set aside."""
+        kept = [(a, *pair) for a, pair in zip(Jw, self._set_aside, strict=True) if a is not None and pair is not None]
+        return sum(_inner_product(a, LJv) for a, LJv, _ in kept), sum(_inner_product(a, u) for a, _, u in kept)
+
+    def _squared_pulls(self, u: list[Array], what: str) -> Array:
+        """Σ_i (J_iᵀ u_i)², (p,), a new array."""
+        found = squares(self.tape, u, self.outputs, self.n_inputs, self.n)
+        if found is not None:
+            return _tree.joined(found)
+        if self.n > 1:
+            raise NotImplementedError(
+                f"{what} needs outputs with one row per case, and cases that do not mix "
+                "(as batch statistics make them in training); without it HessianFree takes preconditioner=False"
+            )
+        self.plan.set_outputs(u)
+        self.plan.pull()
+        return np.square(self.plan.u)
+
+    @cached_property
+    def _curvature(self) -> Callable[[], Any]:
+        """z ← weight · L″ z on the plan's output buffers, bound to them at the first product."""
+        curvature, weight, z = loss_curvature(self.loss, self.z, self.t), self.weight, self.plan.z
+        alone = z[0] if len(z) == 1 else None
+        if hasattr(curvature, "diagonal") and alone is not None:
+            d = curvature.diagonal if weight == 1 else curvature.diagonal * weight
+            d = d.astype(alone.dtype, copy=False) if hasattr(d, "astype") else alone.dtype.type(d)
+            return partial(np.multiply, alone, d, alone)
+        if hasattr(curvature, "product_into") and alone is not None and weight == 1 and hasattr(self.z, "dtype"):
+            return partial(curvature.product_into, alone, alone)
+        if hasattr(curvature, "in_place") and not any(buffer is None for buffer in z):
+            return partial(curvature.in_place, z, weight)
+        out, plan = self.out, self.plan  # not self: a cycle would keep the buffers until the collector comes
+        specs = zip(z, out.shapes, out.dtypes, strict=True)
+        v = [np.zeros(shape, dtype) if buffer is None else buffer for buffer, shape, dtype in specs]
+        return lambda: plan.set_outputs(out.match(curvature(out.unflatten(v)), "L″ J v"), weight)
+
+
+def _inner_product(a: Array, b: Array) -> float:
+    """Re⟨a, b⟩ of arrays of one shape, in float64."""
+    if a.dtype.kind == "c":
+        return float(np.vdot(a, b).real)
+    return dot(np.reshape(a, -1), np.reshape(b, -1))

@@ -1,0 +1,46 @@
+"""Leaves of trees: which objects are arrays or numbers, which of them are differentiable, and hints for the others."""
+
+from __future__ import annotations
+
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+__all__ = ["dtype_of", "is_differentiable", "no_array"]
+
+
+def dtype_of(leaf: Any) -> np.dtype[Any]:
+    """The dtype an array has or a number would get; TypeError for anything else."""
+    dtype = getattr(leaf, "dtype", None)
+    if dtype is None:
+        if not isinstance(leaf, bool | int | float | complex):
+            raise TypeError(f"{type(leaf).__name__} is not an array")
+        dtype = np.asarray(leaf).dtype
+    elif not hasattr(dtype, "kind"):
+        raise TypeError(f"{type(leaf).__name__} is not an array of NumPy's or CuPy's")
+    return dtype
+
+
+def is_differentiable(leaf: Any) -> bool:
+    """True for real or complex floating-point numbers."""
+    return dtype_of(leaf).kind in "fc"
+
+
+def no_array(path: str, leaf: Any) -> TypeError:
+    """The error for a leaf that is neither an array nor a number."""
+    kind = f"{type(leaf).__module__}.{type(leaf).__name__}" if hasattr(leaf, "dtype") else type(leaf).__name__
+    return TypeError(f"{path} is of type {kind}, not an array of floats{_advice(leaf)}")
+
+
+def _advice(leaf: Any) -> str:
+    """A hint for a leaf that is neither an array nor a tree, to end the error message."""
+    if callable(getattr(leaf, "numpy", None)):
+        return "; pass x.numpy()"
+    if hasattr(leaf, "__next__") or isinstance(leaf, set | frozenset):
+        return "; make it a list"
+    if isinstance(leaf, FunctionType | np.ufunc):
+        return ", but a function; the function to differentiate comes first, then the arrays"
+    if isinstance(leaf, str | bytes):
+        return ""
+    return "; a tree is made of tuples, lists, dicts and objects with __tree_items__, as nn.Module has"
