@@ -22,7 +22,7 @@ napoleon_use_ivar = True  # a list: autodoc shows the attributes themselves as m
 nb_execution_mode = "force"  # what a page shows is what this version of the packages prints
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True  # files that they save are thrown away
-nb_execution_timeout = 120
+nb_execution_timeout = 600  # seconds per cell: on a busy machine the longest take minutes
 nb_output_stderr = "remove-warn"  # a warning in a notebook is one of the build
 nb_merge_streams = True
 logging.getLogger("traitlets").setLevel(logging.WARNING)  # "Executing notebook with kernel", for each of them
