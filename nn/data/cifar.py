@@ -13,7 +13,7 @@ import numpy as np
 
 from nn.data.dataset import Dataset
 from nn.data.sources import CIFAR
-from nn.data.store import Folder, fetch, folders, missing, read_unpacked, refuse_foreign, refuse_other_content
+from nn.data.store import Folder, fetch, folders, missing, read_up_to, refuse_foreign, refuse_other_content, unpacked
 from rmad.extend import Array
 
 __all__ = ["cifar10"]
@@ -80,21 +80,25 @@ def _lying(folder: Path, file: str) -> Iterator[Path]:
 
 
 def _read(path: Path) -> tuple[Array, Array]:
-    return _images(read_unpacked(path), path, path.name.removesuffix(".gz"))
+    with unpacked(path) as file:
+        content = read_up_to(file, FULL * RECORD)
+    if len(content) > FULL * RECORD:
+        raise ValueError(f"{path}: holds more than {FULL} records of {RECORD} bytes")
+    return _images(content, path, path.name.removesuffix(".gz"))
 
 
 def _from_archive(path: Path) -> Dataset:
     """Reads six members of the archive, without unpacking it onto the disk."""
     found: dict[str, tuple[Array, Array]] = {}
     try:
-        with gzip.open(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as archive:
+        with gzip.open(path) as content, tarfile.open(fileobj=content, mode="r|") as archive:
             for member in archive:
                 name = member.name.rpartition("/")[2]
                 if member.isreg() and name in (*TRAIN, TEST):
                     if member.size != FULL * RECORD:
                         raise ValueError(f"{path}: {name} in it has {member.size} bytes, expected {FULL * RECORD}")
                     found[name] = _images(archive.extractfile(member).read(), path, name)  # type: ignore[union-attr]
-            while unpacked.read(1 << 20):  # to the end, because gzip keeps its checksum there
+            while content.read(1 << 20):  # to the end, because gzip keeps its checksum there
                 pass
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise ValueError(f"{path}: the archive is cut short, damaged or none at all: {error}") from None

@@ -6,10 +6,11 @@ import math
 import os
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from nn.data.store import read_unpacked
+from nn.data.store import Readable, read_up_to, rest_of, unpacked
 from rmad.extend import Array
 
 __all__ = ["read_idx"]
@@ -40,22 +41,28 @@ def read_idx(path: str | os.PathLike[str], ndim: int | None = None) -> Array:
     ----------
     Y. LeCun, C. Cortes & C. Burges, "The MNIST database", file formats.
     """
-    content = read_unpacked(Path(path))
-    if len(content) < 4:
-        raise ValueError(f"{path}: {len(content)} bytes are too few for an IDX file")
-    zeros, code, axes = struct.unpack(">HBB", content[:4])
-    magic = int.from_bytes(content[:4], "big")
-    if zeros or code not in _TYPES:
-        raise ValueError(f"{path}: starts with {content[:4].hex(' ')}, which is no IDX file")
-    if ndim is not None and (axes != ndim or code != 0x08):
-        expected = 0x0800 + ndim
-        raise ValueError(f"{path}: magic number {magic}, expected {expected} (bytes along {ndim} axes)")
-    start = 4 + 4 * axes
-    if len(content) < start:
-        raise ValueError(f"{path}: ends within its header, after {len(content)} of {start} bytes")
-    shape = struct.unpack(f">{axes}I", content[4:start])
-    dtype = np.dtype(_TYPES[code])
-    expected, actual = math.prod(shape) * dtype.itemsize, len(content) - start
+    with unpacked(Path(path)) as file:
+        dtype, shape = _header(path, file, ndim)
+        expected = math.prod(shape) * dtype.itemsize
+        data = read_up_to(file, expected)
+        actual = len(data) + rest_of(file)
     if actual != expected:
         raise ValueError(f"{path}: holds {actual} bytes of data, but its header {shape} says {expected}")
-    return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+    return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+
+
+def _header(path: str | os.PathLike[str], file: Readable, ndim: int | None) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Reads type and shape, and nothing more of the file."""
+    start = file.read(4)
+    if len(start) < 4:
+        raise ValueError(f"{path}: {len(start)} bytes are too few for an IDX file")
+    zeros, code, axes = struct.unpack(">HBB", start)
+    if zeros or code not in _TYPES:
+        raise ValueError(f"{path}: starts with {start.hex(' ')}, which is no IDX file")
+    if ndim is not None and (axes != ndim or code != 0x08):
+        magic, expected = int.from_bytes(start, "big"), 0x0800 + ndim
+        raise ValueError(f"{path}: magic number {magic}, expected {expected} (bytes along {ndim} axes)")
+    lengths = file.read(4 * axes)
+    if len(lengths) < 4 * axes:
+        raise ValueError(f"{path}: ends within its header, after {4 + len(lengths)} of {4 + 4 * axes} bytes")
+    return np.dtype(_TYPES[code]), struct.unpack(f">{axes}I", lengths)

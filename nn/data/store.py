@@ -7,15 +7,20 @@ import hashlib
 import os
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 from nn.data.dataset import cache_dir
 from nn.data.sources import SOURCES
 
-__all__ = ["fetch", "find", "folders", "read_unpacked", "refuse_foreign", "refuse_other_content"]
+__all__ = ["fetch", "find", "folders", "read_up_to", "refuse_foreign", "refuse_other_content", "rest_of", "unpacked"]
 
 Folder: TypeAlias = str | os.PathLike[str] | None
+Readable: TypeAlias = BinaryIO | gzip.GzipFile
+CHUNK = 1 << 20  # bytes read at a time
+MOST_SKIPPED = 1 << 26  # bytes read only to tell what is wrong with a file
 
 
 def find(name: str, *files: str, data_dir: Folder = None) -> Path:
@@ -87,19 +92,47 @@ def refuse_other_content(path: Path, content: bytes, sha256: str, what: str) -> 
         raise ValueError(f"{path}: has the form of {what} but not its content ({hashes})")
 
 
-def read_unpacked(path: Path) -> bytes:
-    """Returns the bytes of a file, decompressed if its name ends in .gz; ValueError that names its fault."""
-    content = path.read_bytes()
-    if path.suffix != ".gz":
-        return content
-    if content[:2] != b"\x1f\x8b":
-        raise ValueError(f"{path}: starts with {content[:4].hex(' ') or 'nothing'}, which is no gzip file")
-    try:
-        return gzip.decompress(content)
-    except EOFError:
-        raise ValueError(f"{path}: the gzip file is cut short, after {len(content)} bytes") from None
-    except (gzip.BadGzipFile, zlib.error, struct.error) as error:
-        raise ValueError(f"{path}: the gzip file is damaged: {error}") from None
+@contextmanager
+def unpacked(path: Path) -> Iterator[Readable]:
+    """Opens a file for reading, decompressed as it is read if its name ends in .gz; ValueError that names its fault."""
+    with path.open("rb") as file:
+        if path.suffix != ".gz":
+            yield file
+            return
+        start = file.read(4)
+        if start[:2] != b"\x1f\x8b":
+            raise ValueError(f"{path}: starts with {start.hex(' ') or 'nothing'}, which is no gzip file")
+        file.seek(0)
+        try:
+            with gzip.open(file) as content:
+                try:
+                    yield content
+                except ValueError:
+                    rest_of(content)  # the content is wrong if the file is damaged, which its checksum tells
+                    raise
+        except EOFError:
+            raise ValueError(f"{path}: the gzip file is cut short, after {path.stat().st_size} bytes") from None
+        except (gzip.BadGzipFile, zlib.error, struct.error) as error:
+            raise ValueError(f"{path}: the gzip file is damaged: {error}") from None
+
+
+def read_up_to(file: Readable, most: int) -> bytes:
+    """Reads `most` bytes, or one more if there are more, or those that there are; memory for no more than these.
+
+    A compressed file of a few megabytes may unpack to gigabytes, and a damaged header may promise more than exists.
+    """
+    content = bytearray()
+    while len(content) <= most and (chunk := file.read(min(CHUNK, most + 1 - len(content)))):
+        content += chunk
+    return bytes(content)
+
+
+def rest_of(file: Readable) -> int:
+    """Reads to the end, or over so many bytes that nobody wants more, and returns their number; keeps none of them."""
+    count = 0
+    while count < MOST_SKIPPED and (chunk := file.read(CHUNK)):
+        count += len(chunk)
+    return count
 
 
 def _sha256(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import gzip
 import shutil
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -86,6 +87,24 @@ def test_missing_files(tmp_path):
     (tmp_path / IDX[3]).unlink()
     with pytest.raises(FileNotFoundError, match=r"mnist: no t10k-labels-idx1-ubyte.gz in .*mnist.* or "):
         nn.data.mnist(tmp_path)
+
+
+def bomb(header: bytes, unpacked: int) -> bytes:
+    """A file of IDX that unpacks to so many zeros after its header."""
+    return gzip.compress(header + bytes(unpacked), 9, mtime=0)
+
+
+@pytest.mark.parametrize("shape", [(5,), (1 << 31, 1 << 31), (3, 1 << 31)])
+def test_memory_is_bounded_by_header_and_content(tmp_path, shape):
+    """Of 200 MB of zeros a header of five numbers wants five; one that promises 2⁶² gets what is there, at most."""
+    header = bytes([0, 0, 8, len(shape)]) + b"".join(n.to_bytes(4, "big") for n in shape)
+    (tmp_path / "x.gz").write_bytes(bomb(header, 200 << 20 if shape == (5,) else 1 << 20))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"x\.gz: holds \d+ bytes of data, but its header"):
+        nn.data.read_idx(tmp_path / "x.gz")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 16 << 20
 
 
 def test_the_real_sets(data_dir):
