@@ -149,17 +149,19 @@ class Optimizer:
         self.rejected_in_a_row = 0
 
     def _begun(
-        self, loss: float, gradient: Array, *, reason: str = "", **record: float
+        self, loss: float, gradient: Array, *, reason: str = "", converges: bool = False, **record: float
     ) -> tuple[dict[str, Any], StepInfo | None]:
-        """The record of a step as far as f and ∇f give it, and the step itself if they are not finite: it is rejected.
+        """The record of a step as far as f and ∇f give it, and the step itself if it ends here.
 
-        reason: why the step must be rejected all the same.
+        It is rejected if f or ∇f is not finite, or for `reason`; if the method converges, it ends at ∇f = 0.
         """
         squared_norm = dot(gradient, gradient)
         norm = math.sqrt(squared_norm) if squared_norm >= 0 else math.nan
         record = {"loss": loss, "gradient_norm": norm, **record}
         reason = not_finite(loss, gradient, squared_norm) or reason
-        return record, self._reject(reason, record, stacklevel=5) if reason else None
+        if reason:
+            return record, self._reject(reason, record, stacklevel=5)
+        return record, self._converged("the gradient is zero", record) if converges and norm == 0 else None
 
     def _converged(self, why: str, record: Mapping[str, Any]) -> StepInfo:
         """A step that leaves the parameters alone because nothing is left to gain."""

@@ -70,9 +70,9 @@ class FirstOrder(Optimizer, ABC):
         """
         self.objective.begin_step()
         loss, gradient = self.objective.value_and_gradient(x, t)
-        record, refused = self._begun(loss, gradient)
-        if refused:
-            return refused
+        record, ended = self._begun(loss, gradient)
+        if ended:
+            return ended
         flat = self.objective.flat()
         lr = self._lr()
         self._update(flat, gradient, lr)

@@ -1,83 +1,124 @@
-"""Hessian-free optimization: algorithm 3 of the report.
-
-Source: Martens & Sutskever (2012), "Training Deep and Recurrent Networks with Hessian-Free Optimization"; Martens
-(2010); where they are silent, the constants of Martens' MATLAB code. docs/hessian_free.md maps sections to code.
-"""
+"""Hessian-free optimization: algorithm 3 of the report. docs/hessian_free.md maps its sections to code."""
 
 from __future__ import annotations
 
-import copy
 import math
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
 from optim import presets
-from optim.base import Optimizer, StepInfo, not_finite
-from optim.hyper import above, at_least, at_most, flag, whole
-from optim.parts.cg import CGResult, Iterate, relative_progress
-from optim.parts.damping import Penalty, Tikhonov, damping_rule, reduction_ratio
+from optim.base import NO_GAIN, Optimizer, StepInfo, quiet, within_rounding
+from optim.hyper import COUNT, NONE, SCHEDULE, Flag, Instance, Number, OneOf, Rule, Schedule, checked, value_at
+from optim.parts.cg import CGResult, relative_progress
+from optim.parts.damping import Tikhonov, damping_rule, reduction_ratio
 from optim.parts.directions import ConjugateGradient, Direction, SteihaugToint, Subproblem
-from optim.parts.linesearch import LineSearch
-from optim.parts.preconditioner import Diagonals, EmpiricalFisher, Preconditioner
+from optim.parts.linesearch import LineSearch, no_decrease
+from optim.parts.local_model import DampedModel, HeldOutModel, Values, f_and_gradient_at, f_at
+from optim.parts.preconditioner import EmpiricalFisher, Preconditioner
+from optim.parts.roles import Sets
 from optim.parts.selection import Backtracking, HeldOut, LastIterate, Worst
 from optim.parts.structural import StructuralDamping, StructuralLoss
-from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import dot, is_finite
-from optim.schedules import Schedule, value_at
+from optim.types import Batch, Loss, Model
 
 __all__ = ["HessianFree"]
-
-Batch = tuple[Any, Any]
-
-
-class Batches(NamedTuple):
-    """The sets of points of section 12, each (x, t)."""
-
-    gradient: Batch  # S
-    curvature: Batch  # S′
-    backtracking: Batch
-    line_search: Batch
-    ratio: Batch
-
-
-class Model(NamedTuple):
-    """The damped quadratic model of one update, M̂(δ) = f + ∇fᵀδ + ½ δᵀ(B + λD)δ, and what goes with it."""
-
-    q: Quadratic
-    f: float
-    gradient: Any
-    penalty: Penalty
-    inverse_P: Any
 
 
 class HessianFree(Optimizer):
     """θ ← θ + α δ,  δ ≈ argmin M̂(δ) = f(θ) + ∇fᵀδ + ½ δᵀ(B + λD)δ by a truncated run of CG. Algorithm 3.
 
-    damping: λ at the start (45 for deep autoencoders with logistic units, on averaged curvature), 0 for none; or an
-    object: Tikhonov, DiagonalDamping, MatrixDamping (sections 8.1 to 8.3). By default 1, or 0 in
-    a trust region. damping_min: the floor of λ given as a number. ratio: which model ρ is measured by, "undamped" or
-    "damped" (section 8.5). structural: a StructuralDamping; the model then returns (outputs, states) (section 8.4).
-    curvature: "ggn" or "hessian" (CG ends at negative curvature, sections 5 and 6).
-    direction: ConjugateGradient(), SteihaugToint(radius) (section 8.6), KrylovSubspace(dimension) (section 8.1).
-    cg_iterations: the most CG steps (section 13: 250; 25 to 50 in the third recipe). cg_tolerance: of the rule that
-    ends CG, per step of its window (section 4); 0 for none. decay: ζ of the warm start (section 10); 0: none.
-    preconditioner: EmpiricalFisher(), which True stands for, UnbiasedDiagonal() or ExactDiagonal() (section 11);
-    KroneckerPreconditioner(); False for none, as for RNNs. backtracking: Backtracking(), which True stands for, or
-    HeldOut() (sections 8.7, 13); False takes CG's last iterate. line_search: LineSearch(), which True stands for
-    (section 8.8); False takes the full step, or none. lr: the first α (section 12.2). l2: adds ½ l2‖θ‖² to f.
-    restart: where CG from a warm start ended with M(δ) > 0, the next run starts from zero (section 8.5).
-    cases_in_memory: a larger batch is worked through in chunks of so many cases, with the same results (section 7.1).
-    probe_seed: of what a preconditioner draws. cg_iterations, decay, lr and l2 may be schedules of `optim.schedules`.
-    All but curvature and structural may be changed between steps.
+    All hyper-parameters but curvature and structural may be changed between steps. Sections are those of the report.
 
-    Raises ValueError for a hyper-parameter out of range; TrainingDiverged at the tenth rejected step in a row.
+    Parameters
+    ----------
+    model : callable tree of arrays
+        model(x) -> z; with structural damping model(x) -> (z, h).
+    loss : loss object or callable
+        loss(z, t) -> scalar, convex in z.
+    damping : float or Tikhonov, default None
+        λ at the start, 0 for none, or a Tikhonov, DiagonalDamping or MatrixDamping (sections 8.1 to 8.3); None is 1, or
+        0 in a trust region. Deep autoencoders with logistic units: 45 (Martens' code), on averaged curvature.
+    damping_min : float, default 1e-6
+        Floor of a λ given as a number.
+    ratio : {"undamped", "damped"}, default "undamped"
+        The model that ρ is measured by (section 8.5).
+    structural : StructuralDamping, default None
+        Adds a penalty on the change of hidden states (section 8.4).
+    curvature : {"ggn", "hessian"}, default "ggn"
+        B; with "hessian" CG ends at negative curvature (sections 5 and 6).
+    direction : Direction, default None
+        ConjugateGradient() for None; SteihaugToint(radius) (section 8.6), KrylovSubspace(dimension) (section 8.1).
+    cg_iterations : int or schedule, default 250
+        The most CG steps (section 13: 250; 25 to 50 in the third recipe).
+    cg_tolerance : float, default 5e-4
+        Of the rule that ends CG, per step of its window (section 4; Martens' code); 0 for none.
+    decay : float or schedule, default 0.95
+        ζ of the warm start (section 10; Martens' code); 0 for none.
+    preconditioner : bool or Preconditioner, default True
+        EmpiricalFisher() for True, UnbiasedDiagonal() or ExactDiagonal() (section 11), KroneckerPreconditioner(); False
+        for none, as for RNNs.
+    backtracking : bool or LastIterate, default True
+        Backtracking() for True, or HeldOut() (sections 8.7 and 13); False takes CG's last iterate.
+    line_search : bool or LineSearch, default True
+        LineSearch() for True (section 8.8); False takes the full step, or none.
+    lr : float or schedule, default 1.0
+        The first α (section 12.2).
+    l2 : float or schedule, default 0.0
+        Adds ½ l2‖θ‖² to f.
+    restart : bool, default False
+        After a run of CG from a warm start that ended with M(δ) > 0 the next one starts from zero (section 8.5).
+    cases_in_memory : int, default None
+        A larger batch is worked through in chunks of so many cases, with the same results (section 7.1).
+    probe_seed : int, default 0
+        Seed of the random numbers of a preconditioner.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of range or of the wrong type.
+
+    References
+    ----------
+    Martens & Sutskever (2012), "Training Deep and Recurrent Networks with Hessian-Free Optimization"; Martens (2010);
+    where they are silent, the constants of Martens' MATLAB code.
+
+    Examples
+    --------
+    >>> import optim
+    >>> model = nn.Linear(3, 1, rng=np.random.default_rng(0))
+    >>> opt = optim.HessianFree(model, nn.SquaredError(), damping=0.1)
+    >>> x, t = np.eye(3, dtype=np.float32), np.ones((3, 1), np.float32)
+    >>> opt.step(x, t).loss > opt.step(x, t).loss
+    True
     """
+
+    HYPER: ClassVar[Mapping[str, Rule]] = {
+        "direction": Instance(Direction) | NONE,
+        "structural": Instance(StructuralDamping) | NONE,
+        "l2": Number(at_least=0.0) | SCHEDULE,
+        "cases_in_memory": COUNT | NONE,
+        "damping_min": Number(at_least=0.0),
+        "damping": Instance(Tikhonov, Number(at_least="damping_min", or_zero=True)) | NONE,
+        "cg_iterations": COUNT | SCHEDULE,
+        "decay": Number(at_least=0.0, at_most=1.0) | SCHEDULE,
+        "lr": Number(above=0.0) | SCHEDULE,
+        "cg_tolerance": Number(at_least=0.0),
+        "preconditioner": Instance(Preconditioner, Flag()),
+        "backtracking": Instance(LastIterate, Flag()),
+        "line_search": Instance(LineSearch, Flag()),
+        "curvature": OneOf(("ggn", "hessian")),
+        "ratio": OneOf(("undamped", "damped")),
+        "restart": Flag(),
+        "probe_seed": Number(at_least=0, whole=True),
+    }
+    _state = ("k", "damping", "delta", "radius", "probe_seed")
 
     def __init__(
         self,
-        model: Any,
-        loss: Any,
+        model: Model,
+        loss: Loss,
         *,
         damping: float | Tikhonov | None = None,
         damping_min: float = 1e-6,
@@ -97,143 +138,121 @@ class HessianFree(Optimizer):
         cases_in_memory: int | None = None,
         probe_seed: int = 0,
     ) -> None:
-        self.direction = ConjugateGradient() if direction is None else direction
-        for name, part, kind in (("direction", direction, Direction), ("structural", structural, StructuralDamping)):
-            if not isinstance(part, kind | None):
-                raise ValueError(f"{name} must be a {kind.__name__}, got {part!r}")
-        self.structural_loss = StructuralLoss(loss, structural.distance) if structural else None
-        super().__init__(model, self.structural_loss or loss, l2=value_at("l2", at_number("l2", l2), 0))
-        if cases_in_memory is not None:
-            self.objective.cases_in_memory = whole("cases_in_memory", cases_in_memory, 1)
-        self._rule = damping_rule(damping, damping_min, isinstance(self.direction, SteihaugToint))
-        self.radius = getattr(self.direction, "radius", 0.0)
-        self.cg_iterations, self.decay, self.lr, self.l2 = cg_iterations, decay, lr, l2
-        self.cg_tolerance = at_least("cg_tolerance", cg_tolerance, 0.0)
-        self.preconditioner, self.backtracking, self.line_search = preconditioner, backtracking, line_search
-        one_of("curvature", curvature, ("ggn", "hessian"))
-        one_of("ratio", ratio, ("undamped", "damped"))
+        kept = checked(HessianFree.HYPER, locals())
         if structural and curvature == "hessian":
             raise ValueError('structural damping is a part of the Gauss-Newton matrix: curvature must be "ggn"')
+        self.structural_loss = StructuralLoss(loss, structural.distance) if structural else None
+        super().__init__(model, self.structural_loss or loss, l2=value_at("l2", l2, 0))
+        if cases_in_memory is not None:
+            self.objective.cases_in_memory = kept["cases_in_memory"]
+        self.direction = ConjugateGradient() if direction is None else direction
+        self._rule = damping_rule(damping, damping_min, isinstance(direction, SteihaugToint))
+        self.radius = getattr(direction, "radius", 0.0)
+        self.cg_iterations, self.decay, self.lr, self.l2 = cg_iterations, decay, lr, l2
+        self.cg_tolerance, self.restart, self.probe_seed = cg_tolerance, kept["restart"], kept["probe_seed"]
+        self.preconditioner, self.backtracking, self.line_search = preconditioner, backtracking, line_search
         self.structural, self.curvature, self.ratio = structural, curvature, ratio
-        self.restart = flag("restart", restart)
-        self.probe_seed = whole("probe_seed", probe_seed, 0)
         self.k = 0  # updates made
         self.delta = np.zeros_like(self.objective.flat())  # δ_{k−1}: the last iterate of CG, not the chosen one
         self._now()
 
     @classmethod
-    def preset(cls, name: str, model: Any, loss: Any, *, updates: int = 1000, **hyper: Any) -> HessianFree:
-        """One of the recipes of section 13 for a run of so many updates: "original", "held-out", "momentum", "rnn".
+    def preset(cls, name: str, model: Model, loss: Loss, *, updates: int = 1000, **hyper: Any) -> HessianFree:
+        """One of the recipes of section 13: "original", "held-out", "momentum" or "rnn"; `optim.presets` lists them.
 
-        Further hyper-parameters replace those of the recipe, which `optim.presets` lists. The batches are the caller's
-        (`Roles` draws them): original: gradient on all data, curvature on a share; held-out: a backtracking_batch
-        apart from the curvature's; momentum: all on one small batch, larger ones for the gradient at the end.
+        Parameters
+        ----------
+        name, model, loss
+            The recipe, and model and loss as for the constructor.
+        updates : int, default 1000
+            Length of the run.
+        **hyper
+            Hyper-parameters that replace those of the recipe.
         """
         return cls(model, loss, **(presets.preset(name, updates) | hyper))
 
     @property
     def damping(self) -> float:
-        """λ, as it stands."""
+        """λ of the next update."""
         return self._rule.strength
 
     @damping.setter
     def damping(self, strength: float) -> None:
-        self._rule.strength = at_least("damping", float(strength), 0.0)
+        self._rule.strength = Number(at_least=0.0)("damping", float(strength))
 
-    @property
-    def _state(self) -> tuple[str, ...]:  # type: ignore[override]
-        return "k", "damping", "delta", "radius", "probe_seed"
-
-    @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # found and reported as a rejected step
+    @quiet
     def step(
         self,
-        x: Any,
-        t: Any = None,
+        x: object,
+        t: object = None,
         *,
         curvature_batch: Batch | None = None,
         backtracking_batch: Batch | None = None,
         line_search_batch: Batch | None = None,
         ratio_batch: Batch | None = None,
     ) -> StepInfo:
-        """One update, algorithm 3. (x, t): the set S of the gradient; each batch is a pair (x, t), section 12.
+        """Makes one update, algorithm 3. If anything is NaN or infinite, the step is rejected and λ raised.
 
-        curvature_batch: the set S′ of the curvature and the preconditioner; S if not given. backtracking_batch: where
-        the iterates of CG are compared (section 8.7); S. line_search_batch: where f must fall; S. ratio_batch: where ρ
-        is measured; S′. f on the line search's batch never rises. A step that finds anything NaN or infinite is
-        rejected, and λ raised.
+        Parameters
+        ----------
+        x, t : whatever model and loss take
+            The set S of the gradient (section 12).
+        curvature_batch : (x, t), default None
+            The set S′ of the curvature and the preconditioner; None is S.
+        backtracking_batch : (x, t), default None
+            Compares the iterates of CG (section 8.7); None is S.
+        line_search_batch : (x, t), default None
+            The set on which f never rises; None is S.
+        ratio_batch : (x, t), default None
+            Measures ρ; None is S′.
+
+        Returns
+        -------
+        StepInfo
+            The step.
         """
         self._now()
         self.objective.begin_step()
-        S = (x, t)
-        S_c = _pair("curvature_batch", curvature_batch, S) or S
-        batches = Batches(  # sec. 12
-            S,
-            S_c,
-            _pair("backtracking_batch", backtracking_batch, S, S_c) or S,
-            _pair("line_search_batch", line_search_batch, S, S_c) or S,
-            _pair("ratio_batch", ratio_batch, S, S_c) or S_c,
-        )
-        if isinstance(self.backtracking, HeldOut) and batches.backtracking is S_c:
+        sets = Sets.given((x, t), curvature_batch, backtracking_batch, line_search_batch, ratio_batch)
+        if isinstance(self.backtracking, HeldOut) and sets.backtracking is sets.curvature:
             raise ValueError("HeldOut compares on cases that are not in the curvature batch: give backtracking_batch")
-
         # S comes first: running statistics are those of the first batch that the model sees
-        known = None if S_c is S else self.objective.value_and_gradient(x, t)  # b = −∇f on S
-        q = self.objective.quadratic(*S_c)  # B on S′: sec. 5, 6, 7.1
+        known = None if sets.curvature is sets.gradient else self.objective.value_and_gradient(x, t)  # b = −∇f on S
+        q = self.objective.quadratic(*sets.curvature)  # B on S′: sec. 5, 6, 7.1
         f, gradient = known or (q.value, q.gradient)
-        squared_norm = dot(gradient, gradient)
-        norm = math.sqrt(squared_norm) if squared_norm >= 0 else math.nan
-        record: dict[str, Any] = {"loss": f, "gradient_norm": norm, "damping": self.damping}
-        reason = not_finite(f, gradient, squared_norm)
-        if not (reason or math.isfinite(q.value)):
-            reason = "non-finite loss on the curvature batch"
-        if reason:
-            return self._reject(reason, record)
-        if squared_norm == 0:
-            return self._converged("the gradient is zero", record)
-
-        diagonals = Diagonals(q, (self.probe_seed, self.k))
-        penalty = Penalty(self.damping, self._rule.matrix(q, diagonals))  # λD: sec. 8
-        inverse_P = self._preconditioner(diagonals, penalty)  # sec. 11
-        if inverse_P is not None and not is_finite_inverse(inverse_P):
+        reason = "" if math.isfinite(q.value) else "non-finite loss on the curvature batch"
+        record, ended = self._begun(f, gradient, reason=reason, damping=self.damping, converges=True)
+        if ended:
+            return ended
+        kind = EmpiricalFisher() if self.preconditioner is True else self.preconditioner or None
+        model = DampedModel.formed(q, f, gradient, self._rule, kind, (self.probe_seed, self.k))
+        if not model.preconditioner_is_finite:
             return self._reject("non-finite preconditioner", record)
-        model = Model(q, f, gradient, penalty, inverse_P)
-        watched = self._selection.watched(S_c)
-        watch = self._selection.watch(lambda delta: self._f(delta, watched))
-        cg = self._solve(model, batches, watch)  # δ = PCG(b, A, ζ δ_{k−1}, P): alg. 2, sec. 10
+        watched = self._selection.watched(sets.curvature)
+        watch = self._selection.watch(lambda delta: f_at(self.objective, delta, watched))
+        cg = self._solve(model, sets, watch)
         record |= {"cg_iterations": cg.iterations, "products": q.products}
         if not cg.finite or (cg.iterations == 0 and cg.reason != "solved"):
             return self._reject(cg.reason, record)
-        return self._move(batches, model, cg, watch, record)
+        return self._move(model, sets, cg, watch, record)
 
     def _now(self) -> None:
-        """The hyper-parameters of this update: schedules at k, objects for True; ValueError where out of range."""
-        iterations = value_at("cg_iterations", self.cg_iterations, self.k)
+        """The hyper-parameters of this update: schedules at k, objects for True; ValueError if one is out of range."""
+        at = {name: value_at(name, getattr(self, name), self.k) for name in ("cg_iterations", "decay", "lr", "l2")}
         if callable(self.cg_iterations):
-            iterations = math.floor(iterations)
-        self._iterations = whole("cg_iterations", iterations, 1)
-        self._decay = at_most("decay", at_least("decay", value_at("decay", self.decay, self.k), 0.0), 1)
-        self._lr = above("lr", value_at("lr", self.lr, self.k), 0.0)
-        self.objective.l2 = float(at_least("l2", value_at("l2", self.l2, self.k), 0.0))
-        parts = (("preconditioner", Preconditioner), ("backtracking", LastIterate), ("line_search", LineSearch))
-        for name, kind in parts:
-            if not isinstance(getattr(self, name), bool | kind):
-                raise ValueError(f"{name} must be a bool or a {kind.__name__}, got {getattr(self, name)!r}")
-        chosen = self.backtracking
+            at["cg_iterations"] = math.floor(at["cg_iterations"])
+        parts = {name: getattr(self, name) for name in ("preconditioner", "backtracking", "line_search")}
+        now = {name: HessianFree.HYPER[name](name, value) for name, value in (at | parts).items()}
+        self._iterations, self._decay, self._lr = now["cg_iterations"], now["decay"], now["lr"]
+        self.objective.l2 = float(now["l2"])
+        chosen, search = self.backtracking, self.line_search
         self._selection = chosen if not isinstance(chosen, bool) else Backtracking() if chosen else LastIterate()
-        search = self.line_search
         self._search = search if not isinstance(search, bool) else LineSearch() if search else LineSearch(c=0, tries=1)
         if self.structural and self.structural_loss:
             self.structural_loss.strength = self.structural.strength(self.damping)  # μ or λμ: sec. 8.4
 
-    def _preconditioner(self, diagonals: Diagonals, penalty: Penalty) -> Any:
-        """P⁻¹, e.g. P = (diag(B) + diag(λD) + l2 + κ)^ξ; None for the identity. Section 11.2."""
-        if not self.preconditioner:
-            return None
-        kind = EmpiricalFisher() if self.preconditioner is True else self.preconditioner
-        return kind.inverse(diagonals, penalty.diagonal + self.objective.l2)
-
-    def _solve(self, model: Model, batches: Batches, watch: Worst | None) -> CGResult:
-        """The direction's answer to A δ = b, A(v) = B v + λD v."""
+    def _solve(self, model: DampedModel, sets: Sets, watch: Worst | None) -> CGResult:
+        """δ = PCG(b, A, ζ δ_{k−1}, P), A(v) = B v + λD v: algorithm 2, section 10."""
         q = model.q
         product, damping = model.penalty.split(q.ggn_product if self.curvature == "ggn" else q.hessian_product)
         warm = self._decay and self.direction.warm_start and self.delta.any()
@@ -241,7 +260,7 @@ class HessianFree(Optimizer):
             Subproblem(
                 product,
                 np.negative(model.gradient),
-                lambda delta: self._f_and_gradient(delta, batches.backtracking),
+                lambda delta: f_and_gradient_at(self.objective, delta, sets.backtracking),
                 damping,
                 x0=np.multiply(self.delta, self._decay) if warm else None,
                 inverse_P=model.inverse_P,
@@ -255,61 +274,41 @@ class HessianFree(Optimizer):
         )
 
     def _move(
-        self, batches: Batches, model: Model, cg: CGResult, watch: Worst | None, record: dict[str, Any]
+        self, model: DampedModel, sets: Sets, cg: CGResult, watch: Worst | None, record: dict[str, Any]
     ) -> StepInfo:
         """From the iterates of CG to the next θ: which δ, how good the model was there, how far to go."""
-        theta, known = self.objective.flat(), dict[int, float]()  # known: f(θ + δ) by batch
-        judge = _HeldOutModel(self, batches.backtracking)
-        chosen, value = self._selection.choose(  # sec. 8.7
-            cg.iterates, lambda delta: self._f(delta, batches.backtracking), judge
+        values = Values(self.objective, [(sets.curvature, model.q.value), (sets.gradient, model.f)])
+        judge = HeldOutModel(self.objective, sets.backtracking, self.structural_loss)
+        chosen, f_chosen = self._selection.choose(  # sec. 8.7
+            cg.iterates, lambda delta: f_at(self.objective, delta, sets.backtracking), judge
         )
-        if value is not None:
-            known[id(batches.backtracking)] = value
-        delta = chosen.x
-        for batch in (batches.ratio, batches.line_search) if self._lr == 1 else (batches.ratio,):
-            if id(batch) not in known:
-                known[id(batch)] = self._f(delta, batch)
-
-        M = self._model_value(model, chosen)  # M(δ) − f(θ): sec. 4, eq. (1)
-        before = {id(batches.curvature): model.q.value, id(batches.gradient): model.f}
-
-        def f_before(batch: Batch) -> float:
-            return before[id(batch)] if id(batch) in before else self.objective.value(*batch)
-
-        rho = reduction_ratio(known[id(batches.ratio)] - f_before(batches.ratio), M)  # sec. 8.5, eq. (10)
+        values.chosen(chosen.x, sets.backtracking, f_chosen)
+        M = model.change(chosen, self.ratio == "damped", self.structural_loss)  # M(δ) − f(θ): sec. 4, eq. (1)
+        rho = reduction_ratio(values.after(sets.ratio) - values.before(sets.ratio), M)  # sec. 8.5, eq. (10)
         record |= {"reduction_ratio": rho, "products": model.q.products + judge.products}
+        f, lr = values.before(sets.line_search), self._lr
         alpha, f_tried = self._search(  # sec. 8.8
-            lambda a: self._f(self._lr * a * delta, batches.line_search),
-            f_before(batches.line_search),
-            self._lr * dot(model.gradient, delta),
-            known[id(batches.line_search)] if self._lr == 1 else None,
+            lambda a: f_at(self.objective, lr * a * chosen.x, sets.line_search),
+            f,
+            lr * dot(model.gradient, chosen.x),
+            values.after(sets.line_search) if lr == 1 else None,
         )
-        rounding = 8 * float(np.finfo(theta.dtype).eps) * abs(f_before(batches.line_search))
-        if alpha == 0 and abs(M) <= rounding:
-            return self._converged("the model predicts no more than the rounding error of the loss", record)
-        new = theta + (self._lr * alpha) * delta
+        if alpha == 0 and within_rounding(M, f, chosen.x):
+            return self._converged(NO_GAIN, record)
+        new = self.objective.flat() + (lr * alpha) * chosen.x
         if alpha == 0 or not is_finite(new):
-            self.delta = np.zeros_like(theta)  # sec. 8.5: start the next run of CG from zero
-            return self._reject("non-finite parameters" if alpha else _no_decrease(f_tried), record, stacklevel=5)
+            self.delta = np.zeros_like(new)  # sec. 8.5: start the next run of CG from zero
+            return self._reject("non-finite parameters" if alpha else no_decrease(f_tried), record, stacklevel=5)
         self._accept(new)  # θ_k = θ_{k−1} + α δ_k
         self.k += 1
         self.delta = cg.x if watch is None else watch.start(cg)
         if self.restart and M > 0:
-            self.delta = np.zeros_like(theta)  # sec. 8.5
+            self.delta = np.zeros_like(new)  # sec. 8.5
         self._adapt(rho, chosen is cg.iterates[-1] and ("boundary" in cg.reason or "negative" in cg.reason))
-        return StepInfo(**record, step_size=self._lr * alpha, reason=cg.reason)
-
-    def _model_value(self, model: Model, chosen: Iterate) -> float:
-        """M(δ) from the damped value φ = M̂(δ) that CG knows, less the penalties; with ratio="damped" φ itself."""
-        if self.ratio == "damped":
-            return chosen.phi
-        M = chosen.phi - model.penalty.quadratic_form(chosen.x) / 2
-        if self.structural_loss and self.structural_loss.strength:  # by one push
-            M -= sum(model.q.curvature_along(chosen.x)[self.structural_loss.outputs : -1]) / 2
-        return M
+        return StepInfo(**record, step_size=lr * alpha, reason=cg.reason)
 
     def _adapt(self, rho: float, at_boundary: bool = False) -> None:
-        """The rule of section 8.5: for r where there is a trust region (section 8.6), else for λ."""
+        """The rule of section 8.5: for r if there is a trust region (section 8.6), else for λ."""
         if isinstance(self.direction, SteihaugToint):
             self.radius = self.direction.next_radius(self.radius, rho, at_boundary)
         else:
@@ -317,60 +316,3 @@ class HessianFree(Optimizer):
 
     def _on_reject(self) -> None:
         self._adapt(math.nan)
-
-    def _f(self, delta: Any, batch: Batch) -> float:
-        """f(θ + δ) on a batch."""
-        return self.objective.value_at(self.objective.flat() + delta, *batch)
-
-    def _f_and_gradient(self, delta: Any, batch: Batch) -> tuple[float, Any]:
-        there = copy.copy(self.objective)
-        there.model = self.objective.model_at(self.objective.flat() + delta)
-        return there.value_and_gradient(*batch)
-
-
-class _HeldOutModel:
-    """M(δ) of the backtracking batch, ∇fᵀδ + ½ δᵀB δ without its constant; made when it is first asked for."""
-
-    def __init__(self, opt: HessianFree, batch: Batch) -> None:
-        self._opt, self._batch = opt, batch
-        self._q: Quadratic | None = None
-
-    @property
-    def products(self) -> int:
-        return 0 if self._q is None else self._q.products
-
-    def __call__(self, delta: Any) -> float:
-        if self._q is None:
-            self._q = self._opt.objective.quadratic(*self._batch)
-        loss = self._opt.structural_loss
-        along = self._q.curvature_along(delta)
-        return dot(self._q.gradient, delta) + (sum(along[: loss.outputs]) + along[-1] if loss else sum(along)) / 2
-
-
-def _pair(name: str, batch: Any, *sets: Batch) -> Batch | None:
-    """The batch; one of the sets where it holds the same arrays, so that what is known of them is not found again."""
-    if batch is None:
-        return None
-    if not (isinstance(batch, tuple | list) and len(batch) == 2):
-        raise TypeError(f"{name} must be a pair (x, t), not {type(batch).__name__}")
-    return next((S for S in sets if batch[0] is S[0] and batch[1] is S[1]), tuple(batch))
-
-
-def is_finite_inverse(inverse_P: Any) -> bool:
-    arrays = inverse_P.arrays() if hasattr(inverse_P, "arrays") else [inverse_P]
-    return all(is_finite(np.reshape(a, -1)) for a in arrays)
-
-
-def one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        names = " or ".join(f'"{k}"' for k in known)
-        raise ValueError(f"{name} must be {names}, got {value!r}")
-
-
-def at_number(name: str, value: Any) -> Any:
-    """A number that is ≥ 0, or a schedule as it is."""
-    return value if callable(value) else at_least(name, value, 0.0)
-
-
-def _no_decrease(f_last: float) -> str:
-    return "no sufficient decrease of the loss" if math.isfinite(f_last) else "non-finite loss along the line search"

@@ -118,18 +118,25 @@ class Number(Rule):
             raise TypeError(f"{name} must be a number, got {value!r}")
         if self.or_zero and value == 0:
             return value
-        at_least = self.at_least if not isinstance(self.at_least, str) else (given or {})[self.at_least]
-        if not (math.isfinite(value) and value > self.above and value >= at_least):
-            low = f"> {self.above:g}" if self.above > -math.inf else f"≥ {at_least:g}"
-            raise ValueError(f"{name} must be {self.bounds or low}, got {value!r}")
-        if value > self.at_most or value >= self.below:
-            high = f"≤ {self.at_most:g}" if value > self.at_most else f"< {self.below:g}"
-            raise ValueError(f"{name} must be {self.bounds or high}, got {value!r}")
+        if broken := self._broken(value, self.lowest(given)):
+            raise ValueError(f"{name} must be {self.bounds or broken}, got {value!r}")
         if not self.whole:
             return value
         if value != int(value):
             raise ValueError(f"{name} must be a whole number, got {value!r}")
         return int(value)
+
+    def lowest(self, given: Mapping[str, Any] | None) -> float:
+        """The bound at_least, which may be the value of another parameter."""
+        return (given or {})[self.at_least] if isinstance(self.at_least, str) else self.at_least
+
+    def _broken(self, value: float, at_least: float) -> str:
+        """The bound that does not hold, or ""."""
+        if not (math.isfinite(value) and value > self.above and value >= at_least):
+            return f"> {self.above:g}" if self.above > -math.inf else f"≥ {at_least:g}"
+        if value > self.at_most:
+            return f"≤ {self.at_most:g}"
+        return f"< {self.below:g}" if value >= self.below else ""
 
     def takes(self, value: Any) -> bool:
         return isinstance(value, int | float | np.number)

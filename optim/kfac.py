@@ -187,9 +187,9 @@ class KFAC(Factored):
         known = None if part is None else self.objective.value_and_gradient(x, t)
         q = self.objective.quadratic(*(part or (x, t)))
         f, gradient = known or (q.value, q.gradient)
-        record, refused = self._begun(f, gradient, damping=self.damping)
-        if refused:
-            return refused
+        record, ended = self._begun(f, gradient, damping=self.damping)
+        if ended:
+            return ended
         if reason := self._renew(q):
             return self._reject(reason, record)
         step = self._scaled(q, gradient)

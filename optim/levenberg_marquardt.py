@@ -142,11 +142,9 @@ class LevenbergMarquardt(Optimizer):
         """
         self.objective.begin_step()
         q = self.objective.quadratic(x, t)
-        record, refused = self._begun(q.value, q.gradient, damping=self.damping)
-        if refused:
-            return refused
-        if record["gradient_norm"] == 0:
-            return self._converged("the gradient is zero", record)
+        record, ended = self._begun(q.value, q.gradient, damping=self.damping, converges=True)
+        if ended:
+            return ended
         solve = self._dense(q) if self.solver == "dense" else self._by_cg(q)
         lam, reason = self.damping, ""
         for _ in range(self.tries):

@@ -161,11 +161,9 @@ class SGN(Optimizer):
             self.damping = value_at("damping", self.schedule, self.k)
         q = self.objective.quadratic(x, t)
         f, gradient = q.value, q.gradient  # eq. (5)
-        record, refused = self._begun(f, gradient, damping=self.damping)
-        if refused:
-            return refused
-        if record["gradient_norm"] == 0:
-            return self._converged("the gradient is zero", record)
+        record, ended = self._begun(f, gradient, damping=self.damping, converges=True)
+        if ended:
+            return ended
         self.k += 1
         direction = self._averaged(gradient)
         cg = self._solve(q, np.negative(direction), self._preconditioner(q, direction))

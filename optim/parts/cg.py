@@ -19,32 +19,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Container
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
-
-import numpy as np
+from typing import TypeAlias
 
 from optim.base import quiet
+from optim.parts.passes import InverseOperator, InverseP, Product, Run, precondition
 from optim.parts.trust_region import Ball
 from optim.problem.threads import Crew
-from optim.problem.vectors import blocks, dot, is_finite
-from optim.tuning import FEWEST_BLOCKS_ON_THREADS
+from optim.problem.vectors import is_finite
 from rmad.extend import Array
 
-__all__ = ["CGResult", "InverseOperator", "Iterate", "kept_iterations", "pcg", "precondition", "relative_progress"]
+__all__ = [
+    "CGResult",
+    "InverseOperator",
+    "InverseP",
+    "Iterate",
+    "kept_iterations",
+    "pcg",
+    "precondition",
+    "relative_progress",
+]
 
-Product: TypeAlias = Callable[[Array, Array], None]  # (v, out): out ← B v
 Stop: TypeAlias = "Callable[[int, float, Array], str | None]"  # (i, φ_i, r_i): a reason to end
 Watch: TypeAlias = "Callable[[Iterate], str | None]"  # an iterate that is kept: a reason to end
-
-
-@runtime_checkable
-class InverseOperator(Protocol):
-    """P⁻¹ as an object: apply(r, out) writes P⁻¹ r into out."""
-
-    def apply(self, r: Array, out: Array, /) -> object: ...
-
-
-InverseP: TypeAlias = "Array | InverseOperator | None"  # (p,) its diagonal, an object, or the identity
 
 
 @dataclass(frozen=True)
@@ -192,7 +188,7 @@ def pcg(
     """
     if radius is not None and x0 is not None:
         raise ValueError("radius: a run of CG in a trust region starts from zero")
-    run = _Run(product, b, x0, inverse_P, damping)
+    run = Run(product, b, x0, inverse_P, damping)
     if not (math.isfinite(run.ry) and math.isfinite(run.phi)):
         return CGResult([Iterate(0, run.x, run.phi)], 0, run.products, "non-finite product in CG iteration 0", False)
     kept: Container[int] = keep if not isinstance(keep, bool) else kept_iterations(iterations - 1) if keep else ()
@@ -202,7 +198,7 @@ def pcg(
     return record.result(run, reason, finite)
 
 
-def _iterate(run: _Run, record: _Recorder, iterations: int, stop: Stop | None, ball: Ball | None) -> tuple[str, bool]:
+def _iterate(run: Run, record: _Recorder, iterations: int, stop: Stop | None, ball: Ball | None) -> tuple[str, bool]:
     """Runs to the end; returns the reason, and False if a product was not finite."""
     reason = ""
     while True:
@@ -212,15 +208,9 @@ def _iterate(run: _Run, record: _Recorder, iterations: int, stop: Stop | None, b
         pAp = run.curvature()
         if not math.isfinite(pAp):  # one NaN or Inf in A p is enough for that
             return f"non-finite product in CG iteration {run.i + 1}", False
-        if pAp <= 0:
-            reason = f"negative curvature in CG iteration {run.i + 1}"
-            if ball is None:
-                break
-        alpha = run.ry / pAp if pAp > 0 else math.inf  # α_i = r_iᵀy_i / p_iᵀA p_i
-        if ball is not None and alpha >= ball.reach():
-            if run.operator is None:  # which knows P⁻¹, not P
-                ball.measure(run.x, run.p, run.inverse)
-            alpha, reason = ball.reach(), reason or "boundary of the trust region"
+        alpha, reason = _step_length(run, pAp, ball)
+        if pAp <= 0 and ball is None:
+            break
         ry = run.ry
         if not run.advance(alpha, pAp):
             break
@@ -233,21 +223,21 @@ def _iterate(run: _Run, record: _Recorder, iterations: int, stop: Stop | None, b
     return (reason, True) if finite else (f"overflow in CG iteration {run.i}", False)
 
 
+def _step_length(run: Run, pAp: float, ball: Ball | None) -> tuple[float, str]:
+    """α_i = r_iᵀy_i / p_iᵀA p_i, or as far as the ball reaches, and the reason to end after such a step, or ""."""
+    alpha = run.ry / pAp if pAp > 0 else math.inf
+    reason = "" if pAp > 0 else f"negative curvature in CG iteration {run.i + 1}"
+    if ball is not None and alpha >= ball.reach():
+        if run.operator is None:  # which knows P⁻¹, not P
+            ball.measure(run.x, run.p, run.inverse)
+        alpha, reason = ball.reach(), reason or "boundary of the trust region"
+    return alpha, reason
+
+
 def _end(i: int, iterations: int, ry: float) -> str:
     if ry <= 0:
         return "solved"
     return "iteration limit" if i >= iterations else ""
-
-
-def precondition(inverse_P: InverseP, r: Array, y: Array) -> None:
-    """y ← P⁻¹ r, for P⁻¹ as `pcg` takes it."""
-    if inverse_P is None:
-        if y is not r:
-            np.copyto(y, r)
-    elif hasattr(inverse_P, "apply"):
-        inverse_P.apply(r, y)
-    else:
-        np.multiply(r, inverse_P, out=y)
 
 
 class _Recorder:
@@ -257,103 +247,17 @@ class _Recorder:
         self._kept, self._watch = kept, watch
         self._iterates: list[Iterate] = []
 
-    def see(self, run: _Run, reason: str) -> str:
+    def see(self, run: Run, reason: str) -> str:
         """The reason to end: the one that there is, or that of `watch`, or ""."""
         if run.i not in self._kept:
             return reason
         self._iterates.append(Iterate(run.i, run.x.copy(), run.phi))
         return reason or (self._watch(self._iterates[-1]) or "" if self._watch else "")
 
-    def result(self, run: _Run, reason: str, finite: bool) -> CGResult:
+    def result(self, run: Run, reason: str, finite: bool) -> CGResult:
         iterates = self._iterates
         if not iterates or iterates[-1].i != run.i:
             iterates.append(Iterate(run.i, run.x, run.phi))
             if self._watch and finite:
                 self._watch(iterates[-1])
         return CGResult(iterates, run.i, run.products, reason, finite)
-
-
-class _Run:
-    """x, r = A x − b, y = P⁻¹ r and p of a run, with the three passes over them that make up an iteration.
-
-    The passes go by blocks that stay in cache, on threads if there are enough of them.
-    """
-
-    def __init__(
-        self, product: Product, b: Array, x0: Array | None, inverse_P: InverseP, damping: float | Array
-    ) -> None:
-        self.operator: InverseOperator | None = inverse_P if hasattr(inverse_P, "apply") else None
-        self.inverse: Array | None = None if hasattr(inverse_P, "apply") else inverse_P  # (p,)
-        self._product, self._damping = product, damping
-        self.r, self._Ap = np.empty_like(b), np.empty_like(b)
-        if x0 is None:
-            self.x = np.zeros_like(b)
-            np.negative(b, out=self.r)
-        else:
-            self.x = x0.copy()
-            product(self.x, self.r)
-            if np.ndim(damping) or damping:
-                self.r += damping * self.x
-            np.subtract(self.r, b, out=self.r)  # r_0 = A x_0 − b
-        self.i, self.products = 0, int(x0 is not None)
-        self.y = self.r if inverse_P is None else np.empty_like(b)
-        precondition(inverse_P, self.r, self.y)  # P y_0 = r_0
-        self.p = np.negative(self.y)
-        self.ry = dot(self.r, self.y)
-        self.phi = (dot(self.r, self.x) - dot(b, self.x)) / 2  # φ(x) = ½ (r − b)ᵀx, section 4
-
-    def prepare(self, crew: Crew | None) -> None:
-        """Cuts the vectors into blocks."""
-        self._diagonal = np.ndim(self._damping) > 0
-        more = self._damping if self._diagonal else self.y, self.y if self.inverse is None else self.inverse
-        self._views = list(blocks(self.x, self.r, self.y, self.p, self._Ap, *more))
-        self._crew = crew if crew is not None and len(self._views) >= FEWEST_BLOCKS_ON_THREADS else Crew(1)
-        self._work = [np.empty_like(self._views[0][0]) for _ in range(min(self._crew.threads, len(self._views)))]
-
-    def curvature(self) -> float:
-        """A p ← B p + λD p; returns pᵀA p."""
-        self._product(self.p, self._Ap)
-        self.products += 1
-
-        def block(k: int) -> float:
-            _, _, _, p, Ap, d, _ = self._views[k]
-            if self._diagonal or self._damping:
-                w = self._scratch(k)
-                np.add(Ap, np.multiply(p, d if self._diagonal else self._damping, out=w), out=Ap)
-            return dot(p, Ap)
-
-        return sum(self._crew.run(block, len(self._views)))
-
-    def advance(self, alpha: float, pAp: float) -> bool:
-        """x ← x + α p, r ← r + α A p, y ← P⁻¹ r; False if φ or rᵀy is not finite any more."""
-
-        def block(k: int) -> float:
-            x, r, y, p, Ap, _, inverse = self._views[k]
-            w = self._scratch(k)
-            np.add(x, np.multiply(p, alpha, out=w), out=x)
-            np.add(r, np.multiply(Ap, alpha, out=w), out=r)
-            if self.inverse is not None:
-                np.multiply(r, inverse, out=y)
-            return dot(r, y) if self.operator is None else 0.0
-
-        self.i += 1
-        self.phi -= alpha * (self.ry - alpha * pAp / 2)  # φ(x_i + α p_i) − φ(x_i), as p_iᵀr_i = −r_iᵀy_i
-        self.ry = sum(self._crew.run(block, len(self._views)))
-        if self.operator is not None:
-            self.operator.apply(self.r, self.y)
-            self.ry = sum(dot(r, y) for _, r, y, *_ in self._views)
-        return math.isfinite(self.ry) and math.isfinite(self.phi)
-
-    def turn(self, beta: float) -> None:
-        """p ← −y + β p."""
-
-        def block(k: int) -> None:
-            y, p = self._views[k][2:4]
-            np.multiply(p, beta, out=p)
-            np.subtract(p, y, out=p)
-
-        self._crew.run(block, len(self._views))
-
-    def _scratch(self, k: int) -> Array:
-        """Room for the thread that works on block k."""
-        return self._work[k % len(self._work)][: self._views[k][0].size]

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from optim.hyper import at_least
+from optim.hyper import Number, at_least
 from optim.parts.preconditioner import Diagonal, Diagonals, EmpiricalFisher, Kappa, checked_kappa, kappa_at, to_a_power
 from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import dot
@@ -163,13 +163,8 @@ class MatrixDamping(Tikhonov):
 
 
 def damping_rule(damping: float | Tikhonov | None, minimum: float, trust_region: bool) -> Tikhonov:
-    """The damping as an object of the optimizer's own, whatever way it was given; ValueError where out of range."""
-    at_least("damping_min", minimum, 0.0)
+    """The damping as an object of the optimizer's own, in whatever way it was given."""
     if isinstance(damping, Tikhonov):
         return copy.copy(damping)
-    if damping is not None and not isinstance(damping, int | float | np.number):
-        raise ValueError(f"damping must be a number or a Tikhonov, got {damping!r}")
     strength = (0.0 if trust_region else 1.0) if damping is None else float(damping)
-    if strength != 0:  # 0 is no damping, and stays so
-        at_least("damping", strength, minimum)
-    return Tikhonov(strength, minimum)
+    return Tikhonov(Number(at_least=minimum, or_zero=True)("damping", strength), minimum)

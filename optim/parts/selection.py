@@ -12,7 +12,7 @@ from typing import Any
 
 from optim.hyper import above, at_least, at_most, whole
 from optim.parts.cg import CGResult, Iterate
-from optim.parts.linesearch import cg_backtracking
+from optim.parts.linesearch import cg_backtracking, or_infinity
 from optim.problem.batch import cases, take
 
 __all__ = ["Backtracking", "HeldOut", "LastIterate", "Worst"]
@@ -113,7 +113,7 @@ class HeldOut(LastIterate):
 
     def choose(self, iterates: Sequence[Iterate], f: Value, M: Value) -> tuple[Iterate, float | None]:
         judge = f if self.by == "objective" else M
-        values = [_or_infinity(judge(iterate.x)) for iterate in iterates]
+        values = [or_infinity(judge(iterate.x)) for iterate in iterates]
         best = min(range(len(values)), key=values.__getitem__)
         return iterates[best], values[best] if self.by == "objective" else None
 
@@ -128,7 +128,7 @@ class Worst:
         self._highest = -math.inf
 
     def __call__(self, iterate: Iterate) -> str | None:
-        value = _or_infinity(self._f(iterate.x))
+        value = or_infinity(self._f(iterate.x))
         self.seen.append((iterate.i, value))
         if math.isfinite(value) and value > self._highest:
             self.x, self._highest = iterate.x, value
@@ -140,7 +140,3 @@ class Worst:
     def start(self, cg: CGResult) -> Any:
         """Where the next run of CG starts, before the decay ζ."""
         return cg.x if self.x is None else self.x
-
-
-def _or_infinity(value: float) -> float:
-    return math.inf if math.isnan(value) else value
