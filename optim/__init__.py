@@ -1,4 +1,4 @@
-"""Optimizers that live on Jv and Jᵀu: every one is Method(model, loss, **hyper) with .step(x, t).
+"""Optimizers built on Jv and Jᵀu: each is Method(model, loss, **hyper) with .step(x, t).
 
 A model is a tree of arrays that can be called; a loss is an object with value, gradient and hessian_product, or a
 callable (z, t) → scalar. See `optim.Objective`.
@@ -7,6 +7,7 @@ callable (z, t) → scalar. See `optim.Objective`.
 import rmad  # noqa: F401 (before NumPy: it chooses the BLAS kernel)
 
 # isort: split
+from optim import schedules as schedules
 from optim.adam import Adam
 from optim.base import NumericalWarning, Optimizer, StepInfo, TrainingDiverged
 from optim.check import check_ggn

@@ -1,50 +1,74 @@
 """BFGS and L-BFGS: SciPy's own solvers on a model and a loss.
 
-Source: Nocedal & Wright (2006), algorithms 6.1 and 7.5; Byrd, Lu, Nocedal & Zhu (1995).
+References
+----------
+Nocedal & Wright (2006), algorithms 6.1 and 7.5; Byrd, Lu, Nocedal & Zhu (1995).
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
-from optim.base import Optimizer, StepInfo, not_finite
-from optim.hyper import at_least, whole
-from optim.problem.vectors import dot, is_finite
+from optim.base import Optimizer, StepInfo, quiet
+from optim.hyper import COUNT, Number, Rule
+from optim.problem.vectors import is_finite
+from optim.types import Loss, Model
+from rmad.extend import Array
 
 __all__ = ["BFGS", "LBFGS"]
+
+Function = Callable[[Array], tuple[float, Array]]  # θ → f, ∇f
 
 
 class _SciPy(Optimizer, ABC):
     """A step is a run of a solver of scipy.optimize.minimize, of at most `iterations` iterations, on (x, t)."""
 
-    def __init__(self, model: Any, loss: Any, *, iterations: int, tolerance: float, l2: float) -> None:
+    HYPER: ClassVar[Mapping[str, Rule]] = {"iterations": COUNT, "tolerance": Number(at_least=0.0)}
+
+    iterations: int
+    tolerance: float
+
+    def __init__(self, model: Model, loss: Loss, *, iterations: int, tolerance: float, l2: float) -> None:
         super().__init__(model, loss, l2=l2)
         if not isinstance(self.objective.flat(), np.ndarray):
             raise TypeError(f"{type(self).__name__} runs SciPy's solver, which takes NumPy arrays only")
-        self.iterations = whole("iterations", iterations, 1)
-        self.tolerance = at_least("tolerance", tolerance, 0.0)
+        self._keep(_SciPy.HYPER, locals())
         self.evaluations = 0  # of f and ∇f in the last step
 
     @abstractmethod
-    def _minimize(self, f: Any, theta: Any) -> OptimizeResult:
+    def _minimize(self, f: Function, theta: Array) -> OptimizeResult:
         """Runs the solver from `theta`."""
 
-    @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # found and reported as a rejected step
-    def step(self, x: Any, t: Any = None) -> StepInfo:
-        """One run on (x, t), the whole problem. θ is the best point that the run has seen: f never rises.
+    @quiet
+    def step(self, x: object, t: object = None) -> StepInfo:
+        """Runs the solver once. θ is the best point that the run has seen: f never rises.
 
-        step_size is 1 where θ moved; `reason` is the solver's own word.
+        Parameters
+        ----------
+        x, t : whatever model and loss take
+            The whole problem.
+
+        Returns
+        -------
+        StepInfo
+            step_size is 1 if θ moved; `reason` is the solver's own message.
+
+        Raises
+        ------
+        TrainingDiverged
+            At the tenth rejected step in a row.
         """
         self.objective.begin_step()
         start, values = self.objective.flat(), list[float]()
         best, f_best, known = start, math.inf, self.objective.value_and_gradient(x, t)
 
-        def f(flat: Any) -> tuple[float, Any]:
+        def f(flat: Array) -> tuple[float, Array]:
             nonlocal best, f_best
             theta = flat.astype(start.dtype)
             if values:
@@ -55,19 +79,15 @@ class _SciPy(Optimizer, ABC):
                 best, f_best = theta, value
             return value, gradient.astype(np.float64)
 
-        loss, gradient = known
-        squared_norm = dot(gradient, gradient)
-        norm = math.sqrt(squared_norm) if squared_norm >= 0 else math.nan
-        record: dict[str, Any] = {"loss": loss, "gradient_norm": norm}
-        reason = not_finite(loss, gradient, squared_norm)
-        if reason:
-            return self._reject(reason, record)
+        record, ended = self._begun(*known)
+        if ended:
+            return ended
         try:
             result = self._minimize(f, start.astype(np.float64))
         finally:
             self.objective.assign(start)
         self.evaluations = len(values)
-        if f_best < loss:
+        if f_best < record["loss"]:
             self._accept(best)
             return StepInfo(**record, step_size=1.0, reason=str(result.message))
         if not all(map(math.isfinite, values)):
@@ -78,18 +98,56 @@ class _SciPy(Optimizer, ABC):
 class BFGS(_SciPy):
     """θ ← θ − α H ∇f, H the BFGS estimate of the inverse Hessian, (p, p); α by a line search for Wolfe's conditions.
 
-    iterations: in one step; the next step goes on from the H of the last. tolerance: the solver ends where ‖∇f‖∞ is
-    below. l2: adds ½ l2‖θ‖² to f. `inverse_hessian` is H, the identity at the start.
-    Raises ValueError for a hyper-parameter out of range, TypeError for arrays that are not NumPy's.
+    The next step goes on from the H of the last.
+
+    Parameters
+    ----------
+    model : callable tree of arrays
+        model(x) -> z.
+    loss : loss object or callable
+        loss(z, t) -> scalar.
+    iterations : int, default 1
+        The most iterations in one step.
+    tolerance : float, default 1e-8
+        The solver ends when ‖∇f‖∞ is below.
+    l2 : float, default 0.0
+        Adds ½ l2‖θ‖² to f.
+
+    Attributes
+    ----------
+    inverse_hessian : (p, p) array
+        H, the identity at the start.
+    evaluations : int
+        Evaluations of f and ∇f in the last step.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of range or of the wrong type, or the arrays are not NumPy's.
+
+    References
+    ----------
+    Nocedal & Wright (2006), algorithm 6.1.
+
+    Examples
+    --------
+    >>> import optim
+    >>> model = nn.Linear(3, 1, rng=np.random.default_rng(0))
+    >>> opt = optim.BFGS(model, nn.SquaredError())
+    >>> x, t = np.eye(3, dtype=np.float32), np.ones((3, 1), np.float32)
+    >>> opt.step(x, t).loss > opt.step(x, t).loss
+    True
     """
 
     _state = ("inverse_hessian",)
 
-    def __init__(self, model: Any, loss: Any, *, iterations: int = 1, tolerance: float = 1e-8, l2: float = 0.0) -> None:
+    def __init__(
+        self, model: Model, loss: Loss, *, iterations: int = 1, tolerance: float = 1e-8, l2: float = 0.0
+    ) -> None:
         super().__init__(model, loss, iterations=iterations, tolerance=tolerance, l2=l2)
         self.inverse_hessian = np.eye(self.objective.size)
 
-    def _minimize(self, f: Any, theta: Any) -> OptimizeResult:
+    def _minimize(self, f: Function, theta: Array) -> OptimizeResult:
         options: Any = {"maxiter": self.iterations, "gtol": self.tolerance, "hess_inv0": self.inverse_hessian}
         result = minimize(f, theta, jac=True, method="BFGS", options=options)
         found: Any = result.hess_inv
@@ -102,14 +160,53 @@ class BFGS(_SciPy):
 class LBFGS(_SciPy):
     """θ ← θ − α H ∇f, H from the last `memory` pairs of steps and gradients; every step is a run of its own.
 
-    iterations: the most in one step. tolerance: it ends where ‖∇f‖∞ is below. l2: adds ½ l2‖θ‖² to f.
-    Raises ValueError for a hyper-parameter out of range, TypeError for arrays that are not NumPy's.
+    Parameters
+    ----------
+    model : callable tree of arrays
+        model(x) -> z.
+    loss : loss object or callable
+        loss(z, t) -> scalar.
+    iterations : int, default 20
+        The most iterations in one step.
+    memory : int, default 10
+        Pairs that H is made of.
+    tolerance : float, default 1e-8
+        The solver ends when ‖∇f‖∞ is below.
+    l2 : float, default 0.0
+        Adds ½ l2‖θ‖² to f.
+
+    Attributes
+    ----------
+    evaluations : int
+        Evaluations of f and ∇f in the last step.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of range or of the wrong type, or the arrays are not NumPy's.
+
+    References
+    ----------
+    Nocedal & Wright (2006), algorithm 7.5; Byrd, Lu, Nocedal & Zhu (1995).
+
+    Examples
+    --------
+    >>> import optim
+    >>> model = nn.Linear(3, 1, rng=np.random.default_rng(0))
+    >>> opt = optim.LBFGS(model, nn.SquaredError())
+    >>> x, t = np.eye(3, dtype=np.float32), np.ones((3, 1), np.float32)
+    >>> opt.step(x, t).loss > opt.step(x, t).loss
+    True
     """
+
+    HYPER: ClassVar[Mapping[str, Rule]] = {"memory": COUNT}
+
+    memory: int
 
     def __init__(
         self,
-        model: Any,
-        loss: Any,
+        model: Model,
+        loss: Loss,
         *,
         iterations: int = 20,
         memory: int = 10,
@@ -117,8 +214,8 @@ class LBFGS(_SciPy):
         l2: float = 0.0,
     ) -> None:
         super().__init__(model, loss, iterations=iterations, tolerance=tolerance, l2=l2)
-        self.memory = whole("memory", memory, 1)
+        self._keep(LBFGS.HYPER, locals())
 
-    def _minimize(self, f: Any, theta: Any) -> OptimizeResult:
+    def _minimize(self, f: Function, theta: Array) -> OptimizeResult:
         options: Any = {"maxiter": self.iterations, "maxcor": self.memory, "gtol": self.tolerance, "ftol": 0.0}
         return minimize(f, theta, jac=True, method="L-BFGS-B", options=options)

@@ -5,7 +5,9 @@
     momentum   short runs of CG on small batches, warm start raised late, the step lowered at the end
     rnn        Martens & Sutskever (2011): structural damping, 300 CG steps, no preconditioner
 
-Source: Martens & Sutskever (2012), section 13; where it is silent, Martens' MATLAB code and Sutskever et al. (2013).
+References
+----------
+Martens & Sutskever (2012), section 13; where it is silent, Martens' MATLAB code and Sutskever et al. (2013).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from optim.hyper import whole
+from optim.hyper import COUNT, OneOf, Rule, checked
 from optim.parts.selection import HeldOut
 from optim.parts.structural import StructuralDamping
 
@@ -25,7 +27,24 @@ __all__ = ["PRESETS", "Phases", "preset"]
 
 @dataclass(frozen=True)
 class Phases:
-    """A schedule in phases: ((0, a), (k₁, b), …) is a from update 0 on, b from update k₁ on, and so forth."""
+    """A schedule in phases: ((0, a), (k₁, b), …) is a from update 0 on, b from update k₁ on, and so forth.
+
+    Parameters
+    ----------
+    phases : tuple of (int, float)
+        Pairs of an update and the value from there on; they start at update 0 and come in order.
+
+    Raises
+    ------
+    ValueError
+        If they do not.
+
+    Examples
+    --------
+    >>> from optim import Phases
+    >>> [Phases(((0, 0.9), (2, 0.5)))(k) for k in range(4)]
+    [0.9, 0.9, 0.5, 0.5]
+    """
 
     phases: tuple[tuple[int, float], ...]
 
@@ -89,9 +108,28 @@ PRESETS: dict[str, Callable[[int], dict[str, Any]]] = {
     "rnn": _rnn,
 }
 
+HYPER: dict[str, Rule] = {"preset": OneOf(tuple(PRESETS), quoted=False), "updates": COUNT}
+
 
 def preset(name: str, updates: int = 1000) -> dict[str, Any]:
-    """The hyper-parameters of a recipe for a run of so many updates. ValueError for an unknown name."""
-    if name not in PRESETS:
-        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}")
-    return PRESETS[name](whole("updates", updates, 1))
+    """The hyper-parameters of a recipe.
+
+    Parameters
+    ----------
+    name : {"original", "held-out", "momentum", "rnn"}
+        The recipe.
+    updates : int, default 1000
+        Length of the run, ≥ 1.
+
+    Returns
+    -------
+    dict
+        Arguments of `optim.HessianFree`.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or `updates` out of range.
+    """
+    given = checked(HYPER, {"preset": name, "updates": updates})
+    return PRESETS[given["preset"]](given["updates"])

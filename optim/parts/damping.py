@@ -4,23 +4,28 @@
     DiagonalDamping    D = (diag(G) + κ)^ξ                section 8.3
     MatrixDamping      any D                              section 8.3
 
-Source: Martens & Sutskever (2012), sections 8.1 to 8.3 and 8.5; constants of Martens' MATLAB code. Structural damping
-(section 8.4) is `optim.parts.structural`.
+Structural damping (section 8.4) is `optim.parts.structural`.
+
+References
+----------
+Martens & Sutskever (2012), sections 8.1 to 8.3 and 8.5; constants of Martens' MATLAB code.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from optim.hyper import Number, at_least
+from optim.hyper import NONE, Instance, Number, Rule, checked
+from optim.parts.passes import Product
 from optim.parts.preconditioner import Diagonal, Diagonals, EmpiricalFisher, Kappa, checked_kappa, kappa_at, to_a_power
 from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import dot
+from rmad.extend import Array
 
 __all__ = ["DiagonalDamping", "MatrixDamping", "Penalty", "Tikhonov", "reduction_ratio"]
 
@@ -28,20 +33,51 @@ __all__ = ["DiagonalDamping", "MatrixDamping", "Penalty", "Tikhonov", "reduction
 def reduction_ratio(actual: float, predicted: float) -> float:
     """ρ = (f(θ + δ) − f(θ)) / M(δ), eq. (10), with M the undamped model without its constant.
 
-    −∞ where the objective rose, whatever the sign of M (Martens' code); NaN where either is, or M = 0.
+    Parameters
+    ----------
+    actual : float
+        f(θ + δ) − f(θ).
+    predicted : float
+        M(δ).
+
+    Returns
+    -------
+    float
+        ρ; −∞ if the objective rose, whatever the sign of M (Martens' code); NaN if either is NaN, or M = 0.
+
+    Examples
+    --------
+    >>> from optim.parts.damping import reduction_ratio
+    >>> reduction_ratio(-0.5, -1.0), reduction_ratio(0.5, -1.0)
+    (0.5, -inf)
     """
     if actual > 0:
         return -math.inf
     return actual / predicted if predicted != 0 else math.nan
 
 
+class Operator(Protocol):
+    """A symmetric positive definite matrix known by its products D @ v."""
+
+    def __matmul__(self, v: Any, /) -> Any: ...
+
+
 class Penalty:
-    """½ λ δᵀD δ of one update. D: None for the identity, (p,) a diagonal, or an operator that answers D @ v."""
+    """½ λ δᵀD δ in one update.
 
-    def __init__(self, strength: float, D: Any = None) -> None:
-        self.strength, self.D = strength, D
+    Parameters
+    ----------
+    strength : float
+        λ.
+    D : (p,) array or operator, default None
+        A diagonal, or an object that answers D @ v; None is the identity.
+    """
 
-    def quadratic_form(self, delta: Any) -> float:
+    def __init__(self, strength: float, D: Array | Operator | None = None) -> None:
+        self.strength = strength
+        self.D: Any = D
+
+    def quadratic_form(self, delta: Array) -> float:
         """λ δᵀD δ."""
         if self.strength == 0:
             return 0.0
@@ -53,7 +89,7 @@ class Penalty:
         return getattr(self.D, "ndim", None) == 1
 
     @property
-    def diagonal(self) -> Any:
+    def diagonal(self) -> float | Array:
         """The diagonal of λD: λ, or (p,); ValueError for an operator that does not know its own."""
         if self.D is None or self.strength == 0:
             return self.strength
@@ -66,12 +102,12 @@ class Penalty:
             )
         return self.strength * self.D.diagonal()
 
-    def split(self, product: Callable[[Any, Any], None]) -> tuple[Callable[[Any, Any], None], Any]:
-        """The product, with λD v added where D is no diagonal, and what is left for `pcg` to add: λ, or (p,)."""
+    def split(self, product: Product) -> tuple[Product, float | Array]:
+        """The product, with λD v added if D is no diagonal, and what is left for `pcg` to add: λ, or (p,)."""
         if self.D is None or self.strength == 0 or self._is_diagonal:
             return product, self.diagonal
 
-        def damped(v: Any, out: Any) -> None:
+        def damped(v: Array, out: Array) -> None:
             term = self.strength * (self.D @ v)  # before the product: out may be v
             product(v, out)
             np.add(out, term, out)
@@ -82,17 +118,40 @@ class Penalty:
 class Tikhonov:
     """M̂(δ) = M(δ) + ½ λ‖δ‖², section 8.1. λ = 0 is no damping, and stays so.
 
-    strength: λ. minimum: the floor below which the rule does not lower it (1e-6 in SGN's code).
+    Parameters
+    ----------
+    strength : float
+        λ ≥ 0 at the start.
+    minimum : float, default 0.0
+        Floor below which the rule does not lower λ (1e-6 in SGN's code).
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a number is out of range or of the wrong type.
+
+    References
+    ----------
+    Martens & Sutskever (2012), sections 8.1 and 8.5.
+
+    Examples
+    --------
+    >>> import optim
+    >>> damping = optim.Tikhonov(3.0)
+    >>> damping.update(rho=0.9)
+    >>> damping.strength
+    2.0
     """
 
+    HYPER: ClassVar[Mapping[str, Rule]] = {"strength": Number(at_least=0.0), "minimum": Number(at_least=0.0)}
     low, high = 1 / 4, 3 / 4
     boost, drop = 3 / 2, 2 / 3
 
     def __init__(self, strength: float, minimum: float = 0.0) -> None:
-        self.strength = at_least("strength", float(strength), 0.0)
-        self.minimum = at_least("minimum", minimum, 0.0)
+        given = {"strength": float(strength), "minimum": minimum}
+        self.strength, self.minimum = checked(Tikhonov.HYPER, given).values()
 
-    def matrix(self, q: Quadratic, diagonals: Diagonals) -> Any:
+    def matrix(self, q: Quadratic, diagonals: Diagonals) -> Array | Operator | None:
         """D at the present parameters: None for the identity, (p,) a diagonal, or an operator that answers D @ v."""
         return None
 
@@ -101,23 +160,61 @@ class Tikhonov:
         return phi - 0.5 * self.strength * squared_norm
 
     def update(self, rho: float) -> None:
-        """The Levenberg-Marquardt rule, section 8.5: λ × 2/3 where ρ > 3/4, λ × 3/2 where ρ < 1/4 or NaN."""
+        """The Levenberg-Marquardt rule, section 8.5: λ × 2/3 if ρ > 3/4, λ × 3/2 if ρ < 1/4 or NaN."""
         if rho > self.high:
             self.strength = max(self.strength * self.drop, min(self.minimum, self.strength))
         elif rho < self.low or math.isnan(rho):
             self.increase()
 
     def increase(self) -> None:
+        """λ × 3/2."""
         self.strength *= self.boost
 
 
-class DiagonalDamping(Tikhonov):
-    """M̂(δ) = M(δ) + ½ λ δᵀD δ, D = (diag(G) + κ)^ξ, anew at every update: scale-sensitive damping, section 8.3.
+class KappaRule(Rule):
+    """A number ≥ 0, (p,) of such, or a function of the diagonal."""
 
-    diagonal: how diag(G) is found, an estimator of `optim.parts.preconditioner`. exponent: ξ, section 11.2; 1 is
-    Levenberg and Marquardt's choice, whose steps do not depend on the units of the parameters. kappa: κ, in the units
-    of diag(G), a number, (p,) or a function of diag(G); where it is 0, parameters without gradient are not damped.
+    def __call__(self, name: str, value: Any, given: Mapping[str, Any] | None = None) -> Any:
+        return checked_kappa(value)
+
+
+class DiagonalDamping(Tikhonov):
+    """M̂(δ) = M(δ) + ½ λ δᵀD δ, D = (diag(G) + κ)^ξ of each update: scale-sensitive damping, section 8.3.
+
+    Parameters
+    ----------
+    strength : float
+        λ ≥ 0 at the start.
+    minimum : float, default 0.0
+        Floor of λ.
+    diagonal : Diagonal, default None
+        An estimator of diag(G) from `optim.parts.preconditioner`; EmpiricalFisher() for None.
+    exponent : float, default 0.75
+        ξ ≥ 0, section 11.2; 1 is Levenberg and Marquardt's choice, whose steps do not depend on the units of θ.
+    kappa : float, (p,) array or callable, default 0.0
+        κ ≥ 0 in the units of diag(G), or a function of diag(G); 0 leaves parameters without gradient undamped.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of range or of the wrong type.
+
+    References
+    ----------
+    Martens & Sutskever (2012), section 8.3.
+
+    Examples
+    --------
+    >>> import optim
+    >>> optim.DiagonalDamping(1.0, exponent=1.0).exponent
+    1.0
     """
+
+    HYPER: ClassVar[Mapping[str, Rule]] = {
+        "diagonal": Instance(Diagonal) | NONE,
+        "exponent": Number(at_least=0.0),
+        "kappa": KappaRule(),
+    }
 
     def __init__(
         self,
@@ -129,31 +226,64 @@ class DiagonalDamping(Tikhonov):
         kappa: Kappa = 0.0,
     ) -> None:
         super().__init__(strength, minimum)
+        kept = checked(DiagonalDamping.HYPER, locals())
+        self.exponent, self.kappa = kept["exponent"], kept["kappa"]
         self.diagonal_of_G = EmpiricalFisher() if diagonal is None else diagonal
-        self.exponent = at_least("exponent", exponent, 0.0)
-        self.kappa = checked_kappa(kappa)
 
-    def matrix(self, q: Quadratic, diagonals: Diagonals) -> Any:
+    def matrix(self, q: Quadratic, diagonals: Diagonals) -> Array:
         d = diagonals.of(self.diagonal_of_G)
         return to_a_power(np.add(d, kappa_at(self.kappa, d)).astype(diagonals.dtype, copy=False), self.exponent)
+
+
+class Matrix(Rule):
+    """(p,) a diagonal, an object that answers D @ v, or a function."""
+
+    def __call__(self, name: str, value: Any, given: Mapping[str, Any] | None = None) -> Any:
+        if not (callable(value) or getattr(value, "ndim", None) in (1, 2) or hasattr(value, "__matmul__")):
+            wanted = "a (p,) array, an operator or a function of the quadratic model"
+            raise ValueError(f"{name} must be {wanted}, got {value!r}")
+        return value
 
 
 class MatrixDamping(Tikhonov):
     """M̂(δ) = M(δ) + ½ λ δᵀD δ for any symmetric positive definite D, section 8.3.
 
-    D: (p,) a diagonal, an object that answers D @ v (a LinearOperator), or a function of the local quadratic model
-    that gives either at every update: `MatrixDamping(1.0, lambda q: np.exp(2 * q.theta))`, or B itself, `lambda q:
-    q.ggn`, which shortens the step and keeps its direction. With a preconditioner an operator must also tell its
-    diagonal().
+    Parameters
+    ----------
+    strength : float
+        λ ≥ 0 at the start.
+    D : (p,) array, operator or callable
+        A diagonal, an object that answers D @ v (a LinearOperator), or a function of the local quadratic model that
+        gives either at every update. `lambda q: q.ggn` is B itself, which shortens the step and keeps its direction.
+        With a preconditioner an operator also needs a method diagonal().
+    minimum : float, default 0.0
+        Floor of λ.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of range or of the wrong type.
+
+    References
+    ----------
+    Martens & Sutskever (2012), section 8.3.
+
+    Examples
+    --------
+    >>> import optim
+    >>> optim.MatrixDamping(1.0, lambda q: np.exp(2 * q.theta)).strength
+    1.0
     """
 
-    def __init__(self, strength: float, D: Any, minimum: float = 0.0) -> None:
-        super().__init__(strength, minimum)
-        if not (callable(D) or getattr(D, "ndim", None) in (1, 2) or hasattr(D, "__matmul__")):
-            raise ValueError(f"D must be a (p,) array, an operator or a function of the quadratic model, got {D!r}")
-        self.D = D
+    HYPER: ClassVar[Mapping[str, Rule]] = {"D": Matrix()}
 
-    def matrix(self, q: Quadratic, diagonals: Diagonals) -> Any:
+    def __init__(
+        self, strength: float, D: Array | Operator | Callable[[Quadratic], Array | Operator], minimum: float = 0.0
+    ) -> None:
+        super().__init__(strength, minimum)
+        self.D: Any = checked(MatrixDamping.HYPER, locals())["D"]
+
+    def matrix(self, q: Quadratic, diagonals: Diagonals) -> Array | Operator:
         is_operator = hasattr(self.D, "__matmul__")
         D = self.D if is_operator else self.D(q)
         size = q.objective.size

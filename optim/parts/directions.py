@@ -1,50 +1,70 @@
-"""How an update is found: directions, which a user can exchange.
+"""Directions: the ways to find an update, which a user can exchange.
 
     ConjugateGradient   a truncated run of CG                             sections 4 and 8.7
     SteihaugToint       the same, ended on the boundary of a ball         section 8.6
     KrylovSubspace      f itself minimized over a Krylov subspace         section 8.1, Vinyals & Povey (2012)
 
-Each is a function Subproblem → CGResult without state of its own. Source: Martens & Sutskever (2012).
+Each is a function Subproblem → CGResult without state of its own.
+
+References
+----------
+Martens & Sutskever (2012).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from optim.hyper import above
-from optim.parts.cg import CGResult, Iterate, Stop, pcg
+from optim.hyper import Number, Rule, check
+from optim.parts.cg import CGResult, Stop, Watch, pcg
 from optim.parts.damping import Tikhonov
+from optim.parts.passes import InverseP, Product
 from optim.problem.threads import Crew
+from rmad.extend import Array
 
 __all__ = ["ConjugateGradient", "Direction", "SteihaugToint", "Subproblem"]
 
 
 @dataclass
 class Subproblem:
-    """φ(δ) = ½ δᵀ(B + λD)δ − bᵀδ, b = −∇f: what there is to minimize, and what the search may use.
+    """φ(δ) = ½ δᵀ(B + λD)δ − bᵀδ, b = −∇f: the problem of one update, and all that a search may use.
 
-    product(v, out): B v into out; damping: λ, or (p,) the diagonal of λD; x0: where to start, None for zero;
-    inverse_P, stop, keep, watch, crew: as for `pcg`. radius: of a trust region. f(δ): f and ∇f at θ + δ.
+    Parameters
+    ----------
+    product : callable
+        product(v, out) writes B v into out.
+    b : (p,) array
+        −∇f(θ).
+    f : callable
+        δ → f(θ + δ), ∇f(θ + δ).
+    damping : float or (p,) array, default 0.0
+        λ for D = I, or the diagonal of λD.
+    x0 : (p,) array, default None
+        Where to start; None is zero.
+    inverse_P, iterations, stop, keep, watch, crew
+        As for `pcg`.
+    radius : float, default None
+        Of a trust region.
     """
 
-    product: Callable[[Any, Any], None]
-    b: Any
-    f: Callable[[Any], tuple[float, Any]]
-    damping: Any = 0.0
-    x0: Any = None
-    inverse_P: Any = None
+    product: Product
+    b: Array
+    f: Callable[[Array], tuple[float, Array]]
+    damping: float | Array = 0.0
+    x0: Array | None = None
+    inverse_P: InverseP = None
     iterations: int = 250
     stop: Stop | None = None
     keep: bool | Container[int] = True
-    watch: Callable[[Iterate], str | None] | None = None
+    watch: Watch | None = None
     radius: float | None = None
     crew: Crew | None = None
 
 
 class Direction:
-    """Base of the directions. warm_start: whether it makes use of x0."""
+    """Base of the directions. warm_start: True if it makes use of x0."""
 
     warm_start: ClassVar[bool] = True
 
@@ -54,7 +74,14 @@ class Direction:
 
 @dataclass(frozen=True)
 class ConjugateGradient(Direction):
-    """A truncated run of preconditioned CG from x0. Algorithm 2, sections 4 and 10."""
+    """A truncated run of preconditioned CG from x0: algorithm 2, sections 4 and 10.
+
+    Examples
+    --------
+    >>> import optim
+    >>> optim.ConjugateGradient().warm_start
+    True
+    """
 
     def __call__(self, problem: Subproblem) -> CGResult:
         return _run(problem, None)
@@ -64,21 +91,43 @@ class ConjugateGradient(Direction):
 class SteihaugToint(Direction):
     """CG from zero until ‖δ‖_P = r, P the preconditioner: half of the best that the trust region holds. Section 8.6.
 
-    radius: r at the start; it follows the reduction ratio by the rule of section 8.5. λ stays as it is, 0 by default.
-    A direction of negative curvature (of the exact Hessian) is followed to the boundary.
+    r follows the reduction ratio by the rule of section 8.5, and λ stays as it is, 0 by default. A direction of
+    negative curvature (of the exact Hessian) is followed to the boundary.
+
+    Parameters
+    ----------
+    radius : float, default 1.0
+        r > 0 at the start.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the radius is out of range or of the wrong type.
+
+    References
+    ----------
+    Steihaug (1983); Martens & Sutskever (2012), section 8.6.
+
+    Examples
+    --------
+    >>> import optim
+    >>> optim.SteihaugToint(radius=0.5).next_radius(1.0, rho=0.1, at_boundary=True)
+    0.6666666666666666
     """
+
+    HYPER: ClassVar[Mapping[str, Rule]] = {"radius": Number(above=0.0)}
 
     radius: float = 1.0
     warm_start: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        above("radius", self.radius, 0.0)
+        check(self)
 
     def __call__(self, problem: Subproblem) -> CGResult:
         return _run(problem, self.radius if problem.radius is None else problem.radius)
 
     def next_radius(self, radius: float, rho: float, at_boundary: bool) -> float:
-        """r × 2/3 where ρ < 1/4 or NaN; r × 3/2 where ρ > 3/4 and r was what held the step back."""
+        """r × 2/3 if ρ < 1/4 or NaN; r × 3/2 if ρ > 3/4 and the ball is what held the step back."""
         if not rho >= Tikhonov.low:
             return radius * Tikhonov.drop
         return radius * Tikhonov.boost if rho > Tikhonov.high and at_boundary else radius

@@ -2,20 +2,25 @@
 
     M̂(δ) = M(δ) + ½ λδᵀδ + μ S(δ),   S(δ) = d(h(θ + δ); h(θ)) ≈ ½ δᵀ J_hᵀ d″ J_h δ
 
-The model returns its states beside its outputs, c(θ) = [z, h], and L″ becomes blockdiag(L″, μ d″): the same sweeps give
-both. f itself does not change. Source: Martens & Sutskever (2012), section 8.4; Martens & Sutskever (2011).
+The model returns its states next to its outputs, c(θ) = [z, h], and L″ becomes blockdiag(L″, μ d″): the same sweeps
+give both. f itself does not change.
+
+References
+----------
+Martens & Sutskever (2012), section 8.4; Martens & Sutskever (2011).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from optim.hyper import at_least
+from optim.hyper import Flag, Number, OneOf, Rule, check
 from optim.problem.losses import loss_value, loss_value_and_gradient, root_columns, root_product
+from optim.types import Loss
 from rmad.extend import loss_curvature
 from rmad.extend import tree as _tree
 
@@ -26,29 +31,55 @@ __all__ = ["StructuralDamping", "StructuralLoss"]
 class StructuralDamping:
     """μ d(h(θ + δ); h(θ)), summed over the states of a case, averaged over cases. Section 8.4.
 
-    The model must return (z, h): outputs and hidden states, one array (n, …) or a tree of such. mu: μ. distance:
-    "squared", ½‖h − h₀‖², or "cross-entropy" for states in (0, 1), logistic units. scaled: the strength is λμ, so that
-    it follows the Levenberg-Marquardt rule with λ (Sutskever's code, μ = 0.03); else μ alone.
+    The model must return (z, h): outputs and hidden states, one array (n, …) or a tree of such.
+
+    Parameters
+    ----------
+    mu : float, default 0.03
+        μ ≥ 0; the default is that of Sutskever's code.
+    distance : {"squared", "cross-entropy"}, default "squared"
+        d: ½‖h − h₀‖², or the cross-entropy, for states in (0, 1), logistic units.
+    scaled : bool, default True
+        The strength is λμ, so that it follows the Levenberg-Marquardt rule with λ (Sutskever's code); else μ.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of range or of the wrong type.
+
+    References
+    ----------
+    Martens & Sutskever (2012), section 8.4.
+
+    Examples
+    --------
+    >>> import optim
+    >>> optim.StructuralDamping(mu=0.1).strength(damping=2.0)
+    0.2
     """
+
+    HYPER: ClassVar[Mapping[str, Rule]] = {
+        "mu": Number(at_least=0.0),
+        "distance": OneOf(("squared", "cross-entropy")),
+        "scaled": Flag(),
+    }
 
     mu: float = 0.03
     distance: str = "squared"
     scaled: bool = True
 
     def __post_init__(self) -> None:
-        at_least("mu", self.mu, 0.0)
-        if self.distance not in ("squared", "cross-entropy"):
-            raise ValueError(f'distance must be "squared" or "cross-entropy", got {self.distance!r}')
+        check(self)
 
     def strength(self, damping: float) -> float:
-        """What d″ is multiplied by where λ = damping."""
+        """The factor of d″ for λ = damping."""
         return self.mu * damping if self.scaled else self.mu
 
 
 class StructuralLoss:
     """L(z, t) of outputs (z, h), whose curvature is blockdiag(L″, strength · d″). f does not see h."""
 
-    def __init__(self, loss: Any, distance: str = "squared", strength: float = 0.0) -> None:
+    def __init__(self, loss: Loss, distance: str = "squared", strength: float = 0.0) -> None:
         self.loss, self.distance, self.strength = loss, distance, strength
         self.mean_over_cases = getattr(loss, "mean_over_cases", True)
         self.outputs = 1  # arrays in z: what follows them are the states
