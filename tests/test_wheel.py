@@ -60,7 +60,8 @@ def test_the_source_archive_holds_the_packages(python: pathlib.Path, tree: pathl
     with tarfile.open(archive) as file:
         names = {member.name.partition("/")[2] for member in file if member.isfile()}
     own = {name for name in names if not name.startswith("rmad.egg-info/")}
-    assert own == files(ROOT) | {"MANIFEST.in", "PKG-INFO", "README.md", "pyproject.toml", "setup.cfg"}
+    kept = {"CITATION.cff", "LICENSE", "MANIFEST.in", "PKG-INFO", "README.md", "pyproject.toml", "setup.cfg"}
+    assert own == files(ROOT) | kept
 
 
 def test_the_readme_runs_on_the_wheel_alone(python: pathlib.Path, tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -68,6 +69,10 @@ def test_the_readme_runs_on_the_wheel_alone(python: pathlib.Path, tree: pathlib.
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as file:
         names = {name for name in file.namelist() if ".dist-info/" not in name}
+        (license,) = [name for name in file.namelist() if name.endswith(".dist-info/licenses/LICENSE")]
+        (metadata,) = [name for name in file.namelist() if name.endswith(".dist-info/METADATA")]
+        assert file.read(license) == (ROOT / "LICENSE").read_bytes()
+        assert "\nLicense-Expression: MIT\n" in file.read(metadata).decode()
     assert names == files(ROOT)
     done(python, "-m", "pip", "install", "--quiet", wheel, cwd=tmp_path)
     listed = {line.split("==")[0] for line in done(python, "-m", "pip", "freeze", cwd=tmp_path).splitlines()}
