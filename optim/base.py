@@ -14,8 +14,7 @@ from optim import hyper
 from optim.hyper import Number, Rule
 from optim.problem.objective import Objective
 from optim.problem.vectors import dot, is_finite
-from rmad.extend import Array
-from rmad.extend import tree as _tree
+from rmad.extend import Array, tree
 
 __all__ = ["NumericalWarning", "Optimizer", "StepInfo", "TrainingDiverged"]
 
@@ -105,7 +104,7 @@ class Optimizer:
 
     def __init__(self, model: Any, loss: Any, *, l2: float = 0.0) -> None:
         self.objective = Objective(model, loss, **hyper.checked(Optimizer.HYPER, {"l2": l2}))
-        if place := _tree.in_tuple(model, "model"):
+        if place := tree.in_tuple(model, "model"):
             raise TypeError(f"{place} sits in a tuple and cannot be rebound; use a list or a dict")
         self.rejected_in_a_row = 0
 

@@ -13,8 +13,7 @@ from optim.hyper import generator
 from optim.problem.losses import loss_value_and_gradient
 from optim.problem.objective import Objective
 from rmad import JacobianOperator
-from rmad.extend import loss_curvature
-from rmad.extend import tree as _tree
+from rmad.extend import loss_curvature, tree
 
 __all__ = ["check_ggn"]
 
@@ -44,13 +43,13 @@ def check_ggn(
     if objective.dtype != np.float64:
         raise ValueError(f"check_ggn: the parameters are {objective.dtype}; differences need float64")
     theta = objective.flat()
-    z, unravel = _tree.ravel(objective.model_at(theta)(x))
+    z, unravel = tree.ravel(objective.model_at(theta)(x))
 
     def F(theta: Any) -> Any:
-        return _tree.ravel(objective.model_at(theta)(x))[0]
+        return tree.ravel(objective.model_at(theta)(x))[0]
 
     def slope(z: Any) -> Any:
-        return _tree.ravel(loss_value_and_gradient(loss)(unravel(z), t)[1])[0]
+        return tree.ravel(loss_value_and_gradient(loss)(unravel(z), t)[1])[0]
 
     def J(w: Any) -> Any:
         return (F(theta + eps * w) - F(theta - eps * w)) / (2 * eps)  # 1
@@ -62,7 +61,7 @@ def check_ggn(
     curvature = loss_curvature(loss, unravel(z), t)
     w, u = rng.standard_normal(theta.size), rng.standard_normal(z.size)
     _compare("J w", ours.matvec(w), J(w), rtol)
-    _compare("L″ w", _tree.ravel(curvature(unravel(u)))[0], L2(u), rtol)
+    _compare("L″ w", tree.ravel(curvature(unravel(u)))[0], L2(u), rtol)
 
     js = np.arange(theta.size) if columns is None else rng.permutation(theta.size)[:columns]
     Je = {int(j): J(_unit(theta, j)) for j in js}

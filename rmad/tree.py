@@ -97,7 +97,20 @@ def replace_leaves(tree: Any, new: Iterator[Any]) -> Any:
 
 
 def map_leaves(f: Callable[[Any], Any], tree: Any) -> Any:
-    """A tree like `tree` with f applied to every leaf."""
+    """A tree like `tree` with f applied to every leaf.
+
+    Parameters
+    ----------
+    f : callable
+        f(leaf) -> the new leaf, for example `cupy.asarray`.
+    tree : tree of arrays
+        Nested tuples, lists, dicts or modules; it is not changed.
+
+    Returns
+    -------
+    tree like `tree`
+        Its containers are new.
+    """
     return replace_leaves(tree, iter([f(leaf) for _, leaf in leaves(tree)]))
 
 

@@ -22,8 +22,8 @@ DOOR = "rmad.extend"
 # which import each other in any order without a circle. A folder that is not listed here is one *.
 ORDER = {
     "rmad": (
-        "types tuning batch jax_names machine tree tape blocks traced record dispatch rules kernels primitives joint "
-        "plan transforms sweeps operators check view extend"
+        "types tuning batch jax_names machine leaf tree tape blocks traced record dispatch rules kernels "
+        "primitives joint plan transforms sweeps operators check view extend"
     ),
     "rmad.machine": "backend config memory",
     "rmad.kernels": "compiled loader windows elementwise patches winograd depthwise cells",
@@ -38,7 +38,9 @@ ORDER = {
     "nn.files": "io *",
     "nn.data": "dataset sources store *",
     "optim": "types tuning hyper schedules problem base parts presets first_order factored *",
-    "optim.problem": "threads vectors batch losses function nonconvex parameters lanes quadratic objective",
+    "optim.problem": (
+        "threads vectors batch losses function nonconvex parameters shard shards quadratic division objective"
+    ),
     "optim.parts": (
         "trust_region cg linesearch selection kronecker estimate preconditioner damping directions krylov structural "
         "roles rescaling"

@@ -21,8 +21,7 @@ from optim.problem.batch import cases
 from optim.problem.losses import loss_value_and_gradient
 from optim.problem.quadratic import Quadratic
 from optim.problem.shard import LinearizedShard
-from rmad.extend import Meetings, averaged, loss_curvature, squares
-from rmad.extend import tree as _tree
+from rmad.extend import Meetings, averaged, loss_curvature, squares, tree
 
 __all__ = ["METHODS", "kronecker_factors"]
 
@@ -34,11 +33,33 @@ AT_A_TIME = 1 << 24  # numbers in the largest of the stacked cotangents that are
 def kronecker_factors(
     q: Quadratic, method: str, sharing: str = "expand", seed: int = 0, samples: int = 1
 ) -> KroneckerFactors:
-    """The factors on the batch of q, without l2 and damping.
+    """G ≈ blockdiag(A_l ⊗ 𝒢_l) ⊕ diag(d) on the batch of q, without l2 and damping.
 
-    method, sharing: see above and rmad.sweeps.factors. seed: of the targets that are drawn, which also depend on
-    how the batch is divided; samples: how many for every case. A loss without `sample` or
-    `sqrt_hessian` does too, as long as the outputs are one array: its blocks L″ₙₙ are then formed, c products.
+    A loss needs neither `sample` nor `sqrt_hessian` if the outputs are one array: without them the blocks L″ₙₙ are
+    formed by one product per output.
+
+    Parameters
+    ----------
+    q : Quadratic
+        The local model, as `Objective.quadratic(x, t)` gives it.
+    method : {"kfac", "empirical", "kflr", "kfra"}
+        How 𝒢 is estimated: from targets drawn from the model, from the targets of the batch, exactly, or from L″
+        averaged over the cases and passed back as a matrix.
+    sharing : {"expand", "reduce"}, default "expand"
+        For a weight that a case uses several times: every use counts as a case, or the uses are summed first.
+    seed : int, default 0
+        Seed of the targets that are drawn, which also depend on how the batch is divided.
+    samples : int, default 1
+        Targets drawn for every case.
+
+    Returns
+    -------
+    KroneckerFactors
+        The factors, means over the cases.
+
+    References
+    ----------
+    Martens & Grosse (2015); Botev, Ritter & Barber (2017), sections 3.4 and 3.5.
     """
     found = q.each_shard(lambda shard: _Part(shard, method, sharing, seed, samples))
     first = found[0].meetings
@@ -59,10 +80,10 @@ def kronecker_factors(
         blocks.append(Block(parts_of(group.inputs, shapes, group.shape[1]), A, G))
     d = np.zeros_like(q._shared.made)
     rest, unused = (np.zeros_like(q._shared.made, dtype=bool) for _ in range(2))
-    for views, which in ((_tree.split(rest, shapes), first.rest), (_tree.split(unused, shapes), first.unused)):
+    for views, which in ((tree.split(rest, shapes), first.rest), (tree.split(unused, shapes), first.unused)):
         for i in which:
             views[i][...] = True
-    for i, view in enumerate(_tree.split(d, shapes)):
+    for i, view in enumerate(tree.split(d, shapes)):
         if i in first.rest:
             for part in found:
                 view += part.diagonal[i]
@@ -137,7 +158,7 @@ class _Part:
         return math.prod(shape[:-1]) if getattr(self.shard.loss, "per_position", False) else self.n
 
     def _outputs(self) -> list[Any]:
-        return [z for _, z in _tree.leaves(self.shard.z)]
+        return [z for _, z in tree.leaves(self.shard.z)]
 
     def _all_columns(self) -> Iterator[list[Any]]:
         loss, z, t = self.shard.loss, self.shard.z, self.shard.t
@@ -147,7 +168,7 @@ class _Part:
             yield from self._diagonal_columns(z, np.sqrt(np.broadcast_to(d, z.shape)), at_a_time)
             return
         if hasattr(loss, "sqrt_hessian"):
-            S = [columns for _, columns in _tree.leaves(loss.sqrt_hessian(z, t))]
+            S = [columns for _, columns in tree.leaves(loss.sqrt_hessian(z, t))]
         else:
             S = [self._root()]
         for k in range(0, len(S[0]), at_a_time):

@@ -62,9 +62,18 @@ class Block:
 
 @dataclass(frozen=True)
 class KroneckerFactors:
-    """Blocks A ⊗ G, and for parameters without a block the diagonal `d`: (p,), zero elsewhere.
+    """Curvature as blocks A ⊗ G, and as a diagonal d for the parameters without a block.
 
-    rest: True where d holds; unused: True where the objective does not depend on a parameter. Both (p,).
+    Parameters
+    ----------
+    blocks : tuple of Block
+        The factors A and G, one block for each group of parameters.
+    d : (p,) array
+        The diagonal; zero for the parameters in blocks.
+    rest : (p,) array of bool
+        True for the parameters without a block, for which d holds.
+    unused : (p,) array of bool
+        True for the parameters on which the objective does not depend.
     """
 
     blocks: tuple[Block, ...]
@@ -150,12 +159,23 @@ class KroneckerOperator(LinearOperator):
 class KroneckerInverse:
     """r → C̃⁻¹ r, C̃ ≈ C + λI, as `apply(r, out)`: the natural step of KFAC, and a preconditioner of CG.
 
-    exact=False: (A + π√λ I)⁻¹ V (G + √λ/π I)⁻¹ with π² = (tr A / p) / (tr G / q), factored Tikhonov damping. Both
-    shifts are at least eps · trace (or the smallest number of the dtype), the bound of Cholesky's rounding: so λ
-    = 0 is safe, and singular factors too. exact=True: (A ⊗ G + λI)⁻¹ by eigen-decompositions, negative eigenvalues
-    (rounding) taken for 0, and the denominators no less than eps times their largest. The rest: 1 / (d + λ).
-    skip_unused: zero where the objective does not depend on a parameter. run: maps a function over the numbers of the
-    blocks, on threads (`optim.problem.batch.Crew.run`).
+    Parameters without a block are divided by d + λ.
+
+    Parameters
+    ----------
+    factors : KroneckerFactors
+        C, as `kronecker_factors` gives it.
+    damping : float
+        λ.
+    exact : bool, default False
+        False: (A + π√λ I)⁻¹ V (G + √λ/π I)⁻¹ with π² = (tr A / p) / (tr G / q), factored Tikhonov damping. Both shifts
+        are at least eps · trace (or the smallest number of the dtype), the bound of Cholesky's rounding, so λ = 0 and
+        singular factors are safe. True: (A ⊗ G + λI)⁻¹ by eigendecompositions, with negative eigenvalues (rounding)
+        taken for 0 and denominators of at least eps times the largest.
+    skip_unused : bool, default True
+        Return zero for parameters on which the objective does not depend.
+    run : callable, default None
+        run(task, n) is [task(0), …, task(n − 1)], on threads; None runs the blocks in turn.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ from optim.parts.kronecker import KroneckerInverse
 from optim.problem.losses import root_columns, root_product
 from optim.problem.quadratic import Quadratic
 from optim.problem.shard import LinearizedShard
-from rmad.extend import tree as _tree
+from rmad.extend import tree
 
 __all__ = [
     "Diagonal",
@@ -197,7 +197,7 @@ class Diagonals:
 
 
 def _outputs(shard: LinearizedShard) -> list[Any]:
-    return _tree.flatten(shard.z, "z")[0]
+    return tree.flatten(shard.z, "z")[0]
 
 
 def _signs(seed: tuple[int, ...], first: int, z: Any) -> Any:

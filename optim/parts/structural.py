@@ -21,8 +21,7 @@ import numpy as np
 from optim.hyper import Flag, Number, OneOf, Rule, check
 from optim.problem.losses import loss_value, loss_value_and_gradient, root_columns, root_product
 from optim.types import Loss
-from rmad.extend import loss_curvature
-from rmad.extend import tree as _tree
+from rmad.extend import loss_curvature, tree
 
 __all__ = ["StructuralDamping", "StructuralLoss"]
 
@@ -91,12 +90,12 @@ class StructuralLoss:
     def value_and_gradient(self, outputs: Any, t: Any) -> tuple[Any, Any]:
         z, h = _parts(outputs)
         value, u = loss_value_and_gradient(self.loss)(z, t)
-        return value, (u, _tree.map_leaves(np.zeros_like, h))
+        return value, (u, tree.map_leaves(np.zeros_like, h))
 
     def curvature(self, outputs: Any, t: Any) -> StructuralCurvature:
         z, h = _parts(outputs)
-        diagonals = [self._second(leaf) * leaf.dtype.type(self.strength) for _, leaf in _tree.leaves(h)]
-        self.outputs = len(_tree.leaves(z))
+        diagonals = [self._second(leaf) * leaf.dtype.type(self.strength) for _, leaf in tree.leaves(h)]
+        self.outputs = len(tree.leaves(z))
         return StructuralCurvature(loss_curvature(self.loss, z, t), diagonals, z)
 
     def hessian_product(self, outputs: Any, t: Any, v: Any) -> Any:
@@ -106,14 +105,14 @@ class StructuralLoss:
         """L″^½ v, block by block."""
         (z, h), (v_z, v_h) = _parts(outputs), v
         roots = iter(self._roots(h))
-        return root_product(self.loss, z, t, v_z), _tree.map_leaves(lambda leaf: next(roots) * leaf, v_h)
+        return root_product(self.loss, z, t, v_z), tree.map_leaves(lambda leaf: next(roots) * leaf, v_h)
 
     def root_columns(self, outputs: Any, t: Any) -> Iterator[Any]:
         z, h = _parts(outputs)
-        none_z, none_h = _tree.map_leaves(np.zeros_like, z), _tree.map_leaves(np.zeros_like, h)
+        none_z, none_h = tree.map_leaves(np.zeros_like, z), tree.map_leaves(np.zeros_like, h)
         for column in root_columns(self.loss, z, t):
             yield column, none_h
-        for (_, column), root in zip(_tree.leaves(none_h), self._roots(h), strict=True):
+        for (_, column), root in zip(tree.leaves(none_h), self._roots(h), strict=True):
             flat, roots = np.reshape(column, (len(column), -1)), np.reshape(root, (len(root), -1))
             for c in range(flat.shape[1]):
                 flat[:, c] = roots[:, c]
@@ -121,7 +120,7 @@ class StructuralLoss:
                 flat[:, c] = 0
 
     def _roots(self, h: Any) -> list[Any]:
-        leaves = [leaf for _, leaf in _tree.leaves(h)]
+        leaves = [leaf for _, leaf in tree.leaves(h)]
         roots = [np.sqrt(self._second(leaf) * leaf.dtype.type(self.strength)) for leaf in leaves]
         return [np.broadcast_to(root, leaf.shape) for root, leaf in zip(roots, leaves, strict=True)]
 
@@ -138,18 +137,18 @@ class StructuralCurvature:
     """v → blockdiag(L″, strength · d″) v; `in_place` does the same to a list of buffers, the states' last."""
 
     def __init__(self, inner: Any, diagonals: list[Any], z: Any) -> None:
-        self.inner, self.diagonals, self.outputs = inner, diagonals, len(_tree.leaves(z))
-        self._like = _tree.map_leaves(lambda leaf: 0, z)
+        self.inner, self.diagonals, self.outputs = inner, diagonals, len(tree.leaves(z))
+        self._like = tree.map_leaves(lambda leaf: 0, z)
 
     def __call__(self, v: Any) -> Any:
         z, h = v
         diagonals = iter(self.diagonals)
-        return self.inner(z), _tree.map_leaves(lambda leaf: next(diagonals) * leaf, h)
+        return self.inner(z), tree.map_leaves(lambda leaf: next(diagonals) * leaf, h)
 
     def in_place(self, buffers: list[Any], weight: float) -> None:
         """buffers ← weight · L″ buffers, without copies of the states, which are large."""
-        z = _tree.replace_leaves(self._like, iter(buffers))
-        for buffer, u in zip(buffers, (u for _, u in _tree.leaves(self.inner(z))), strict=False):
+        z = tree.replace_leaves(self._like, iter(buffers))
+        for buffer, u in zip(buffers, (u for _, u in tree.leaves(self.inner(z))), strict=False):
             np.multiply(u, weight, out=buffer)
         for buffer, d in zip(buffers[self.outputs :], self.diagonals, strict=True):
             np.multiply(buffer, d if weight == 1 else d * d.dtype.type(weight), out=buffer)

@@ -10,8 +10,7 @@ import numpy as np
 from optim.problem.batch import Shard, cases, slices, take
 from optim.problem.parameters import Parameters
 from optim.types import Loss, Model
-from rmad.extend import Diagonal, Linear, Record, Tape, is_cupy, matmul
-from rmad.extend import tree as _tree
+from rmad.extend import Diagonal, Linear, Record, Tape, is_cupy, matmul, tree
 
 __all__ = ["Division"]
 
@@ -72,7 +71,7 @@ class Division(Parameters):
             return
         here = is_cupy(self._structure().leaves[0])
         for name, given in (("x", x), ("t", t)):
-            for path, a in _tree.leaves(given, name):
+            for path, a in tree.leaves(given, name):
                 if is_cupy(a) != here and (is_cupy(a) or isinstance(a, np.ndarray)):
                     kinds, move = ("NumPy", "CuPy"), ("cupy.asnumpy", "cupy.asarray")[here]
                     raise TypeError(
@@ -108,7 +107,7 @@ class Division(Parameters):
     def _work_per_case(self, x: Any) -> float:
         """Multiply-adds of a forward pass of one case, counted on its tape once per shape of x."""
         one = take(x, slice(0, 1))
-        key = tuple(np.shape(a) for _, a in _tree.leaves(one))
+        key = tuple(np.shape(a) for _, a in tree.leaves(one))
         if key not in self._work:
             try:
                 tape = Record(Shard(one, None, 1.0, 0).run, self._structure(), ()).tape

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rmad.extend import tree as _tree
+from rmad.extend import tree
 
 __all__ = ["Function"]
 
@@ -30,12 +30,12 @@ class Function:
             raise TypeError(f"forward must be callable, not {type(forward).__name__}")
         self.forward, self._couples = forward, False
         # Every leaf is an item of its own, so that a leaf in a tuple can be rebound like any other.
-        self._leaves = {f"params{path}": leaf for path, leaf in _tree.leaves(params, "")}
-        self._like = _tree.map_leaves(lambda leaf: 0, params)
+        self._leaves = {f"params{path}": leaf for path, leaf in tree.leaves(params, "")}
+        self._like = tree.map_leaves(lambda leaf: 0, params)
 
     @property
     def params(self) -> Any:
-        return _tree.replace_leaves(self._like, iter(self._leaves.values()))
+        return tree.replace_leaves(self._like, iter(self._leaves.values()))
 
     def __call__(self, x: Any, *args: Any) -> Any:
         return self.forward(self.params, x, *args)
@@ -70,8 +70,8 @@ class Function:
                 getattr(module, what)(*args)
                 told = True
         if told:
-            self._leaves = dict(zip(self._leaves, (leaf for _, leaf in _tree.leaves(params)), strict=True))
-            self._like = _tree.map_leaves(lambda leaf: 0, params)
+            self._leaves = dict(zip(self._leaves, (leaf for _, leaf in tree.leaves(params)), strict=True))
+            self._like = tree.map_leaves(lambda leaf: 0, params)
 
     def state_dict(self) -> dict[str, Any]:
         """{name: array} of all arrays of the parameters, and of the buffers of modules among them; not copies."""
@@ -113,10 +113,10 @@ class Function:
         return f"Function({name}, {len(self._leaves)} arrays)"
 
 
-def _modules(tree: Any) -> Iterator[Any]:
+def _modules(node: Any) -> Iterator[Any]:
     """The outermost objects of a tree that hold arrays of their own."""
-    if isinstance(tree, tuple | list | dict):
-        for sub in tree.values() if isinstance(tree, dict) else tree:
+    if isinstance(node, tuple | list | dict):
+        for sub in node.values() if isinstance(node, dict) else node:
             yield from _modules(sub)
-    elif hasattr(type(tree), "__tree_items__"):
-        yield tree
+    elif hasattr(type(node), "__tree_items__"):
+        yield node

@@ -18,8 +18,7 @@ from optim.problem.quadratic import Quadratic
 from optim.problem.threads import in_order
 from optim.problem.vectors import sum_into
 from optim.types import Loss, Model
-from rmad.extend import Array, Record, keep_freed_memory, pull
-from rmad.extend import tree as _tree
+from rmad.extend import Array, Record, keep_freed_memory, pull, tree
 
 __all__ = ["Objective"]
 
@@ -112,7 +111,7 @@ class Objective(Division):
             total += self.dtype.type(self.l2) * self.flat()
         return sum(in_order([values for values, _ in found])) + self._penalty(structure.leaves), total
 
-    def _gradient_in_turn(self, structure: _tree.TreeDef, shards: list[Shard]) -> tuple[list[float], list[Any]]:
+    def _gradient_in_turn(self, structure: tree.TreeDef, shards: list[Shard]) -> tuple[list[float], list[Any]]:
         """The weighted values of one thread's shards, and the sum of their gradients, one array per parameter."""
         both = loss_value_and_gradient(self.loss)
         values, sums = list[float](), list[Any]()

@@ -11,8 +11,7 @@ import numpy as np
 from optim.problem.threads import Crew, cores
 from optim.problem.vectors import dot
 from optim.types import Loss, Model
-from rmad.extend import Array
-from rmad.extend import tree as _tree
+from rmad.extend import Array, tree
 
 __all__ = ["Parameters", "Updates"]
 
@@ -64,39 +63,39 @@ class Parameters(Updates):
         self.loss: Any = loss
         self.l2 = float(l2)
         self.threads = cores() if threads is None else threads
-        self._known = _tree.TreeDef(model, "model")
+        self._known = tree.TreeDef(model, "model")
         _check_arrays(model, self._known)
         self.dtype, self._shapes = self._known.dtypes[0], self._known.shapes
-        self.size = sum(_tree.sizes(self._shapes))
+        self.size = sum(tree.sizes(self._shapes))
 
     def flat(self) -> Array:
         """Returns θ, (p,), a new array."""
-        return _tree.joined(self._structure().leaves)
+        return tree.joined(self._structure().leaves)
 
     def assign(self, flat: Array) -> None:
         """Rebinds the model's arrays to views of a new copy of `flat`, (p,); the old arrays stay as they were."""
         structure, views = self._structure(), self._split(flat.astype(self.dtype, copy=True))
-        _tree.rebind(self.model, views)
+        tree.rebind(self.model, views)
         structure.leaves = views
 
     def model_at(self, flat: Array) -> Any:
         """Returns the model with the parameters `flat`, (p,); the model itself is untouched."""
         return self._structure_at(flat).tree
 
-    def _structure(self) -> _tree.TreeDef:
+    def _structure(self) -> tree.TreeDef:
         """The model's structure with its present arrays, found again if anybody but `assign` has changed them."""
         if not self._known.holds(self.model):
-            self._known = _tree.TreeDef(self.model, "model")
+            self._known = tree.TreeDef(self.model, "model")
         return self._known
 
-    def _structure_at(self, flat: Array) -> _tree.TreeDef:
+    def _structure_at(self, flat: Array) -> tree.TreeDef:
         """The structure of the model with other parameters: its `tree` is that model."""
         return self._structure().replaced(self._split(flat.astype(self.dtype, copy=False)))
 
     def _split(self, flat: Array) -> list[Array]:
         if np.shape(flat) != (self.size,):
             raise ValueError(f"expected a flat vector of shape ({self.size},), got {np.shape(flat)}")
-        return _tree.split(flat, self._shapes)
+        return tree.split(flat, self._shapes)
 
     def _penalty(self, arrays: Sequence[Array]) -> float:
         """½ l2 ‖θ‖², θ in pieces."""
@@ -139,13 +138,13 @@ def _check_is_tree(model: Any) -> None:
         )
 
 
-def _check_arrays(model: Any, structure: _tree.TreeDef) -> None:
+def _check_arrays(model: Any, structure: tree.TreeDef) -> None:
     dtypes = sorted({str(d) for d in structure.dtypes})
     if not dtypes:
-        found = sorted({str(_tree.dtype_of(leaf)) for _, leaf in _tree.leaves(model) if hasattr(leaf, "dtype")})
+        found = sorted({str(tree.dtype_of(leaf)) for _, leaf in tree.leaves(model) if hasattr(leaf, "dtype")})
         hint = f"; it holds {', '.join(found)}, which is constant: make it float32" if found else ""
         raise TypeError(f"model holds no float arrays to train, NumPy arrays among its attributes{hint}")
-    if twice := _tree.met_twice(model, "model"):
+    if twice := tree.met_twice(model, "model"):
         raise ValueError(
             f"{twice[0]} and {twice[1]} are one and the same object, but its arrays would count as two and get two "
             "different updates; hold it in one place of the model, and use it as often as you like in forward"

@@ -19,8 +19,7 @@ from optim.problem.parameters import Parameters
 from optim.problem.shard import LinearizedShard
 from optim.problem.shards import HessianShards, Shards, sums
 from optim.problem.vectors import BLOCK, dot, sum_into
-from rmad.extend import Array, address, shares, symmetric_operator
-from rmad.extend import tree as _tree
+from rmad.extend import Array, address, shares, symmetric_operator, tree
 
 __all__ = ["Quadratic"]
 
@@ -118,7 +117,7 @@ class Quadratic:
     @property
     def theta(self) -> Array:
         """θ of the moment when the model was made, (p,)."""
-        return _tree.joined(self._arrays)
+        return tree.joined(self._arrays)
 
     def ggn_product(self, v: Array, out: Array, in_place: bool = True) -> None:
         """out ← G v = Σ over shards Jᵀ L″ J v, plus l2 v.

@@ -11,8 +11,7 @@ import numpy as np
 from optim.problem.batch import Shard, cases
 from optim.problem.losses import loss_gradient, loss_value
 from optim.problem.vectors import dot
-from rmad.extend import Array, Plan, Record, loss_curvature, squares
-from rmad.extend import tree as _tree
+from rmad.extend import Array, Plan, Record, loss_curvature, squares, tree
 
 __all__ = ["LinearizedShard"]
 
@@ -28,7 +27,7 @@ class LinearizedShard(Shard):
     def __init__(
         self,
         loss: Any,
-        structure: _tree.TreeDef,
+        structure: tree.TreeDef,
         shard: Shard,
         v: Callable[[], Array | None],
         sharing: Plan | None = None,
@@ -130,7 +129,7 @@ class LinearizedShard(Shard):
         """Σ_i (J_iᵀ u_i)², (p,), a new array."""
         found = squares(self.tape, u, self.outputs, self.n_inputs, self.n)
         if found is not None:
-            return _tree.joined(found)
+            return tree.joined(found)
         if self.n > 1:
             raise NotImplementedError(
                 f"{what} needs outputs with one row per case, and cases that do not mix "

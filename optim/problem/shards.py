@@ -19,8 +19,7 @@ from optim.problem.parameters import Parameters
 from optim.problem.shard import LinearizedShard
 from optim.problem.vectors import accumulated
 from rmad import grad
-from rmad.extend import Array, Plan, Record
-from rmad.extend import tree as _tree
+from rmad.extend import Array, Plan, Record, tree
 
 __all__ = ["HessianShards", "Shards", "sums"]
 
@@ -38,7 +37,7 @@ class Shards:
     def __init__(
         self,
         objective: Parameters,
-        structure: _tree.TreeDef,
+        structure: tree.TreeDef,
         shards: list[Shard],
         v: Callable[[], Array],
         keep: bool = True,
@@ -140,13 +139,13 @@ class HessianShards:
     def __init__(
         self,
         objective: Parameters,
-        structure: _tree.TreeDef,
+        structure: tree.TreeDef,
         shards: list[Shard],
         v: Callable[[], Array],
         keep: bool = True,
     ) -> None:
         self._value, self._structure, self.shards, self._v = loss_value(objective.loss), structure, shards, v
-        self._trained = [_tree.is_differentiable(leaf) for _, leaf in _tree.leaves(structure.tree)]
+        self._trained = [tree.is_differentiable(leaf) for _, leaf in tree.leaves(structure.tree)]
         self._total = np.empty_like(structure.leaves[0], shape=(objective.size,))
         self._views = objective._split(self._total)
         self._kept: list[Plan] | None = None
@@ -162,7 +161,7 @@ class HessianShards:
     def _gradient(self, shard: Shard, model: Any) -> list[Array]:
         """By the float leaves only: a gradient has zeros at a model's integer leaves."""
         whole = grad(lambda m: self._value(shard.run(m), shard.t) * shard.weight)(model)
-        return [leaf for (_, leaf), trained in zip(_tree.leaves(whole), self._trained, strict=True) if trained]
+        return [leaf for (_, leaf), trained in zip(tree.leaves(whole), self._trained, strict=True) if trained]
 
     def product(self) -> Array:
         """Σ over the shards H v, (p,), in a buffer."""
