@@ -7,6 +7,7 @@ tree of files and see them found.
 from __future__ import annotations
 
 import ast
+import doctest
 import importlib
 import pathlib
 import re
@@ -42,8 +43,8 @@ ORDER = {
         "threads vectors batch losses function nonconvex parameters shard shards quadratic division objective"
     ),
     "optim.parts": (
-        "trust_region cg linesearch selection kronecker estimate preconditioner damping directions krylov structural "
-        "roles rescaling"
+        "passes trust_region cg linesearch selection kronecker estimate preconditioner damping structural local_model "
+        "directions krylov roles rescaling"
     ),
 }
 
@@ -287,6 +288,13 @@ def test_documents_and_examples_use_public_names(path: pathlib.Path) -> None:
     known, public = modules(ROOT), public_names()
     for code, own in pieces(path):
         assert inner(ast.parse(code), known, public, own) == []
+
+
+def test_examples_in_docstrings_use_public_names() -> None:
+    known, public, parser = modules(ROOT), public_names(), doctest.DocTestParser()
+    for path in known.values():
+        code = "".join(example.source for example in parser.get_examples(path.read_text("utf-8")))
+        assert inner(ast.parse(code), known, public) == [], path
 
 
 # -- the tests, tested -----------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ Martens & Sutskever (2012), "Training Deep and Recurrent Networks with Hessian-F
 
 Examples
 --------
->>> from optim.parts.cg import pcg
+>>> from optim import pcg
 >>> A, b = np.diag([1.0, 2.0, 4.0]), np.array([1.0, 2.0, 8.0])
 >>> cg = pcg(lambda v, out: np.matmul(A, v, out=out), b, iterations=3)
 >>> cg.x.round(6).tolist(), cg.reason

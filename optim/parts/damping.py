@@ -47,7 +47,7 @@ def reduction_ratio(actual: float, predicted: float) -> float:
 
     Examples
     --------
-    >>> from optim.parts.damping import reduction_ratio
+    >>> from optim import reduction_ratio
     >>> reduction_ratio(-0.5, -1.0), reduction_ratio(0.5, -1.0)
     (0.5, -inf)
     """
