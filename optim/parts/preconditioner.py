@@ -22,7 +22,6 @@ from optim.parts.kronecker import KroneckerInverse
 from optim.problem.losses import root_columns, root_product
 from optim.problem.quadratic import Quadratic
 from optim.problem.shard import LinearizedShard
-from rmad.extend import tree
 
 __all__ = [
     "Diagonal",
@@ -134,7 +133,7 @@ class UnbiasedDiagonal(Diagonal):
     def estimate(self, q: Quadratic, seed: tuple[int, ...]) -> Any:
         def cotangents(shard: LinearizedShard) -> Iterator[list[Any]]:
             for k in range(self.probes):
-                signs = [_signs((*seed, k, j), shard.first, z) for j, z in enumerate(_outputs(shard))]
+                signs = [_signs((*seed, k, j), shard.first, z) for j, z in enumerate(shard.arrays())]
                 u = root_product(shard.loss, shard.z, shard.t, shard.out.unflatten(signs))
                 yield shard.out.match(u, "L″^½ v")
 
@@ -194,10 +193,6 @@ class Diagonals:
         if key not in self._found:
             self._found[key] = diagonal.estimate(self.q, self.seed)
         return self._found[key]
-
-
-def _outputs(shard: LinearizedShard) -> list[Any]:
-    return tree.flatten(shard.z, "z")[0]
 
 
 def _signs(seed: tuple[int, ...], first: int, z: Any) -> Any:

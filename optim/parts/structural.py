@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from optim.hyper import Flag, Number, OneOf, Rule, check
-from optim.problem.losses import loss_value, loss_value_and_gradient, root_columns, root_product
+from optim.problem.losses import loss_value, loss_value_and_gradient, one_entry_columns, root_columns, root_product
 from optim.types import Loss
 from rmad.extend import loss_curvature, tree
 
@@ -113,11 +113,8 @@ class StructuralLoss:
         for column in root_columns(self.loss, z, t):
             yield column, none_h
         for (_, column), root in zip(tree.leaves(none_h), self._roots(h), strict=True):
-            flat, roots = np.reshape(column, (len(column), -1)), np.reshape(root, (len(root), -1))
-            for c in range(flat.shape[1]):
-                flat[:, c] = roots[:, c]
+            for _ in one_entry_columns(column, root):
                 yield none_z, none_h
-                flat[:, c] = 0
 
     def _roots(self, h: Any) -> list[Any]:
         leaves = [leaf for _, leaf in tree.leaves(h)]

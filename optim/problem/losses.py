@@ -1,7 +1,7 @@
 """What the optimizers ask of a loss: an object with value and gradient, or any callable (z, t) → scalar.
 
-For diagonals of the curvature they also ask for S with Σ_c S_c S_cᵀ = L″ (case by case): the loss's `sqrt_hessian`, or,
-where that would be a large array, its products and columns one by one.
+For diagonals of the curvature they also ask for S with Σ_c S_c S_cᵀ = L″ (case by case): the loss's `sqrt_hessian`, or
+its products and columns one by one where S would be a large array.
 """
 
 from __future__ import annotations
@@ -12,13 +12,22 @@ from typing import Any
 import numpy as np
 
 from rmad import value_and_grad
-from rmad.extend import loss_curvature
+from rmad.extend import Array, loss_curvature
 
-__all__ = ["loss_gradient", "loss_value", "loss_value_and_gradient", "root_columns", "root_product"]
+__all__ = [
+    "eigen_blocks",
+    "loss_gradient",
+    "loss_value",
+    "loss_value_and_gradient",
+    "one_entry_columns",
+    "root_columns",
+    "root_product",
+    "unit",
+]
 
 
 def loss_value(loss: Any) -> Callable[[Any, Any], Any]:
-    """(z, t) → L, of a loss object or a callable."""
+    """(z, t) → L, for a loss object or a callable."""
     if hasattr(loss, "value"):
         return loss.value
 
@@ -34,7 +43,7 @@ def loss_value(loss: Any) -> Callable[[Any, Any], Any]:
 
 
 def loss_value_and_gradient(loss: Any) -> Callable[[Any, Any], tuple[Any, Any]]:
-    """(z, t) → L, ∂L/∂z: in closed form where the loss has one, else by a sweep."""
+    """(z, t) → L, ∂L/∂z: in closed form if the loss has one, else by a sweep."""
     if hasattr(loss, "value_and_gradient"):
         return loss.value_and_gradient
     if hasattr(loss, "gradient"):
@@ -43,7 +52,7 @@ def loss_value_and_gradient(loss: Any) -> Callable[[Any, Any], tuple[Any, Any]]:
 
 
 def loss_gradient(loss: Any) -> Callable[[Any, Any], Any]:
-    """(z, t) → ∂L/∂z: without L itself, where the loss has that in closed form."""
+    """(z, t) → ∂L/∂z: without L itself, if the loss has that in closed form."""
     if hasattr(loss, "gradient"):
         return loss.gradient
     both = loss_value_and_gradient(loss)
@@ -73,12 +82,31 @@ def root_columns(loss: Any, z: Any, t: Any) -> Iterator[Any]:
         yield from _sqrt_hessian(loss, z, t)
         return
     root = np.broadcast_to(np.sqrt(curvature.diagonal).astype(z.dtype), z.shape)
-    column = np.zeros_like(z)
-    flat, roots = np.reshape(column, (z.shape[0], -1)), np.reshape(root, (z.shape[0], -1))
+    yield from one_entry_columns(np.zeros_like(z), root)
+
+
+def one_entry_columns(column: Array, root: Array) -> Iterator[Array]:
+    """`column`, an array of zeros like z, again and again: with entry c of `root` in every case, for every c."""
+    flat, roots = np.reshape(column, (len(column), -1)), np.reshape(root, (len(root), -1))
     for c in range(flat.shape[1]):
         flat[:, c] = roots[:, c]
         yield column
         flat[:, c] = 0
+
+
+def unit(z: Array, k: int) -> Array:
+    """Like z, for every case a one at output k."""
+    v = np.zeros_like(z, order="C")
+    v.reshape(len(z) if z.ndim else 1, -1)[:, k] = 1
+    return v
+
+
+def eigen_blocks(curvature: Callable[[Array], Array], z: Array, n: int) -> tuple[Array, Array]:
+    """Eigenvalues (n, m) and eigenvectors (n, m, m) of the blocks L″ₙₙ of the cases, from one product per output."""
+    m = z.size // n
+    columns = [np.array(np.reshape(curvature(unit(z, k)), (n, m)), copy=True) for k in range(m)]
+    H = np.stack(columns, axis=1)
+    return np.linalg.eigh((H + np.swapaxes(H, 1, 2)) / 2)
 
 
 def _sqrt_hessian(loss: Any, z: Any, t: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from optim.hyper import at_least, flag
-from optim.problem.losses import loss_value, loss_value_and_gradient
+from optim.problem.losses import eigen_blocks, loss_value, loss_value_and_gradient
 from rmad.extend import loss_curvature
 
 __all__ = ["ClippedCurvature", "Through"]
@@ -90,16 +90,7 @@ class ClippedCurvature:
 
     def _root(self, z: Any, t: Any) -> Any:
         """U √Λ of every case, (n, m, m)."""
-        n, m = len(z), int(np.prod(z.shape[1:]))
-        curvature = loss_curvature(self.loss, z, t)
-        v = np.zeros_like(z, shape=(n, m))
-        columns = []
-        for c in range(m):
-            v[:, c] = 1
-            columns.append(np.array(np.reshape(curvature(np.reshape(v, z.shape)), (n, m)), copy=True))
-            v[:, c] = 0
-        H = np.stack(columns, axis=2)
-        d, U = np.linalg.eigh((H + np.swapaxes(H, 1, 2)) / 2)
-        shift = d.dtype.type(self.shift / n)
+        d, U = eigen_blocks(loss_curvature(self.loss, z, t), z, len(z))
+        shift = d.dtype.type(self.shift / len(z))
         root = np.sqrt(np.maximum(d, 0) + shift if self.clip else np.maximum(d + shift, 0))
         return U * root[:, None, :]

@@ -101,10 +101,20 @@ class LinearizedShard(Shard):
         total = reduce(lambda total, term: np.add(total, term, total), terms)
         return total * total.dtype.type(self.weight)
 
+    def squared_pull(self, u: list[Array]) -> list[Array]:
+        """(Jᵀu)²: for u of independent signs its expectation is the diagonal of Jᵀ diag(u²) J."""
+        self.plan.set_outputs(u)
+        self.plan.pull()
+        return [np.square(c) for c in self.plan.cotangents]
+
     def per_case_gradients(self) -> Iterator[list[Array]]:
         """The cotangents whose squares are those of the per-case gradients (section 11.3)."""
         root = np.sqrt(self.n)  # of sums, not means: times n; and the mean of squares
         yield [u * root.astype(u.real.dtype) for u in self.slopes()]
+
+    def arrays(self) -> list[Array]:
+        """The outputs z as a list."""
+        return self.out.match(self.z, "z")
 
     def slopes(self) -> list[Array]:
         """∂L/∂z, one array per output, without the weight."""
@@ -135,9 +145,7 @@ class LinearizedShard(Shard):
                 f"{what} needs outputs with one row per case, and cases that do not mix "
                 "(as batch statistics make them in training); without it HessianFree takes preconditioner=False"
             )
-        self.plan.set_outputs(u)
-        self.plan.pull()
-        return np.square(self.plan.u)
+        return tree.joined(self.squared_pull(u))
 
     @cached_property
     def _curvature(self) -> Callable[[], Any]:

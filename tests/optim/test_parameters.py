@@ -65,3 +65,73 @@ def test_a_layer_in_two_places_is_refused():
     layer = nn.Linear(3, 3, rng=np.random.default_rng(0))
     with pytest.raises(ValueError, match=r"model\.0 and model\.2 are one and the same object"):
         optim.Objective(nn.Sequential(layer, nn.Tanh(), layer), nn.SquaredError())
+
+
+# -- the structure of the model ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def structures(monkeypatch):
+    """The names of the trees that a TreeDef is built of."""
+    made, build = [], rmad.tree.TreeDef.__init__
+    monkeypatch.setattr(
+        rmad.tree.TreeDef, "__init__", lambda self, tree, name: (made.append(name), build(self, tree, name))[1]
+    )
+    return made
+
+
+HYPER = {
+    "presets": {},
+    "no damping, unbiased diagonal": {"damping": 0.0, "preconditioner": optim.UnbiasedDiagonal()},
+    "l2": {"l2": 0.1, "cg_iterations": 3, "line_search": True},
+    "trust region": {"direction": optim.SteihaugToint()},
+}
+
+
+@pytest.mark.parametrize("hyper", HYPER.values(), ids=HYPER)
+def test_a_step_builds_one_structure(hyper, structures):
+    """That of the outputs, which only a run of the model tells; the model's is kept from step to step."""
+    model, (x, t) = mlp(), batch()
+    opt = optim.HessianFree(model, nn.SquaredError(), **hyper)
+    opt.objective.threads = 1
+    for _ in range(3):
+        structures.clear()
+        assert opt.step(x, t).step_size > 0
+        assert structures == ["f(x)"]
+
+
+def test_every_change_by_hand_is_noticed(structures):
+    """New arrays, another dtype, another layer: whatever comes next sees the model as it is."""
+    model, (x, t) = mlp(), batch()
+    objective = optim.Objective(model, nn.SquaredError(), 0.1, threads=1)
+    first = model[0]
+    for change in (
+        lambda: setattr(first, "weight", first.weight + 1),
+        lambda: setattr(first, "bias", np.ones_like(first.bias)),
+        lambda: rmad.tree.rebind(model, [a * 2 for a in model.parameters()]),
+        lambda: objective.assign(objective.flat() - 0.5),
+        lambda: setattr(objective, "model", mlp(seed=5)),
+    ):
+        change()
+        expected = optim.Objective(objective.model, nn.SquaredError(), 0.1, threads=1)
+        theta = rmad.ravel(objective.model)[0]
+        np.testing.assert_array_equal(objective.flat(), theta)
+        np.testing.assert_array_equal(objective.quadratic(x, t).theta, theta)
+        found, known = objective.value_and_gradient(x, t), expected.value_and_gradient(x, t)
+        assert found[0] == known[0] == objective.value(x, t) == objective.value_at(theta, x, t)
+        np.testing.assert_array_equal(found[1], known[1])
+    structures.clear()
+    objective.flat(), objective.value_at(objective.flat(), x, t)
+    assert structures == []
+
+
+def test_another_dtype_and_another_layer_by_hand():
+    model, (x, t) = mlp(), batch()
+    objective = optim.Objective(model, nn.SquaredError(), threads=1)
+    rmad.tree.rebind(model, [a.astype(np.float32) for a in model.parameters()])
+    assert objective.flat().dtype == np.float32
+    assert objective.value(x, t) == optim.Objective(model, nn.SquaredError()).value(x, t)
+    assert objective.quadratic(x.astype(np.float32), t.astype(np.float32)).gradient.dtype == np.float32
+    longer = optim.Objective(optim.Function(lambda p, x: x @ p[0], [np.ones((4, 3))]), nn.SquaredError())
+    longer.model._leaves["params[1]"] = np.ones(2)
+    assert longer.flat().shape == (14,)

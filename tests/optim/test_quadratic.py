@@ -1,13 +1,17 @@
-"""The quadratic model: no product runs the network again, nothing is overwritten."""
+"""The quadratic model: no product runs the network again, nothing is overwritten, little of a product is Python."""
 
 from __future__ import annotations
 
+import pathlib
+import sys
+
 import numpy as np
 import pytest
-from divided import batch, everything, mlp
+from divided import LOSSES, batch, everything, mlp
 
 import nn
 import optim
+import rmad
 
 
 @pytest.mark.parametrize("shards", [1, 3])
@@ -73,3 +77,50 @@ def test_products_may_be_written_in_place_and_interleaved():
         np.testing.assert_array_equal(q.gradient, gradient)
     np.testing.assert_allclose(q.ggn.T @ v, Gv)
     assert q.ggn.shape == q.hessian.shape == (v.size, v.size)
+
+
+# -- the overhead of a product ----------------------------------------------------------------------------------
+
+PACKAGES = [str(pathlib.Path(package.__file__).parent) for package in (rmad, nn, optim)]
+
+
+def functions_called(f):
+    """The Python functions of our packages that run in f(), each counted once; NumPy's and C functions are not."""
+    seen = set()
+
+    def profile(frame, event, arg):
+        if event == "call" and frame.f_code.co_filename.startswith(tuple(PACKAGES)):
+            seen.add((frame.f_code.co_filename, frame.f_code.co_qualname))
+
+    sys.setprofile(profile)
+    try:
+        f()
+    finally:
+        sys.setprofile(None)
+    return {name for _, name in seen}
+
+
+@pytest.mark.parametrize(("widths", "in_place"), [((4, 6, 3), False), ((4, 600, 600, 3), True)])
+@pytest.mark.parametrize("l2", [0.0, 0.1])
+@pytest.mark.parametrize("name", ["squared", "sigmoid"])
+def test_a_product_goes_through_six_functions_at_most(widths, in_place, l2, name):
+    """One shard on one thread, affine layers and tanh, L″ diagonal: from there on all calls are bound NumPy calls.
+
+    A product on arrays that it has seen before; the first one on other arrays plans its sweeps.
+    """
+    model, (x, t) = nn.models.mlp(widths, rng=np.random.default_rng(0)), batch(dtype=np.float32)
+    loss, target = LOSSES[name]
+    q = optim.Objective(model, loss, l2, threads=1).quadratic(x, target(t))
+    v, out = np.ones(q.objective.size, np.float32), np.empty(q.objective.size, np.float32)
+    q.ggn_product(v, out)
+    found = functions_called(lambda: q.ggn_product(v, out))
+    sweeps = {"Quadratic.ggn_product", "Shards.ggn", "LinearizedShard.ggn", "Plan.push", "Plan.pull"}
+    assert sweeps <= found
+    assert len(found) <= 6, found
+    assert q._may_bind == in_place
+    assert (v == 1).all()
+
+
+def test_functions_called_sees_what_is_called():
+    assert functions_called(lambda: batch()) == set()
+    assert "Sequential.forward" in functions_called(lambda: mlp()(batch()[0]))

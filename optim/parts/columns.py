@@ -1,0 +1,120 @@
+"""Columns U_k of a square root of the loss's curvature, Σ_k U_k U_kᵀ = L″ per case: all of them, or random ones.
+
+A generator yields stacks: one array (k, *z.shape) for every output z of the model. Source: Martens & Grosse (2015),
+E[u uᵀ] = L″ for gradients u at targets drawn from the model; Botev, Ritter & Barber (2017), section 3.4.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from optim.problem.losses import eigen_blocks, loss_value_and_gradient, unit
+from optim.problem.shard import LinearizedShard
+from rmad.extend import Array, loss_curvature, tree
+
+__all__ = ["all_columns", "averaged_curvature", "drawn_columns", "gradient_columns"]
+
+Stacks = Iterator[list[Array]]
+
+
+def drawn_columns(shard: LinearizedShard, rng: np.random.Generator, samples: int, at_a_time: int) -> Stacks:
+    """Gradients at targets drawn from the model, `samples` of them; for a loss without `sample`, random ±1 sums."""
+    if hasattr(shard.loss, "sample"):
+        for _ in range(samples):
+            yield _gradient_column(shard, shard.loss.sample(shard.z, rng), samples)
+    else:
+        yield from _mixed_columns(shard, rng, samples, at_a_time)
+
+
+def gradient_columns(shard: LinearizedShard) -> Stacks:
+    """Gradients at the targets of the batch: the empirical Fisher, which is not L″."""
+    yield _gradient_column(shard, shard.t, 1)
+
+
+def _gradient_column(shard: LinearizedShard, targets: Any, samples: int) -> list[Array]:
+    u = shard.out.match(loss_value_and_gradient(shard.loss)(shard.z, targets)[1], "loss gradient")
+    scale = math.sqrt(_terms(shard) / samples)
+    return [(c * c.dtype.type(scale))[None] for c in u]
+
+
+def _terms(shard: LinearizedShard) -> int:
+    """n of L = 1/n Σ ℓ: with u = ∇ℓ/n, L″ = E[∇ℓ ∇ℓᵀ]/n = n E[u uᵀ]."""
+    if not getattr(shard.loss, "per_position", False):
+        return shard.n
+    return math.prod(np.shape(tree.leaves(shard.z)[0][1])[:-1])
+
+
+def _mixed_columns(shard: LinearizedShard, rng: np.random.Generator, samples: int, at_a_time: int) -> Stacks:
+    """One random ±1 sum of all columns per case, `samples` times."""
+    for _ in range(samples):
+        u: list[Array] = []
+        for columns in all_columns(shard, at_a_time):
+            for k, stack in enumerate(columns):
+                signs = rng.choice([-1.0, 1.0], (len(stack), shard.n))
+                term = np.einsum("kn...,kn->n...", stack, np.asarray(signs, stack.dtype, like=stack))
+                u[k:] = [u[k] + term if len(u) > k else term]
+        yield [(c * c.dtype.type(1 / math.sqrt(samples)))[None] for c in u]
+
+
+def all_columns(shard: LinearizedShard, at_a_time: int) -> Stacks:
+    """All columns, as many at a time as given."""
+    loss, z, t = shard.loss, shard.z, shard.t
+    d = getattr(loss_curvature(loss, z, t), "diagonal", None) if hasattr(loss, "curvature") else None
+    if d is not None and hasattr(z, "shape"):
+        yield from _diagonal_columns(z, np.sqrt(np.broadcast_to(d, z.shape)), at_a_time)
+        return
+    if hasattr(loss, "sqrt_hessian"):
+        S = [columns for _, columns in tree.leaves(loss.sqrt_hessian(z, t))]
+    else:
+        S = [_root(shard)]
+    for k in range(0, len(S[0]), at_a_time):
+        yield [columns[k : k + at_a_time] for columns in S]
+
+
+def _diagonal_columns(z: Array, root: Array, at_a_time: int) -> Stacks:
+    """Columns with one entry per case, made as they are needed: (k, n, outputs)."""
+    c = z.size // len(z)
+    root = np.reshape(root, (len(z), c))
+    for first in range(0, c, at_a_time):
+        last = min(first + at_a_time, c)
+        U = np.zeros_like(z, shape=(last - first, len(z), c))
+        k = np.arange(last - first)
+        U[k, :, first + k] = root[:, first:last].T
+        yield [np.reshape(U, (last - first, *z.shape))]
+
+
+def _root(shard: LinearizedShard) -> Array:
+    """S: (c, *z.shape) from the eigenvalues of the blocks L″ₙₙ, for a loss that offers products only."""
+    z, n = shard.z, shard.n
+    if not hasattr(z, "shape") or not z.ndim or len(z) != n:
+        raise TypeError(
+            f"the square root of the curvature of {_name(shard.loss)}: for outputs that are no array with a "
+            "row per case the loss must have sqrt_hessian(z, t)"
+        )
+    eigenvalues, Q = eigen_blocks(loss_curvature(shard.loss, z, shard.t), z, n)
+    S = Q * np.sqrt(np.maximum(eigenvalues, 0))[:, None, :]
+    return np.reshape(np.moveaxis(S, 2, 0), (-1, *z.shape))
+
+
+def averaged_curvature(shard: LinearizedShard) -> Array:
+    """E[ℋ_L] = Σ over the cases of the blocks L″ₙₙ, (c, c), times the weight of the shard; exact."""
+    z, weight = shard.z, shard.weight
+    if not hasattr(z, "shape"):
+        raise TypeError(f"KFRA needs a model with one array of outputs, got {type(z).__name__}")
+    z = np.asarray(z) if not z.ndim else z
+    curvature, c = loss_curvature(shard.loss, z, shard.t), z.size // shard.n
+    if hasattr(curvature, "diagonal"):
+        rows = np.reshape(np.broadcast_to(curvature.diagonal, z.shape), (shard.n, c))
+        return np.diag(np.sum(rows, axis=0, dtype=np.float64)).astype(z.dtype) * z.dtype.type(weight)
+    H = np.empty_like(z, shape=(c, c))
+    for k in range(c):
+        H[k] = np.sum(np.reshape(curvature(unit(z, k)), (-1, c)), axis=0)
+    return (H + H.T) * (z.dtype.type(weight) / 2)
+
+
+def _name(loss: Any) -> str:
+    return getattr(loss, "__name__", type(loss).__name__)
