@@ -9,6 +9,7 @@ blocks of zeros (the GRU's), the products leave them out.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Protocol
 
 import numpy as np
@@ -108,7 +109,8 @@ class Residuals:
         self.inputs[:, layout.first] = self.inputs[:, layout.second] = 1
         self.d = new(like, steps, cell.blocks * m, n)
         extras = [new(like, steps, m, n) for _ in range(cell.extras)]
-        self.steps = [(x, d, list(more)) for x, d, *more in zip(self.inputs, self.d, *extras, strict=True)]
+        more = zip(*extras, strict=True) if extras else repeat((), steps)
+        self.steps = list(zip(self.inputs, self.d, more, strict=True))
 
 
 class ParameterSums:

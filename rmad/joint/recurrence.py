@@ -186,7 +186,7 @@ class Recurrence:
         parts = [W, U, b, ux, uh.T, None if uc is None else uc.T, e]
         return [part if want else None for part, want in zip(parts, wanted, strict=True)]
 
-    def _steps(self, backwards: bool = False) -> Iterator[tuple[int, Array, Array, list[Array]]]:
+    def _steps(self, backwards: bool = False) -> Iterator[tuple[int, Array, Array, tuple[Array, ...]]]:
         """(t, inputs, d, extras) of every step, the last one first for a pull."""
         for first, stop, residuals in self._segments(backwards):
             for t in range(stop - 1, first - 1, -1) if backwards else range(first, stop):
