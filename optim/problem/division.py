@@ -10,7 +10,7 @@ import numpy as np
 from optim.problem.batch import Shard, cases, slices, take
 from optim.problem.parameters import Parameters
 from optim.types import Loss, Model
-from rmad.extend import Diagonal, Linear, Record, Tape, is_cupy, matmul, tree
+from rmad.extend import Diagonal, Linear, Record, Tape, is_cupy, matmul, tree, tuning
 
 __all__ = ["Division"]
 
@@ -128,7 +128,7 @@ def _work(tape: Tape) -> float:
             if isinstance(block, Linear) and block.primitive is matmul:
                 work += block.args[0].size * block.args[1].shape[-1]
             elif isinstance(block, Diagonal):
-                work += 10 * node.spec.size
+                work += tuning.ELEMENT_WORK * node.spec.size
             elif hasattr(block.primitive, "kernels"):
                 work += block.primitive.kernels.work(block)
     return work
