@@ -92,10 +92,13 @@ def _output_leaves(out: Any) -> tuple[list[Any], _tree.TreeDef]:
 
 
 def filled(treedef: _tree.TreeDef, results: Sequence[Array | None]) -> Any:
-    """The tree of results, with zeros for None and for integer leaves."""
+    """The tree of results, with zeros for None and for constant leaves.
+
+    A constant leaf keeps its dtype, so that it stays outside the flat vectors of `rmad.ravel`.
+    """
     specs = zip(results, treedef.shapes, treedef.dtypes, strict=True)
     arrays = [np.zeros(shape, dtype) if r is None else r for r, shape, dtype in specs]
-    return treedef.unflatten(arrays, lambda leaf: np.zeros(np.shape(leaf)))
+    return treedef.unflatten(arrays, np.zeros_like)
 
 
 def _fresh(results: list[Array | None], given: Sequence[Array]) -> list[Array | None]:

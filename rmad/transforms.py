@@ -79,7 +79,7 @@ class Linearization(Generic[Tree, Out]):
 
         Returns
         -------
-        JTu : tree like x, of new arrays
+        JTu : tree like x, of new arrays; integer and boolean leaves, which are constants, become zeros of their dtype
 
         Raises
         ------
@@ -249,7 +249,8 @@ def grad(f: Callable[Concatenate[Tree, P], Any]) -> Callable[Concatenate[Tree, P
 
     Returns
     -------
-    gradient : callable (x, *args, **kwargs) → tree like x; it raises TypeError if f returns no real scalar
+    gradient : callable (x, *args, **kwargs) → tree like x, zeros of their own dtype at integer leaves; it raises
+        TypeError if f returns no real scalar
 
     Examples
     --------

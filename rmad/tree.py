@@ -7,7 +7,8 @@ An object joins in by answering three methods (`nn.Module` does):
     __tree_assign__(name, sub) -> rebinds one subtree in place
 
 A leaf is *differentiable* when it holds real or complex floating-point numbers; integer and
-boolean leaves are constants that stay where they are.
+boolean leaves are constants that stay where they are. In a derivative they become zeros of
+their own dtype, so that `ravel` of a derivative is as long as `ravel` of the tree.
 """
 
 from __future__ import annotations
