@@ -40,11 +40,11 @@ ORDER = {
     "nn.data": "dataset sources store *",
     "optim": "types tuning hyper schedules problem base parts presets first_order factored *",
     "optim.problem": (
-        "threads vectors batch losses function nonconvex parameters shard shards quadratic division objective"
+        "threads vectors batch losses function parameters nonconvex shard shards quadratic division objective"
     ),
     "optim.parts": (
-        "passes trust_region cg linesearch selection kronecker estimate preconditioner damping structural local_model "
-        "directions krylov roles rescaling"
+        "passes trust_region cg linesearch selection kronecker columns estimate preconditioner damping structural "
+        "local_model directions krylov roles rescaling"
     ),
 }
 
