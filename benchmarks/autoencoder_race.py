@@ -1,12 +1,12 @@
-"""Squared error per image against seconds: Hessian-free and KFAC beside Adam and Nesterov at several learning rates.
+"""Squared error per image against seconds: Hessian-free and KFAC, Adam and Nesterov at several learning rates.
 
     python benchmarks/autoencoder_race.py --out runs/race                   CURVES, everything, in turn
     python benchmarks/autoencoder_race.py --only hf --out runs/race         one contender
     python benchmarks/autoencoder_race.py --draw --out runs/race            figure and tables from the files
     python benchmarks/autoencoder_race.py --data mnist --out runs/mnist     another data set: mnist, faces
 
-Every contender runs in a process of its own on one thread, and its seconds are CPU seconds of that process: so
-the figures hold on a busy machine, and contenders may run beside each other. Evaluation is not counted.
+Every contender runs in a process of its own on one thread, and its seconds are CPU seconds of that process, so
+the figures hold on a busy machine, and contenders may run at the same time. Evaluation is not counted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import autoencoder
 MARKS = (30, 60, 120, 240, 360, 500, 700, 900, 1200)
 
 
-ADAM = {  # learning rate: share of the budget; rates that are out of the race early are cut short
+ADAM = {  # learning rate: share of the budget; rates that fall behind early have a small one
     "curves": {1e-4: 0.1, 3e-4: 0.6, 1e-3: 0.6, 3e-3: 1.0, 1e-2: 0.1, 3e-2: 0.05, 1e-1: 0.05},
     "mnist": {1e-4: 0.1, 3e-4: 0.1, 1e-3: 1.0, 3e-3: 0.1, 1e-2: 0.05},
     "faces": {1e-5: 0.1, 3e-5: 0.1, 1e-4: 1.0, 3e-4: 0.1, 1e-3: 0.1},
@@ -40,11 +40,11 @@ NESTEROV = {  # with momentum 0.99
     "mnist": {1e-4: 0.1, 3e-4: 0.1, 1e-3: 0.1, 3e-3: 0.1},
     "faces": {1e-4: 0.1, 3e-4: 0.1, 1e-3: 0.1},
 }
-KFAC_SHARE = 0.2  # of the budget
+KFAC_SHARE = 0.2  # share of the budget
 
 
 def contenders(data: str, budget: float) -> dict[str, tuple[str, dict[str, Any], float]]:
-    """name -> optimizer, hyper-parameters, seconds."""
+    """Returns optimizer, hyper-parameters and seconds by name."""
     found: dict[str, tuple[str, dict[str, Any], float]] = {
         "hf": ("hf", {}, budget),
         "kfac": ("kfac", {}, KFAC_SHARE * budget),
@@ -72,7 +72,7 @@ def run(data: str, name: str, budget: float, out: Path) -> None:
     with open(out / f"{name}.jsonl", "w") as file:
 
         def write(record: dict[str, Any]) -> None:
-            passes = {"passes": cases / len(images[0])}  # of gradients over the training images
+            passes = {"passes": cases / len(images[0])}  # passes of gradients over the training images
             print(autoencoder.as_json(record | passes), file=file, flush=True)
 
         autoencoder.train(config, method, images, on_record=write, clock=time.process_time)
@@ -83,7 +83,7 @@ def read(out: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def table(records: dict[str, list[dict[str, Any]]], key: str) -> None:
-    """Markdown on standard output: `key` of every contender at the marks that it reached."""
+    """Prints a Markdown table: `key` of every contender at the marks that it reached."""
     print(f"\n| {key.replace('_', ' ')} | " + " | ".join(f"{m} s" for m in MARKS) + " | updates | passes |")
     print("|---" * (len(MARKS) + 3) + "|")
     for name, rows in records.items():
@@ -96,7 +96,7 @@ def table(records: dict[str, list[dict[str, Any]]], key: str) -> None:
 
 
 def draw(out: Path, data: str) -> None:
-    """race.png, and the tables of docs/benchmarks.md on standard output."""
+    """Draws race.png, and prints the tables of docs/benchmarks.md."""
     from matplotlib.figure import Figure
 
     records = read(out)
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=1200.0, help="CPU seconds of the finalists")
     parser.add_argument("--out", type=Path, default=Path("runs/race"))
     parser.add_argument("--only", nargs="*", help="names of contenders to run")
-    parser.add_argument("--draw", action="store_true", help="only draw what is there")
+    parser.add_argument("--draw", action="store_true", help="only draw the records in the files")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     names = [] if args.draw else args.only or list(contenders(args.data, args.budget))

@@ -1,9 +1,9 @@
-"""Convolutions with a kernel for every channel, beside PyTorch: CPU milliseconds of one thread.
+"""Convolutions with a kernel for every channel in rmad and PyTorch: CPU milliseconds of one thread.
 
     python benchmarks/depthwise.py
 
 Value, J v and Jᵀu of x and w by rmad, the linearization cached; value, and value with both gradients, by PyTorch with
-channels last. CPU time, so that other work on the machine counts little.
+channels last. CPU time depends little on other work of the machine.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ def run_torch(problem: str, channels_last: bool = False) -> dict[str, float]:
     from torch import nn as tnn
     from torch.func import functional_call, grad, linearize, vjp
 
-    warnings.filterwarnings("ignore", "Attempted to insert a get_attr Node")  # of linearize, on every use
+    warnings.filterwarnings("ignore", "Attempted to insert a get_attr Node")  # a warning of linearize, on every use
 
     torch.manual_seed(0)
     if problem == "mlp":

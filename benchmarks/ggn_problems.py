@@ -1,4 +1,4 @@
-"""The problems of ggn_product.py, and how its contenders are timed."""
+"""The problems of ggn_product.py, and the timing of its contenders."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""One Gauss-Newton product with the linearization cached, side by side: rmad, bare GEMMs, PyTorch, JAX.
+"""One Gauss-Newton product with a cached linearization: rmad, bare GEMMs, PyTorch and JAX compared.
 
     python benchmarks/ggn_product.py                    every problem, every contender that is installed
     python benchmarks/ggn_product.py --problem rnn --rounds 5 --json results.json
 
 Each contender runs in a process of its own (the spinning threads of one BLAS slow the others down), the processes take
-turns, and the figures are medians over rounds of medians; in rmad's process the calls take turns again. `gemms` are
-the matrix products that cannot be avoided, called back to back in rmad's process on NumPy's BLAS with all cores;
-ratios are to them, round by round. cifar is SGN's convolutional net on 250 images, cifar-1000 on 1000; PyTorch has its
-images there as (n, c, h, w) and as channels_last.
+turns, and the figures are medians over rounds of medians; in rmad's process the calls take turns, too. `gemms` are
+the unavoidable matrix products, called back to back in rmad's process on NumPy's BLAS with all cores; ratios refer to
+them, round by round. cifar is SGN's convolutional net on 250 images, cifar-1000 on 1000; PyTorch has the images both as
+(n, c, h, w) and as channels_last.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -37,6 +35,7 @@ from ggn_problems import (
     layer_sizes,
     median_ms,
 )
+from workers import work
 
 # -- rmad and the bare GEMMs --------------------------------------------------------------------------------
 
@@ -80,7 +79,7 @@ def rmad_problem(problem: str) -> tuple[Any, Any, Any, Any]:
 
 
 def gemms(problem: str, gradient: bool) -> Callable[[], None]:
-    """The matrix products of one GGN product (or of one gradient), bound to buffers."""
+    """Returns the matrix products of one GGN product (or of one gradient), bound to buffers."""
     import numpy as np
 
     def product(n: int, k: int, m: int, left: bool = False, right: bool = False) -> Callable[[], Any]:
@@ -134,7 +133,7 @@ def run_rmad(problem: str) -> dict[str, float]:
 
 
 def run_small() -> dict[str, float]:
-    """A net of five layers of 16 units at batch 8: what is left is Python."""
+    """Times a net of five layers of 16 units at batch 8, whose cost is that of Python."""
     import rmad
 
     assert rmad
@@ -161,9 +160,9 @@ def run_small() -> dict[str, float]:
 
 
 def run_memory(problem: str) -> dict[str, float]:
-    """Peak of traced allocations above the start, in MB, for a gradient and for a product with its linearization.
+    """Returns the peak of traced allocations above the start, in MB, for a gradient, and for linearization and product.
 
-    The result counts in both; θ, x, t, and the vector that is multiplied do not.
+    The result counts in both; θ, x, t, and the multiplied vector do not.
     """
     import gc
     import tracemalloc
@@ -199,24 +198,12 @@ WORKERS = {"rmad": run_rmad, "torch": run_torch, "jax": run_jax, "memory": run_m
 ONLY_IMAGES = {"channels last": run_channels_last}
 
 
-def work(worker: str, problem: str) -> dict[str, float]:
-    """The figures of one worker, from a process of its own; empty where its library is not installed."""
-    command = [sys.executable, __file__, "--worker", worker, "--problem", problem]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        print(f"{worker}: left out ({(done.stderr.strip().splitlines() or ['no output'])[-1]})", file=sys.stderr)
-        return {}
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def compare(problem: str, rounds: int) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     for _ in range(rounds):
-        for worker in [*WORKERS, *(ONLY_IMAGES if problem.startswith("cifar") else ())]:
-            for name, figure in work(worker, problem).items():
-                found.setdefault(name, []).append(figure)
-        if problem == "mlp":
-            for name, figure in work("small", problem).items():
+        more = ["small"] if problem == "mlp" else [*ONLY_IMAGES] if problem.startswith("cifar") else []
+        for worker in [*WORKERS, *more]:
+            for name, figure in work(__file__, worker, "--problem", problem).items():
                 found.setdefault(name, []).append(figure)
     return found
 

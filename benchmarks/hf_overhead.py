@@ -1,13 +1,13 @@
-"""Where the time of a Hessian-free update goes on the CURVES autoencoder: products, other sweeps, the optimizer itself.
+"""The time of a Hessian-free update on the CURVES autoencoder: products, other sweeps, the optimizer itself.
 
     python benchmarks/hf_overhead.py                         1000 cases, 842,340 parameters, up to 50 CG steps an update
     python benchmarks/hf_overhead.py --updates 20 --cg 250 --json results.json
     python benchmarks/hf_overhead.py --vectors-on-one-thread
 
-Every update is timed as a whole, and within it whatever sweeps the model: products G v, forward passes with their
-tape, gradients, the preconditioner's sweep, values of f (for backtracking, the ratio and the line search). What is left
-is the optimizer's own: the vectors of CG, P⁻¹, iterates that are kept, parameters that are rebound. `overhead` is
-that, relative to the products. The first update plans the sweeps and is not counted. Medians over updates.
+Every update is timed as a whole, and within it every sweep of the model: products G v, forward passes with their
+tape, gradients, the preconditioner's sweep, values of f (for backtracking, the ratio and the line search). The rest
+belongs to the optimizer: the vectors of CG, P⁻¹, stored iterates, the new parameters. `overhead` is this rest
+relative to the products. The first update plans the sweeps and is not counted. Medians over updates.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PARTS = ("products", "forward and tape", "gradient", "preconditioner", "values o
 
 
 class Clock:
-    """Time spent in functions by name; what a timed function calls counts for the inner one only."""
+    """Times functions by name; the time of a timed function inside another counts for the inner one only."""
 
     def __init__(self) -> None:
         self.times: defaultdict[str, float] = defaultdict(float)
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=10)
     parser.add_argument("--cg", type=int, default=50, help="CG steps of an update")
     parser.add_argument(
-        "--vectors-on-one-thread", action="store_true", help="CG's passes over vectors, not the products"
+        "--vectors-on-one-thread", action="store_true", help="apply it to the vectors of CG, not to the products"
     )
     parser.add_argument("--json", help="write the figures to this file")
     arguments = parser.parse_args()

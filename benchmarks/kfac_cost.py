@@ -1,13 +1,13 @@
-"""What an update of KFAC, KFLR and KFRA costs, in gradients: MNIST's autoencoder D-1000-500-250-30, 1000 cases.
+"""The cost of an update of KFAC and KFRA, in gradients: MNIST's autoencoder D-1000-500-250-30, 1000 cases.
 
     python benchmarks/kfac_cost.py                    the table, medians over --updates updates
-    python benchmarks/kfac_cost.py --clock cpu        in CPU time of one thread: on a machine with other work
+    python benchmarks/kfac_cost.py --clock cpu        in CPU time of one thread, for a machine with other work
     python benchmarks/kfac_cost.py --cases 1000 --fraction 1       factors and α from all cases
-    python benchmarks/kfac_cost.py --parts KFAC       where the time of an update goes
+    python benchmarks/kfac_cost.py --parts KFAC       a profile of an update
 
-The methods and the gradient take turns, one inverse period of updates each, so a machine that changes its speed
-changes it for all. A gradient is `Objective.value_and_gradient`, what Adam pays.
-Data: random pixels, which cost the same.
+The methods and the gradient take turns, one inverse period of updates each, so a change in the machine's speed
+affects all of them. A gradient is `Objective.value_and_gradient`, the main cost of Adam. Data: random pixels, which
+cost the same.
 """
 
 from __future__ import annotations

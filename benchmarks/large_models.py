@@ -1,14 +1,13 @@
-"""ResNet-18 (CIFAR form) and VGG-f: what a Gauss-Newton product costs beside a gradient, rmad and PyTorch.
+"""ResNet-18 (CIFAR form) and VGG-f: the cost of a Gauss-Newton product and of a gradient in rmad and PyTorch.
 
     python benchmarks/large_models.py                      both models, both contenders
     python benchmarks/large_models.py --model resnet18 --images 8 --json results.json
 
 Each figure comes from a process of its own. Time: the median of a few calls after one; the linearization of a product
-is cached. Memory: how far the process's peak (VmHWM) rises above what it held with the model and the batch, in a
-process that does nothing else; for a product that includes the linearization and the product itself. The result
-counts, a gradient or a product; what is differentiated or multiplied, θ or v, does not. Both models
-are in training with batch normalisation, so rmad has the batch as one shard. Wanted, product / gradient: time ≤ 2.0,
-memory ≤ 1.25.
+is cached. Memory: the rise of the process's peak (VmHWM) above the memory of the model and the batch, in a process
+that does nothing else; for a product it includes the linearization. The result counts, a gradient or a product; θ and
+the multiplied v do not. Both models are in training with batch normalisation, so rmad has the batch as one shard.
+Bounds for product / gradient: time ≤ 2.0, memory ≤ 1.25.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
+
+from workers import work
 
 MODELS = {"resnet18": ((32, 32, 3), 10), "vgg_f": ((224, 224, 3), 1000)}
 CONTENDERS = ("rmad", "torch")
@@ -41,7 +40,7 @@ def forget_the_peak() -> None:
 
 
 def rmad_call(model: str, images: int, figure: str) -> Callable[[], Callable[[], Any]]:
-    """A function that prepares (the linearization of a product) and returns what is timed."""
+    """Returns a function that prepares (linearizes, for a product) and returns the timed call."""
     import rmad  # first: it may choose the BLAS kernel
 
     assert rmad
@@ -61,7 +60,7 @@ def rmad_call(model: str, images: int, figure: str) -> Callable[[], Callable[[],
         if figure == "gradient":
             return lambda: objective.value_and_gradient(x, t)
         quadratic = objective.quadratic(x, t)
-        out = np.empty_like(v)  # here, since it counts: as the vector that a gradient makes does
+        out = np.empty_like(v)  # made here, because the result counts
         return lambda: quadratic.ggn_product(v, out)
 
     return prepare
@@ -156,22 +155,12 @@ def measure(contender: str, model: str, images: int, figure: str, repeats: int) 
     return {"ms": statistics.median(times) * 1e3, "MB": memory}
 
 
-def work(contender: str, model: str, images: int, figure: str, repeats: int) -> dict[str, float] | None:
-    """The figure from a process of its own; None where the library is not installed."""
-    options = ["--model", model, "--images", str(images), "--figure", figure, "--repeats", str(repeats)]
-    command = [sys.executable, __file__, "--worker", contender, *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        print(f"{contender}: left out ({(done.stderr.strip().splitlines() or ['no output'])[-1]})", file=sys.stderr)
-        return None
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def compare(model: str, images: int, repeats: int) -> dict[str, dict[str, dict[str, float]]]:
     print(f"\n{model}, n = {images}")
     results = {}
+    options = ["--model", model, "--images", str(images), "--repeats", str(repeats)]
     for contender in CONTENDERS:
-        found = {figure: work(contender, model, images, figure, repeats) for figure in FIGURES}
+        found = {figure: work(__file__, contender, *options, "--figure", figure) for figure in FIGURES}
         measured = {figure: numbers for figure, numbers in found.items() if numbers}
         if len(measured) < len(FIGURES):
             continue

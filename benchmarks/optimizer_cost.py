@@ -1,4 +1,4 @@
-"""What an update of CurveBall and of SGN costs, in gradients, side by side on the CURVES autoencoder.
+"""The cost of an update of CurveBall and of SGN, in gradients, on the CURVES autoencoder.
 
     python benchmarks/optimizer_cost.py
     python benchmarks/optimizer_cost.py --rounds 9 --threads 1
@@ -30,7 +30,7 @@ STEPS = (1, 3, 10)
 
 
 def median_of(call: Callable[[], Any], repeats: int) -> float:
-    """Median of `repeats` calls, in seconds."""
+    """Returns the median time of `repeats` calls, in seconds."""
     times = []
     for _ in range(repeats):
         started = time.perf_counter()
@@ -43,7 +43,7 @@ def contenders(threads: int | None) -> dict[str, Callable[[], Any]]:
     x = nn.data.curves(N, 10).x_train
 
     def step(make: Callable[[Any, Any], Any]) -> Callable[[], Any]:
-        """A step from the same θ each time: the damping and the moving net would change what is measured."""
+        """Makes a step from the same θ each time: its cost depends on the network and the damping."""
         opt = make(nn.models.autoencoder(nn.models.CURVES, rng=np.random.default_rng(0)), nn.SigmoidCrossEntropy())
         if threads:
             opt.objective.threads = threads
@@ -77,7 +77,7 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--repeats", type=int, default=5, help="calls of each contender in a round (5: CurveBall's λ once)")
-    p.add_argument("--threads", type=int, help="of rmad (the cores of this machine)")
+    p.add_argument("--threads", type=int, help="threads of rmad (the cores of this machine)")
     args = p.parse_args()
     calls = contenders(args.threads)
     for call in calls.values():

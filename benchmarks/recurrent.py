@@ -1,13 +1,13 @@
-"""Recurrent layers: one Gauss-Newton product beside PyTorch and JAX, and what checkpoints in time cost and save.
+"""Recurrent layers: one Gauss-Newton product in rmad, PyTorch and JAX, and the cost and gain of checkpoints in time.
 
     python benchmarks/recurrent.py                      RNN, LSTM and GRU at T = 100, checkpoints at T = 400
     python benchmarks/recurrent.py --kinds lstm --rounds 3 --json results.json
 
 100 units, 2 inputs, 1000 cases, float32, a linear readout of the last state. The linearization is cached and products
 are timed; each contender runs in a process of its own, in turn, and the figures are medians over rounds. `gemms` are
-the matrix products of rmad's own sweeps, in two halves on two threads like the shards: what a product cannot do
-without. Memory is the peak of traced allocations, for a gradient, and for a linearization with one product. The
-same RNN as a loop in plain NumPy, swept by the engine alone, is in ggn_product.py.
+the unavoidable matrix products of rmad's sweeps, in two halves on two threads like the shards. Memory is the peak of
+traced allocations, for a gradient, and for a linearization with one product. The same RNN as a loop in plain NumPy,
+swept by the engine alone, is in ggn_product.py.
 """
 
 from __future__ import annotations
@@ -15,16 +15,15 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ggn_product import median_ms
+from ggn_problems import median_ms
+from workers import work
 
 N, T, UNITS, INPUTS, OUTPUTS = 1000, 100, 100, 2, 2
-LONG = 400  # steps, where checkpoints are compared
+LONG = 400  # steps in the comparison of checkpoints
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 
 
@@ -48,7 +47,7 @@ def problem(kind: str, steps: int, checkpoint: bool = False) -> tuple[Any, Any, 
 
 
 def gemms(kind: str, crew: Any) -> Callable[[], None]:
-    """The matrix products of one GGN product, in two halves of the cases, each on a thread of its own."""
+    """Returns the matrix products of one GGN product, in two halves of the cases, each on its own thread."""
     import numpy as np
 
     k, o, n = INPUTS + UNITS + 1, GATES[kind] * UNITS, N // 2
@@ -221,16 +220,6 @@ def run_jax(kind: str) -> dict[str, float]:
 WORKERS = {"rmad": run_rmad, "torch": run_torch, "jax": run_jax, "checkpoints": run_checkpoints}
 
 
-def work(worker: str, kind: str) -> dict[str, float]:
-    """The figures of one worker, from a process of its own; empty where its library is not installed."""
-    command = [sys.executable, __file__, "--worker", worker, "--kinds", kind]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        print(f"{worker}: left out ({(done.stderr.strip().splitlines() or ['no output'])[-1]})", file=sys.stderr)
-        return {}
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def report(kind: str, found: dict[str, list[float]]) -> None:
     middle = {name: statistics.median(figures) for name, figures in found.items()}
     print(f"\n{kind}: medians over rounds")
@@ -261,7 +250,7 @@ def main() -> None:
             for worker in WORKERS:
                 if worker == "checkpoints" and k:
                     continue  # one round says enough, and takes as long as the others together
-                for name, figure in work(worker, kind).items():
+                for name, figure in work(__file__, worker, "--kinds", kind).items():
                     found.setdefault(name, []).append(figure)
         report(kind, found)
         results[kind] = found

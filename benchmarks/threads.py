@@ -1,9 +1,9 @@
-"""What a second thread is worth: gradient, value and GGN product of batches of several sizes, on one part and on two.
+"""The gain of a second thread: gradient, value and GGN product of batches of several sizes, in one part and in two.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/threads.py
 
-Times are medians of calls that alternate between the two, on a machine with nothing else to do. The work is that of the
-matrix products of a forward pass, in multiply-adds (`optim.Objective` counts ten more for an elementwise entry).
+Times are medians of calls that alternate between the two, on an otherwise idle machine. The work is that of the matrix
+products of a forward pass, in multiply-adds (`optim.Objective` counts ten more for an elementwise entry).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ KINDS = ("gradient", "value", "product")
 
 
 def calls(n: int, sizes: tuple[int, ...], parts: int) -> list[Callable[[], object]]:
-    """Gradient with its tapes, value and GGN product of n cases in so many parts, each on a thread."""
+    """Returns gradient with its tapes, value and GGN product of n cases in so many parts, each on a thread."""
     rng = np.random.default_rng(0)
     x, t = rng.normal(size=(n, sizes[0])).astype(np.float32), rng.integers(0, sizes[-1], n)
     objective = optim.Objective(nn.models.mlp(sizes, rng=rng), nn.SoftmaxCrossEntropy(), shards=parts, threads=parts)
