@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ggn_problems import CLASSES, CONVOLUTIONS, HIDDEN, INPUTS, OUTPUTS, SIZES, N, T, images, layer_sizes, median_ms
@@ -90,11 +91,11 @@ def run_channels_last(problem: str) -> dict[str, float]:
     return run_torch(problem, True)
 
 
-def run_jax(problem: str) -> dict[str, float]:
+def jax_problem(problem: str, key: Any) -> tuple[Any, Any, Callable[[Any], Any]]:
+    """Returns parameters, x, and the outputs as a function of the parameters."""
     import jax
     import jax.numpy as jnp
 
-    key = jax.random.key(0)
     if problem == "mlp":
         params: Any = [(0.05 * jax.random.normal(key, (i, o)), jnp.zeros(o)) for i, o in layer_sizes()]
         x = jax.random.uniform(key, (N, SIZES[0]))
@@ -135,6 +136,15 @@ def run_jax(problem: str) -> dict[str, float]:
             h, _ = jax.lax.scan(cell, jnp.zeros((N, HIDDEN)), x)
             return h @ p["V"] + p["c"]
 
+    return params, x, forward
+
+
+def run_jax(problem: str) -> dict[str, float]:
+    import jax
+    import jax.numpy as jnp
+
+    key = jax.random.key(0)
+    params, x, forward = jax_problem(problem, key)
     n = len(x) if problem != "rnn" else N
     target = x if problem == "mlp" else jax.random.normal(key, (N, OUTPUTS))
     labels = jax.random.randint(key, (n,), 0, CLASSES)

@@ -170,7 +170,7 @@ def rank(args: argparse.Namespace) -> Any:
         for n in numbers:
             q = optim.Objective(model, loss, shards=1).quadratic(x[:n], t[:n])
             p = q.objective.size
-            eigenvalues = np.linalg.eigvalsh(q.ggn @ np.eye(p))[::-1]
+            eigenvalues = np.linalg.eigvalsh(q.ggn.matmat(np.eye(p)))[::-1]
             blocks = kronecker_factors(q, "kflr").blocks
             spectra = [np.multiply.outer(np.linalg.eigvalsh(b.A), np.linalg.eigvalsh(b.G)).ravel() for b in blocks]
             factored = np.sort(np.concatenate(spectra))[::-1]

@@ -169,13 +169,7 @@ def train(
         on_record(run.record(errors, config.MONITOR))
         save()  # fails early if nothing can be written
     else:
-        try:
-            run.load_state_dict(state["run"])
-            batches.load_state_dict(state["batches"])  # type: ignore[attr-defined]
-        except (KeyError, ValueError) as misfit:
-            raise StateDoesNotFit(
-                f"{checkpoints.path if checkpoints else 'the state'} does not fit: {misfit}"
-            ) from None
+        load(run, batches, state, str(checkpoints.path) if checkpoints else "the state")
     saved = run.seconds
     while not run.failed:
         run.end = should_stop()
@@ -202,6 +196,15 @@ def train(
     if run.infos:
         on_record(run.record(errors, config.MONITOR))
     return run
+
+
+def load(run: Run, batches: Any, state: Mapping[str, Any], name: str) -> None:
+    """Loads a checkpoint of this name into run and batches; StateDoesNotFit if it belongs to others."""
+    try:
+        run.load_state_dict(state["run"])
+        batches.load_state_dict(state["batches"])
+    except (KeyError, ValueError) as misfit:
+        raise StateDoesNotFit(f"{name} does not fit: {misfit}") from None
 
 
 def arguments_of(batch: Any, config: Config) -> dict[str, Any]:
