@@ -214,36 +214,6 @@ def value_at(name: str, value: float | Schedule, k: int) -> float:
     return Number(at_least=0.0)(f"{name} at update {k}", float(value(k))) if callable(value) else value
 
 
-def above(name: str, value: float, bound: float) -> float:
-    """value if it is a finite number > bound; ValueError otherwise."""
-    return Number(above=bound)(name, value)
-
-
-def at_least(name: str, value: float, bound: float) -> float:
-    """value if it is a finite number ≥ bound; ValueError otherwise."""
-    return Number(at_least=bound)(name, value)
-
-
-def at_most(name: str, value: float, bound: float) -> float:
-    """value if it is a number ≤ bound; ValueError otherwise."""
-    return Number(at_most=bound)(name, value)
-
-
-def fraction(name: str, value: float) -> float:
-    """value if 0 ≤ value < 1; ValueError otherwise."""
-    return FRACTION(name, value)
-
-
-def whole(name: str, value: float, bound: int) -> int:
-    """value as an int if it is a whole number ≥ bound; ValueError otherwise."""
-    return Number(at_least=bound, whole=True)(name, value)
-
-
-def flag(name: str, value: Any) -> bool:
-    """value if it is True or False; TypeError otherwise."""
-    return Flag()(name, value)
-
-
 def generator(rng: Any) -> np.random.Generator:
     """rng if it is a generator of random numbers, a new one with the seed 0 for None; TypeError otherwise."""
     if rng is None:

@@ -16,10 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from optim.hyper import at_least
+from optim.hyper import Number, Rule, checked
 from optim.problem.vectors import dot
 
 __all__ = ["Spectrum", "lanczos", "spectral_density"]
+
+HYPER: dict[str, Rule] = {"probes": Number(at_least=2), "steps": Number(at_least=1)}
+WIDTH: dict[str, Rule] = {"width": Number(at_least=np.finfo(float).tiny)}
 
 _cdf = np.vectorize(lambda s: math.erf(s / math.sqrt(2)) / 2 + 0.5, otypes=[float])
 
@@ -46,14 +49,15 @@ class Spectrum:
 
     def density(self, x: Any, width: float) -> tuple[Any, Any]:
         """Eigenvalues per unit of λ at the points x, (n,), seen through a Gaussian of standard deviation `width`."""
-        at_least("width", width, np.finfo(float).tiny)
+        checked(WIDTH, {"width": width})
         s = (np.reshape(x, (-1, 1, 1)) - self.nodes) / width
         each = np.sum(self.weights * np.exp(-s * s / 2), axis=2) * (self.p / (width * math.sqrt(2 * math.pi)))
         return _mean_and_error(each.T)
 
     def below(self, x: Any, width: float) -> tuple[Any, Any]:
         """How many eigenvalues lie below the points x, (n,), each smeared by that Gaussian."""
-        s = (np.reshape(x, (-1, 1, 1)) - self.nodes) / at_least("width", width, np.finfo(float).tiny)
+        checked(WIDTH, {"width": width})
+        s = (np.reshape(x, (-1, 1, 1)) - self.nodes) / width
         return _mean_and_error(self.p * np.sum(self.weights * _cdf(s), axis=2).T)
 
 
@@ -70,8 +74,7 @@ def spectral_density(A: Any, *, rng: np.random.Generator, probes: int = 8, steps
     """
     if len(A.shape) != 2 or A.shape[0] != A.shape[1]:
         raise ValueError(f"A must be square, but has shape {A.shape}")
-    at_least("probes", probes, 2)
-    at_least("steps", steps, 1)
+    checked(HYPER, {"probes": probes, "steps": steps})
     p = A.shape[0]
     most = min(int(steps), p)
     nodes, weights = np.zeros((probes, most)), np.zeros((probes, most))

@@ -22,7 +22,7 @@ import numpy as np
 
 from optim.hyper import NONE, Instance, Number, Rule, checked
 from optim.parts.passes import Product
-from optim.parts.preconditioner import Diagonal, Diagonals, EmpiricalFisher, Kappa, checked_kappa, kappa_at, to_a_power
+from optim.parts.preconditioner import Diagonal, Diagonals, EmpiricalFisher, Kappa, KappaRule, kappa_at, to_a_power
 from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import dot
 from rmad.extend import Array
@@ -148,8 +148,8 @@ class Tikhonov:
     boost, drop = 3 / 2, 2 / 3
 
     def __init__(self, strength: float, minimum: float = 0.0) -> None:
-        given = {"strength": float(strength), "minimum": minimum}
-        self.strength, self.minimum = checked(Tikhonov.HYPER, given).values()
+        kept = checked(Tikhonov.HYPER, {"strength": strength, "minimum": minimum})
+        self.strength, self.minimum = float(kept["strength"]), kept["minimum"]
 
     def matrix(self, q: Quadratic, diagonals: Diagonals) -> Array | Operator | None:
         """D at the present parameters: None for the identity, (p,) a diagonal, or an operator that answers D @ v."""
@@ -169,13 +169,6 @@ class Tikhonov:
     def increase(self) -> None:
         """λ × 3/2."""
         self.strength *= self.boost
-
-
-class KappaRule(Rule):
-    """A number ≥ 0, (p,) of such, or a function of the diagonal."""
-
-    def __call__(self, name: str, value: Any, given: Mapping[str, Any] | None = None) -> Any:
-        return checked_kappa(value)
 
 
 class DiagonalDamping(Tikhonov):

@@ -17,7 +17,7 @@ import numpy as np
 import scipy.linalg
 from scipy.sparse.linalg import LinearOperator
 
-from optim.hyper import at_least
+from optim.hyper import Number
 from optim.problem.vectors import is_finite
 
 __all__ = ["Block", "KroneckerFactors", "KroneckerInverse", "KroneckerOperator"]
@@ -105,6 +105,9 @@ class KroneckerFactors:
         return same and bool(np.array_equal(self.rest, other.rest))
 
 
+DAMPING = Number(at_least=0.0)
+
+
 class KroneckerOperator(LinearOperator):
     """C + λI, (p, p), on flat vectors, from Kronecker factors; symmetric.
 
@@ -113,7 +116,7 @@ class KroneckerOperator(LinearOperator):
     """
 
     def __init__(self, factors: KroneckerFactors, damping: float = 0.0) -> None:
-        self.factors, self.damping = factors, at_least("damping", damping, 0.0)
+        self.factors, self.damping = factors, DAMPING("damping", damping)
         super().__init__(factors.d.dtype, (factors.d.size, factors.d.size))  # type: ignore[call-arg]
 
     def _matvec(self, v: Any) -> Any:

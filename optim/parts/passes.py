@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from optim.tuning import FEWEST_BLOCKS_ON_THREADS
 from rmad.extend import Array
 
 __all__ = ["InverseOperator", "InverseP", "Product", "Run", "precondition"]
+
+R = TypeVar("R")
 
 Product: TypeAlias = Callable[[Array, Array], None]  # (v, out): out ← B v
 
@@ -87,7 +89,7 @@ class Run:
                 np.add(Ap, np.multiply(p, d if self._diagonal else self._damping, out=w), out=Ap)
             return dot(p, Ap)
 
-        return sum(self._crew.run(block, len(self._views)))
+        return sum(self._each(block))
 
     def advance(self, alpha: float, pAp: float) -> bool:
         """x ← x + α p, r ← r + α A p, y ← P⁻¹ r; False if φ or rᵀy is not finite any more."""
@@ -103,7 +105,7 @@ class Run:
 
         self.i += 1
         self.phi -= alpha * (self.ry - alpha * pAp / 2)  # φ(x_i + α p_i) − φ(x_i), as p_iᵀr_i = −r_iᵀy_i
-        self.ry = sum(self._crew.run(block, len(self._views)))
+        self.ry = sum(self._each(block))
         if self.operator is not None:
             self.operator.apply(self.r, self.y)
             self.ry = sum(dot(r, y) for _, r, y, *_ in self._views)
@@ -117,7 +119,11 @@ class Run:
             np.multiply(p, beta, out=p)
             np.subtract(p, y, out=p)
 
-        self._crew.run(block, len(self._views))
+        self._each(block)
+
+    def _each(self, block: Callable[[int], R]) -> list[R]:
+        """[block(k), …] for all blocks; a single one is not worth the way through the crew."""
+        return [block(0)] if len(self._views) == 1 else self._crew.run(block, len(self._views))
 
     def _scratch(self, k: int) -> Array:
         """Room for the thread that works on block k."""

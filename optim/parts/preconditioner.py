@@ -10,13 +10,13 @@ Source: Martens & Sutskever (2012), sections 11.2 to 11.4.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from optim.hyper import at_least, at_most, whole
+from optim.hyper import COUNT, Flag, Number, OneOf, Rule, check
 from optim.parts.estimate import METHODS, kronecker_factors
 from optim.parts.kronecker import KroneckerInverse
 from optim.problem.losses import root_columns, root_product
@@ -55,16 +55,18 @@ def to_a_power(d: Any, xi: float) -> Any:
 Kappa = Any  # a number, (p,), or a function of the diagonal (p,) that gives either
 
 
-def checked_kappa(kappa: Kappa) -> Kappa:
-    """κ as it was given: a number ≥ 0, (p,) of such, or a function; ValueError otherwise."""
-    if callable(kappa):
+class KappaRule(Rule):
+    """κ: a number ≥ 0, (p,) of such, or a function of the diagonal."""
+
+    def __call__(self, name: str, value: Any, given: Mapping[str, Any] | None = None) -> Kappa:
+        if callable(value):
+            return value
+        if np.ndim(value) == 0:
+            return Number(at_least=0.0)(name, value)
+        kappa = value if hasattr(value, "dtype") else np.asarray(value)
+        if kappa.dtype.kind not in "iufb" or kappa.ndim != 1 or not (np.isfinite(kappa) & (kappa >= 0)).all():
+            raise ValueError(f"{name} must be a number, (p,) finite numbers ≥ 0 or a function of d, got {value!r}")
         return kappa
-    if np.ndim(kappa) == 0:
-        return at_least("kappa", kappa, 0.0)
-    given = kappa if hasattr(kappa, "dtype") else np.asarray(kappa)
-    if given.dtype.kind not in "iufb" or given.ndim != 1 or not (np.isfinite(given) & (given >= 0)).all():
-        raise ValueError(f"kappa must be a number, (p,) finite numbers ≥ 0 or a function of d, got {kappa!r}")
-    return given
 
 
 def kappa_at(kappa: Kappa, d: Any) -> Any:
@@ -92,12 +94,13 @@ class Diagonal(Preconditioner):
     0.01 * d.mean(), which section 13 advises beside scale-sensitive damping.
     """
 
+    HYPER: ClassVar[Mapping[str, Rule]] = {"exponent": Number(at_least=0.0, at_most=1.0), "kappa": KappaRule()}
+
     exponent: float = 0.75
     kappa: Kappa = 0.0
 
     def __post_init__(self) -> None:
-        at_most("exponent", at_least("exponent", self.exponent, 0.0), 1)
-        checked_kappa(self.kappa)
+        check(self)
 
     def estimate(self, q: Quadratic, seed: tuple[int, ...]) -> Any:
         """(p,), without l2. seed: of what is random."""
@@ -124,11 +127,9 @@ class UnbiasedDiagonal(Diagonal):
     probes: how many v, averaged; each is one backward sweep.
     """
 
-    probes: int = 1
+    HYPER: ClassVar[Mapping[str, Rule]] = {"probes": COUNT}
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        whole("probes", self.probes, 1)
+    probes: int = 1
 
     def estimate(self, q: Quadratic, seed: tuple[int, ...]) -> Any:
         def cotangents(shard: LinearizedShard) -> Iterator[list[Any]]:
@@ -163,15 +164,20 @@ class KroneckerPreconditioner(Preconditioner):
     to parameter enters by its mean. Each application takes the matrix products of some two cases per row of A and G.
     """
 
+    HYPER: ClassVar[Mapping[str, Rule]] = {
+        "estimate": OneOf(METHODS, quoted=False),
+        "exact": Flag(),
+        "sharing": OneOf(("expand", "reduce")),
+        "samples": COUNT,
+    }
+
     estimate: str = "kfac"
     exact: bool = False
     sharing: str = "expand"
     samples: int = 1
 
     def __post_init__(self) -> None:
-        if self.estimate not in METHODS:
-            raise ValueError(f"estimate must be one of {', '.join(METHODS)}, got {self.estimate!r}")
-        whole("samples", self.samples, 1)
+        check(self)
 
     def inverse(self, diagonals: Diagonals, added: Any) -> Any:
         q = diagonals.q

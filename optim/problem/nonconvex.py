@@ -8,12 +8,12 @@ Source: Martens & Sutskever (2012), section 6.3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
-from optim.hyper import at_least, flag
+from optim.hyper import Flag, Number, Rule, checked
 from optim.problem.losses import eigen_blocks, loss_value, loss_value_and_gradient
 from rmad.extend import loss_curvature
 
@@ -63,8 +63,11 @@ class ClippedCurvature:
     found by one product per output of a case; its blocks take n·m² numbers, m outputs to a case.
     """
 
+    HYPER: ClassVar[Mapping[str, Rule]] = {"shift": Number(at_least=0.0), "clip": Flag()}
+
     def __init__(self, loss: Any, shift: float = 0.0, *, clip: bool = True) -> None:
-        self.loss, self.shift, self.clip = loss, at_least("shift", shift, 0.0), flag("clip", clip)
+        kept = checked(ClippedCurvature.HYPER, locals())
+        self.loss, self.shift, self.clip = loss, kept["shift"], kept["clip"]
         self.mean_over_cases = getattr(loss, "mean_over_cases", True)
 
     def value(self, z: Any, t: Any) -> Any:
