@@ -266,6 +266,9 @@ class Traced(Shaped, NDArrayOperatorsMixin):
     def imag(self) -> Any:
         return np.imag(self)  # type: ignore[call-overload]
 
+    def clip(self, min: Any = None, max: Any = None, out: None = None) -> Any:
+        return np.clip(self, min, max, out=out)  # by position: np.clip knows the names min and max since NumPy 2.1
+
     @property
     def flat(self) -> Any:
         return iter(np.ravel(self))  # type: ignore[call-overload]
@@ -282,7 +285,7 @@ def _method(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 METHODS = """
-    all any argmax argmin argpartition argsort clip conj conjugate cumprod cumsum diagonal dot max mean min nonzero
+    all any argmax argmin argpartition argsort conj conjugate cumprod cumsum diagonal dot max mean min nonzero
     prod ptp ravel repeat round searchsorted squeeze std sum swapaxes take trace var
 """
 

@@ -112,9 +112,9 @@ def _zeros_plus(u, key, shape) -> Array:
 
 
 def _select(x, key) -> Array:
-    """x[key]; np.take gathers rows faster."""
+    """x[key]; np.take gathers rows faster; old versions of it refuse uint64."""
     if isinstance(key, np.ndarray) and key.ndim and key.dtype.kind in "iu" and x.ndim > 1:
-        return np.take(x, key, axis=0)
+        return x[key] if key.dtype == np.uint64 else np.take(x, key, axis=0)
     return x[key]
 
 

@@ -6,6 +6,7 @@ SciPy is imported by the first call that needs it.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -73,10 +74,23 @@ def expm(A: Array) -> Array:
     return _expm(_square(A, "expm"))
 
 
+def _over_stacks(f: Callable[..., Array], *arrays: Array) -> Array:
+    """f for every matrix of a stack: SciPy 1.13 takes one matrix at a time, later versions take stacks."""
+    try:
+        return f(*arrays)
+    except ValueError:
+        stack = np.broadcast_shapes(*(a.shape[:-2] for a in arrays))
+        if not stack or 0 in stack:
+            raise
+        flat = [np.broadcast_to(a, stack + a.shape[-2:]).reshape(-1, *a.shape[-2:]) for a in arrays]
+        results = np.stack([f(*matrices) for matrices in zip(*flat, strict=True)])
+        return results.reshape(stack + results.shape[1:])
+
+
 def _square_root(A: Array) -> Array:
     from scipy.linalg import sqrtm
 
-    return sqrtm(A)
+    return _over_stacks(sqrtm, A)
 
 
 @primitive(_square_root, name="sqrtm")
@@ -88,7 +102,7 @@ def _sqrtm(R: Array, A: Array) -> Any:
 def _sylvester_solution(A: Array, B: Array, Q: Array) -> Array:
     from scipy.linalg import solve_sylvester
 
-    return solve_sylvester(A, B, Q)
+    return _over_stacks(solve_sylvester, A, B, Q)
 
 
 @primitive(_sylvester_solution, name="sylvester")
