@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, Concatenate, Generic
 
 from rmad import tree as _tree
-from rmad.plan.plan import Plan
+from rmad.plan.plan import Plan, products_before_a_plan
 from rmad.record import Record, filled
 from rmad.traced import Traced, stop
 from rmad.types import Array, Out, P, Tree
@@ -44,6 +44,7 @@ class Linearization(Generic[Tree, Out]):
     def __init__(self, record: Record) -> None:
         self._record = record
         self._plan: Plan | None = None
+        self._unplanned: int | None = None  # products to come without a plan
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -96,15 +97,24 @@ class Linearization(Generic[Tree, Out]):
         like: _tree.TreeDef,
         planned: Callable[[Plan, Sequence[Array]], list[Array | None]],
     ) -> Any:
-        """One product, by the plan; if an outer tape traces it, by a sweep over the tape as recorded."""
-        if self._record.tape.nested or Traced in map(type, arrays):
+        """One product, by the plan; by a sweep over the tape as recorded before that pays, or if it is traced."""
+        if self._record.tape.nested or Traced in map(type, arrays) or not self._pays():
             return sweep(arrays)
         with self._lock:
             return filled(like, planned(self._plan or self.plan, arrays))
 
+    def _pays(self) -> bool:
+        """True from the product on for which a plan is worth making; it depends on the tape only, not on the clock."""
+        if self._plan is None and self._unplanned is None:
+            self._unplanned = products_before_a_plan(self._record.tape)
+        if self._plan is None and self._unplanned:
+            self._unplanned -= 1
+            return False
+        return True
+
     @property
     def plan(self) -> Plan:
-        """The tape rewritten for many sweeps; made at the first product."""
+        """The tape rewritten for many sweeps; made when it is first asked for."""
         if self._plan is None:
             self._plan = Plan(self._record.tape, self._record.outputs, self._record.n_inputs)
         return self._plan

@@ -102,3 +102,17 @@ TRIANGULAR_SOLVE_FROM = 64
 # multiply-adds of a matrix product that take as long as one element of a pass over memory.
 # benchmarks/threads.py
 ELEMENT_WORK = 10
+
+# -- plans -----------------------------------------------------------------------------------------
+
+# bytes of a node's array, on average over the tape: from there on a plan saves more in one product than it costs.
+# benchmarks/long_tapes.py
+PLAN_AT_ONCE = 1 << 18
+
+# products over the tape as recorded before it is planned, for smaller arrays.
+# benchmarks/long_tapes.py
+PRODUCTS_BEFORE_A_PLAN = 12
+
+# nodes: a shorter tape is planned at once, since that costs a few milliseconds at most.
+# benchmarks/long_tapes.py
+SHORT_TAPE = 1000

@@ -19,7 +19,7 @@ __all__ = ["fetch", "find", "folders", "read_up_to", "refuse_foreign", "refuse_o
 
 Folder: TypeAlias = str | os.PathLike[str] | None
 Readable: TypeAlias = BinaryIO | gzip.GzipFile
-CHUNK = 1 << 20  # bytes read at a time
+READ_SIZE = 1 << 20  # bytes read at a time
 MOST_SKIPPED = 1 << 26  # bytes read only to tell what is wrong with a file
 
 
@@ -122,7 +122,7 @@ def read_up_to(file: Readable, most: int) -> bytes:
     A compressed file of a few megabytes may unpack to gigabytes, and a damaged header may promise more than exists.
     """
     content = bytearray()
-    while len(content) <= most and (chunk := file.read(min(CHUNK, most + 1 - len(content)))):
+    while len(content) <= most and (chunk := file.read(min(READ_SIZE, most + 1 - len(content)))):
         content += chunk
     return bytes(content)
 
@@ -130,7 +130,7 @@ def read_up_to(file: Readable, most: int) -> bytes:
 def rest_of(file: Readable) -> int:
     """Reads to the end, or over so many bytes that nobody wants more, and returns their number; keeps none of them."""
     count = 0
-    while count < MOST_SKIPPED and (chunk := file.read(CHUNK)):
+    while count < MOST_SKIPPED and (chunk := file.read(READ_SIZE)):
         count += len(chunk)
     return count
 

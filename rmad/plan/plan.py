@@ -18,14 +18,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rmad import tuning
 from rmad.plan.buffers import address
 from rmad.plan.calls import Call
 from rmad.plan.program import Program
 from rmad.plan.pull import Pull
 from rmad.plan.push import Push
+from rmad.tape import Tape
 from rmad.types import Array
 
-__all__ = ["Plan"]
+__all__ = ["Plan", "products_before_a_plan"]
 
 
 class Lent(NamedTuple):
@@ -119,3 +121,16 @@ class Plan(Program):
         self.set_outputs(cotangents)
         self.pull()
         return [u.copy()[()] for u in self.cotangents]
+
+
+def products_before_a_plan(tape: Tape) -> int:
+    """The number of products after which a plan pays: none, except for a long loop over small arrays.
+
+    Planning such a node costs as much as ten sweeps over it: NumPy's calls are all the work there, and a plan saves few
+    of them. On a large array it saves passes over memory, and pays at once.
+    """
+    nodes = [node.spec for node in tape.nodes if node.inputs]
+    if len(nodes) <= tuning.SHORT_TAPE:
+        return 0
+    nbytes = sum(spec.size * spec.dtype.itemsize for spec in nodes)
+    return 0 if nbytes >= tuning.PLAN_AT_ONCE * len(nodes) else tuning.PRODUCTS_BEFORE_A_PLAN

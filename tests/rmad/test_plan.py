@@ -243,3 +243,24 @@ def test_views_and_roles_of_one_flat_vector():
     for seed in range(60):
         f, x = views_and_roles(seed)
         assert_plan_is_right(f, x, seed)
+
+
+@pytest.mark.parametrize(("n", "size", "unplanned"), [(400, 1, 0), (2000, 1, 12), (1100, 40_000, 0)])
+def test_a_plan_is_made_from_the_product_on_for_which_it_pays(n, size, unplanned):
+    """At once, except for a long loop over small arrays: planning that takes as long as a dozen sweeps over it."""
+
+    def f(x):
+        for k in range(n):
+            x = np.sin(x) if k % 2 else x + 0.1
+        return x
+
+    _, lin = rmad.linearize(f, np.full(size, 0.5))
+    v = np.ones(size)
+    found = []
+    for _ in range(unplanned + 2):
+        found.append((lin._plan is not None, lin.Jv(v)))
+    assert [planned for planned, _ in found] == [k > unplanned for k in range(unplanned + 2)]
+    for _, Jv in found:
+        np.testing.assert_allclose(Jv, found[-1][1], rtol=1e-12)
+    if unplanned:
+        np.testing.assert_allclose(lin.JTu(v), found[-1][1], rtol=1e-12)

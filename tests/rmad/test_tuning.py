@@ -13,7 +13,18 @@ from rmad import tuning
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LINES = (ROOT / "rmad/tuning.py").read_text("utf-8").splitlines()
 PLACES = {name: k for k, line in enumerate(LINES) for name in re.findall(r"^([A-Z][A-Z0-9_]*) = ", line)}
-UNITS = ("elements", "numbers", "multiply-adds", "channels", "bytes", "rows", "terms", "one over a fraction")
+UNITS = (
+    "elements",
+    "numbers",
+    "multiply-adds",
+    "channels",
+    "bytes",
+    "rows",
+    "terms",
+    "one over a fraction",
+    "products",
+    "nodes",
+)
 MEASURED = r"WORTH|PATIENCE|LONG|BLOCK|CHUNK|STRIPE|AT_A_TIME|NARROW|SHARE|FEWEST|(^|_)FROM$|_MOST$"
 
 
