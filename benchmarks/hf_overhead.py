@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--json", help="write the figures to this file")
     arguments = parser.parse_args()
     if arguments.vectors_on_one_thread:
-        optim.parts.passes.FEWEST_BLOCKS_ON_THREADS = sys.maxsize
+        optim.tuning.BLOCKS_ON_THREADS_FROM = sys.maxsize
     found = measure(arguments.n, arguments.updates, arguments.cg)
     times = found["milliseconds"]
     count = found["products per update"]

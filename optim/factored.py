@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from optim import tuning
 from optim.base import Optimizer
 from optim.parts.estimate import kronecker_factors
 from optim.parts.kronecker import KroneckerFactors, KroneckerInverse, KroneckerOperator, loaded, saved
 from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import is_finite
-from optim.tuning import FEWEST_CUBES_ON_THREADS
 from optim.types import Loss, Model
 from rmad.extend import Array
 
@@ -82,7 +82,7 @@ class Factored(Optimizer):
 
     def _invert(self, factors: KroneckerFactors, damping: float) -> KroneckerInverse:
         """The inverse, made on threads if the blocks are large."""
-        large = sum(block.size * sum(block.shape) for block in factors.blocks) >= FEWEST_CUBES_ON_THREADS
+        large = sum(block.size * sum(block.shape) for block in factors.blocks) >= tuning.INVERTED_ON_THREADS_FROM
         return KroneckerInverse(factors, damping, self.exact_damping, run=self.objective.crew.run if large else None)
 
     def _forget_inverse(self) -> None:

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from optim import tuning
 from optim.base import StepInfo, quiet
 from optim.factored import Factored
 from optim.hyper import COUNT, FRACTION, NONE, Flag, Number, OneOf, Rule, generator
@@ -24,7 +25,6 @@ from optim.problem.batch import cases as cases_of
 from optim.problem.batch import take
 from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import dot, is_finite
-from optim.tuning import FEWEST_CASES_OF_FACTORS
 from optim.types import Batch, Loss, Model
 from rmad.extend import Array
 
@@ -213,7 +213,7 @@ class KFAC(Factored):
             return None
         if not getattr(self.objective.loss, "mean_over_cases", True):
             return None
-        parts = min(round(1 / self.cases), n // FEWEST_CASES_OF_FACTORS)
+        parts = min(round(1 / self.cases), n // tuning.CASES_OF_FACTORS)
         if parts < 2:
             return None
         every = slice(self.k % parts, None, parts)

@@ -14,12 +14,12 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
+from optim import tuning
 from optim.base import NO_GAIN, Optimizer, StepInfo, quiet, within_rounding
 from optim.hyper import COUNT, Number, OneOf, Rule
 from optim.parts.cg import pcg
 from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import dot, is_finite
-from optim.tuning import MOST_DENSE_PARAMETERS
 from optim.types import Batch, Loss, Model
 from rmad.extend import Array
 
@@ -88,7 +88,7 @@ class LevenbergMarquardt(Optimizer):
         "cg_tolerance": Number(at_least=0.0),
         "tries": COUNT,
     }
-    most_dense = MOST_DENSE_PARAMETERS
+    most_dense = tuning.DENSE_UP_TO
     _state = ("damping",)
 
     damping: float

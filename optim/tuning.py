@@ -1,38 +1,56 @@
-"""Constants of tuning, in one place: each with its unit, its meaning, and the measurement that set it.
+"""Constants of the optimizers that were set by measurement: what each decides, its unit, and where it was measured.
 
-They decide how fast a result comes; they change the result by rounding at most, except for FEWEST_CASES_OF_FACTORS.
+Modules read them as `tuning.NAME`, so that an assignment here, or in a test, holds everywhere; those of the innermost
+loops, BLOCK and SUMMED_IN_FLOAT32, are read once. A comment gives the unit first. The section that it names is one of
+docs/benchmarks.md or docs/decisions.md; `rmad.tuning` has the constants of the engine. The constants of a method (CG's
+tolerance, the factors of a damping rule) stay in the class of the method, with their source.
 """
 
 from __future__ import annotations
 
-__all__ = [
-    "FEWEST_BLOCKS_ON_THREADS",
-    "FEWEST_CASES_OF_FACTORS",
-    "FEWEST_CUBES_ON_THREADS",
-    "MOST_DENSE_PARAMETERS",
-]
+# -- passes over long vectors ----------------------------------------------------------------------
 
-FEWEST_BLOCKS_ON_THREADS = 4
-"""Blocks of a vector, of `optim.problem.vectors.BLOCK` elements each, from which CG's passes run on threads.
+# elements of a vector that one pass works on at a time: no temporary is longer, and a NumPy call costs no more than the
+# arithmetic of a block. benchmarks/hf_overhead.py
+BLOCK = 1 << 17
 
-Below, starting the threads costs more than they save: `python benchmarks/hf_overhead.py`, which can switch them off.
-"""
+# elements of a float32 dot product that are summed in float32, before float64 takes over: the error is below
+# 512 · 2⁻²⁴ of Σ|aᵢbᵢ|, and 1e-9 of it in practice. tests/optim/test_vectors.py
+SUMMED_IN_FLOAT32 = 512
 
-FEWEST_CASES_OF_FACTORS = 500
-"""Cases: KFAC takes no smaller part of a batch for its factors, α and μ.
+# blocks of a vector: with fewer, starting threads for a pass of CG costs more than it saves.
+# benchmarks/hf_overhead.py, which can switch them off
+BLOCKS_ON_THREADS_FROM = 4
 
-With 250 of 1000 cases an update is a tenth cheaper, and the objective had spikes (docs/decisions.md,
-examples/kronecker.py).
-"""
+# -- products and parts of a batch -----------------------------------------------------------------
 
-FEWEST_CUBES_ON_THREADS = 2_000_000
-"""Σ n³ over the Kronecker blocks, the multiply-adds of their inversion up to a factor, for it to run on threads.
+# multiply-adds of a forward pass of one shard: with fewer, another thread costs more than it saves, because Python
+# records the tapes of the shards one after the other. benchmarks.md, "What a second thread is worth"
+WORK_PER_SHARD = 20_000_000
 
-One LAPACK call of that size takes about a millisecond, the cost of handing it over (`python benchmarks/threads.py`).
-"""
+# bytes of θ: for longer vectors a product reads v and writes its result in place, for which its sweeps are planned
+# again. decisions.md, "A product reads v and writes the result in place"
+IN_PLACE_FROM = 1 << 20
 
-MOST_DENSE_PARAMETERS = 300
-"""Parameters up to which Levenberg-Marquardt with solver="auto" forms G, by as many products, for a Cholesky solve.
+# times that the sweeps are planned again because v or the result is another array; from then on v is copied. A run of
+# CG, which takes the same two arrays each time, needs one. As above
+MOST_BINDINGS = 4
 
-A Cholesky factorization serves every λ of a step, while CG (at most 250 products) runs again for each.
-"""
+# -- Kronecker factors -----------------------------------------------------------------------------
+
+# cases: KFAC takes no smaller part of a batch for its factors, α and μ. decisions.md, "Kronecker factors from half of a
+# batch"
+CASES_OF_FACTORS = 500
+
+# numbers in the largest of the stacked cotangents that are pulled together: 64 MB in float32. Not measured by itself
+PULLED_TOGETHER = 1 << 24
+
+# Σ (a² g + a g²) over the blocks A ⊗ G, a and g the sizes of A and G: from here on they are inverted on threads. It is
+# twice the work that a thread was first thought to be worth, and not measured by itself
+INVERTED_ON_THREADS_FROM = 2_000_000
+
+# -- dense methods ---------------------------------------------------------------------------------
+
+# parameters: up to so many, LevenbergMarquardt with solver="auto" forms G by as many products. One factorization of
+# that size takes a millisecond or two, and each λ of a step needs one, where CG would run again. Not measured by itself
+DENSE_UP_TO = 300

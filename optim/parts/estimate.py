@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from optim import tuning
 from optim.parts.columns import all_columns, averaged_curvature, drawn_columns, gradient_columns
 from optim.parts.kronecker import Block, KroneckerFactors, parts_of
 from optim.problem.quadratic import Quadratic
@@ -25,8 +26,6 @@ from rmad.extend import Array, Meetings, averaged, squares, tree
 __all__ = ["METHODS", "kronecker_factors"]
 
 METHODS = ("kfac", "empirical", "kflr", "kfra")
-
-AT_A_TIME = 1 << 24  # numbers in the largest of the stacked cotangents that are pulled at a time
 
 
 def kronecker_factors(
@@ -132,7 +131,7 @@ class _Terms:
 
     def _columns(self, method: str, samples: int) -> Iterator[list[Array]]:
         """Stacks U, per output (k, *z.shape), with Σ_k U_k U_kᵀ = L″ per case, or that in expectation."""
-        at_a_time = max(1, AT_A_TIME // max(1, *(node.spec.size for node in self.meetings.nodes)))
+        at_a_time = max(1, tuning.PULLED_TOGETHER // max(1, *(node.spec.size for node in self.meetings.nodes)))
         if method == "kflr":
             return all_columns(self.shard, at_a_time)
         if method == "kfac":

@@ -8,9 +8,9 @@ from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
+from optim import tuning
 from optim.problem.threads import Crew
 from optim.problem.vectors import blocks, dot
-from optim.tuning import FEWEST_BLOCKS_ON_THREADS
 from rmad.extend import Array
 
 __all__ = ["InverseOperator", "InverseP", "Product", "Run", "precondition"]
@@ -74,7 +74,7 @@ class Run:
         self._diagonal = np.ndim(self._damping) > 0
         more = self._damping if self._diagonal else self.y, self.y if self.inverse is None else self.inverse
         self._views = list(blocks(self.x, self.r, self.y, self.p, self._Ap, *more))
-        self._crew = crew if crew is not None and len(self._views) >= FEWEST_BLOCKS_ON_THREADS else Crew(1)
+        self._crew = crew if crew is not None and len(self._views) >= tuning.BLOCKS_ON_THREADS_FROM else Crew(1)
         self._work = [np.empty_like(self._views[0][0]) for _ in range(min(self._crew.threads, len(self._views)))]
 
     def curvature(self) -> float:

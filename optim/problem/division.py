@@ -7,16 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from optim import tuning
 from optim.problem.batch import Shard, cases, slices, take
 from optim.problem.parameters import Parameters
 from optim.types import Loss, Model
-from rmad.extend import Diagonal, Linear, Record, Tape, is_cupy, matmul, tree, tuning
+from rmad.extend import Diagonal, Linear, Record, Tape, is_cupy, matmul, tree
+from rmad.extend import tuning as engine_tuning
 
 __all__ = ["Division"]
-
-# Work of a shard below which another thread costs more than it saves, in multiply-adds of one forward pass: every
-# shard has a tape of its own, which Python records, one after the other. Measured on two cores (docs/benchmarks.md).
-WORTH_A_THREAD = 20_000_000
 
 
 class Division(Parameters):
@@ -102,7 +100,7 @@ class Division(Parameters):
         most = min(self.threads, n)
         if most == 1 or is_cupy(self._structure().leaves[0]):
             return 1
-        return max(1, min(most, int(n * self._work_per_case(x) / WORTH_A_THREAD)))
+        return max(1, min(most, int(n * self._work_per_case(x) / tuning.WORK_PER_SHARD)))
 
     def _work_per_case(self, x: Any) -> float:
         """Multiply-adds of a forward pass of one case, counted on its tape once per shape of x."""
@@ -128,7 +126,7 @@ def _work(tape: Tape) -> float:
             if isinstance(block, Linear) and block.primitive is matmul:
                 work += block.args[0].size * block.args[1].shape[-1]
             elif isinstance(block, Diagonal):
-                work += tuning.ELEMENT_WORK * node.spec.size
+                work += engine_tuning.ELEMENT_WORK * node.spec.size
             elif hasattr(block.primitive, "kernels"):
                 work += block.primitive.kernels.work(block)
     return work

@@ -14,20 +14,18 @@ from typing import Any, TypeVar
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
+from optim import tuning
 from optim.problem.batch import Shard
 from optim.problem.parameters import Parameters
 from optim.problem.shard import LinearizedShard
 from optim.problem.shards import HessianShards, Shards, sums
-from optim.problem.vectors import BLOCK, dot, sum_into
+from optim.problem.vectors import dot, sum_into
 from rmad.extend import Array, address, shares, symmetric_operator, tree
 
 __all__ = ["Quadratic"]
 
 R = TypeVar("R")
 S = TypeVar("S")
-
-LONG = 1 << 20  # bytes of a vector from which it is worth planning the sweeps again to save a copy
-PATIENCE = 4  # how often that is done for other arrays
 
 
 class Quadratic:
@@ -67,11 +65,11 @@ class Quadratic:
         self._arrays = structure.leaves  # θ of this moment: steps rebind, never overwrite
         self.products, self.passes = 0, int(keep)
         self._shared = _Vector(self._arrays[0], objective.size)
-        self._may_bind = keep and objective.size * objective.dtype.itemsize >= LONG
+        self._may_bind = keep and objective.size * objective.dtype.itemsize >= tuning.IN_PLACE_FROM
         self._bound: tuple[Array | None, Array | None] = (None, None)  # the arrays of the last product in place
         self._seen: tuple[Any, ...] = ()  # where they begin in memory
         self._changes = 0  # how often they were not those of the product before
-        step = BLOCK if isinstance(self._arrays[0], np.ndarray) else objective.size
+        step = tuning.BLOCK if isinstance(self._arrays[0], np.ndarray) else objective.size
         self._stretches = [slice(k, k + step) for k in range(0, objective.size, step)]
         here = structure if keep else structure.replaced(self._arrays)
         self.by_thread = self._each(lambda mine: Shards(objective, here, mine, self._shared, keep))
@@ -156,12 +154,12 @@ class Quadratic:
     def _binds(self, v: Array, out: Array) -> bool:
         """Binds the sweeps of a product to these arrays of the caller's, unless they do not fit or change too often."""
         self._bound = (None, None)
-        if self._changes > PATIENCE or not self._can_bind(v, out):
+        if self._changes > tuning.MOST_BINDINGS or not self._can_bind(v, out):
             return False
         seen = (address(v), address(out))
         self._changes += seen != self._seen
         self._seen = seen
-        if self._changes > PATIENCE:
+        if self._changes > tuning.MOST_BINDINGS:
             return False
         self._bound = (v, out)
         return True

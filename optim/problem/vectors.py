@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from optim.tuning import BLOCK, SUMMED_IN_FLOAT32
 from rmad.extend import Array
 
 __all__ = ["accumulated", "blocks", "dot", "is_finite", "sum_into"]
 
-BLOCK = 1 << 17  # elements: no temporary is longer, and calls on a block cost no more than its arithmetic
-CHUNK = 512  # elements summed in float32 before float64 takes over: error below 512 · 2⁻²⁴ of Σ|aᵢbᵢ|, in practice 1e-9
+CHUNK = SUMMED_IN_FLOAT32
 
 
 def dot(a: Array, b: Array) -> float:

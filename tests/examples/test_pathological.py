@@ -85,7 +85,7 @@ def test_ends_when_the_task_is_solved(script: Any, run: Callable[..., int], caps
 
 
 def test_a_run_goes_on_as_if_it_had_not_been_cut(run: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("optim.problem.division.WORTH_A_THREAD", 1)  # in parts, on threads
+    monkeypatch.setattr("optim.tuning.WORK_PER_SHARD", 1)  # in parts, on threads
     options = ("--task", "addition", "--T", "20", *TINY)
     assert run(*options, "--updates", "4") == 0
     whole = records("addition-20-0.03-0")

@@ -17,7 +17,7 @@ def problem(l2=0.0, **options):
     model = nn.models.mlp((30, 500, 500, 20), rng=rng)
     x, t = rng.standard_normal((24, 30), dtype=np.float32), rng.integers(0, 20, 24)
     objective = optim.Objective(model, nn.SoftmaxCrossEntropy(), l2, **options)
-    assert objective.size * 4 > optim.problem.quadratic.LONG
+    assert objective.size * 4 > optim.tuning.IN_PLACE_FROM
     vectors = [rng.standard_normal(objective.size, dtype=np.float32) for _ in range(3)]
     return objective, x, t, vectors
 

@@ -127,7 +127,7 @@ def test_large_batches_give_a_part_of_their_cases(monkeypatch):
         return real(self, x, t)
 
     monkeypatch.setattr(optim.Objective, "quadratic", quadratic)
-    monkeypatch.setattr("optim.kfac.FEWEST_CASES_OF_FACTORS", 5)
+    monkeypatch.setattr("optim.tuning.CASES_OF_FACTORS", 5)
     x, t = rng().standard_normal((12, 4)), rng(1).integers(0, 3, 12)
     x[:, 0] = np.arange(12)
     opt = optim.KFAC(mlp(), nn.SoftmaxCrossEntropy(), damping=1.0, adapt_every=1)
