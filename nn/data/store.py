@@ -117,7 +117,7 @@ def unpacked(path: Path) -> Iterator[Readable]:
 
 
 def read_up_to(file: Readable, most: int) -> bytes:
-    """Reads `most` bytes, or one more if there are more, or those that there are; memory for no more than these.
+    """Reads at most `most` + 1 bytes, with memory for no more than these.
 
     A compressed file of a few megabytes may unpack to gigabytes, and a damaged header may promise more than exists.
     """
@@ -128,7 +128,7 @@ def read_up_to(file: Readable, most: int) -> bytes:
 
 
 def rest_of(file: Readable) -> int:
-    """Reads to the end, or over so many bytes that nobody wants more, and returns their number; keeps none of them."""
+    """Reads to the end, or to MOST_SKIPPED bytes, and returns the number of bytes; keeps none of them."""
     count = 0
     while count < MOST_SKIPPED and (chunk := file.read(READ_SIZE)):
         count += len(chunk)
