@@ -138,8 +138,8 @@ def write_whole(
             file.flush()
             os.fsync(file.fileno())
         if previous is not None and path.exists():
-            os.replace(path, previous)
-        os.replace(part, path)
+            path.replace(previous)
+        part.replace(path)
     except BaseException as problem:
         part.unlink(missing_ok=True)
         if isinstance(problem, OSError) and problem.filename in (None, str(part)):

@@ -15,10 +15,23 @@ __all__ = ["Function"]
 class Function:
     """z = forward(params, x): a plain function made into a model, a tree of arrays that can be called.
 
-    params: any tree of float arrays, tuples included; it is not written into. `.params` is the tree as it
-    stands: after a step it holds the new arrays. Where modules are among them, what is said to this model (begin_step,
-    end_step, train, eval) is passed on to copies of them, which it keeps.
+    `.params` is the tree as it stands: after a step it holds the new arrays. If modules are among its leaves,
+    calls of this model's begin_step, end_step, train and eval go on to copies of them, which it keeps.
 
+    Parameters
+    ----------
+    forward : callable
+        forward(params, x) → z.
+    params : tree of float arrays
+        The parameters at the start, tuples included; no array is written into.
+
+    Raises
+    ------
+    TypeError
+        If forward is not callable.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> model = Function(lambda params, x: x @ params["W"] + params["b"], {"W": np.ones((2, 3)), "b": np.zeros(3)})
     >>> model(np.ones((1, 2)))

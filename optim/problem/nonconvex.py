@@ -21,9 +21,28 @@ __all__ = ["ClippedCurvature", "Through"]
 
 
 class Through:
-    """s ∘ F: the model with one more nonlinearity, for a loss that is convex in s(z) and not in z. Section 6.3.
+    """y = s(F(x)): the model with one more nonlinearity, for a loss that is convex in s(z) and not in z.
 
-    For L = ½‖tanh(z) − t‖² take Through(model, np.tanh) with ½‖y − t‖². The parameters are the model's own.
+    For L = ½‖tanh(z) − t‖² take Through(model, np.tanh) with ½‖y − t‖².
+
+    Parameters
+    ----------
+    model : Model
+        F: x → z. The parameters are those of this model.
+    s : callable
+        s(z), a function that rmad can differentiate.
+
+    References
+    ----------
+    Martens & Sutskever (2012), section 6.3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from optim import Function, Through
+    >>> model = Through(Function(lambda params, x: x @ params, np.eye(2)), np.tanh)
+    >>> model(np.zeros((1, 2)))
+    array([[0., 0.]])
     """
 
     def __init__(self, model: Any, s: Callable[[Any], Any]) -> None:
@@ -55,12 +74,35 @@ class Through:
 
 
 class ClippedCurvature:
-    """A loss whose L″ is replaced by max(L″, 0) + shift · I/n, eigenvalue by eigenvalue, case by case. Section 6.3.
+    """L″ → max(L″, 0) + shift · I/n, for the eigenvalues of L″ of each case; value and gradient of the loss stay.
 
-    clip=False: by L″ + shift · I/n, less what is negative even so.
+    One product per output of a case finds L″; its blocks take n·m² numbers for m outputs per case.
 
-    loss: any loss or callable (z, t) → scalar, a mean over cases of z: (n, …). Value and gradient stay. L″ is
-    found by one product per output of a case; its blocks take n·m² numbers, m outputs to a case.
+    Parameters
+    ----------
+    loss : loss object or callable
+        loss(z, t) → scalar, a mean over the cases of z, (n, …).
+    shift : float, default 0.0
+        Added to every eigenvalue, ≥ 0.
+    clip : bool, default True
+        Drops negative eigenvalues before the shift is added. False: max(L″ + shift · I/n, 0).
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of range or of the wrong type.
+
+    References
+    ----------
+    Martens & Sutskever (2012), section 6.3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> loss = ClippedCurvature(lambda z, t: np.sum(np.cos(z)) / len(z))
+    >>> loss.hessian_product(np.array([[0.0], [np.pi]]), None, np.ones((2, 1))).round(3)  # L″ = −cos z / n
+    array([[0. ],
+           [0.5]])
     """
 
     HYPER: ClassVar[Mapping[str, Rule]] = {"shift": Number(at_least=0.0), "clip": Flag()}

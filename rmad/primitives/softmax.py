@@ -102,8 +102,7 @@ def softmax(x: ArrayLike, axis: Axis = None) -> Array:
 def _log_softmax_of(x: Array, axis: Axis) -> Array:
     y = x - finite_max(x, axis)
     with np.errstate(divide="ignore"):  # Σ exp = 0 only where every entry is −inf
-        y = y - np.log(np.sum(np.exp(y), axis=axis, keepdims=True))
-    return y
+        return y - np.log(np.sum(np.exp(y), axis=axis, keepdims=True))
 
 
 @primitive(_log_softmax_of, name="log_softmax")

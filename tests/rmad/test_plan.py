@@ -22,6 +22,39 @@ def columns(a):
     return np.reshape(a, (1, 1)) if np.ndim(a) == 0 else np.reshape(a, (1, -1)) if np.ndim(a) == 1 else a
 
 
+def affine(k, h, x, constant):
+    """An affine map in one of several forms, by parameters if their shapes fit, or by constants."""
+    if k == 4 and h.shape[-1] == x["U"].shape[0]:  # two products and a bias in one sum
+        return h @ x["U"] + np.sin(h) @ x["U"] + x["b"]
+    if k == 5 and h.shape[-1] == x["W"].shape[0]:
+        return h @ x["W"] + np.tanh(h @ x["W"] + x["b"]) @ x["U"] + x["b"]
+    if k > 3:
+        return STEPS[21](h, x, None, None)
+    square = {x["W"].shape[0]: (x["W"], x["b"]), x["V"].shape[0]: (x["V"], x["c"])}
+    M, b = square.get(h.shape[-1], (constant(h.shape[-1], 2), constant(2)))
+    return h @ M + b if k == 0 else b + h @ M if k == 1 else h @ M if k == 2 else np.tanh(h @ M - b)
+
+
+STEPS = {  # f(h, x, rng, first): h is a value of the program so far, first its input
+    6: lambda h, x, rng, first: h + h,
+    7: lambda h, x, rng, first: h - 2.0 * h * x["s"],
+    8: lambda h, x, rng, first: -h,
+    9: lambda h, x, rng, first: h * h[:1],
+    10: lambda h, x, rng, first: h[::-1],
+    11: lambda h, x, rng, first: h.T,
+    12: lambda h, x, rng, first: np.reshape(h, (h.shape[-1], -1)),
+    13: lambda h, x, rng, first: h[:, : max(1, h.shape[1] - 1)],
+    14: lambda h, x, rng, first: h[rng.integers(0, h.shape[0], 3)],
+    15: lambda h, x, rng, first: np.sum(h, axis=0, keepdims=True) + h,
+    16: lambda h, x, rng, first: np.exp(-np.square(h)),
+    17: lambda h, x, rng, first: np.concatenate([h, 0.5 * h, first if first.shape[1:] == h.shape[1:] else h]),
+    18: lambda h, x, rng, first: np.where(h > 0, h, x["s"]),
+    19: lambda h, x, rng, first: h.reshape(1, *h.shape)[0] + 1,
+    20: lambda h, x, rng, first: np.broadcast_to(h[:1], h.shape),
+    21: lambda h, x, rng, first: np.sin(h) + x["s"] - h,
+}
+
+
 class Program:
     """A random straight-line program over the arrays of x: the same in every run, on plain and on traced arrays."""
 
@@ -48,46 +81,7 @@ class Program:
         for _ in range(self.steps):
             h = columns(pool[rng.integers(len(pool))])
             k = rng.integers(22)
-            if k < 4:  # an affine map in one of several forms, by parameters or by a constant
-                square = {x["W"].shape[0]: (x["W"], x["b"]), x["V"].shape[0]: (x["V"], x["c"])}
-                M, b = square.get(h.shape[-1], (constant(h.shape[-1], 2), constant(2)))
-                y = h @ M + b if k == 0 else b + h @ M if k == 1 else h @ M if k == 2 else np.tanh(h @ M - b)
-            elif k == 4 and h.shape[-1] == x["U"].shape[0]:  # two products and a bias in one sum
-                y = h @ x["U"] + np.sin(h) @ x["U"] + x["b"]
-            elif k == 5 and h.shape[-1] == x["W"].shape[0]:
-                y = h @ x["W"] + np.tanh(h @ x["W"] + x["b"]) @ x["U"] + x["b"]
-            elif k == 6:
-                y = h + h
-            elif k == 7:
-                y = h - 2.0 * h * x["s"]
-            elif k == 8:
-                y = -h
-            elif k == 9:
-                y = h * h[:1]
-            elif k == 10:
-                y = h[::-1]
-            elif k == 11:
-                y = h.T
-            elif k == 12:
-                y = np.reshape(h, (h.shape[-1], -1))
-            elif k == 13:
-                y = h[:, : max(1, h.shape[1] - 1)]
-            elif k == 14:
-                y = h[rng.integers(0, h.shape[0], 3)]
-            elif k == 15:
-                y = np.sum(h, axis=0, keepdims=True) + h
-            elif k == 16:
-                y = np.exp(-np.square(h))
-            elif k == 17:
-                y = np.concatenate([h, 0.5 * h, pool[0] if pool[0].shape[1:] == h.shape[1:] else h])
-            elif k == 18:
-                y = np.where(h > 0, h, x["s"])
-            elif k == 19:
-                y = h.reshape(1, *h.shape)[0] + 1
-            elif k == 20:
-                y = np.broadcast_to(h[:1], h.shape)
-            else:
-                y = np.sin(h) + x["s"] - h
+            y = affine(k, h, x, constant) if k < 6 else STEPS[k](h, x, rng, pool[0])
             pool.append(y if np.size(y) < 200 else np.sum(y, axis=0))
         picked = [pool[j] for j in rng.integers(0, len(pool), 3)]
         total = sum(np.sum(np.sin(p)) for p in pool[-4:])

@@ -185,8 +185,12 @@ def conv2d(
     ----------
     x : array, (n, h, w, i)
     w : array, (kh, kw, i / groups, o)
-    stride, dilation : int or (vertical, horizontal), default 1
+    stride : int or (vertical, horizontal), default 1
+        s, in pixels.
     padding : int, (vertical, horizontal) or ((top, bottom), (left, right)), default 0
+        Rows and columns of zeros around the image.
+    dilation : int or (vertical, horizontal), default 1
+        d, pixels from one element of the kernel to the next.
     groups : int, default 1
         Output channel o reads only its own group of the input channels.
 
