@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -14,11 +14,13 @@ from optim import hyper
 from optim.hyper import Number, Rule
 from optim.problem.objective import Objective
 from optim.problem.vectors import dot, is_finite
+from optim.types import Loss, Model
 from rmad.extend import Array, tree
 
 __all__ = ["NumericalWarning", "Optimizer", "StepInfo", "TrainingDiverged"]
 
-Batch = tuple[Any, Any]  # (x, t)
+State: TypeAlias = "dict[str, Array | float]"
+"""The entries of a state_dict by name."""
 
 quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 """Decorates a step: NumPy does not warn, because what is not finite is found and reported as a rejected step."""
@@ -102,7 +104,7 @@ class Optimizer:
     most_rejected = 10  # in a row
     _state: tuple[str, ...] = ()
 
-    def __init__(self, model: Any, loss: Any, *, l2: float = 0.0) -> None:
+    def __init__(self, model: Model, loss: Loss, *, l2: float = 0.0) -> None:
         self.objective = Objective(model, loss, **hyper.checked(Optimizer.HYPER, {"l2": l2}))
         if place := tree.in_tuple(model, "model"):
             raise TypeError(f"{place} sits in a tuple and cannot be rebound; use a list or a dict")
@@ -113,15 +115,16 @@ class Optimizer:
         vars(self).update(hyper.checked(rules, given))
 
     @property
-    def model(self) -> Any:
+    def model(self) -> Model:
+        """The model as it stands."""
         return self.objective.model
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Arrays and numbers by name; with the model's parameters they continue the run bit for bit."""
         values = {name: getattr(self, name) for name in ("rejected_in_a_row", *self._state)}
         return {name: v.copy() if hasattr(v, "copy") else v for name, v in values.items()}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Array | float]) -> None:
         """Continues from a state_dict. ValueError names what does not fit, and then nothing is changed."""
         own, name = self.state_dict(), type(self).__name__
         self._check_state(state)

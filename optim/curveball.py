@@ -170,7 +170,7 @@ class CurveBall(Optimizer):
         return self._move((x, t), system if due else None, beta, rho, record)
 
     def _move(self, batch: Batch, system: System | None, beta: float, rho: float, record: dict[str, Any]) -> StepInfo:
-        """From z to the next θ; with a system also to the next λ."""
+        """Moves θ along z; a given system also sets the next λ."""
         flat = self.objective.flat()
         for theta_k, z_k in blocks(flat, self.z):
             np.add(theta_k, self.lr * z_k, out=theta_k)  # θ ← θ + α z, eq. (16)

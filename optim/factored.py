@@ -8,12 +8,11 @@ Martens & Grosse (2015), sections 5 and 8.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from optim import tuning
-from optim.base import Optimizer
+from optim.base import Optimizer, State
 from optim.parts.estimate import kronecker_factors
 from optim.parts.kronecker import KroneckerFactors, KroneckerInverse, KroneckerOperator, loaded, saved
 from optim.problem.quadratic import Quadratic
@@ -95,7 +94,7 @@ class Factored(Optimizer):
             raise ValueError(f"{type(self).__name__}: there are no factors before the first step")
         return KroneckerOperator(self.factors, self.damping + self.objective.l2)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """As for every optimizer; from the first step on also the factors, and those and λ of the inverse."""
         state = super().state_dict()
         if self.factors is not None:
@@ -104,7 +103,7 @@ class Factored(Optimizer):
             state |= {**saved(self._inverted[0], "inverted"), "inverted.damping": self._inverted[1]}
         return state
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Array | float]) -> None:
         """Continues from a state_dict. ValueError names what does not fit, and then nothing is changed."""
         self._check_state(state)
         numbers = {key: value for key, value in state.items() if not key.startswith(("factors.", "inverted."))}

@@ -276,7 +276,7 @@ class HessianFree(Optimizer):
     def _move(
         self, model: DampedModel, sets: Sets, cg: CGResult, watch: Worst | None, record: dict[str, Any]
     ) -> StepInfo:
-        """From the iterates of CG to the next θ: which δ, how good the model was there, how far to go."""
+        """Moves θ: chooses δ among the iterates of CG, measures how good the model was there, searches along δ."""
         values = Values(self.objective, [(sets.curvature, model.q.value), (sets.gradient, model.f)])
         judge = HeldOutModel(self.objective, sets.backtracking, self.structural_loss)
         chosen, f_chosen = self._selection.choose(  # sec. 8.7

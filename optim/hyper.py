@@ -210,7 +210,27 @@ def check(made: Any) -> None:
 
 
 def value_at(name: str, value: float | Schedule, k: int) -> float:
-    """A number, or the value of a schedule at k; ValueError unless that is a finite number ≥ 0."""
+    """A number, or the value of a schedule.
+
+    Parameters
+    ----------
+    name : str
+        The hyper-parameter, for the message.
+    value : float or callable
+        A number, returned as it is, or a schedule k → float.
+    k : int
+        The number of updates made.
+
+    Returns
+    -------
+    float
+        The number, or the value at k.
+
+    Raises
+    ------
+    ValueError
+        If the value of a schedule is no finite number ≥ 0.
+    """
     return Number(at_least=0.0)(f"{name} at update {k}", float(value(k))) if callable(value) else value
 
 

@@ -261,12 +261,26 @@ class KFAC(Factored):
 
 
 class KFLR(KFAC):
-    """KFAC with G from all columns of a square root of L″: exact for every case. Costs one pull per output."""
+    """KFAC with G from all columns of a square root of L″: exact for each case, at one pull per output.
+
+    The parameters are those of `KFAC`.
+
+    References
+    ----------
+    Botev, Ritter & Barber (2017), section 3.4.
+    """
 
     method = "kflr"
 
 
 class KFRA(KFAC):
-    """KFAC with G from L″ averaged over the cases and passed back as a matrix, layer by layer."""
+    """KFAC with G from L″ averaged over the cases and passed back as a matrix, layer by layer.
+
+    The parameters are those of `KFAC`.
+
+    References
+    ----------
+    Botev, Ritter & Barber (2017), section 3.5.
+    """
 
     method = "kfra"

@@ -177,7 +177,7 @@ class LevenbergMarquardt(Optimizer):
         return None, "no decrease of the loss" if math.isfinite(f_new) else "non-finite loss at every damping"
 
     def _dense(self, q: Quadratic) -> Solve:
-        """By Cholesky in float64, G by one product per parameter."""
+        """Solves by Cholesky in float64, with G from one product per parameter."""
         G = np.stack([column.astype(np.float64) for column in _columns(q)], axis=1)
         if not np.isfinite(G).all():
             return lambda lam: (None, "non-finite product")
@@ -192,7 +192,7 @@ class LevenbergMarquardt(Optimizer):
         return solve
 
     def _by_cg(self, q: Quadratic) -> Solve:
-        """Matrix-free; preconditioned by diag(G) + λD if that diagonal is known."""
+        """Solves matrix-free by CG, preconditioned by diag(G) + λD if that diagonal is known."""
         b = np.negative(q.gradient)
         small = self.cg_tolerance**2 * dot(b, b)
         diagonal: Array | None = None

@@ -205,7 +205,7 @@ class SGN(Optimizer):
     def _move(
         self, f: float, gradient: Array, direction: Array, cg: CGResult, batch: Batch, record: dict[str, Any]
     ) -> StepInfo:
-        """From Δθ to the next θ: the ratio at the full step, before the line search; then how far to go."""
+        """Moves θ: measures the ratio at the full step, before the line search, and then searches along Δθ."""
         theta, delta = self.objective.flat(), cg.x
 
         def f_at(alpha: float) -> float:

@@ -158,8 +158,6 @@ def pcg(
 ) -> CGResult:
     """Minimizes φ(x) = ½ xᵀA x − bᵀx, A = B + λD, by preconditioned conjugate gradients: algorithm 2.
 
-    A run ends at pᵀA p ≤ 0 (A is not positive definite along p) and at a product that is not finite.
-
     Parameters
     ----------
     product : callable
@@ -181,25 +179,38 @@ def pcg(
     watch : callable, default None
         watch(iterate) sees each kept iterate as it comes, the last too; it may return a reason to end.
     radius : float, default None
-        Of the trust region ‖x‖_P ≤ radius, section 8.6: a step that would leave it, or that has no positive curvature,
-        ends on its boundary. Needs x0 = None.
+        Of the trust region ‖x‖_P ≤ radius, section 8.6; a step out of it ends on its boundary. Needs x0 = None.
     crew : Crew, default None
         Threads that share the passes over long vectors; the result is the same.
+
+    Returns
+    -------
+    CGResult
+        The kept iterates. A run also ends where pᵀA p ≤ 0 (A is indefinite), and at a product that is not finite.
+
+    Raises
+    ------
+    ValueError
+        If radius and x0 are given together.
     """
     if radius is not None and x0 is not None:
         raise ValueError("radius: a run of CG in a trust region starts from zero")
-    run = Run(product, b, x0, inverse_P, damping)
-    if not (math.isfinite(run.ry) and math.isfinite(run.phi)):
-        return CGResult([Iterate(0, run.x, run.phi)], 0, run.products, "non-finite product in CG iteration 0", False)
-    kept: Container[int] = keep if not isinstance(keep, bool) else kept_iterations(iterations - 1) if keep else ()
-    record = _Recorder(kept, watch)
-    run.prepare(crew)
-    reason, finite = _iterate(run, record, iterations, stop, None if radius is None else Ball(radius, run.ry))
+    run, record = Run(product, b, x0, inverse_P, damping, crew), _Recorder(_kept(keep, iterations), watch)
+    reason, finite = _iterate(run, record, iterations, stop, radius)
     return record.result(run, reason, finite)
 
 
-def _iterate(run: Run, record: _Recorder, iterations: int, stop: Stop | None, ball: Ball | None) -> tuple[str, bool]:
+def _kept(keep: bool | Container[int], iterations: int) -> Container[int]:
+    if not isinstance(keep, bool):
+        return keep
+    return kept_iterations(iterations - 1) if keep else ()
+
+
+def _iterate(run: Run, record: _Recorder, iterations: int, stop: Stop | None, radius: float | None) -> tuple[str, bool]:
     """Runs to the end; returns the reason, and False if a product was not finite."""
+    if not (math.isfinite(run.ry) and math.isfinite(run.phi)):
+        return "non-finite product in CG iteration 0", False
+    ball = None if radius is None else Ball(radius, run.ry)
     reason = ""
     while True:
         reason = reason or (stop(run.i, run.phi, run.r) if stop else None) or _end(run.i, iterations, run.ry)

@@ -47,7 +47,13 @@ class Run:
     """
 
     def __init__(
-        self, product: Product, b: Array, x0: Array | None, inverse_P: InverseP, damping: float | Array
+        self,
+        product: Product,
+        b: Array,
+        x0: Array | None,
+        inverse_P: InverseP,
+        damping: float | Array,
+        crew: Crew | None,
     ) -> None:
         self.operator: InverseOperator | None = inverse_P if hasattr(inverse_P, "apply") else None
         self.inverse: Array | None = None if hasattr(inverse_P, "apply") else inverse_P  # (p,)
@@ -68,11 +74,8 @@ class Run:
         self.p = np.negative(self.y)
         self.ry = dot(self.r, self.y)
         self.phi = (dot(self.r, self.x) - dot(b, self.x)) / 2  # φ(x) = ½ (r − b)ᵀx, section 4
-
-    def prepare(self, crew: Crew | None) -> None:
-        """Cuts the vectors into blocks."""
-        self._diagonal = np.ndim(self._damping) > 0
-        more = self._damping if self._diagonal else self.y, self.y if self.inverse is None else self.inverse
+        self._diagonal = np.ndim(damping) > 0
+        more = damping if self._diagonal else self.y, self.y if self.inverse is None else self.inverse
         self._views = list(blocks(self.x, self.r, self.y, self.p, self._Ap, *more))
         self._crew = crew if crew is not None and len(self._views) >= tuning.BLOCKS_ON_THREADS_FROM else Crew(1)
         self._work = [np.empty_like(self._views[0][0]) for _ in range(min(self._crew.threads, len(self._views)))]

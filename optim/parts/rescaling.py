@@ -1,4 +1,4 @@
-"""How far to go along a direction that an approximate curvature gave: α, and μ of the last step, by the exact GGN.
+"""The length of a step along a direction from an approximate curvature: α, and μ of the last step, by the exact GGN.
 
 References
 ----------

@@ -164,7 +164,7 @@ class Roles:
         return self._taken(np.random.default_rng([self._seed, 1 + role, k]).permutation(self.n)[:size])
 
     def _chunk(self, k: int, start: int, size: int) -> tuple[Batch, int]:
-        """Cases from `start` places behind where the k-th chunk of curvature begins, and the place after them."""
+        """`size` cases, `start` places after the first of the k-th chunk of curvature, and the place after them."""
         width = self._size("curvature", k) if "curvature" in self.sizes else size
         rounds, place = divmod(k, max(1, self.n // width))
         order = np.random.default_rng([self._seed, 0, rounds]).permutation(self.n)

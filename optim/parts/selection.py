@@ -26,7 +26,7 @@ Value = Callable[[Array], float]
 
 @dataclass(frozen=True)
 class LastIterate:
-    """No choice: δ is where CG ended."""
+    """No choice: δ is the last iterate of CG."""
 
     def kept(self, most: int) -> set[int]:
         """The numbers of the iterates to keep in a run of at most so many steps."""

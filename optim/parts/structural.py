@@ -122,7 +122,7 @@ class StructuralLoss:
         return [np.broadcast_to(root, leaf.shape) for root, leaf in zip(roots, leaves, strict=True)]
 
     def _second(self, h: Any) -> Any:
-        """d″ at h, 1/n included: 1, or 1 / (h (1 − h)) where the units saturate no further than rounding."""
+        """d″ at h, 1/n included: 1, or 1 / (h (1 − h)) with h (1 − h) kept above rounding."""
         if self.distance == "squared":
             return h.dtype.type(1 / len(h))
         if np.any((h < 0) | (h > 1)):

@@ -40,7 +40,7 @@ class Ball:
         self.xx, self.xp, self.pp = dot(x, Px), dot(x, Pp), dot(p, Pp)
 
     def follow(self, alpha: float, beta: float, ry: float) -> None:
-        """From x and p to x + α p and −y + β p."""
+        """Follows a step of CG: x + α p takes the place of x, −y + β p that of p."""
         self.xx += alpha * (2 * self.xp + alpha * self.pp)
         self.xp = beta * (self.xp + alpha * self.pp)
         self.pp = ry + beta**2 * self.pp
