@@ -21,7 +21,8 @@ from optim.parts.cg import pcg, relative_progress
 from optim.parts.damping import DiagonalDamping, MatrixDamping, Tikhonov, reduction_ratio
 from optim.parts.directions import ConjugateGradient, SteihaugToint
 from optim.parts.estimate import kronecker_factors
-from optim.parts.kronecker import KroneckerFactors, KroneckerInverse, KroneckerOperator
+from optim.parts.factors import KroneckerFactors
+from optim.parts.kronecker import KroneckerInverse, KroneckerOperator
 from optim.parts.krylov import KrylovSubspace
 from optim.parts.linesearch import LineSearch, cg_backtracking, line_search
 from optim.parts.preconditioner import EmpiricalFisher, ExactDiagonal, KroneckerPreconditioner, UnbiasedDiagonal
@@ -36,6 +37,7 @@ from optim.problem.quadratic import Quadratic
 from optim.sgd import SGD
 from optim.sgn import SGN
 from optim.spectrum import spectral_density
+from optim.types import Loss, Model
 
 __all__ = [
     "BFGS",
@@ -63,7 +65,9 @@ __all__ = [
     "KrylovSubspace",
     "LevenbergMarquardt",
     "LineSearch",
+    "Loss",
     "MatrixDamping",
+    "Model",
     "NumericalWarning",
     "Objective",
     "Optimizer",

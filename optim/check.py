@@ -1,4 +1,4 @@
-"""check_ggn: are the products with the Gauss-Newton matrix of my own model right?
+"""check_ggn compares the products with the Gauss-Newton matrix of a model with central differences.
 
 Source: Martens & Sutskever (2012), section 7.2.
 """
@@ -12,15 +12,16 @@ import numpy as np
 from optim.hyper import generator
 from optim.problem.losses import loss_value_and_gradient
 from optim.problem.objective import Objective
+from optim.types import Loss, Model
 from rmad import JacobianOperator
-from rmad.extend import loss_curvature, tree
+from rmad.extend import Array, loss_curvature, tree
 
 __all__ = ["check_ggn"]
 
 
 def check_ggn(
-    model: Any,
-    loss: Any,
+    model: Model,
+    loss: Loss,
     x: Any,
     t: Any = None,
     *,
@@ -32,56 +33,106 @@ def check_ggn(
 ) -> None:
     """G e_j = Jᵀ(L″(J e_j)) with J and L″ by central differences, for every j: the procedure of section 7.2.
 
-    model, loss, x, t: as an optimizer takes them; the model in float64 and small (a few units to a layer, few cases and
-    steps in time), its parameters neither so small that it is linear nor so large that it saturates. eps: of the
-    differences; rtol: allowed error, relative to the norm. columns: check so many j, drawn from rng, instead of all.
+    Parameters
+    ----------
+    model : Model
+        In float64 and small (a few units per layer, few steps in time), its parameters neither so small that it is
+        linear nor so large that it saturates.
+    loss : Loss
+        An object with closed forms, or a function (z, t) → scalar.
+    x, t : trees of arrays
+        A batch of few cases.
+    l2 : float, default 0.0
+        As for an optimizer.
+    eps : float, default 1e-4
+        Step of the differences.
+    rtol : float, default 1e-6
+        Allowed error, relative to the norm.
+    columns : int, optional
+        Check so many j, drawn from rng; by default all.
+    rng : np.random.Generator, optional
+        Draws the vectors; seed 0 by default.
 
-    Raises AssertionError that names the product that is wrong, J w, L″ w, Jᵀ w or G e_j; ValueError where the
-    parameters are not float64.
+    Raises
+    ------
+    AssertionError
+        If a product is wrong; it names the first one, J w, L″ w, Jᵀ w or G e_j.
+    ValueError
+        If the parameters are not float64.
+
+    References
+    ----------
+    Martens & Sutskever (2012), section 7.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from optim import Function, check_ggn
+    >>> model = Function(lambda params, x: np.tanh(x @ params["W"]), {"W": np.array([[0.3], [-0.2]])})
+    >>> check_ggn(model, lambda z, t: np.sum((z - t) ** 2) / len(z), np.eye(2), np.zeros((2, 1)))
     """
     rng, objective = generator(rng), Objective(model, loss, l2)
     if objective.dtype != np.float64:
         raise ValueError(f"check_ggn: the parameters are {objective.dtype}; differences need float64")
-    theta = objective.flat()
-    z, unravel = tree.ravel(objective.model_at(theta)(x))
+    exact = _Differences(objective, x, t, eps)
+    _check_factors(exact, rng, rtol)
+    p = objective.size
+    _check_columns(exact, np.arange(p) if columns is None else rng.permutation(p)[:columns], rng, rtol)
 
-    def F(theta: Any) -> Any:
-        return tree.ravel(objective.model_at(theta)(x))[0]
 
-    def slope(z: Any) -> Any:
-        return tree.ravel(loss_value_and_gradient(loss)(unravel(z), t)[1])[0]
+class _Differences:
+    """J and L″ at the present parameters by central differences, on flat vectors."""
 
-    def J(w: Any) -> Any:
-        return (F(theta + eps * w) - F(theta - eps * w)) / (2 * eps)  # 1
+    def __init__(self, objective: Objective, x: Any, t: Any, eps: float) -> None:
+        self.objective, self.x, self.t, self.eps = objective, x, t, eps
+        self.theta = objective.flat()
+        self.z, self.unravel = tree.ravel(objective.model_at(self.theta)(x))
+        self.operator = JacobianOperator(lambda flat: objective.model_at(flat)(x), self.theta)
 
-    def L2(w: Any) -> Any:
-        return (slope(z + eps * w) - slope(z - eps * w)) / (2 * eps)  # 2
+    def J(self, w: Array) -> Array:
+        """J w."""
+        return (self._F(self.theta + self.eps * w) - self._F(self.theta - self.eps * w)) / (2 * self.eps)
 
-    ours = JacobianOperator(lambda flat: objective.model_at(flat)(x), theta)
-    curvature = loss_curvature(loss, unravel(z), t)
-    w, u = rng.standard_normal(theta.size), rng.standard_normal(z.size)
-    _compare("J w", ours.matvec(w), J(w), rtol)
-    _compare("L″ w", tree.ravel(curvature(unravel(u)))[0], L2(u), rtol)
+    def L2(self, w: Array) -> Array:
+        """L″ w."""
+        return (self._slope(self.z + self.eps * w) - self._slope(self.z - self.eps * w)) / (2 * self.eps)
 
-    js = np.arange(theta.size) if columns is None else rng.permutation(theta.size)[:columns]
-    Je = {int(j): J(_unit(theta, j)) for j in js}
-    JTu = ours.rmatvec(u)
-    _compare("Jᵀ w", JTu[js], np.array([Je[int(j)] @ u for j in js]), rtol)  # 3: [Jᵀw]_j = ⟨J e_j, w⟩
-    q, Ge = objective.quadratic(x, t), np.empty_like(theta)
+    def _F(self, theta: Array) -> Array:
+        return tree.ravel(self.objective.model_at(theta)(self.x))[0]
+
+    def _slope(self, z: Array) -> Array:
+        return tree.ravel(loss_value_and_gradient(self.objective.loss)(self.unravel(z), self.t)[1])[0]
+
+
+def _check_factors(exact: _Differences, rng: np.random.Generator, rtol: float) -> None:
+    """J w and L″ w for one random vector each."""
+    w, u = rng.standard_normal(exact.theta.size), rng.standard_normal(exact.z.size)
+    curvature = loss_curvature(exact.objective.loss, exact.unravel(exact.z), exact.t)
+    _compare("J w", exact.operator.matvec(w), exact.J(w), rtol)
+    _compare("L″ w", tree.ravel(curvature(exact.unravel(u)))[0], exact.L2(u), rtol)
+
+
+def _check_columns(exact: _Differences, js: Array, rng: np.random.Generator, rtol: float) -> None:
+    """Jᵀ w for one random vector, and G e_j for the given j."""
+    Je = {int(j): exact.J(_unit(exact.theta, j)) for j in js}
+    u = rng.standard_normal(exact.z.size)
+    JTu = exact.operator.rmatvec(u)
+    _compare("Jᵀ w", JTu[js], np.array([Je[int(j)] @ u for j in js]), rtol)  # [Jᵀw]_j = ⟨J e_j, w⟩
+    q, Ge = exact.objective.quadratic(exact.x, exact.t), np.empty_like(exact.theta)
     for j in js:
-        expected = L2(Je[int(j)])
-        rows = np.array([Je[int(i)] @ expected for i in js]) + l2 * (js == j)
-        q.ggn_product(_unit(theta, j), Ge)  # the product that the optimizers' CG asks for
+        expected = exact.L2(Je[int(j)])
+        rows = np.array([Je[int(i)] @ expected for i in js]) + exact.objective.l2 * (js == j)
+        q.ggn_product(_unit(exact.theta, j), Ge)  # the product that the optimizers' CG asks for
         _compare(f"G e_{j}", Ge[js], rows, rtol)
 
 
-def _unit(theta: Any, j: int) -> Any:
+def _unit(theta: Array, j: int) -> Array:
     e = np.zeros_like(theta)
     e[j] = 1
     return e
 
 
-def _compare(what: str, ours: Any, expected: Any, rtol: float) -> None:
+def _compare(what: str, ours: Array, expected: Array, rtol: float) -> None:
     error, size = float(np.linalg.norm(ours - expected)), float(np.linalg.norm(expected))
     scale = max(size, float(np.linalg.norm(ours)))
     if not error <= rtol * scale + 1e-12:

@@ -14,7 +14,8 @@ import numpy as np
 from optim import tuning
 from optim.base import Optimizer, State
 from optim.parts.estimate import kronecker_factors
-from optim.parts.kronecker import KroneckerFactors, KroneckerInverse, KroneckerOperator, loaded, saved
+from optim.parts.factors import KroneckerFactors, loaded, saved
+from optim.parts.kronecker import KroneckerInverse, KroneckerOperator
 from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import is_finite
 from optim.types import Loss, Model

@@ -1,4 +1,4 @@
-"""Grid search: a baseline counts only when it is tuned."""
+"""Grid search over hyper-parameters: a baseline counts only when it is tuned."""
 
 from __future__ import annotations
 
@@ -15,7 +15,17 @@ __all__ = ["GridSearch", "grid_search"]
 
 @dataclass(frozen=True)
 class GridSearch:
-    """best: the hyper-parameters with the lowest score. scores: every point of the grid with its score, in order."""
+    """The result of `grid_search`.
+
+    Parameters
+    ----------
+    best : dict
+        The hyper-parameters with the lowest score.
+    score : float
+        That score.
+    scores : list of (dict, float)
+        Every point of the grid with its score, in order.
+    """
 
     best: dict[str, Any]
     score: float
@@ -23,11 +33,27 @@ class GridSearch:
 
 
 def grid_search(score: Callable[..., float], **values: Iterable[Any]) -> GridSearch:
-    """The hyper-parameters of the grid `values` for which score(**hyper) is lowest; the first of several equal ones.
+    """argmin score(**hyper) over the grid values₁ × values₂ × …; the first of several equal ones.
 
-    A score of NaN, and a run that ends in TrainingDiverged, count as infinity.
-    Raises ValueError where the grid is empty, and where every point of it fails.
+    Parameters
+    ----------
+    score : callable
+        score(**hyper) → float, lower is better. NaN, and a run that ends in TrainingDiverged, count as infinity.
+    **values : iterable
+        The candidates for every hyper-parameter, by name.
 
+    Returns
+    -------
+    found : GridSearch
+        The best point, its score, and all scores.
+
+    Raises
+    ------
+    ValueError
+        If the grid is empty, or every point of it fails.
+
+    Examples
+    --------
     >>> grid_search(lambda lr, momentum: abs(lr - 0.1) + momentum, lr=[1.0, 0.1, 0.01], momentum=[0.0, 0.9]).best
     {'lr': 0.1, 'momentum': 0.0}
     """

@@ -43,8 +43,8 @@ ORDER = {
         "threads vectors batch losses function parameters nonconvex shard shards quadratic division objective"
     ),
     "optim.parts": (
-        "passes trust_region cg linesearch selection kronecker columns estimate preconditioner damping structural "
-        "local_model directions krylov roles rescaling"
+        "passes trust_region cg linesearch selection factors kronecker columns estimate preconditioner damping "
+        "structural local_model directions krylov roles rescaling"
     ),
 }
 

@@ -32,6 +32,8 @@ def callables(module: ModuleType) -> Iterator[tuple[str, Callable[..., Any]]]:
         if inspect.isclass(public):
             for own, method in vars(public).items():
                 plain = getattr(method, "__func__", getattr(method, "fget", getattr(method, "func", method)))
+                if own == "__init__" and getattr(public, "_is_protocol", False):
+                    continue  # made by typing
                 if inspect.isfunction(plain) and (own in ("__init__", "__call__") or not own.startswith("_")):
                     yield f"{name}.{own}", plain
         elif inspect.isroutine(public):

@@ -1,6 +1,6 @@
 """Parts that several methods share, each exchangeable: how a direction is found, damped, chosen and scaled.
 
 In reading order: passes (over the vectors of CG), trust_region, cg, linesearch, selection (which iterate of CG is
-taken); kronecker, columns (of a square root of L″), estimate (the factors from a batch), preconditioner, damping,
-structural, local_model; directions, krylov; roles (which cases serve for what), rescaling.
+taken); factors (A ⊗ G), kronecker, columns (of a square root of L″), estimate (of the factors), preconditioner,
+damping, structural, local_model; directions, krylov; roles (which cases serve for what), rescaling.
 """

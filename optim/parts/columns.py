@@ -16,7 +16,7 @@ from optim.problem.losses import eigen_blocks, loss_value_and_gradient, unit
 from optim.problem.shard import LinearizedShard
 from rmad.extend import Array, loss_curvature, tree
 
-__all__ = ["all_columns", "averaged_curvature", "drawn_columns", "gradient_columns"]
+__all__ = ["all_columns", "averaged_curvature", "drawn_columns", "gradient_columns", "signs_of_cases"]
 
 Stacks = Iterator[list[Array]]
 
@@ -114,6 +114,19 @@ def averaged_curvature(shard: LinearizedShard) -> Array:
     for k in range(c):
         H[k] = np.sum(np.reshape(curvature(unit(z, k)), (-1, c)), axis=0)
     return (H + H.T) * (z.dtype.type(weight) / 2)
+
+
+def signs_of_cases(seed: tuple[int, ...], first: int, z: Array) -> Array:
+    """±1 like z, (n, …): a case has the same signs whatever shard it is in; `first` is the number of the first case.
+
+    One bit each, by a generator that can be moved forward to the case.
+    """
+    n, size = z.shape[0], int(np.prod(z.shape[1:]))
+    words = -(-size // 64)
+    bits = np.random.PCG64(np.random.SeedSequence(seed)).advance(first * words)
+    drawn = bits.random_raw(n * words).reshape(n, words).view(np.uint8)
+    signs = np.unpackbits(drawn, axis=1)[:, :size].reshape(z.shape)
+    return np.asarray(signs, like=z).astype(z.dtype) * 2 - 1
 
 
 def _name(loss: Any) -> str:

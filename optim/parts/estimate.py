@@ -17,7 +17,7 @@ import numpy as np
 
 from optim import tuning
 from optim.parts.columns import all_columns, averaged_curvature, drawn_columns, gradient_columns
-from optim.parts.kronecker import Block, KroneckerFactors, parts_of
+from optim.parts.factors import Block, KroneckerFactors, parts_of
 from optim.problem.quadratic import Quadratic
 from optim.problem.shard import LinearizedShard
 from optim.problem.vectors import sum_into

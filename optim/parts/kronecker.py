@@ -1,4 +1,4 @@
-"""Kronecker-factored curvature as a linear operator, its inverse, and a preconditioner.
+"""Kronecker-factored curvature as a linear operator, and its inverse.
 
     C = blockdiag(A_l ⊗ G_l) ⊕ diag(d),   C + λI
 
@@ -9,8 +9,7 @@ Source: Martens & Grosse (2015), section 6.3; Botev, Ritter & Barber (2017), sec
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,13 @@ import scipy.linalg
 from scipy.sparse.linalg import LinearOperator
 
 from optim.hyper import Number
-from optim.problem.vectors import is_finite
+from optim.parts.factors import Block, KroneckerFactors
+from rmad.extend import Array
 
-__all__ = ["Block", "KroneckerFactors", "KroneckerInverse", "KroneckerOperator"]
+__all__ = ["KroneckerInverse", "KroneckerOperator"]
 
+
+DAMPING = Number(at_least=0.0)
 
 Run = Callable[[Callable[[int], Any], int], list[Any]]
 
@@ -30,96 +32,44 @@ def _in_turn(task: Callable[[int], Any], n: int) -> list[Any]:
     return [task(k) for k in range(n)]
 
 
-@dataclass(frozen=True)
-class Block:
-    """A ⊗ G on the parameters `parts` = ((first, last, rows), …) of the flat vector, stacked as a matrix (p, q)."""
+class KroneckerOperator(LinearOperator):
+    """C + λI, (p, p), on flat vectors, C = blockdiag(A_l ⊗ G_l) ⊕ diag(d); symmetric.
 
-    parts: tuple[tuple[int, int, int], ...]
-    A: Any
-    G: Any
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.A.shape[0], self.G.shape[0]
-
-    @property
-    def size(self) -> int:
-        return self.A.shape[0] * self.G.shape[0]
-
-    def of(self, v: Any) -> Any:
-        """The matrix (p, q) of the flat vector v; a view where its parts are neighbours."""
-        neighbours = all(a[1] == b[0] for a, b in zip(self.parts, self.parts[1:], strict=False))
-        if neighbours:
-            return v[self.parts[0][0] : self.parts[-1][1]].reshape(self.shape)
-        return np.concatenate([v[first:last].reshape(rows, -1) for first, last, rows in self.parts])
-
-    def put(self, V: Any, out: Any) -> None:
-        row = 0
-        for first, last, rows in self.parts:
-            out[first:last].reshape(rows, -1)[...] = V[row : row + rows]
-            row += rows
-
-
-@dataclass(frozen=True)
-class KroneckerFactors:
-    """Curvature as blocks A ⊗ G, and as a diagonal d for the parameters without a block.
+    `inverse()`, `trace()` and `log_determinant()` are exact, by eigenvalues of the factors. On parameters that the
+    objective does not depend on it is λI.
 
     Parameters
     ----------
-    blocks : tuple of Block
-        The factors A and G, one block for each group of parameters.
-    d : (p,) array
-        The diagonal; zero for the parameters in blocks.
-    rest : (p,) array of bool
-        True for the parameters without a block, for which d holds.
-    unused : (p,) array of bool
-        True for the parameters on which the objective does not depend.
-    """
+    factors : KroneckerFactors
+        C, as `kronecker_factors` returns it.
+    damping : float, default 0.0
+        λ ≥ 0.
 
-    blocks: tuple[Block, ...]
-    d: Any
-    rest: Any
-    unused: Any
+    Raises
+    ------
+    ValueError
+        If the damping is negative or not finite.
 
-    def mixed_with(self, older: KroneckerFactors, average: float) -> KroneckerFactors:
-        """average · older + (1 − average) · these: a moving average of the factors."""
+    References
+    ----------
+    Martens & Grosse (2015), section 6.3; Botev, Ritter & Barber (2017), section 3.2.
 
-        def mix(new: Any, old: Any) -> Any:
-            mixed = old * old.dtype.type(average)
-            mixed += new * new.dtype.type(1 - average)
-            return mixed
-
-        blocks = [
-            Block(new.parts, mix(new.A, old.A), mix(new.G, old.G))
-            for new, old in zip(self.blocks, older.blocks, strict=True)
-        ]
-        return KroneckerFactors(tuple(blocks), mix(self.d, older.d), self.rest, self.unused)
-
-    def is_finite(self) -> bool:
-        arrays = [self.d, *(M for block in self.blocks for M in (block.A, block.G))]
-        return all(is_finite(np.reshape(a, -1)) for a in arrays)
-
-    def fits(self, other: KroneckerFactors) -> bool:
-        """Whether the blocks are those of the same parameters."""
-        same = [(a.parts, a.shape) for a in self.blocks] == [(b.parts, b.shape) for b in other.blocks]
-        return same and bool(np.array_equal(self.rest, other.rest))
-
-
-DAMPING = Number(at_least=0.0)
-
-
-class KroneckerOperator(LinearOperator):
-    """C + λI, (p, p), on flat vectors, from Kronecker factors; symmetric.
-
-    damping: λ. `inverse()`, `trace()`, `log_determinant()` are exact (by eigenvalues of the factors). On
-    parameters that the objective does not depend on it is λI.
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from optim import Function, KroneckerOperator, Objective, kronecker_factors
+    >>> model = Function(lambda params, x: x @ params["W"], {"W": np.ones((2, 1))})
+    >>> q = Objective(model, lambda z, t: np.sum((z - t) ** 2) / (2 * len(z))).quadratic(np.eye(2), np.zeros((2, 1)))
+    >>> C = KroneckerOperator(kronecker_factors(q, "kflr"), damping=1.0)
+    >>> C @ np.ones(2), C.trace()
+    (array([1.5, 1.5]), 3.0)
     """
 
     def __init__(self, factors: KroneckerFactors, damping: float = 0.0) -> None:
         self.factors, self.damping = factors, DAMPING("damping", damping)
         super().__init__(factors.d.dtype, (factors.d.size, factors.d.size))  # type: ignore[call-arg]
 
-    def _matvec(self, v: Any) -> Any:
+    def _matvec(self, v: Array) -> Array:
         v = np.reshape(v, -1).astype(self.dtype, copy=False)
         out = self.factors.d * v
         for block in self.factors.blocks:
@@ -134,7 +84,7 @@ class KroneckerOperator(LinearOperator):
         """(C + λI)⁻¹. Parameters of zero curvature and λ = 0 stay zero."""
         inverse = KroneckerInverse(self.factors, self.damping, exact=True, skip_unused=self.damping == 0)
 
-        def apply(v: Any) -> Any:
+        def apply(v: Array) -> Array:
             v = np.reshape(v, -1).astype(self.dtype, copy=False)
             out = np.empty_like(v)
             inverse.apply(v, out)
@@ -143,11 +93,12 @@ class KroneckerOperator(LinearOperator):
         return LinearOperator(self.shape, matvec=apply, rmatvec=apply, dtype=self.dtype)  # type: ignore[call-arg]
 
     def trace(self) -> float:
+        """tr(C + λI)."""
         blocks = sum(float(np.trace(b.A)) * float(np.trace(b.G)) for b in self.factors.blocks)
         return blocks + float(self.factors.d.sum(dtype=np.float64)) + self.damping * self.shape[0]
 
     def log_determinant(self) -> float:
-        """log det(C + λI); −∞ where it is singular."""
+        """log det(C + λI); −∞ if it is singular."""
         alone = np.ones(self.shape[0], bool)
         total = 0.0
         with np.errstate(divide="ignore"):
@@ -200,7 +151,7 @@ class KroneckerInverse:
         np.maximum(denominator, floor, out=denominator)
         self.diagonal = np.where(factors.unused & skip_unused, dtype.type(0), 1 / denominator)
 
-    def apply(self, r: Any, out: Any) -> None:
+    def apply(self, r: Array, out: Array) -> None:
         """out ← C̃⁻¹ r. r, out: (p,), not the same array."""
         np.multiply(r, self.diagonal, out=out)
 
@@ -214,16 +165,17 @@ class KroneckerInverse:
 
         self._run(task, len(self.blocks))
 
-    def __call__(self, r: Any) -> Any:
+    def __call__(self, r: Array) -> Array:
         out = np.empty_like(r)
         self.apply(r, out)
         return out
 
-    def arrays(self) -> list[Any]:
+    def arrays(self) -> list[Array]:
+        """All arrays that an application reads: if they are finite, so is the inverse."""
         return [self.diagonal, *(a for part in self.parts for a in part if a is not None)]
 
 
-def _factored(block: Block, damping: float) -> tuple[Any, Any, None]:
+def _factored(block: Block, damping: float) -> tuple[Array, Array, None]:
     p, q = block.shape
     mean_A, mean_G = float(np.trace(block.A)) / p, float(np.trace(block.G)) / q
     pi = math.sqrt(mean_A / mean_G) if mean_A > 0 and mean_G > 0 else 1.0
@@ -234,8 +186,8 @@ def _factored(block: Block, damping: float) -> tuple[Any, Any, None]:
 _lapack: Any = scipy.linalg.get_lapack_funcs
 
 
-def _inverse(M: Any, shift: float) -> Any:
-    """(M + shift I)⁻¹ of a symmetric positive semi-definite matrix, by Cholesky; by eigenvalues where that fails."""
+def _inverse(M: Array, shift: float) -> Array:
+    """(M + shift I)⁻¹ of a symmetric positive semi-definite matrix, by Cholesky; by eigenvalues if that fails."""
     info = np.finfo(M.dtype)
     shift = max(shift, float(info.eps) * float(np.trace(M)), math.sqrt(float(info.tiny)))
     shifted = M.copy()
@@ -251,8 +203,8 @@ def _inverse(M: Any, shift: float) -> Any:
     return (Q / (eigenvalues + M.dtype.type(shift))) @ Q.T
 
 
-def _mirrored(M: Any) -> Any:
-    """The symmetric matrix of which M holds the upper triangle; written into M, in blocks that stay in cache."""
+def _mirrored(M: Array) -> Array:
+    """The symmetric matrix with the upper triangle of M, written into M, in blocks that stay in cache."""
     for k in range(0, len(M), 128):
         own = M[k : k + 128, k : k + 128]
         np.copyto(own, np.triu(own) + np.triu(own, 1).T)
@@ -260,7 +212,7 @@ def _mirrored(M: Any) -> Any:
     return M
 
 
-def _exact(block: Block, damping: float) -> tuple[Any, Any, Any]:
+def _exact(block: Block, damping: float) -> tuple[Array, Array, Array]:
     dtype = block.A.dtype
     (a, L), (g, R) = _eigh(block.A), _eigh(block.G)
     divisor = np.multiply.outer(a, g) + dtype.type(damping)
@@ -269,49 +221,10 @@ def _exact(block: Block, damping: float) -> tuple[Any, Any, Any]:
     return L, R, divisor
 
 
-def _eigh(M: Any) -> tuple[Any, Any]:
-    """Eigenvalues, none of them negative, and eigenvectors."""
+def _eigh(M: Array) -> tuple[Array, Array]:
+    """Eigenvalues, negative ones (rounding) taken for 0, and eigenvectors."""
     if isinstance(M, np.ndarray):
         values, Q = scipy.linalg.eigh(M, driver="evd", check_finite=False)
     else:
         values, Q = np.linalg.eigh(M)
     return np.maximum(values, 0), Q
-
-
-def parts_of(inputs: Sequence[int], shapes: Sequence[tuple[int, ...]], width: int) -> tuple[tuple[int, int, int], ...]:
-    """Where the inputs lie in the flat vector, and their rows as matrices with `width` columns."""
-    sizes = [math.prod(shape) for shape in shapes]
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    return tuple((int(starts[i]), int(starts[i + 1]), sizes[i] // width) for i in inputs)
-
-
-# -- as arrays of a state ---------------------------------------------------------------------------------------
-
-
-def saved(factors: KroneckerFactors, name: str) -> dict[str, Any]:
-    """The factors as arrays, under name.…"""
-    state = {f"{name}.d": factors.d, f"{name}.rest": factors.rest, f"{name}.unused": factors.unused}
-    for k, block in enumerate(factors.blocks):
-        state |= {f"{name}.{k}.parts": np.array(block.parts), f"{name}.{k}.A": block.A, f"{name}.{k}.G": block.G}
-    return {key: value.copy() for key, value in state.items()}
-
-
-def loaded(state: Mapping[str, Any], name: str, like: Any) -> KroneckerFactors | None:
-    """What `saved` made, for parameters like the flat vector `like`; None where there is nothing under that name."""
-    if not any(key.startswith(f"{name}.") for key in state):
-        return None
-    try:
-        d, rest, unused = (np.array(state[f"{name}.{key}"], like=like) for key in ("d", "rest", "unused"))
-        blocks = list[Block]()
-        while f"{name}.{len(blocks)}.parts" in state:
-            parts = state[f"{name}.{len(blocks)}.parts"]
-            A, G = (np.array(state[f"{name}.{len(blocks)}.{key}"], like=like) for key in ("A", "G"))
-            blocks.append(Block(tuple((int(a), int(b), int(rows)) for a, b, rows in parts), A, G))
-    except KeyError as error:
-        raise ValueError(f"the state has no entry {error}") from None
-    factors = KroneckerFactors(tuple(blocks), d, rest, unused)
-    fits = d.shape == like.shape and all(M.dtype == like.dtype for M in (d, *(M for b in blocks for M in (b.A, b.G))))
-    sizes = [sum(last - first for first, last, _ in block.parts) == block.size for block in blocks]
-    if not (fits and all(sizes) and factors.is_finite()):
-        raise ValueError(f"the state's {name} do not fit {like.size:,} parameters of {like.dtype}, or are not finite")
-    return factors

@@ -10,18 +10,20 @@ Source: Martens & Sutskever (2012), sections 11.2 to 11.4.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from optim.hyper import COUNT, Flag, Number, OneOf, Rule, check
+from optim.parts.columns import signs_of_cases
 from optim.parts.estimate import METHODS, kronecker_factors
 from optim.parts.kronecker import KroneckerInverse
 from optim.problem.losses import root_columns, root_product
 from optim.problem.quadratic import Quadratic
 from optim.problem.shard import LinearizedShard
+from rmad.extend import Array
 
 __all__ = [
     "Diagonal",
@@ -35,16 +37,26 @@ __all__ = [
 ]
 
 
-def diagonal_inverse(d: Any, kappa: Any, xi: float = 0.75) -> Any:
-    """P⁻¹ for P = (diag(d) + κ)^ξ, section 11.2: between the diagonal of B̂ and a multiple of the identity.
+def diagonal_inverse(d: Array, kappa: float | Array, xi: float = 0.75) -> Array:
+    """P⁻¹ for P = (diag(d) + κ)^ξ, between the diagonal of B̂ and a multiple of the identity. Section 11.2.
 
-    d: (p,) an estimate of the diagonal of the curvature, e.g. the empirical Fisher's (section 11.3): the mean over
-    cases of squared gradients. κ: what is added to all of it, λ + l2, or (p,). Returns (p,).
+    Parameters
+    ----------
+    d : (p,) array
+        An estimate of the diagonal of the curvature, e.g. the mean over cases of squared gradients (section 11.3).
+    kappa : float or (p,) array
+        κ, added to the diagonal: λ + l2.
+    xi : float, default 0.75
+        ξ; the default is that of section 11.2.
+
+    Returns
+    -------
+    inverse_P : (p,) array
     """
     return to_a_power(np.add(d, kappa), -xi)
 
 
-def to_a_power(d: Any, xi: float) -> Any:
+def to_a_power(d: Array, xi: float) -> Array:
     """d^ξ in place, (p,); entries below rounding of the largest count as that, so that P stays invertible."""
     info = np.finfo(d.dtype)
     floor = max(float(info.eps) * float(d.max()), float(info.tiny))
@@ -52,7 +64,8 @@ def to_a_power(d: Any, xi: float) -> Any:
     return np.power(d, xi, out=d)
 
 
-Kappa = Any  # a number, (p,), or a function of the diagonal (p,) that gives either
+Kappa: TypeAlias = "float | Array | Callable[[Array], float | Array]"
+"""A number, (p,), or a function of the diagonal (p,) that returns either."""
 
 
 class KappaRule(Rule):
@@ -63,13 +76,13 @@ class KappaRule(Rule):
             return value
         if np.ndim(value) == 0:
             return Number(at_least=0.0)(name, value)
-        kappa = value if hasattr(value, "dtype") else np.asarray(value)
-        if kappa.dtype.kind not in "iufb" or kappa.ndim != 1 or not (np.isfinite(kappa) & (kappa >= 0)).all():
+        array = value if hasattr(value, "dtype") else np.asarray(value)
+        if array.dtype.kind not in "iufb" or array.ndim != 1 or not (np.isfinite(array) & (array >= 0)).all():
             raise ValueError(f"{name} must be a number, (p,) finite numbers ≥ 0 or a function of d, got {value!r}")
-        return kappa
+        return array
 
 
-def kappa_at(kappa: Kappa, d: Any) -> Any:
+def kappa_at(kappa: Kappa, d: Array) -> float | Array:
     """κ at the diagonal d, (p,): a number or (p,)."""
     value = kappa(d) if callable(kappa) else kappa
     if np.shape(value) not in ((), np.shape(d)):
@@ -78,20 +91,24 @@ def kappa_at(kappa: Kappa, d: Any) -> Any:
 
 
 class Preconditioner:
-    """Base: what CG takes for P⁻¹ at an update."""
+    """Base: P⁻¹ for CG, made at every update."""
 
-    def inverse(self, diagonals: Diagonals, added: Any) -> Any:
+    def inverse(self, diagonals: Diagonals, added: float | Array) -> Any:
         """P⁻¹: (p,), or an object with apply(r, out). added: the diagonal of λD plus l2, a number or (p,)."""
         raise NotImplementedError(f"{type(self).__name__}: P⁻¹")
 
 
 @dataclass(frozen=True)
 class Diagonal(Preconditioner):
-    """Base: an estimate of diag(G), and the preconditioner P = (diag(G) + diag(λD) + l2 + κ)^ξ made of it.
+    """Base: P = (diag(G) + diag(λD) + l2 + κ)^ξ, from an estimate of diag(G). Section 11.2.
 
-    exponent: ξ in [0, 1]; 0 makes P the identity. kappa: κ, for where damping is weak (section 11.2): a number; (p,),
-    κs where the scales s of the parameters are known; or a function of d = diag(G) + diag(λD) + l2, as lambda d:
-    0.01 * d.mean(), which section 13 advises beside scale-sensitive damping.
+    Parameters
+    ----------
+    exponent : float, default 0.75
+        ξ in [0, 1]; 0 makes P the identity.
+    kappa : float, (p,) array or callable, default 0.0
+        κ, if damping is weak: a number; (p,), κs for known scales s of the parameters; or a function of
+        d = diag(G) + diag(λD) + l2, as lambda d: 0.01 * d.mean() (section 13, with scale-sensitive damping).
     """
 
     HYPER: ClassVar[Mapping[str, Rule]] = {"exponent": Number(at_least=0.0, at_most=1.0), "kappa": KappaRule()}
@@ -102,11 +119,11 @@ class Diagonal(Preconditioner):
     def __post_init__(self) -> None:
         check(self)
 
-    def estimate(self, q: Quadratic, seed: tuple[int, ...]) -> Any:
-        """(p,), without l2. seed: of what is random."""
+    def estimate(self, q: Quadratic, seed: tuple[int, ...]) -> Array:
+        """diag(G), (p,), without l2. seed: of random vectors."""
         raise NotImplementedError(f"{type(self).__name__}: an estimate of diag(G)")
 
-    def inverse(self, diagonals: Diagonals, added: Any) -> Any:
+    def inverse(self, diagonals: Diagonals, added: float | Array) -> Array:
         d = diagonals.of(self)
         kappa = kappa_at(self.kappa, np.add(d, added) if callable(self.kappa) else d)
         return diagonal_inverse(d, np.add(added, kappa).astype(diagonals.dtype), self.exponent)
@@ -114,27 +131,72 @@ class Diagonal(Preconditioner):
 
 @dataclass(frozen=True)
 class EmpiricalFisher(Diagonal):
-    """The mean of squared per-case gradients, section 11.3: one backward sweep; zero only where the gradient is."""
+    """diag(G) ≈ mean over cases of the squared per-case gradients: one backward sweep; zero only if the gradient is.
 
-    def estimate(self, q: Quadratic, seed: tuple[int, ...]) -> Any:
+    Parameters
+    ----------
+    exponent : float, default 0.75
+        ξ in [0, 1], section 11.2.
+    kappa : float, (p,) array or callable, default 0.0
+        κ, see `Diagonal`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of range or of the wrong type.
+
+    References
+    ----------
+    Martens & Sutskever (2012), sections 11.2 and 11.3.
+
+    Examples
+    --------
+    >>> from optim import EmpiricalFisher
+    >>> EmpiricalFisher(kappa=0.1)
+    EmpiricalFisher(exponent=0.75, kappa=0.1)
+    """
+
+    def estimate(self, q: Quadratic, seed: tuple[int, ...]) -> Array:
         return q.squared_gradients()
 
 
 @dataclass(frozen=True)
 class UnbiasedDiagonal(Diagonal):
-    """E[Σ_i (J_iᵀ L″_i^½ v_i)²] = diag(G) for v = ±1, section 11.4; algorithm 7, case by case. Sees structural damping.
+    """E[Σ_i (J_iᵀ L″_i^½ v_i)²] = diag(G) for v = ±1: algorithm 7, case by case. It sees structural damping.
 
-    probes: how many v, averaged; each is one backward sweep.
+    Parameters
+    ----------
+    exponent : float, default 0.75
+        ξ in [0, 1], section 11.2.
+    kappa : float, (p,) array or callable, default 0.0
+        κ, see `Diagonal`.
+    probes : int, default 1
+        Random vectors v, averaged; each costs one backward sweep.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of range or of the wrong type.
+
+    References
+    ----------
+    Martens & Sutskever (2012), section 11.4; Chapelle & Erhan (2011).
+
+    Examples
+    --------
+    >>> from optim import UnbiasedDiagonal
+    >>> UnbiasedDiagonal(probes=2)
+    UnbiasedDiagonal(exponent=0.75, kappa=0.0, probes=2)
     """
 
     HYPER: ClassVar[Mapping[str, Rule]] = {"probes": COUNT}
 
     probes: int = 1
 
-    def estimate(self, q: Quadratic, seed: tuple[int, ...]) -> Any:
-        def cotangents(shard: LinearizedShard) -> Iterator[list[Any]]:
+    def estimate(self, q: Quadratic, seed: tuple[int, ...]) -> Array:
+        def cotangents(shard: LinearizedShard) -> Iterator[list[Array]]:
             for k in range(self.probes):
-                signs = [_signs((*seed, k, j), shard.first, z) for j, z in enumerate(shard.arrays())]
+                signs = [signs_of_cases((*seed, k, j), shard.first, z) for j, z in enumerate(shard.arrays())]
                 u = root_product(shard.loss, shard.z, shard.t, shard.out.unflatten(signs))
                 yield shard.out.match(u, "L″^½ v")
 
@@ -145,10 +207,33 @@ class UnbiasedDiagonal(Diagonal):
 
 @dataclass(frozen=True)
 class ExactDiagonal(Diagonal):
-    """diag(G) = Σ_i Σ_c (J_iᵀ S_ic)², Σ_c S_ic S_icᵀ = L″_i: one backward sweep per output of a case. Section 11.2."""
+    """diag(G) = Σ_i Σ_c (J_iᵀ S_ic)², Σ_c S_ic S_icᵀ = L″_i: one backward sweep per output of a case. Section 11.2.
 
-    def estimate(self, q: Quadratic, seed: tuple[int, ...]) -> Any:
-        def cotangents(shard: LinearizedShard) -> Iterator[list[Any]]:
+    Parameters
+    ----------
+    exponent : float, default 0.75
+        ξ in [0, 1], section 11.2.
+    kappa : float, (p,) array or callable, default 0.0
+        κ, see `Diagonal`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of range or of the wrong type.
+
+    References
+    ----------
+    Martens & Sutskever (2012), section 11.2.
+
+    Examples
+    --------
+    >>> from optim import ExactDiagonal
+    >>> ExactDiagonal(exponent=1.0)
+    ExactDiagonal(exponent=1.0, kappa=0.0)
+    """
+
+    def estimate(self, q: Quadratic, seed: tuple[int, ...]) -> Array:
+        def cotangents(shard: LinearizedShard) -> Iterator[list[Array]]:
             for column in root_columns(shard.loss, shard.z, shard.t):
                 yield shard.out.match(column, "a column of L″^½")
 
@@ -157,11 +242,36 @@ class ExactDiagonal(Diagonal):
 
 @dataclass(frozen=True)
 class KroneckerPreconditioner(Preconditioner):
-    """P = blockdiag(A_l ⊗ G_l) + λI from the factors of the curvature batch: CG needs a third to a fourth of the steps.
+    """P = blockdiag(A_l ⊗ G_l) + λI from the factors of the curvature batch.
 
-    estimate: "kfac", "empirical", "kflr" or "kfra", as for `optim.KFAC`; sharing, samples: likewise. exact: λ is added
-    by eigen-decompositions; else it is split between A and G, at half of the cost. Damping that differs from parameter
-    to parameter enters by its mean. Each application takes the matrix products of some two cases per row of A and G.
+    CG needs a third to a fourth of the steps. Each application takes the matrix products of some two cases per row of
+    A and G. Damping that differs from parameter to parameter enters by its mean.
+
+    Parameters
+    ----------
+    estimate : {"kfac", "empirical", "kflr", "kfra"}, default "kfac"
+        How the factors are estimated, see `kronecker_factors`.
+    exact : bool, default False
+        Add λ by eigendecompositions; else it is split between A and G, at half of the cost.
+    sharing : {"expand", "reduce"}, default "expand"
+        How a weight that a case uses several times is counted.
+    samples : int, default 1
+        Targets drawn per case, for "kfac".
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of range or of the wrong type.
+
+    References
+    ----------
+    Martens & Grosse (2015), section 6.3; Botev, Ritter & Barber (2017).
+
+    Examples
+    --------
+    >>> from optim import KroneckerPreconditioner
+    >>> KroneckerPreconditioner("kflr").exact
+    False
     """
 
     HYPER: ClassVar[Mapping[str, Rule]] = {
@@ -179,7 +289,7 @@ class KroneckerPreconditioner(Preconditioner):
     def __post_init__(self) -> None:
         check(self)
 
-    def inverse(self, diagonals: Diagonals, added: Any) -> Any:
+    def inverse(self, diagonals: Diagonals, added: float | Array) -> KroneckerInverse:
         q = diagonals.q
         seed = int(np.random.SeedSequence(diagonals.seed).generate_state(1)[0])
         factors = kronecker_factors(q, self.estimate, self.sharing, seed, self.samples)
@@ -187,28 +297,15 @@ class KroneckerPreconditioner(Preconditioner):
 
 
 class Diagonals:
-    """The diagonals of one update, each found once, whoever asks: the preconditioner, the damping matrix."""
+    """The diagonals of one update, each estimated once for all who ask: the preconditioner, the damping matrix."""
 
     def __init__(self, q: Quadratic, seed: tuple[int, ...] = (0,)) -> None:
         self.q, self.seed = q, seed
         self.dtype = q.objective.dtype
-        self._found: dict[tuple[Any, ...], Any] = {}
+        self._found: dict[tuple[Any, ...], Array] = {}
 
-    def of(self, diagonal: Diagonal) -> Any:
+    def of(self, diagonal: Diagonal) -> Array:
         key = (type(diagonal), getattr(diagonal, "probes", 0))
         if key not in self._found:
             self._found[key] = diagonal.estimate(self.q, self.seed)
         return self._found[key]
-
-
-def _signs(seed: tuple[int, ...], first: int, z: Any) -> Any:
-    """±1 like z, (n, …): a case has the same whatever part of the batch it comes in; `first` is the first one's number.
-
-    One bit each, by a generator that can be moved forward to the case.
-    """
-    n, size = z.shape[0], int(np.prod(z.shape[1:]))
-    words = -(-size // 64)
-    bits = np.random.PCG64(np.random.SeedSequence(seed)).advance(first * words)
-    drawn = bits.random_raw(n * words).reshape(n, words).view(np.uint8)
-    signs = np.unpackbits(drawn, axis=1)[:, :size].reshape(z.shape)
-    return np.asarray(signs, like=z).astype(z.dtype) * 2 - 1

@@ -7,7 +7,8 @@ from scipy.sparse.linalg import LinearOperator, cg
 import nn
 import optim
 from optim.parts.estimate import kronecker_factors
-from optim.parts.kronecker import Block, KroneckerFactors, KroneckerInverse, loaded, saved
+from optim.parts.factors import Block, KroneckerFactors, loaded, saved
+from optim.parts.kronecker import KroneckerInverse
 
 RNG = np.random.default_rng(0)
 

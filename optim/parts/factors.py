@@ -1,0 +1,156 @@
+"""Kronecker factors: curvature as blocks A ⊗ G and a diagonal, their moving average, and their place in a state.
+
+A ⊗ G acts on the parameters of one group as a matrix V, (p, q): (A ⊗ G) vec V = vec(A V G).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+
+from optim.problem.vectors import is_finite
+from rmad.extend import Array
+
+__all__ = ["Block", "KroneckerFactors", "loaded", "parts_of", "saved"]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A ⊗ G on some parameters of the flat vector, stacked as a matrix (p, q).
+
+    Parameters
+    ----------
+    parts : tuple of (first, last, rows)
+        Places in the flat vector, each a matrix of so many rows.
+    A : (p, p) array
+        The factor of the inputs of a layer.
+    G : (q, q) array
+        The factor of its outputs.
+    """
+
+    parts: tuple[tuple[int, int, int], ...]
+    A: Array
+    G: Array
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(p, q)."""
+        return self.A.shape[0], self.G.shape[0]
+
+    @property
+    def size(self) -> int:
+        """The number of parameters, p q."""
+        return self.A.shape[0] * self.G.shape[0]
+
+    def of(self, v: Array) -> Array:
+        """The matrix (p, q) in the flat vector v; a view if its parts are neighbours."""
+        neighbours = all(a[1] == b[0] for a, b in zip(self.parts, self.parts[1:], strict=False))
+        if neighbours:
+            return v[self.parts[0][0] : self.parts[-1][1]].reshape(self.shape)
+        return np.concatenate([v[first:last].reshape(rows, -1) for first, last, rows in self.parts])
+
+    def put(self, V: Array, out: Array) -> None:
+        """Writes the matrix V into its places in the flat vector `out`."""
+        row = 0
+        for first, last, rows in self.parts:
+            out[first:last].reshape(rows, -1)[...] = V[row : row + rows]
+            row += rows
+
+
+@dataclass(frozen=True)
+class KroneckerFactors:
+    """Curvature as blocks A ⊗ G, and as a diagonal d for the parameters without a block.
+
+    Parameters
+    ----------
+    blocks : tuple of Block
+        The factors A and G, one block for each group of parameters.
+    d : (p,) array
+        The diagonal; zero for the parameters in blocks.
+    rest : (p,) array of bool
+        True for the parameters without a block, for which d holds.
+    unused : (p,) array of bool
+        True for the parameters on which the objective does not depend.
+    """
+
+    blocks: tuple[Block, ...]
+    d: Array
+    rest: Array
+    unused: Array
+
+    def mixed_with(self, older: KroneckerFactors, average: float) -> KroneckerFactors:
+        """average · older + (1 − average) · these: a moving average of the factors."""
+
+        def mix(new: Array, old: Array) -> Array:
+            mixed = old * old.dtype.type(average)
+            mixed += new * new.dtype.type(1 - average)
+            return mixed
+
+        blocks = [
+            Block(new.parts, mix(new.A, old.A), mix(new.G, old.G))
+            for new, old in zip(self.blocks, older.blocks, strict=True)
+        ]
+        return KroneckerFactors(tuple(blocks), mix(self.d, older.d), self.rest, self.unused)
+
+    def is_finite(self) -> bool:
+        """True if no factor holds NaN or Inf."""
+        arrays = [self.d, *(M for block in self.blocks for M in (block.A, block.G))]
+        return all(is_finite(np.reshape(a, -1)) for a in arrays)
+
+    def fits(self, other: KroneckerFactors) -> bool:
+        """True if the blocks are those of the same parameters."""
+        same = [(a.parts, a.shape) for a in self.blocks] == [(b.parts, b.shape) for b in other.blocks]
+        return same and bool(np.array_equal(self.rest, other.rest))
+
+
+def parts_of(inputs: Sequence[int], shapes: Sequence[tuple[int, ...]], width: int) -> tuple[tuple[int, int, int], ...]:
+    """Per input its place in the flat vector, and its rows as a matrix with `width` columns: (first, last, rows)."""
+    sizes = [math.prod(shape) for shape in shapes]
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    return tuple((int(starts[i]), int(starts[i + 1]), sizes[i] // width) for i in inputs)
+
+
+# -- as arrays of a state ---------------------------------------------------------------------------------------
+
+
+def saved(factors: KroneckerFactors, name: str) -> dict[str, Array]:
+    """The factors as copied arrays, under name.…"""
+    state = {f"{name}.d": factors.d, f"{name}.rest": factors.rest, f"{name}.unused": factors.unused}
+    for k, block in enumerate(factors.blocks):
+        state |= {f"{name}.{k}.parts": np.array(block.parts), f"{name}.{k}.A": block.A, f"{name}.{k}.G": block.G}
+    return {key: value.copy() for key, value in state.items()}
+
+
+def loaded(state: Mapping[str, Array], name: str, like: Array) -> KroneckerFactors | None:
+    """The factors that `saved` made, for parameters like the vector `like`; None if there are none by that name."""
+    if not any(key.startswith(f"{name}.") for key in state):
+        return None
+    try:
+        d, rest, unused = (np.array(state[f"{name}.{key}"], like=like) for key in ("d", "rest", "unused"))
+        blocks = tuple(_blocks(state, name, like))
+    except KeyError as error:
+        raise ValueError(f"the state has no entry {error}") from None
+    factors = KroneckerFactors(blocks, d, rest, unused)
+    if not (_of(factors, like) and factors.is_finite()):
+        raise ValueError(f"the state's {name} do not fit {like.size:,} parameters of {like.dtype}, or are not finite")
+    return factors
+
+
+def _blocks(state: Mapping[str, Array], name: str, like: Array) -> Iterator[Block]:
+    for k in count():
+        if f"{name}.{k}.parts" not in state:
+            return
+        parts = tuple((int(a), int(b), int(rows)) for a, b, rows in state[f"{name}.{k}.parts"])
+        A, G = (np.array(state[f"{name}.{k}.{key}"], like=like) for key in ("A", "G"))
+        yield Block(parts, A, G)
+
+
+def _of(factors: KroneckerFactors, like: Array) -> bool:
+    """True if these are factors for parameters like the flat vector `like`."""
+    matrices = [M for block in factors.blocks for M in (block.A, block.G)]
+    sizes = [sum(last - first for first, last, _ in block.parts) == block.size for block in factors.blocks]
+    return factors.d.shape == like.shape and all(M.dtype == like.dtype for M in (factors.d, *matrices)) and all(sizes)
