@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 import numpy as np
 
@@ -125,7 +126,7 @@ def saved(factors: KroneckerFactors, name: str) -> dict[str, Array]:
     return {key: value.copy() for key, value in state.items()}
 
 
-def loaded(state: Mapping[str, Array], name: str, like: Array) -> KroneckerFactors | None:
+def loaded(state: Mapping[str, Any], name: str, like: Array) -> KroneckerFactors | None:
     """The factors that `saved` made, for parameters like the vector `like`; None if there are none by that name."""
     if not any(key.startswith(f"{name}.") for key in state):
         return None
@@ -140,7 +141,7 @@ def loaded(state: Mapping[str, Array], name: str, like: Array) -> KroneckerFacto
     return factors
 
 
-def _blocks(state: Mapping[str, Array], name: str, like: Array) -> Iterator[Block]:
+def _blocks(state: Mapping[str, Any], name: str, like: Array) -> Iterator[Block]:
     for k in count():
         if f"{name}.{k}.parts" not in state:
             return

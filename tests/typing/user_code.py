@@ -81,3 +81,12 @@ info = objective.step(images, labels)
 report = f"loss {info.loss:.3f}, damping {info.damping:.3g}, {info.cg_iterations} steps of CG"
 curvature = optim.Objective(model, nn.SoftmaxCrossEntropy()).quadratic(images, labels).ggn
 top = eigsh(curvature, k=1, return_eigenvectors=False)
+
+
+# a function of any model and any loss
+def start_of(model: optim.Model, loss: optim.Loss) -> float:
+    return optim.Objective(model, loss, l2=1e-4).value(images, labels)
+
+
+values = [start_of(model, nn.SoftmaxCrossEntropy()), start_of(model, lambda z, t: np.sum((z - 1) ** 2) / len(z))]
+values.append(start_of(optim.Through(model, np.tanh), optim.ClippedCurvature(nn.SoftmaxCrossEntropy())))
