@@ -110,7 +110,7 @@ class Division(Parameters):
             try:
                 tape = Record(Shard(one, None, 1.0, 0).run, self._structure(), ()).tape
             except (TypeError, ValueError):
-                return 0.0  # the batch as it is will say what is wrong
+                return 0.0  # the run over the whole batch raises the error
             self._work[key] = _work(tape)
         return self._work[key]
 

@@ -48,6 +48,7 @@ class Function:
 
     @property
     def params(self) -> Any:
+        """The parameters, a tree like that of the start."""
         return tree.replace_leaves(self._like, iter(self._leaves.values()))
 
     def __call__(self, x: Any, *args: Any) -> Any:
@@ -55,7 +56,7 @@ class Function:
 
     @property
     def couples_cases(self) -> bool:
-        """Whether forward mixes the cases of a batch: set it where it does; modules in params say so themselves."""
+        """True if forward mixes the cases of a batch: set it if it does; modules in params say so themselves."""
         return self._couples or any(getattr(module, "couples_cases", False) for module in _modules(self._like))
 
     @couples_cases.setter
@@ -63,16 +64,20 @@ class Function:
         self._couples = bool(couples)
 
     def begin_step(self) -> None:
+        """Tells the modules among the parameters that an update begins."""
         self._tell("begin_step")
 
     def end_step(self) -> None:
+        """Tells them that the update was accepted."""
         self._tell("end_step")
 
     def train(self, training: bool = True) -> Function:
+        """Puts the modules among the parameters into training mode, or out of it; returns the model."""
         self._tell("train", training)
         return self
 
     def eval(self) -> Function:
+        """train(False)."""
         return self.train(False)
 
     def _tell(self, what: str, *args: Any) -> None:

@@ -1,7 +1,7 @@
 """What the optimizers ask of a loss: an object with value and gradient, or any callable (z, t) → scalar.
 
 For diagonals of the curvature they also ask for S with Σ_c S_c S_cᵀ = L″ (case by case): the loss's `sqrt_hessian`, or
-its products and columns one by one where S would be a large array.
+its products and columns one by one if S would be a large array.
 """
 
 from __future__ import annotations

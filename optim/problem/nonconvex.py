@@ -15,12 +15,14 @@ import numpy as np
 
 from optim.hyper import Flag, Number, Rule, checked
 from optim.problem.losses import eigen_blocks, loss_value, loss_value_and_gradient
-from rmad.extend import loss_curvature
+from optim.problem.parameters import Updates
+from optim.types import Loss, Model
+from rmad.extend import Array, loss_curvature
 
 __all__ = ["ClippedCurvature", "Through"]
 
 
-class Through:
+class Through(Updates):
     """y = s(F(x)): the model with one more nonlinearity, for a loss that is convex in s(z) and not in z.
 
     For L = ½‖tanh(z) − t‖² take Through(model, np.tanh) with ½‖y − t‖².
@@ -45,23 +47,17 @@ class Through:
     array([[0., 0.]])
     """
 
-    def __init__(self, model: Any, s: Callable[[Any], Any]) -> None:
-        self.model, self.s = model, s
+    def __init__(self, model: Model, s: Callable[[Any], Any]) -> None:
+        self.model: Any = model
+        self.s = s
 
     def __call__(self, x: Any) -> Any:
         return self.s(self.model(x))
 
     @property
     def couples_cases(self) -> bool:
+        """True if the model mixes the cases of a batch."""
         return bool(getattr(self.model, "couples_cases", False))
-
-    def begin_step(self) -> None:
-        if hasattr(self.model, "begin_step"):
-            self.model.begin_step()
-
-    def end_step(self) -> None:
-        if hasattr(self.model, "end_step"):
-            self.model.end_step()
 
     def __tree_items__(self) -> dict[str, Any]:
         return {"model": self.model}
@@ -107,33 +103,39 @@ class ClippedCurvature:
 
     HYPER: ClassVar[Mapping[str, Rule]] = {"shift": Number(at_least=0.0), "clip": Flag()}
 
-    def __init__(self, loss: Any, shift: float = 0.0, *, clip: bool = True) -> None:
+    def __init__(self, loss: Loss, shift: float = 0.0, *, clip: bool = True) -> None:
         kept = checked(ClippedCurvature.HYPER, locals())
-        self.loss, self.shift, self.clip = loss, kept["shift"], kept["clip"]
+        self.loss: Any = loss
+        self.shift, self.clip = kept["shift"], kept["clip"]
         self.mean_over_cases = getattr(loss, "mean_over_cases", True)
 
-    def value(self, z: Any, t: Any) -> Any:
+    def value(self, z: Array, t: Any) -> Any:
+        """L, a scalar."""
         return loss_value(self.loss)(z, t)
 
-    def value_and_gradient(self, z: Any, t: Any) -> tuple[Any, Any]:
+    def value_and_gradient(self, z: Array, t: Any) -> tuple[Any, Array]:
+        """L and ∂L/∂z."""
         return loss_value_and_gradient(self.loss)(z, t)
 
-    def curvature(self, z: Any, t: Any) -> Callable[[Any], Any]:
+    def curvature(self, z: Array, t: Any) -> Callable[[Array], Array]:
+        """v → L″ v at z."""
         S = self._root(z, t)
         blocks = S @ np.swapaxes(S, 1, 2)  # (n, m, m)
         return lambda v: np.reshape(blocks @ np.reshape(v, (len(z), -1, 1)), z.shape)
 
-    def hessian_product(self, z: Any, t: Any, v: Any) -> Any:
+    def hessian_product(self, z: Array, t: Any, v: Array) -> Array:
+        """L″ v, like z."""
         return self.curvature(z, t)(v)
 
-    def sqrt_hessian(self, z: Any, t: Any) -> Any:
+    def sqrt_hessian(self, z: Array, t: Any) -> Array:
         """S: (m, *z.shape), Σ_c S_c S_cᵀ = L″."""
         return np.reshape(np.moveaxis(self._root(z, t), 2, 0), (-1, *z.shape))
 
-    def root_columns(self, z: Any, t: Any) -> Iterator[Any]:
+    def root_columns(self, z: Array, t: Any) -> Iterator[Array]:
+        """S_c for every c."""
         yield from self.sqrt_hessian(z, t)
 
-    def _root(self, z: Any, t: Any) -> Any:
+    def _root(self, z: Array, t: Any) -> Array:
         """U √Λ of every case, (n, m, m)."""
         d, U = eigen_blocks(loss_curvature(self.loss, z, t), z, len(z))
         shift = d.dtype.type(self.shift / len(z))

@@ -109,7 +109,7 @@ class Parameters(Updates):
         return Crew(self.threads)
 
 
-# -- what is no model, or no loss ---------------------------------------------------------------------------------
+# -- checks of the model and the loss ------------------------------------------------------------------------------
 
 
 def _check_objects(model: Any, loss: Any) -> None:
