@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,18 +19,6 @@ SCRIPT = ROOT / "examples" / "autoencoder.py"
 TINY = ["--n-train", "200", "--n-test", "50", "--batch", "100"]
 RUN = {"config.json", "metrics.jsonl", "checkpoint.safetensors", "checkpoint.previous.safetensors"}
 RESULTS = RUN | {"model.safetensors", "reconstructions.png", "summary.json", "training.png"}
-
-
-@pytest.fixture
-def autoencoder(example: Callable[[str], Any]) -> Any:
-    """The script as a module, in an empty folder, with a cache of its own."""
-    return example("autoencoder")
-
-
-@pytest.fixture
-def run(autoencoder: Any, command_line: Callable[[Any], Callable[..., int]]) -> Callable[..., int]:
-    """The command line, in this process: returns the exit code."""
-    return command_line(autoencoder)
 
 
 def records(folder: pathlib.Path) -> list[dict[str, Any]]:
@@ -83,11 +70,11 @@ def test_the_saved_model_is_the_trained_one(run: Any, tmp_path: pathlib.Path) ->
     assert error == pytest.approx(json.loads((tmp_path / "here" / "summary.json").read_text())["train_error"], rel=1e-4)
 
 
-def test_the_same_seed_gives_the_same_run(autoencoder: Any) -> None:
+def test_the_same_seed_gives_the_same_run(script: Any) -> None:
     def last_error(seed: int) -> float:
         hyper = {"batch": 60, "curvature_batch": 30, "cg_iterations": 4}
-        config = autoencoder.Config(hyper=hyper, updates=2, seed=seed)
-        return autoencoder.train(config, autoencoder.build(config), data).records[-1]["train_error"]
+        config = script.Config(hyper=hyper, updates=2, seed=seed)
+        return script.train(config, script.build(config), data).records[-1]["train_error"]
 
     x = np.random.default_rng(0).random((120, 784)).astype(np.float32)
     data = x, x[:20]
@@ -107,13 +94,13 @@ def test_mnist_from_a_folder(run: Any, tmp_path: pathlib.Path, data_dir: pathlib
 
 
 def test_faces_from_a_folder(
-    run: Any, autoencoder: Any, tmp_path: pathlib.Path, data_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    run: Any, script: Any, tmp_path: pathlib.Path, data_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Linear outputs and half the squared error: the objective is half of the error that is reported."""
     import nn
 
     monkeypatch.setattr(nn.data, "faces", functools.partial(nn.data.faces, pairs=1))
-    monkeypatch.setitem(autoencoder.PROBLEMS, "faces", autoencoder.Problem((625, 20, 5), 25, nn.SquaredError))
+    monkeypatch.setitem(script.PROBLEMS, "faces", script.Problem((625, 20, 5), 25, nn.SquaredError))
     data = ["--data", "faces", "--data-dir", str(data_dir), "--n-train", "250", "--n-test", "50"]
     assert (
         run(*data, "--updates", "2", "--batch", "250", "--optimizer", "adam", "--log-every", "1", "--out", "here") == 0
@@ -123,11 +110,11 @@ def test_faces_from_a_folder(
     assert (tmp_path / "here" / "reconstructions.png").stat().st_size > 1000
 
 
-def test_batches_of_hessian_free_grow(autoencoder: Any) -> None:
-    config = autoencoder.Config(hyper={"batch": 40, "curvature_batch": 10, "batch_growth": 30})
-    opt = autoencoder.build(config)
+def test_batches_of_hessian_free_grow(script: Any) -> None:
+    config = script.Config(hyper={"batch": 40, "curvature_batch": 10, "batch_growth": 30})
+    opt = script.build(config)
     x = np.random.default_rng(0).random((100, 784)).astype(np.float32)
-    batches = autoencoder.Growing(config, opt, x)
+    batches = script.Growing(config, opt, x)
     sizes = []
     for opt.k in (0, 9, 10, 29, 500):
         batch, again = next(batches), next(batches)
@@ -224,35 +211,35 @@ def test_a_signal_ends_the_training_with_what_there_is(
     assert records(tmp_path / "here")[-1]["update"] > 0
 
 
-def test_the_job_can_be_called_from_python(autoencoder: Any) -> None:
-    config = autoencoder.Config(optimizer="adam", hyper={"lr": 3e-3, "batch": 50}, updates=3, log_interval=1e-6)
+def test_the_job_can_be_called_from_python(script: Any) -> None:
+    config = script.Config(optimizer="adam", hyper={"lr": 3e-3, "batch": 50}, updates=3, log_interval=1e-6)
     x = np.random.default_rng(0).random((120, 784)).astype(np.float32)
-    run = autoencoder.train(config, autoencoder.build(config), (x, x[:20]))
+    run = script.train(config, script.build(config), (x, x[:20]))
     assert [record["update"] for record in run.records] == [0, 1, 2, 3]
     assert run.end == "all updates are done"
     assert not run.failed
     with pytest.raises(ValueError, match="--damping means nothing to --optimizer adam"):
-        autoencoder.Config(optimizer="adam", hyper={"damping": 1.0})
+        script.Config(optimizer="adam", hyper={"damping": 1.0})
 
 
-def test_data_with_nan_end_the_run_and_keep_the_model(autoencoder: Any) -> None:
+def test_data_with_nan_end_the_run_and_keep_the_model(script: Any) -> None:
     import optim
 
-    config = autoencoder.Config(optimizer="adam", updates=50)
-    optimizer = autoencoder.build(config)
+    config = script.Config(optimizer="adam", updates=50)
+    optimizer = script.build(config)
     before = optimizer.model.parameters()[0].copy()
     x = np.full((200, 784), np.nan, np.float32)
     with pytest.warns(optim.NumericalWarning):
-        run = autoencoder.train(config, optimizer, (x, np.zeros((5, 784), np.float32)))
+        run = script.train(config, optimizer, (x, np.zeros((5, 784), np.float32)))
     assert run.failed
     assert "10 steps in a row were rejected" in run.end
     assert np.array_equal(run.model.parameters()[0], before)
     assert np.isnan(run.records[-1]["loss"])
-    assert json.loads(autoencoder.as_json(run.records[-1]))["loss"] is None
+    assert json.loads(script.as_json(run.records[-1]))["loss"] is None
 
 
 def test_ctrl_c_while_the_data_are_made(
-    autoencoder: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    script: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import nn
 

@@ -3,7 +3,6 @@
 import json
 import math
 import pathlib
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,18 +14,6 @@ SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "examples" / "characters.
 TINY = ["--length", "16", "--features", "8", "--heads", "2", "--blocks", "1", "--sample", "20", "--batch", "8"]
 RUN = {"config.json", "metrics.jsonl", "checkpoint.safetensors", "checkpoint.previous.safetensors"}
 RESULTS = RUN | {"best.safetensors", "model.safetensors", "sample.txt", "summary.json", "training.png"}
-
-
-@pytest.fixture
-def characters(example: Callable[[str], Any]) -> Any:
-    """The script as a module, in an empty folder."""
-    return example("characters")
-
-
-@pytest.fixture
-def run(characters: Any, command_line: Callable[[Any], Callable[..., int]]) -> Callable[..., int]:
-    """The command line, in this process: returns the exit code."""
-    return command_line(characters)
 
 
 @pytest.mark.parametrize("optimizer", ["hf", "adam"])
@@ -62,19 +49,19 @@ def alphabet() -> Any:
     [("adam", {"batch": 16, "lr": 1e-2}, 60), ("hf", {"batch": 16, "curvature_batch": 16, "cg_iterations": 15}, 12)],
 )
 def test_it_learns_the_alphabet(
-    characters: Any, alphabet: Any, optimizer: str, hyper: dict[str, Any], updates: int
+    script: Any, alphabet: Any, optimizer: str, hyper: dict[str, Any], updates: int
 ) -> None:
-    config = characters.Config(
+    config = script.Config(
         optimizer=optimizer, hyper=hyper, updates=updates, length=8, features=8, heads=2, blocks=1, sample=24
     )
-    run = characters.train(config, characters.build(config, alphabet), alphabet)
+    run = script.train(config, script.build(config, alphabet), alphabet)
     assert run.records[0]["validation_bits"] == pytest.approx(3, abs=0.1)
     assert run.records[-1]["validation_bits"] < 0.5
 
 
-def test_the_text_it_writes_is_of_its_probabilities(characters: Any, alphabet: Any) -> None:
+def test_the_text_it_writes_is_of_its_probabilities(script: Any, alphabet: Any) -> None:
     """A model that is sure of the next character writes that character."""
-    config = characters.Config(length=4, sample=20)
+    config = script.Config(length=4, sample=20)
 
     class Sure(nn.Module):
         def forward(self, x: Any) -> Any:
@@ -82,12 +69,12 @@ def test_the_text_it_writes_is_of_its_probabilities(characters: Any, alphabet: A
             return 1e3 * np.eye(8)[(x + 1) % 8]
 
     text = nn.data.Text("\nbcdefgh" * 2)
-    assert characters.write(Sure(), text, config, np.random.default_rng(0)) == "bcdefgh\nbcdefgh\nbcde"
+    assert script.write(Sure(), text, config, np.random.default_rng(0)) == "bcdefgh\nbcdefgh\nbcde"
 
 
-def test_bits_are_a_mean_over_characters(characters: Any) -> None:
+def test_bits_are_a_mean_over_characters(script: Any) -> None:
     x = np.zeros((70, 5), int)
-    assert characters.bits(lambda x: np.zeros((*x.shape, 8)), x, x) == pytest.approx(3)
+    assert script.bits(lambda x: np.zeros((*x.shape, 8)), x, x) == pytest.approx(3)
 
 
 @pytest.mark.parametrize(

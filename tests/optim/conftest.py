@@ -55,6 +55,18 @@ class Problem:
         J = np.stack([lin.Jv(e).ravel() for e in np.eye(theta.size)], axis=1)
         return self.f(theta, x, t), J.T @ self.loss.gradient(z, t).ravel(), J.T @ J / len(z)
 
+    def penalized(self, l2):
+        """f(θ) + ½ l2‖θ‖² as a function of θ, and a function that returns its gradient and curvature."""
+
+        def f(theta):
+            return self.f(theta) + l2 / 2 * theta @ theta
+
+        def dense():
+            _, u, G = self.dense()
+            return u + l2 * self.theta, G + l2 * np.eye(len(u))
+
+        return f, dense
+
 
 @pytest.fixture
 def problem():
@@ -73,5 +85,18 @@ def make_quadratic():
     def make(H, c, theta):
         model = optim.Function(lambda params, x: params["theta"], {"theta": theta})
         return model, lambda z, t: 0.5 * (z @ (H @ z)) - c @ z
+
+    return make
+
+
+@pytest.fixture
+def random_quadratic(make_quadratic):
+    """random_quadratic(largest): such a model and loss, H, c, θ; the six eigenvalues of H end at `largest`."""
+
+    def make(largest):
+        rng = np.random.default_rng(0)
+        Q = np.linalg.qr(rng.standard_normal((6, 6)))[0]
+        H, c, theta = (Q * np.geomspace(0.5, largest, 6)) @ Q.T, rng.standard_normal(6), rng.standard_normal(6)
+        return (*make_quadratic(H, c, theta), H, c, theta)
 
     return make

@@ -100,11 +100,8 @@ def test_without_curvature_it_is_momentum_sgd_bit_for_bit(dtype, lr):
 
 
 @pytest.fixture
-def fixed_quadratic(make_quadratic):
-    rng = np.random.default_rng(0)
-    Q = np.linalg.qr(rng.standard_normal((6, 6)))[0]
-    H, c, theta = (Q * np.geomspace(0.5, 5, 6)) @ Q.T, rng.standard_normal(6), rng.standard_normal(6)
-    return (*make_quadratic(H, c, theta), H, c, theta)
+def fixed_quadratic(random_quadratic):
+    return random_quadratic(5)
 
 
 def test_z_converges_to_the_newton_step_where_the_parameters_stand_still(fixed_quadratic):

@@ -29,11 +29,8 @@ def runs_of_cg(monkeypatch):
 
 
 @pytest.fixture
-def quadratic(make_quadratic):
-    rng = np.random.default_rng(0)
-    Q = np.linalg.qr(rng.standard_normal((6, 6)))[0]
-    H, c, theta = (Q * np.geomspace(0.5, 20, 6)) @ Q.T, rng.standard_normal(6), rng.standard_normal(6)
-    return (*make_quadratic(H, c, theta), H, c, theta)
+def quadratic(random_quadratic):
+    return random_quadratic(20)
 
 
 @pytest.mark.parametrize("curvature", ["ggn", "hessian"])

@@ -19,14 +19,10 @@ def test_steps_against_dense_algebra(problem, solver, scaling):
         problem.model, problem.loss, damping=lam, solver=solver, scaling=scaling, cg_tolerance=1e-12, l2=l2
     )
     raised = 0
-
-    def f(theta):
-        return problem.f(theta) + l2 / 2 * theta @ theta
-
+    f, dense = problem.penalized(l2)
     for _ in range(8):
         theta = problem.theta
-        _, u, G = problem.dense()
-        u, G = u + l2 * theta, G + l2 * np.eye(theta.size)
+        u, G = dense()
         D = np.diag(np.diag(G)) if scaling == "diagonal" else np.eye(theta.size)
         while True:
             delta = np.linalg.solve(G + lam * D, -u)

@@ -51,14 +51,10 @@ def test_steps_against_the_algorithms(problem):
     l2, k = 1e-4, 12
     opt = optim.SGN(problem.model, problem.loss, damping=1e-6, cg_iterations=k, l2=l2)
     lam, halved = 1e-6, 0
-
-    def f(theta):
-        return problem.f(theta) + l2 / 2 * theta @ theta
-
+    f, dense = problem.penalized(l2)
     for _ in range(25):
         theta = problem.theta
-        _, u, G = problem.dense()
-        u, G = u + l2 * theta, G + l2 * np.eye(theta.size)
+        u, G = dense()
         A, delta, r = G + lam * np.eye(theta.size), np.zeros_like(theta), u.copy()
         p = -r
         for _ in range(k):

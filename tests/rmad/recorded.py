@@ -1,4 +1,4 @@
-"""Small networks, recorded on a tape for the sweeps that average over cases."""
+"""Functions that count their calls, and small networks recorded on a tape."""
 
 import numpy as np
 
@@ -7,6 +7,17 @@ from rmad.record import Record
 from rmad.sweeps.factors import Meetings
 
 F64 = {"dtype": np.float64}
+
+
+class Counted:
+    """f, with the number of its calls."""
+
+    def __init__(self, f):
+        self.f, self.calls = f, 0
+
+    def __call__(self, *args):
+        self.calls += 1
+        return self.f(*args)
 
 
 def rng(seed=0):

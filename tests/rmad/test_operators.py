@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from recorded import Counted
 from scipy.optimize import least_squares, minimize, rosen, rosen_der
 from scipy.sparse.linalg import aslinearoperator, cg, eigsh, lsmr, minres, svds
 
@@ -11,15 +12,6 @@ import nn
 import rmad
 
 CASES, WIDE, HIDDEN, OUT = 6, 3, 4, 2
-
-
-class Counted:
-    def __init__(self, f):
-        self.f, self.calls = f, 0
-
-    def __call__(self, *args):
-        self.calls += 1
-        return self.f(*args)
 
 
 class Problem:

@@ -7,21 +7,13 @@ import weakref
 
 import numpy as np
 import pytest
+from recorded import Counted
 
 import rmad
 from rmad.traced import HANDLERS
 
 RNG = np.random.default_rng(0)
 A, W, C = RNG.standard_normal((6, 5)), RNG.standard_normal((5, 4)), RNG.standard_normal((4, 3))
-
-
-class Counted:
-    def __init__(self, f):
-        self.f, self.calls = f, 0
-
-    def __call__(self, *args):
-        self.calls += 1
-        return self.f(*args)
 
 
 def test_linearize_runs_f_once():

@@ -4,6 +4,8 @@ except where LAPACK fixes them.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from cases import Case, made, real, spd, well_conditioned
@@ -286,26 +288,13 @@ PRODUCTS = [
         "linalg.diagonal", lambda a: la.diagonal(a, offset=-1), args=[real(2, 3, 4)], complex=True, covers=[la.diagonal]
     ),
     Case("linalg.outer", la.outer, args=[real(2), real(3)], complex=True, covers=[la.outer]),
-    Case(
-        "linalg.cross",
-        lambda a, b: la.cross(a, b, axis=0),
-        args=[real(3, 2), real(3, 2)],
-        complex=True,
-        covers=[la.cross],
-    ),
-    Case(
-        "linalg.tensordot",
-        lambda a, b: la.tensordot(a, b, axes=1),
-        args=[real(2, 3), real(3, 2)],
-        complex=True,
-        covers=[la.tensordot],
-    ),
-    Case(
-        "linalg.vecdot",
-        lambda a, b: la.vecdot(a, b, axis=0),
-        args=[real(3, 2), real(3, 2)],
-        complex=True,
-        covers=[la.vecdot],
+    *(
+        Case(f"linalg.{f.__name__}", partial(f, **options), args=[real(*a), real(*b)], complex=True, covers=[f])
+        for f, options, a, b in (
+            (la.cross, {"axis": 0}, (3, 2), (3, 2)),
+            (la.tensordot, {"axes": 1}, (2, 3), (3, 2)),
+            (la.vecdot, {"axis": 0}, (3, 2), (3, 2)),
+        )
     ),
     Case("linalg.matmul", la.matmul, args=[real(2, 2, 3), real(3, 2)], complex=True, covers=[la.matmul]),
     Case(
