@@ -16,3 +16,20 @@ def script(example: Callable[[str], Any], request: pytest.FixtureRequest) -> Any
 def run(script: Any, command_line: Callable[[Any], Callable[..., int]]) -> Callable[..., int]:
     """The command line, in this process: returns the exit code."""
     return command_line(script)
+
+
+@pytest.fixture
+def refused(run: Any, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """The one line with which the command line refuses these arguments."""
+
+    def refused(*arguments: str) -> str:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            run(*arguments)
+        assert ended.value.code == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.count("\n") == 1
+        return err
+
+    return refused

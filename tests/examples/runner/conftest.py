@@ -35,22 +35,6 @@ def run(autoencoder: Any, command_line: Callable[[Any], Callable[..., int]]) -> 
 
 
 @pytest.fixture
-def refused(run: Any, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """The one line with which the command line refuses these arguments."""
-
-    def refused(*arguments: str) -> str:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            run(*arguments)
-        assert ended.value.code == 2
-        err = capsys.readouterr().err
-        assert err.count("\n") == 1
-        return err
-
-    return refused
-
-
-@pytest.fixture
 def script(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """script(name, *arguments): the main of an example in an empty folder."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
