@@ -23,6 +23,7 @@ from optim.parts.estimate import METHODS
 from optim.parts.rescaling import Rescaled, along, along_both
 from optim.problem.batch import cases as cases_of
 from optim.problem.batch import take
+from optim.problem.means import declared_mean
 from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import dot, is_finite
 from optim.types import Batch, Loss, Model
@@ -211,7 +212,7 @@ class KFAC(Factored):
         n = cases_of(x, t)
         if n is None or getattr(self.objective.model, "couples_cases", False):
             return None
-        if not getattr(self.objective.loss, "mean_over_cases", True):
+        if not declared_mean(self.objective.loss):
             return None
         parts = min(round(1 / self.cases), n // tuning.CASES_OF_FACTORS)
         if parts < 2:

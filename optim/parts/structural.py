@@ -80,7 +80,7 @@ class StructuralLoss:
 
     def __init__(self, loss: Loss, distance: str = "squared", strength: float = 0.0) -> None:
         self.loss, self.distance, self.strength = loss, distance, strength
-        self.mean_over_cases = getattr(loss, "mean_over_cases", True)
+        self.mean_over_cases = getattr(loss, "mean_over_cases", None)
         self.outputs = 1  # arrays in z: what follows them are the states
 
     def value(self, outputs: Any, t: Any) -> Any:

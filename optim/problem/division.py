@@ -9,6 +9,7 @@ import numpy as np
 
 from optim import tuning
 from optim.problem.batch import Shard, cases, slices, take
+from optim.problem.means import comes_apart, declared_mean
 from optim.problem.parameters import Parameters
 from optim.types import Loss, Model
 from rmad.extend import Diagonal, Linear, Record, Tape, is_cupy, matmul, tree
@@ -51,6 +52,8 @@ class Division(Parameters):
         super().__init__(model, loss, l2, threads)
         self.shards, self.cases_in_memory = shards, cases_in_memory
         self._work: dict[Any, float] = {}
+        self._apart: dict[Any, bool] = {}  # by the shapes of one case: if a model works case by case
+        self._loss_couples = False  # found on some batch; from then on none is divided
 
     def divide(self, x: Any, t: Any) -> list[Shard]:
         """Returns the batch as a list of shards, whose weights sum to one."""
@@ -82,16 +85,45 @@ class Division(Parameters):
         return self.cases_in_memory is None or n is None or n <= self.cases_in_memory
 
     def _number_of_shards(self, n: int | None, x: Any) -> int:
-        coupled = getattr(self.model, "couples_cases", False) or not getattr(self.loss, "mean_over_cases", True)
-        if coupled and not self._fits(n):
-            raise ValueError(f"cases_in_memory = {self.cases_in_memory}: the {n} cases of this batch do not come apart")
-        if n is None or coupled:
+        if n is None or n == 1:
             return 1
         number = self._shards_at_once(n, x)
-        if self.cases_in_memory is None or n <= self.cases_in_memory:
+        if not self._fits(n):
+            assert self.cases_in_memory is not None
+            size = max(1, self.cases_in_memory // self.threads)  # a chunk on every thread at a time
+            number = max(number, -(-n // size))
+        if number == 1 or not self._couples(x):
             return number
-        size = max(1, self.cases_in_memory // self.threads)  # a chunk on every thread at a time
-        return max(number, -(-n // size))
+        if not self._fits(n):
+            raise self._does_not_come_apart(n)
+        return 1
+
+    def _does_not_come_apart(self, n: int | None) -> ValueError:
+        whose = "" if not self._loss_couples else f": the loss {_name(self.loss)} is no mean over cases"
+        return ValueError(
+            f"cases_in_memory = {self.cases_in_memory}: the {n} cases of this batch do not come apart{whose}"
+        )
+
+    def _couples(self, x: Any) -> bool:
+        """True if the batch must stay whole for the model or the loss."""
+        if getattr(self.model, "couples_cases", False) or declared_mean(self.loss) is False:
+            return True
+        return self._loss_couples or self._model_couples(x)
+
+    def _model_couples(self, x: Any) -> bool:
+        """True if the outputs for a few cases depend on which cases come together; found once per shape of x."""
+        key = _shapes(take(x, slice(0, 1)))
+        if key not in self._apart:
+            ends = [0, 1, min(4, cases(x) or 1)]
+            try:
+                whole, *parts = (
+                    Shard(take(x, slice(a, b)), None, 1.0, a).run(self.model)
+                    for a, b in ((ends[0], ends[2]), (ends[0], ends[1]), (ends[1], ends[2]))
+                )
+            except (TypeError, ValueError):
+                return False  # the batch as it is will say what is wrong
+            self._apart[key] = comes_apart(whole, parts)
+        return not self._apart[key]
 
     def _shards_at_once(self, n: int, x: Any) -> int:
         """The number of shards for the threads; memory does not count here."""
@@ -105,7 +137,7 @@ class Division(Parameters):
     def _work_per_case(self, x: Any) -> float:
         """Multiply-adds of a forward pass of one case, counted on its tape once per shape of x."""
         one = take(x, slice(0, 1))
-        key = tuple(np.shape(a) for _, a in tree.leaves(one))
+        key = _shapes(one)
         if key not in self._work:
             try:
                 tape = Record(Shard(one, None, 1.0, 0).run, self._structure(), ()).tape
@@ -113,6 +145,14 @@ class Division(Parameters):
                 return 0.0  # the run over the whole batch raises the error
             self._work[key] = _work(tape)
         return self._work[key]
+
+
+def _shapes(x: Any) -> tuple[tuple[int, ...], ...]:
+    return tuple(np.shape(a) for _, a in tree.leaves(x))
+
+
+def _name(loss: Any) -> str:
+    return getattr(loss, "__name__", type(loss).__name__)
 
 
 def _work(tape: Tape) -> float:

@@ -107,7 +107,7 @@ class ClippedCurvature:
         kept = checked(ClippedCurvature.HYPER, locals())
         self.loss: Any = loss
         self.shift, self.clip = kept["shift"], kept["clip"]
-        self.mean_over_cases = getattr(loss, "mean_over_cases", True)
+        self.mean_over_cases = getattr(loss, "mean_over_cases", None)
 
     def value(self, z: Array, t: Any) -> Any:
         """L, a scalar."""

@@ -6,14 +6,15 @@ sum over the shards of the batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from optim.problem.batch import Shard, cases
 from optim.problem.division import Division
 from optim.problem.losses import loss_value, loss_value_and_gradient
+from optim.problem.means import declared_mean, is_mean, same_value, together
 from optim.problem.quadratic import Quadratic
 from optim.problem.threads import in_order
 from optim.problem.vectors import sum_into
@@ -22,20 +23,25 @@ from rmad.extend import Array, Record, keep_freed_memory, pull, tree
 
 __all__ = ["Objective"]
 
+R = TypeVar("R")
+
 
 class Objective(Division):
-    """f(θ) = mean over cases of loss(model(x), t), plus ½ l2 ‖θ‖².
+    """f(θ) = loss(model(x), t), a mean over cases as a rule, plus ½ l2 ‖θ‖².
 
     x and t are whatever model and loss take (t may be None); the first axis of every array in them counts the cases.
-    Flat vectors have the order of rmad.ravel(model). A model with `couples_cases = True` (batch normalization in
-    training) and a loss with `mean_over_cases = False` are never divided into shards.
+    Flat vectors have the order of rmad.ravel(model). A batch is divided into shards only if f comes apart: a model
+    with `couples_cases = True` (batch normalization in training) and a loss with `mean_over_cases = False` take it
+    whole. A loss that says neither is compared on the whole batch and on the shards; if it is no mean over cases (a
+    sum, a mean over labelled cases, a loss that couples cases), f is its value on the whole batch.
 
     Parameters
     ----------
     model : Model
         A tree of float arrays of one dtype that can be called, model(x) → z.
     loss : Loss
-        An object with value, gradient and hessian_product, or a function (z, t) → scalar; a mean over cases.
+        An object with value, gradient and hessian_product, or a function (z, t) → scalar. `mean_over_cases = True`
+        on it says that it is a mean over cases, and saves the comparison.
     l2 : float, default 0.0
         Adds ½ l2‖θ‖² to f; ≥ 0.
     shards : int, optional
@@ -51,7 +57,8 @@ class Objective(Division):
     TypeError
         If the model or the loss is of no use, or the model has no float arrays, float16 or several dtypes.
     ValueError
-        If a number is out of range, or the model holds one object in two places.
+        If a number is out of range, or the model holds one object in two places; from value, value_and_gradient and
+        quadratic, if a batch is larger than cases_in_memory and does not come apart.
 
     References
     ----------
@@ -91,33 +98,87 @@ class Objective(Division):
 
     def _value(self, model: Any, arrays: Sequence[Array], x: Any, t: Any) -> float:
         shards, value = self.divide(x, t), loss_value(self.loss)
+        if self._is_compared(shards):
+            found = self._if_mean(x, t, lambda: self._compared_value(shards, model, t))
+            return self._value(model, arrays, x, t) if found is None else found + self._penalty(arrays)
 
         def weighted(k: int) -> float:
             return shards[k].weight * float(value(shards[k].run(model), shards[k].t))
 
         return sum(self.crew.run(weighted, len(shards))) + self._penalty(arrays)
 
+    def _compared_value(self, shards: list[Shard], model: Any, t: Any) -> float | None:
+        """L as the sum over the shards; None if it is another on the batch."""
+        value = loss_value(self.loss)
+        outputs = self.crew.run(lambda k: shards[k].run(model), len(shards))
+        z = together(outputs)
+        terms = [shard.weight * float(value(z_s, shard.t)) for z_s, shard in zip(outputs, shards, strict=True)]
+        return sum(terms) if z is not None and same_value(z, float(value(z, t)), terms) else None
+
+    def _is_compared(self, shards: list[Shard]) -> bool:
+        """True if results on shards hold only once they are compared: the loss does not say that it is a mean."""
+        return len(shards) > 1 and declared_mean(self.loss) is None
+
+    def _if_mean(self, x: Any, t: Any, on_shards: Callable[[], R | None]) -> R | None:
+        """on_shards(), or None if that is None or fails: no batch is divided again, since the loss is no mean.
+
+        A loss may not even be defined on some cases alone: warnings and errors there are none on the batch. ValueError
+        if the batch is larger than memory.
+        """
+        problem = None
+        try:
+            with np.errstate(all="ignore"):
+                found = on_shards()
+        except Exception as error:
+            problem, found = error, None
+        if found is None:
+            self._loss_couples = True
+            n = cases(x, t)
+            if not self._fits(n):
+                raise self._does_not_come_apart(n) from problem
+        return found
+
     def value_and_gradient(self, x: Any, t: Any = None) -> tuple[float, Array]:
         """Returns f(θ) and ∇f(θ), (p,): one forward and one backward sweep, nothing kept."""
-        structure, shards = self._structure(), self.divide(x, t)
-        threads = min(self.crew.threads, len(shards))
-        found = self.crew.run(lambda j: self._gradient_in_turn(structure, shards[j::threads]), threads)
+        shards = self.divide(x, t)
+        if self._is_compared(shards):
+            found = self._if_mean(x, t, lambda: self._value_and_gradient(shards, t, True))
+            return self.value_and_gradient(x, t) if found is None else found
+        result = self._value_and_gradient(shards, t, False)
+        assert result is not None  # None is the outcome of a comparison
+        return result
+
+    def _value_and_gradient(self, shards: list[Shard], t: Any, compared: bool) -> tuple[float, Array] | None:
+        """f and ∇f as sums over the shards; None if they are compared and others on the batch."""
+        structure, threads = self._structure(), min(self.crew.threads, len(shards))
+        found = self.crew.run(lambda j: self._gradient_in_turn(structure, shards[j::threads], compared), threads)
+        if compared:
+            outputs, pairs = zip(*in_order([losses for _, _, losses in found]), strict=True)
+            if not is_mean(self.loss, shards, outputs, t, pairs):
+                return None
         total = np.empty_like(structure.leaves[0], shape=(self.size,))
         for k, view in enumerate(self._split(total)):
-            sum_into(view, [leaves[k] for _, leaves in found if leaves[k] is not None])
-            for _, leaves in found:
+            sum_into(view, [leaves[k] for _, leaves, _ in found if leaves[k] is not None])
+            for _, leaves, _ in found:
                 leaves[k] = None  # total takes up memory as it is written, so that no more than one gradient does
         if self.l2:
             total += self.dtype.type(self.l2) * self.flat()
-        return sum(in_order([values for values, _ in found])) + self._penalty(structure.leaves), total
+        return sum(in_order([values for values, _, _ in found])) + self._penalty(structure.leaves), total
 
-    def _gradient_in_turn(self, structure: tree.TreeDef, shards: list[Shard]) -> tuple[list[float], list[Any]]:
-        """The weighted values of one thread's shards, and the sum of their gradients, one array per parameter."""
+    def _gradient_in_turn(
+        self, structure: tree.TreeDef, shards: list[Shard], compared: bool
+    ) -> tuple[list[float], list[Any], list[Any]]:
+        """The weighted values of one thread's shards, and the sum of their gradients, one array per parameter.
+
+        compared: also z and (L, ∂L/∂z) of every shard.
+        """
         both = loss_value_and_gradient(self.loss)
-        values, sums = list[float](), list[Any]()
+        values, sums, seen = list[float](), list[Any](), list[Any]()
         for shard in shards:
             record = Record(shard.run, structure, ())
             value, u = both(record.y, shard.t)
+            if compared:
+                seen.append((record.y, (value, u)))
             slopes = record.out.match(u, "loss gradient")
             cotangents = slopes if shard.weight == 1 else [c * shard.weight for c in slopes]
             leaves = pull(record.tape, cotangents, record.outputs, record.n_inputs)
@@ -125,8 +186,25 @@ class Objective(Division):
             sums = [b if a is None else a if b is None else a + b for a, b in pairs]
             values.append(shard.weight * float(value))
             del record, value, u, slopes, cotangents, leaves, pairs  # before the next shard's are made
-        return values, sums
+        return values, sums, seen
 
     def quadratic(self, x: Any, t: Any = None) -> Quadratic:
-        """Returns the local quadratic model at the present parameters; the model runs once per shard."""
-        return Quadratic(self, self.divide(x, t), keep=self._fits(cases(x, t)))
+        """Returns the local quadratic model at the present parameters; the model runs once per shard.
+
+        A loss that does not say that it is a mean over cases is compared on the whole batch first; it costs one more
+        run of the model if the batch is larger than memory.
+        """
+        shards, keep = self.divide(x, t), self._fits(cases(x, t))
+        if not self._is_compared(shards):
+            return Quadratic(self, shards, keep=keep)
+        found = self._if_mean(x, t, lambda: self._compared_quadratic(shards, t, keep))
+        return self.quadratic(x, t) if found is None else found
+
+    def _compared_quadratic(self, shards: list[Shard], t: Any, keep: bool) -> Quadratic | None:
+        """The local model on the shards; None if the loss is another on the batch."""
+        q = Quadratic(self, shards, keep=keep)
+        if keep:
+            outputs = in_order([[shard.z for shard in mine] for mine in q.by_thread])
+        else:
+            outputs = self.crew.run(lambda k: shards[k].run(self.model), len(shards))
+        return q if is_mean(self.loss, shards, outputs, t, curvature=True) else None
