@@ -200,12 +200,7 @@ def not_finite(loss: float, gradient: Array, squared_norm: float) -> str:
     return "overflow in the squared gradient" if is_finite(gradient) else "non-finite gradient"
 
 
-NO_GAIN = "the model predicts no more than the rounding error of the loss"
-
-
-def within_rounding(change: float, loss: float, like: Array) -> bool:
-    """True if a predicted change of the loss is no more than 8 ε of it, ε that of the array's dtype."""
-    return abs(change) <= 8 * float(np.finfo(like.dtype).eps) * abs(loss)
+NO_GAIN = "the change that the model predicts is within rounding"
 
 
 def _fitting(what: str, value: Any, own: Any) -> Any:

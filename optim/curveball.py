@@ -16,6 +16,7 @@ import numpy as np
 
 from optim.base import Optimizer, StepInfo, not_finite, quiet
 from optim.hyper import NONE, Flag, Number, Rule
+from optim.parts.damping import decided_by_rounding
 from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import blocks, dot, is_finite
 from optim.types import Batch, Loss, Model
@@ -180,7 +181,11 @@ class CurveBall(Optimizer):
             f_new = self.objective.value_at(flat, *batch)
             if not math.isfinite(f_new):
                 return self._reject_and_forget("non-finite loss after the update", record)
-            record["reduction_ratio"] = self._ratio(f_new - record["loss"], system, beta, rho)
+            actual, predicted = f_new - record["loss"], system.change(self.lr * np.array([-beta, rho]))
+            # γ, with the damped model, which eq. (19) minimizes (as in the authors' code)
+            record["reduction_ratio"] = actual / predicted if predicted != 0 else math.nan
+            if decided_by_rounding(actual, predicted, record["loss"], self.lr * self.z, flat):
+                system = None
         self._accept(flat)
         self.k += 1
         self.beta_rho = beta, rho
@@ -202,11 +207,6 @@ class CurveBall(Optimizer):
             return self.beta, self.momentum
         minus_beta, rho = minimizer(A, b, eps)
         return -minus_beta if math.isfinite(minus_beta) else 0.0, rho if math.isfinite(rho) else 0.0
-
-    def _ratio(self, actual: float, system: System, beta: float, rho: float) -> float:
-        """γ: the change of f over that of the damped model, which eq. (19) minimizes (as in the authors' code)."""
-        predicted = system.change(self.lr * np.array([-beta, rho]))
-        return actual / predicted if predicted != 0 else math.nan
 
     def _rescale(self, gamma: float) -> None:
         change = self.factor**self.interval

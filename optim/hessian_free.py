@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from optim import presets
-from optim.base import NO_GAIN, Optimizer, StepInfo, quiet, within_rounding
+from optim.base import NO_GAIN, Optimizer, StepInfo, quiet
 from optim.hyper import COUNT, NONE, SCHEDULE, Flag, Instance, Number, OneOf, Rule, Schedule, checked, value_at
 from optim.parts.cg import CGResult, relative_progress
-from optim.parts.damping import Tikhonov, damping_rule, reduction_ratio
+from optim.parts.damping import Tikhonov, damping_rule
 from optim.parts.directions import ConjugateGradient, Direction, SteihaugToint, Subproblem
 from optim.parts.linesearch import LineSearch, no_decrease
 from optim.parts.local_model import DampedModel, HeldOutModel, Values, f_and_gradient_at, f_at
-from optim.parts.preconditioner import EmpiricalFisher, Preconditioner
+from optim.parts.preconditioner import Preconditioner
 from optim.parts.roles import Sets
 from optim.parts.selection import Backtracking, HeldOut, LastIterate, Worst
 from optim.parts.structural import StructuralDamping, StructuralLoss
@@ -224,8 +224,7 @@ class HessianFree(Optimizer):
         record, ended = self._begun(f, gradient, reason=reason, damping=self.damping, converges=True)
         if ended:
             return ended
-        kind = EmpiricalFisher() if self.preconditioner is True else self.preconditioner or None
-        model = DampedModel.formed(q, f, gradient, self._rule, kind, (self.probe_seed, self.k))
+        model = DampedModel.formed(q, f, gradient, self._rule, self.preconditioner, (self.probe_seed, self.k))
         if not model.preconditioner_is_finite:
             return self._reject("non-finite preconditioner", record)
         watched = self._selection.watched(sets.curvature)
@@ -284,7 +283,7 @@ class HessianFree(Optimizer):
         )
         values.chosen(chosen.x, sets.backtracking, f_chosen)
         M = model.change(chosen, self.ratio == "damped", self.structural_loss)  # M(δ) − f(θ): sec. 4, eq. (1)
-        rho = reduction_ratio(values.after(sets.ratio) - values.before(sets.ratio), M)  # sec. 8.5, eq. (10)
+        rho, by_rounding = values.ratio(sets.ratio, M)  # sec. 8.5, eq. (10)
         record |= {"reduction_ratio": rho, "products": model.q.products + judge.products}
         f, lr = values.before(sets.line_search), self._lr
         alpha, f_tried = self._search(  # sec. 8.8
@@ -293,7 +292,7 @@ class HessianFree(Optimizer):
             lr * dot(model.gradient, chosen.x),
             values.after(sets.line_search) if lr == 1 else None,
         )
-        if alpha == 0 and within_rounding(M, f, chosen.x):
+        if alpha == 0 and by_rounding:
             return self._converged(NO_GAIN, record)
         new = self.objective.flat() + (lr * alpha) * chosen.x
         if alpha == 0 or not is_finite(new):
@@ -304,7 +303,8 @@ class HessianFree(Optimizer):
         self.delta = cg.x if watch is None else watch.start(cg)
         if self.restart and M > 0:
             self.delta = np.zeros_like(new)  # sec. 8.5
-        self._adapt(rho, chosen is cg.iterates[-1] and ("boundary" in cg.reason or "negative" in cg.reason))
+        if not by_rounding:
+            self._adapt(rho, chosen is cg.iterates[-1] and ("boundary" in cg.reason or "negative" in cg.reason))
         return StepInfo(**record, step_size=lr * alpha, reason=cg.reason)
 
     def _adapt(self, rho: float, at_boundary: bool = False) -> None:

@@ -18,7 +18,7 @@ from optim import tuning
 from optim.base import StepInfo, quiet
 from optim.factored import Factored
 from optim.hyper import COUNT, FRACTION, NONE, Flag, Number, OneOf, Rule, generator
-from optim.parts.damping import reduction_ratio
+from optim.parts.damping import decided_by_rounding, reduction_ratio
 from optim.parts.estimate import METHODS
 from optim.parts.rescaling import Rescaled, along, along_both
 from optim.problem.batch import cases as cases_of
@@ -200,9 +200,8 @@ class KFAC(Factored):
             return self._reject("non-finite step", record)
         if self.adapt_every and (self.k + 1) % self.adapt_every == 0:
             at = (f, gradient, (x, t)) if curvature_batch is None else (q.value, q.gradient, curvature_batch)
-            record["reduction_ratio"] = self._ratio(q, step, new, *at)
+            record["reduction_ratio"] = self._follow(q, step, new, *at)
             record["products"] = q.products
-            self._adapt(record["reduction_ratio"])
         self._accept(new)
         self.delta, self.k = step.delta, self.k + 1
         return StepInfo(**record, step_size=step.alpha, reason=self._without_block())
@@ -234,11 +233,14 @@ class KFAC(Factored):
             return along_both(q, gradient, d, self.delta, dGd, self.damping).clipped(self.clip)
         return along(gradient, d, dGd, self.damping).clipped(self.clip)
 
-    def _ratio(self, q: Quadratic, step: Rescaled, new: Array, f: float, gradient: Array, batch: Batch) -> float:
-        """ρ on a batch, whose f and ∇f at θ are given: the change of f over that of the undamped model."""
+    def _follow(self, q: Quadratic, step: Rescaled, new: Array, f: float, gradient: Array, batch: Batch) -> float:
+        """ρ with the undamped model, on a batch whose f and ∇f at θ are given; λ follows it."""
         dGd = sum(q.curvature_along(step.delta)) if math.isnan(step.dGd) else step.dGd
-        predicted = dot(gradient, step.delta) + dGd / 2
-        return reduction_ratio(self.objective.value_at(new, *batch) - f, predicted)
+        actual, predicted = self.objective.value_at(new, *batch) - f, dot(gradient, step.delta) + dGd / 2
+        rho = reduction_ratio(actual, predicted)
+        if not decided_by_rounding(actual, predicted, f, step.delta, new):
+            self._adapt(rho)
+        return rho
 
     def _adapt(self, rho: float) -> None:
         """The Levenberg-Marquardt rule of section 6.5."""

@@ -15,9 +15,10 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from optim import tuning
-from optim.base import NO_GAIN, Optimizer, StepInfo, quiet, within_rounding
+from optim.base import NO_GAIN, Optimizer, StepInfo, quiet
 from optim.hyper import COUNT, Number, OneOf, Rule
 from optim.parts.cg import pcg
+from optim.parts.damping import decided_by_rounding
 from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import dot, is_finite
 from optim.types import Batch, Loss, Model
@@ -163,16 +164,19 @@ class LevenbergMarquardt(Optimizer):
         self, q: Quadratic, delta: Array, lam: float, batch: Batch, record: dict[str, Any]
     ) -> tuple[StepInfo | None, str]:
         """The step to θ + δ if f falls there, or a step that ends at convergence; else None and why it was not made."""
-        f, new, Gd = q.value, self.objective.flat() + delta, np.empty_like(delta)
+        f, theta, Gd = q.value, self.objective.flat(), np.empty_like(delta)
+        new = theta + delta
         q.ggn_product(delta, Gd)
         M = dot(q.gradient, delta) + dot(delta, Gd) / 2
         f_new = self.objective.value_at(new, *batch)
         record |= {"damping": lam, "reduction_ratio": (f_new - f) / M if M else math.nan}
+        within_rounding = decided_by_rounding(f_new - f, M, f, delta, theta)
         if f_new < f and is_finite(new):
             self._accept(new)
-            self.damping = max(lam / self.factor, self.damping_min)
+            if not within_rounding:
+                self.damping = max(lam / self.factor, self.damping_min)
             return StepInfo(**record | {"products": q.products}, step_size=1.0), ""
-        if within_rounding(M, f, delta):
+        if within_rounding:
             return self._converged(NO_GAIN, record), ""
         return None, "no decrease of the loss" if math.isfinite(f_new) else "non-finite loss at every damping"
 

@@ -14,10 +14,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from optim.base import NO_GAIN, Optimizer, StepInfo, quiet, within_rounding
+from optim.base import NO_GAIN, Optimizer, StepInfo, quiet
 from optim.hyper import COUNT, FRACTION, SCHEDULE, Flag, Instance, Number, Rule, Schedule, value_at
 from optim.parts.cg import CGResult, InverseP, pcg
-from optim.parts.damping import Tikhonov, reduction_ratio
+from optim.parts.damping import Tikhonov, decided_by_rounding, reduction_ratio
 from optim.parts.linesearch import line_search
 from optim.parts.preconditioner import Diagonals, Preconditioner, diagonal_inverse
 from optim.problem.quadratic import Quadratic
@@ -221,14 +221,15 @@ class SGN(Optimizer):
             alpha, f_tried = line_search(
                 f_at, f, self.lr * slope, f1=f1, factor=self.shrink, c=self.armijo, tries=self.tries
             )
-        if alpha == 0 and within_rounding(M, f, theta):
+        within_rounding = decided_by_rounding(f1 - f, M, f, self.lr * delta, theta)
+        if alpha == 0 and within_rounding:
             return self._converged(NO_GAIN, record)
         new = theta + (alpha * self.lr) * delta
         if alpha == 0 or not is_finite(new):
             what = "no sufficient decrease" if math.isfinite(f_tried) else "non-finite loss along the line search"
             return self._reject("non-finite parameters" if alpha else what, record, stacklevel=5)
         self._accept(new)
-        if self._adapts:
+        if self._adapts and not within_rounding:
             self._adapt(record["reduction_ratio"])
         return StepInfo(**record, step_size=alpha * self.lr, reason=cg.reason)
 

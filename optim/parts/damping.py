@@ -27,7 +27,7 @@ from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import dot
 from rmad.extend import Array
 
-__all__ = ["DiagonalDamping", "MatrixDamping", "Penalty", "Tikhonov", "reduction_ratio"]
+__all__ = ["DiagonalDamping", "MatrixDamping", "Penalty", "Tikhonov", "decided_by_rounding", "reduction_ratio"]
 
 
 def reduction_ratio(actual: float, predicted: float) -> float:
@@ -54,6 +54,30 @@ def reduction_ratio(actual: float, predicted: float) -> float:
     if actual > 0:
         return -math.inf
     return actual / predicted if predicted != 0 else math.nan
+
+
+def decided_by_rounding(actual: float, predicted: float, loss: float, delta: Array, theta: Array) -> bool:
+    """True if rounding decides ρ: then it says nothing about the model, and neither λ nor a radius may follow it.
+
+    At a minimum ρ is a quotient of rounding errors, below 1/4 more often than not, and λ would grow without end. That
+    holds if the predicted change is at most 8 ε of f, or δ at most 8 ε of θ (at an exact fit f itself is rounding), ε
+    that of the dtype. A rise of f by more than √ε of it is no rounding, whatever the model predicts.
+
+    Parameters
+    ----------
+    actual, predicted : float
+        f(θ + δ) − f(θ) and M(δ).
+    loss : float
+        f(θ).
+    delta, theta : (p,) arrays
+        δ and θ.
+    """
+    eps = float(np.finfo(theta.dtype).eps)
+    if not (math.isfinite(actual) and math.isfinite(predicted)):
+        return False
+    if abs(predicted) <= 8 * eps * abs(loss):
+        return actual <= math.sqrt(eps) * abs(loss)
+    return dot(delta, delta) <= (8 * eps) ** 2 * dot(theta, theta)
 
 
 class Operator(Protocol):

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from optim.parts.cg import InverseP, Iterate
-from optim.parts.damping import Penalty, Tikhonov
-from optim.parts.preconditioner import Diagonals, Preconditioner
+from optim.parts.damping import Penalty, Tikhonov, decided_by_rounding, reduction_ratio
+from optim.parts.preconditioner import Diagonals, EmpiricalFisher, Preconditioner
 from optim.parts.structural import StructuralLoss
 from optim.problem.objective import Objective
 from optim.problem.quadratic import Quadratic
@@ -41,15 +41,16 @@ class DampedModel(NamedTuple):
         f: float,
         gradient: Array,
         rule: Tikhonov,
-        preconditioner: Preconditioner | None,
+        preconditioner: bool | Preconditioner,
         seed: tuple[int, ...],
     ) -> DampedModel:
         """λD by the rule of section 8, and P = (diag(B) + diag(λD) + l2 + κ)^ξ of section 11.2, or another P."""
         diagonals = Diagonals(q, seed)
         penalty = Penalty(rule.strength, rule.matrix(q, diagonals))
-        if preconditioner is None:
+        if not preconditioner:
             return cls(q, f, gradient, penalty, None)
-        return cls(q, f, gradient, penalty, preconditioner.inverse(diagonals, penalty.diagonal + q.objective.l2))
+        kind = EmpiricalFisher() if isinstance(preconditioner, bool) else preconditioner
+        return cls(q, f, gradient, penalty, kind.inverse(diagonals, penalty.diagonal + q.objective.l2))
 
     @property
     def preconditioner_is_finite(self) -> bool:
@@ -121,3 +122,9 @@ class Values:
         if id(batch) not in self._after:
             self._after[id(batch)] = f_at(self._objective, self._delta, batch)
         return self._after[id(batch)]
+
+    def ratio(self, batch: Batch, M: float) -> tuple[float, bool]:
+        """ρ, eq. (10), for M = M(δ) − f(θ), and True if rounding decides it."""
+        actual = self.after(batch) - self.before(batch)
+        by_rounding = decided_by_rounding(actual, M, self.before(batch), self._delta, self._objective.flat())
+        return reduction_ratio(actual, M), by_rounding
