@@ -22,7 +22,7 @@ SUMMED_IN_FLOAT32 = 512
 # benchmarks/hf_overhead.py, which can switch them off
 BLOCKS_ON_THREADS_FROM = 4
 
-# -- products and parts of a batch -----------------------------------------------------------------
+# -- products and shards of a batch ----------------------------------------------------------------
 
 # multiply-adds of a forward pass of one shard: with fewer, another thread costs more than it saves, because Python
 # records the tapes of the shards one after the other. benchmarks.md, "What a second thread is worth"

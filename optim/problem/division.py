@@ -12,7 +12,7 @@ from optim.problem.batch import Shard, cases, slices, take
 from optim.problem.means import comes_apart, declared_mean
 from optim.problem.parameters import Parameters
 from optim.types import Loss, Model
-from rmad.extend import Diagonal, Linear, Record, Tape, is_cupy, matmul, tree
+from rmad.extend import Diagonal, Linear, Record, Tape, is_cupy, keep_freed_memory, matmul, tree
 from rmad.extend import tuning as engine_tuning
 
 __all__ = ["Division"]
@@ -50,6 +50,7 @@ class Division(Parameters):
             if number is not None and not (isinstance(number, int | np.integer) and number >= 1):
                 raise ValueError(f"{name} must be a whole number ≥ 1, got {number}")
         super().__init__(model, loss, l2, threads)
+        keep_freed_memory()
         self.shards, self.cases_in_memory = shards, cases_in_memory
         self._work: dict[Any, float] = {}
         self._apart: dict[Any, bool] = {}  # by the shapes of one case: if a model works case by case

@@ -18,8 +18,7 @@ from optim.problem.means import declared_mean, is_mean, same_value, together
 from optim.problem.quadratic import Quadratic
 from optim.problem.threads import in_order
 from optim.problem.vectors import sum_into
-from optim.types import Loss, Model
-from rmad.extend import Array, Record, keep_freed_memory, pull, tree
+from rmad.extend import Array, Record, pull, tree
 
 __all__ = ["Objective"]
 
@@ -73,19 +72,6 @@ class Objective(Division):
     >>> objective.value_and_gradient(np.eye(2), np.zeros((2, 1)))
     (1.0, array([1., 0.]))
     """
-
-    def __init__(
-        self,
-        model: Model,
-        loss: Loss,
-        l2: float = 0.0,
-        *,
-        shards: int | None = None,
-        threads: int | None = None,
-        cases_in_memory: int | None = None,
-    ) -> None:
-        super().__init__(model, loss, l2, shards=shards, threads=threads, cases_in_memory=cases_in_memory)
-        keep_freed_memory()
 
     def value(self, x: Any, t: Any = None) -> float:
         """Returns f(θ) on the batch, in float64."""
