@@ -1,4 +1,4 @@
-"""The gain of a second thread: gradient, value and GGN product of batches of several sizes, in one part and in two.
+"""The gain of a second thread: gradient, value and GGN product of batches of several sizes, in one shard and in two.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/threads.py
 
@@ -40,11 +40,11 @@ ROUNDS = 60
 KINDS = ("gradient", "value", "product")
 
 
-def calls(n: int, sizes: tuple[int, ...], parts: int) -> list[Callable[[], object]]:
-    """Returns gradient with its tapes, value and GGN product of n cases in so many parts, each on a thread."""
+def calls(n: int, sizes: tuple[int, ...], shards: int) -> list[Callable[[], object]]:
+    """Returns gradient with its tapes, value and GGN product of n cases in so many shards, each on a thread."""
     rng = np.random.default_rng(0)
     x, t = rng.normal(size=(n, sizes[0])).astype(np.float32), rng.integers(0, sizes[-1], n)
-    objective = optim.Objective(nn.models.mlp(sizes, rng=rng), nn.SoftmaxCrossEntropy(), shards=parts, threads=parts)
+    objective = optim.Objective(nn.models.mlp(sizes, rng=rng), nn.SoftmaxCrossEntropy(), shards=shards, threads=shards)
     q = objective.quadratic(x, t)
     v = rng.normal(size=objective.size).astype(np.float32)
     out = np.empty_like(v)
@@ -56,7 +56,7 @@ def calls(n: int, sizes: tuple[int, ...], parts: int) -> list[Callable[[], objec
 
 
 def main() -> int:
-    rows = [["cases, net", "work", *(f"{kind}, ms: one part, two parts (ratio)" for kind in KINDS)]]
+    rows = [["cases, net", "work", *(f"{kind}, ms: one shard, two shards (ratio)" for kind in KINDS)]]
     for n, sizes in PROBLEMS:
         pairs = list(zip(calls(n, sizes, 1), calls(n, sizes, 2), strict=True))
         cells = []
