@@ -29,6 +29,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
 COLUMNS = ("record", "first push", "push", "push, no plan", "first pull", "pull", "pull, no plan", "grad", "autograd")
+AUTOGRADS_MOST = 10_000  # operations: its stack takes time quadratic in the number of arrays
 KINDS = ("sums", "chains", "stacks", "scans")
 
 
@@ -86,7 +87,7 @@ def measured(kind: str, n: int) -> dict[str, float]:
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     found = {name: 1e6 * seconds / n for name, seconds in found.items()}
     found["grad"] = 1e6 * timed(lambda: rmad.grad(lambda x: np.sum(f(x)))(x))[0] / n
-    if importlib.util.find_spec("autograd") is not None:
+    if n <= AUTOGRADS_MOST and importlib.util.find_spec("autograd") is not None:
         import autograd
         import autograd.numpy as anp
 
@@ -123,8 +124,8 @@ def main() -> int:
             rows.append([kind, f"{n:,}", *(f"{row[c]:.2f}" if c in row else "–" for c in (*COLUMNS, "kilobytes"))])
         exponents = ["exponent", ""]
         for c in COLUMNS:
-            y = [n * max(row.get(c, 0.0), 1e-3) for n, row in zip(sizes, found, strict=True)]
-            exponents.append(f"{np.polyfit(np.log(sizes), np.log(y), 1)[0]:.2f}" if c in found[0] else "–")
+            there = [(n, n * max(row[c], 1e-3)) for n, row in zip(sizes, found, strict=True) if c in row]
+            exponents.append(f"{np.polyfit(*np.log(there).T, 1)[0]:.2f}" if len(there) > 1 else "–")
         rows.append([*exponents, ""])
     print(runner.markdown(rows))
     return 0
