@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rmad import tree as _tree
+from rmad.limits import settled
 from rmad.tape import ArraySpec, Node, Tape, pull, push
 from rmad.traced import Traced
 from rmad.types import Array
@@ -70,11 +71,12 @@ class Record:
 
     def push_arrays(self, tangents: Sequence[Array]) -> Any:
         """Jv for the tangents of the arrays of x."""
-        return filled(self.out, _fresh(push(self.tape, tangents, self.outputs), tangents))
+        return filled(self.out, _fresh(settled(push(self.tape, tangents, self.outputs)), tangents))
 
     def pull_arrays(self, cotangents: Sequence[Array]) -> Any:
         """Jᵀu for the cotangents of the arrays of f(x)."""
-        return filled(self.x, _fresh(pull(self.tape, cotangents, self.outputs, self.n_inputs), cotangents))
+        results = settled(pull(self.tape, cotangents, self.outputs, self.n_inputs))
+        return filled(self.x, _fresh(results, cotangents))
 
 
 def _nothing_to_differentiate(x: Any) -> TypeError:

@@ -23,7 +23,7 @@ DOOR = "rmad.extend"
 # which import each other in any order without a circle. A folder that is not listed here is one *.
 ORDER = {
     "rmad": (
-        "types tuning batch jax_names machine leaf tree tape blocks traced record dispatch rules kernels "
+        "types tuning batch jax_names machine leaf tree tape blocks traced dispatch rules limits record kernels "
         "primitives joint plan transforms sweeps operators check view extend"
     ),
     "rmad.machine": "backend config memory",

@@ -19,6 +19,7 @@ import numpy as np
 from rmad import tree as _tree
 from rmad.batch import cases_from, first_case
 from rmad.blocks import Block
+from rmad.limits import settled
 from rmad.record import Record
 from rmad.rules import Primitive
 from rmad.tape import ArraySpec, Tape, pull, push
@@ -118,7 +119,7 @@ class Piece:
 
         def run(tangents: Sequence[Any], args: Sequence[Any]) -> Any:
             record = self.record(args)
-            return push(record.tape, tangents, record.outputs)[0]
+            return settled(push(record.tape, tangents, record.outputs))[0]
 
         return self._nested(run, tangents)(tangents, self.args)
 
@@ -127,7 +128,7 @@ class Piece:
 
         def run(u: Any, args: Sequence[Any]) -> list[Any]:
             record = self.record(args)
-            return pull(record.tape, [u], record.outputs, record.n_inputs)
+            return settled(pull(record.tape, [u], record.outputs, record.n_inputs))
 
         if any(isinstance(a, Traced) for a in (u, *self.args, *totals)):
             return _sums(totals, self._nested(run, [u])(u, self.args), owned)

@@ -1,18 +1,19 @@
 """Real and complex parts, absolute values, and the change of dtype.
 
-abs has derivative zero at the origin.
+abs has derivative zero at the origin; for second derivatives there, see `rmad.limits`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from rmad.limits import Length, at_zero, nested_at_zero, pole, ratio
 from rmad.primitives.arguments import as_numbers, is_complex
-from rmad.rules import elementwise, linear, primitive
+from rmad.rules import elementwise, linear
 from rmad.traced import implements, register, stop
 from rmad.types import Array, Pairs
 
-fabs = elementwise(np.fabs, lambda y, x: np.sign(x))
+_fabs = elementwise(np.fabs, lambda y, x: np.sign(x))
 _real_abs = elementwise(np.absolute, lambda y, x: np.sign(x))
 _real = linear(np.real, lambda u, x: u)
 _imag = linear(np.imag, lambda u, x: -1j * u)
@@ -27,13 +28,31 @@ def _direction(x) -> Array:
     return x * np.where(zero, 0, 1 / np.where(zero, 1, r))
 
 
-@primitive(lambda x: np.absolute(x), name="absolute of complex")
-def _complex_abs(y, x) -> Pairs:
-    s = _direction(x)
-    return ((lambda v: np.real(np.conj(s) * v), lambda u: s * u),)
+def _complex_abs_rule(y, x) -> Pairs:
+    if at_zero(y) is None:
+        s = _direction(x)
+        return ((lambda v: np.real(np.conj(s) * v), lambda u: s * u),)
+    return ((lambda v: pole(np.real(np.conj(x) * v), y), lambda u: x * ratio(u, y)),)
 
 
-register(np.absolute, lambda x: _complex_abs(x) if is_complex(x) else _real_abs(x))
+_complex_abs = Length(lambda x: np.absolute(x), _complex_abs_rule, "absolute of complex")
+
+
+def _nested_abs_rule(y, x) -> Pairs:
+    """sign(x), but for the zeros, which are left to `pole` and `ratio`."""
+    s, at = np.sign(x), np.where(y == 0, x, 0)
+    return ((lambda v: s * v + pole(at * v, y), lambda u: s * u + at * ratio(u, y)),)
+
+
+_nested_abs = Length(lambda x: np.absolute(x), _nested_abs_rule, "absolute at zero")
+
+
+def _absolute(x) -> Array:
+    return _complex_abs(x) if is_complex(x) else _nested_abs(x) if nested_at_zero(x) else _real_abs(x)
+
+
+register(np.absolute, _absolute)
+register(np.fabs, lambda x: _nested_abs(x) if nested_at_zero(x) else _fabs(x))
 register(np.sign, lambda x: _direction(x) if is_complex(x) else np.sign(stop(x)))
 register(np.real, lambda val: _real(val) if is_complex(val) else val)
 register(np.imag, lambda val: _imag(val) if is_complex(val) else np.zeros_like(val))

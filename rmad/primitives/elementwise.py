@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from rmad.blocks import unbroadcast
 from rmad.kernels import elementwise as fast
+from rmad.limits import Length, at_zero, nested_at_zero, pole, ratio
 from rmad.primitives.arguments import is_complex
 from rmad.rules import Primitive, elementwise
 from rmad.traced import implements, register, stop
-from rmad.types import Array
+from rmad.types import Array, Pairs
 
 LN2, LN10 = float(np.log(2)), float(np.log(10))  # Python floats never promote
 
@@ -183,8 +185,10 @@ arcsinh = elementwise(np.arcsinh, _arcsinh_derivative)
 
 
 def _per_length(a, h) -> Array:
-    """a / h, and 0 at the origin."""
-    return a / np.where(h == 0, 1, h)
+    """a / h, and 0 at the origin, with its derivatives."""
+    zero = h == 0
+    q = a / np.where(zero, 1, h)
+    return np.where(zero, 0, q) if at_zero(h) is not None else q
 
 
 def _per_square(a, b, c) -> Array:
@@ -193,7 +197,28 @@ def _per_square(a, b, c) -> Array:
     return _per_length(_per_length(a, h), h)
 
 
-hypot = elementwise(np.hypot, lambda y, a, b: _per_length(a, y), lambda y, a, b: _per_length(b, y))
+_hypot = elementwise(np.hypot, lambda y, a, b: _per_length(a, y), lambda y, a, b: _per_length(b, y))
+
+
+def _nested_hypot_rule(y, a, b) -> Pairs:
+    """a/y and b/y, but for the zeros of y, which are left to `pole` and `ratio`."""
+
+    def side(x) -> Any:
+        d, at = _per_length(x, y), np.where(y == 0, x, 0)
+        return lambda v: d * v + pole(at * v, y), lambda u: unbroadcast(d * u + at * ratio(u, y), np.shape(x))
+
+    return side(a), side(b)
+
+
+_nested_hypot = Length(lambda a, b: np.hypot(a, b), _nested_hypot_rule, "hypot at zero")
+
+
+@implements(np.hypot)
+def hypot(a, b) -> Array:
+    """√(a² + b²)"""
+    return (_nested_hypot if nested_at_zero(a) or nested_at_zero(b) else _hypot)(a, b)
+
+
 arctan2 = elementwise(np.arctan2, lambda y, a, b: _per_square(b, a, b), lambda y, a, b: -_per_square(a, a, b))
 
 deg2rad, radians = (elementwise(f, lambda y, x: np.pi / 180) for f in (np.deg2rad, np.radians))

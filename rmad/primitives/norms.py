@@ -1,7 +1,7 @@
 """numpy.linalg: norms of vectors and of matrices.
 
 At a kink (a vector of zeros, and single zeros of a p-norm) the derivative is the subgradient zero, without a warning
-and without NaN.
+and without NaN. Second derivatives of even functions of the norm are right there: see `rmad.limits`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from rmad.limits import Length, at_zero, pole, ratio
 from rmad.rules import primitive
 from rmad.traced import implements, stop
 from rmad.types import Array, Pairs
@@ -35,11 +36,16 @@ def _euclidean(x, axis, keepdims) -> Array:
     return np.sqrt(np.sum(squares, axis=axis, keepdims=keepdims))
 
 
-@primitive(_euclidean, name="two_norm")
-def _two_norm(y, x, axis, keepdims) -> Pairs:
+def _two_norm_rule(y, x, axis, keepdims) -> Pairs:
     """y = √Σ|x|²: dy = Σ Re(x̄ dx) / y."""
-    y = _expand(y, axis, keepdims)
-    return (_along(x / np.where(y == 0, np.ones_like(y), y), axis, keepdims),)
+    if at_zero(y) is None:
+        long = _expand(y, axis, keepdims)
+        return (_along(x / np.where(long == 0, np.ones_like(long), long), axis, keepdims),)
+    push, _ = _along(x, axis, keepdims)
+    return ((lambda v: pole(push(v), y), lambda u: x * _expand(ratio(u, y), axis, keepdims)),)
+
+
+_two_norm = Length(_euclidean, _two_norm_rule, "two_norm")
 
 
 @primitive(lambda x, p, axis, keepdims: np.sum(np.abs(x) ** p, axis=axis, keepdims=keepdims) ** (1 / p), name="p_norm")

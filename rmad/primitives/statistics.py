@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from rmad.limits import Length, at_zero, pole, ratio
 from rmad.primitives.arguments import as_real, axes_of, cast, count, masked, refuse_out
 from rmad.rules import as_array
 from rmad.traced import implements, stop
-from rmad.types import Array
+from rmad.types import Array, Pairs
 
 
 def _squared_modulus(x) -> Array:
@@ -33,10 +34,19 @@ def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=Tru
     return y if keepdims else np.squeeze(y, axes_of(axis, a.ndim))
 
 
-def _root(y) -> Array:
-    """√y with derivative 0 at y = 0: the deviation of equal numbers is at its minimum."""
-    zero = stop(y) == 0
-    return np.where(zero, 0, np.sqrt(np.where(zero, 1, y))) if np.any(zero) else np.sqrt(y)
+def _root_rule(y, x) -> Pairs:
+    if at_zero(y) is None:
+        d = np.where(y == 0, 0, 0.5 / np.where(y == 0, 1, y)).astype(y.dtype)
+        return ((lambda v: d * v, lambda u: d * u),)
+    return ((lambda v: pole(0.5 * v, y), lambda u: 0.5 * ratio(u, y)),)
+
+
+_root_at_zero = Length(lambda x: np.sqrt(x), _root_rule, "square root at zero")
+
+
+def _root(x) -> Array:
+    """√x with derivative 0 at x = 0: the deviation of equal numbers is at its minimum."""
+    return _root_at_zero(x) if np.any(stop(x) == 0) else np.sqrt(x)
 
 
 @implements(np.std)
