@@ -81,8 +81,7 @@ class HessianFree(Optimizer):
 
     References
     ----------
-    Martens & Sutskever (2012), "Training Deep and Recurrent Networks with Hessian-Free Optimization"; Martens (2010);
-    where they are silent, the constants of Martens' MATLAB code.
+    Martens & Sutskever (2012); Martens (2010); where they are silent, the constants of Martens' MATLAB code.
 
     Examples
     --------
@@ -143,8 +142,7 @@ class HessianFree(Optimizer):
             raise ValueError('structural damping is a part of the Gauss-Newton matrix: curvature must be "ggn"')
         self.structural_loss = StructuralLoss(loss, structural.distance) if structural else None
         super().__init__(model, self.structural_loss or loss, l2=value_at("l2", l2, 0))
-        if cases_in_memory is not None:
-            self.objective.cases_in_memory = kept["cases_in_memory"]
+        self.objective.cases_in_memory = kept["cases_in_memory"]
         self.direction = ConjugateGradient() if direction is None else direction
         self._rule = damping_rule(damping, damping_min, isinstance(direction, SteihaugToint))
         self.radius = getattr(direction, "radius", 0.0)
@@ -152,7 +150,7 @@ class HessianFree(Optimizer):
         self.cg_tolerance, self.restart, self.probe_seed = cg_tolerance, kept["restart"], kept["probe_seed"]
         self.preconditioner, self.backtracking, self.line_search = preconditioner, backtracking, line_search
         self.structural, self.curvature, self.ratio = structural, curvature, ratio
-        self.k = 0  # updates made
+        self.k = 0  # calls of step, rejected ones too: each takes the next batch
         self.delta = np.zeros_like(self.objective.flat())  # δ_{k−1}: the last iterate of CG, not the chosen one
         self._now()
 
@@ -204,7 +202,7 @@ class HessianFree(Optimizer):
         line_search_batch : (x, t), default None
             The set on which f never rises; None is S.
         ratio_batch : (x, t), default None
-            Measures ρ; None is S′.
+            Measures ρ; None is S, whose gradient the model has.
 
         Returns
         -------
@@ -252,8 +250,7 @@ class HessianFree(Optimizer):
 
     def _solve(self, model: DampedModel, sets: Sets, watch: Worst | None) -> CGResult:
         """δ = PCG(b, A, ζ δ_{k−1}, P), A(v) = B v + λD v: algorithm 2, section 10."""
-        q = model.q
-        product, damping = model.penalty.split(q.ggn_product if self.curvature == "ggn" else q.hessian_product)
+        product, damping = model.product(self.curvature)
         warm = self._decay and self.direction.warm_start and self.delta.any()
         return self.direction(
             Subproblem(
@@ -299,7 +296,7 @@ class HessianFree(Optimizer):
             self.delta = np.zeros_like(new)  # sec. 8.5: start the next run of CG from zero
             return self._reject("non-finite parameters" if alpha else no_decrease(f_tried), record, stacklevel=5)
         self._accept(new)  # θ_k = θ_{k−1} + α δ_k
-        self.k += 1
+        self.k += 1  # _converged and _on_reject count the others
         self.delta = cg.x if watch is None else watch.start(cg)
         if self.restart and M > 0:
             self.delta = np.zeros_like(new)  # sec. 8.5
@@ -314,5 +311,10 @@ class HessianFree(Optimizer):
         else:
             self._rule.update(rho)
 
+    def _converged(self, why: str, record: Mapping[str, Any]) -> StepInfo:
+        self.k += 1
+        return super()._converged(why, record)
+
     def _on_reject(self) -> None:
+        self.k += 1
         self._adapt(math.nan)

@@ -89,7 +89,6 @@ def _momentum(updates: int) -> dict[str, Any]:
     return {
         "damping": 45.0,
         "cg_iterations": 50,
-        "cg_tolerance": 0.0,
         "decay": Phases(((0, 0.95), (late, 0.995))),
         "lr": Late(1.0, late, 0.1, updates),
         "backtracking": False,

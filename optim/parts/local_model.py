@@ -14,6 +14,7 @@ import numpy as np
 
 from optim.parts.cg import InverseP, Iterate
 from optim.parts.damping import Penalty, Tikhonov, decided_by_rounding, reduction_ratio
+from optim.parts.passes import Product
 from optim.parts.preconditioner import Diagonals, EmpiricalFisher, Preconditioner
 from optim.parts.structural import StructuralLoss
 from optim.problem.objective import Objective
@@ -59,6 +60,10 @@ class DampedModel(NamedTuple):
             return True
         arrays: Any = self.inverse_P.arrays() if hasattr(self.inverse_P, "arrays") else [self.inverse_P]
         return all(is_finite(np.reshape(a, -1)) for a in arrays)
+
+    def product(self, curvature: str) -> tuple[Product, float | Array]:
+        """B̂ = B + λD for CG: the product, and the diagonal that `pcg` adds to it."""
+        return self.penalty.split(self.q.ggn_product if curvature == "ggn" else self.q.hessian_product)
 
     def change(self, chosen: Iterate, damped: bool, structural: StructuralLoss | None) -> float:
         """M(δ) − f(θ), eq. (1), from the value φ = M̂(δ) − f(θ) that CG knows, less the penalties; damped: φ itself."""

@@ -40,14 +40,14 @@ class Sets(NamedTuple):
         line_search: Batch | None,
         ratio: Batch | None,
     ) -> Sets:
-        """The sets as `step` gets them: None is S, for the ratio S′. TypeError names one that is not a pair."""
+        """The sets as `step` gets them: None is S. TypeError names one that is not a pair."""
         S_c = _pair("curvature_batch", curvature, S) or S
         return cls(
             S,
             S_c,
             _pair("backtracking_batch", backtracking, S, S_c) or S,
             _pair("line_search_batch", line_search, S, S_c) or S,
-            _pair("ratio_batch", ratio, S, S_c) or S_c,
+            _pair("ratio_batch", ratio, S, S_c) or S,
         )
 
 
@@ -65,9 +65,10 @@ class Roles:
 
     The size of a set is a share of the data (a float up to 1.0, which is all of it), a number of cases (an int), or a
     schedule of `optim.schedules` that gives such a number (growing batches, section 12.2). The curvature and
-    backtracking sets are chunks of one order of all cases per round, one chunk after the other, so they have no case in
-    common as long as together they are at most all; the others are drawn at random. Update k has the same batches
-    whenever it is asked for.
+    backtracking sets have no case in common as long as together they are at most all. If the gradient's set holds all
+    cases, they are chunks of one order of all cases per round, one chunk after the other. If it holds a part, they are
+    the first cases of that part and those after them: B then has the curvature of cases whose gradient is in b (section
+    12.1). The others are drawn at random. Update k has the same batches whenever it is asked for.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ class Roles:
     backtracking : int, float or schedule, default None
         Size of the set on which iterates of CG are compared; None is the gradient's set.
     ratio : int, float or schedule, default None
-        Size of the set that measures ρ; None is the curvature's set.
+        Size of the set that measures ρ; None is the gradient's set.
     line_search : int, float or schedule, default None
         Size of the line search's set; None is the gradient's set.
     rng : numpy.random.Generator
@@ -140,10 +141,12 @@ class Roles:
         for name in ("ratio", "line_search"):
             if name in self.sizes:
                 batches[f"{name}_batch"] = self._drawn(name, k)
-        start = 0
+        order, place = self._order(k)
         for name in ("curvature", "backtracking"):
             if name in self.sizes:
-                batches[f"{name}_batch"], start = self._chunk(k, start, self._size(name, k))
+                size = self._size(name, k)
+                batches[f"{name}_batch"] = self._taken(np.take(order, place + np.arange(size), mode="wrap"))
+                place += size
         return batches
 
     def _size(self, name: str, k: int) -> int:
@@ -161,14 +164,19 @@ class Roles:
         if size == self.n:
             return self.x, self.t
         role = ("gradient", "ratio", "line_search").index(name)
-        return self._taken(np.random.default_rng([self._seed, 1 + role, k]).permutation(self.n)[:size])
+        return self._taken(self._permutation(1 + role, k)[:size])
 
-    def _chunk(self, k: int, start: int, size: int) -> tuple[Batch, int]:
-        """`size` cases, `start` places after the first of the k-th chunk of curvature, and the place after them."""
-        width = self._size("curvature", k) if "curvature" in self.sizes else size
+    def _order(self, k: int) -> tuple[Any, int]:
+        """An order of all cases, and the place in it where the curvature's set begins."""
+        if self._size("gradient", k) < self.n:
+            return self._permutation(1, k), 0  # the gradient's set begins there, too
+        chunk = next((name for name in ("curvature", "backtracking") if name in self.sizes), "gradient")
+        width = self._size(chunk, k)
         rounds, place = divmod(k, max(1, self.n // width))
-        order = np.random.default_rng([self._seed, 0, rounds]).permutation(self.n)
-        return self._taken(np.take(order, place * width + start + np.arange(size), mode="wrap")), start + size
+        return self._permutation(0, rounds), place * width
+
+    def _permutation(self, role: int, k: int) -> Any:
+        return np.random.default_rng([self._seed, role, k]).permutation(self.n)
 
     def _taken(self, which: Any) -> Batch:
         return take(self.x, which), take(self.t, which)

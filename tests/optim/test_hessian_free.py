@@ -130,26 +130,31 @@ def test_backtracking_on_a_batch_of_its_own(make_problem, runs_of_cg):
     assert problem.f(problem.theta) < problem.f(theta)  # the line search is on (x, t)
 
 
-def test_curvature_batch(problem, runs_of_cg):
-    """Gradient on S, curvature and ρ on S′: section 12.1 and Martens' code."""
+@pytest.mark.parametrize("on_curvature", [False, True])
+def test_curvature_batch(problem, runs_of_cg, on_curvature):
+    """Gradient on S, curvature on S′, ρ on S or, as in Martens' code, on S′: section 12.1."""
     theta, lam = problem.theta, 0.5
     xc, tc = problem.x[:10], problem.t[:10]
     _, gradient, _ = problem.dense()
-    f_c, _, G_c = problem.dense(xc, tc)
+    _, _, G_c = problem.dense(xc, tc)
+    x, t = (xc, tc) if on_curvature else (problem.x, problem.t)
+    f = problem.f(theta, x, t)
     opt = optim.HessianFree(problem.model, problem.loss, damping=lam, backtracking=False, **EXACT)
-    info = opt.step(problem.x, problem.t, curvature_batch=(xc, tc))
+    ratio_batch = (xc, tc) if on_curvature else None
+    info = opt.step(problem.x, problem.t, curvature_batch=(xc, tc), ratio_batch=ratio_batch)
     np.testing.assert_allclose(runs_of_cg[0][0]["b"], -gradient, rtol=1e-12)
     delta = np.linalg.solve(G_c + lam * np.eye(theta.size), -gradient)
     np.testing.assert_allclose(runs_of_cg[0][1].x, delta, rtol=1e-6, atol=1e-9)
-    actual, M = problem.f(theta + delta, xc, tc) - f_c, gradient @ delta + 0.5 * delta @ G_c @ delta
+    actual, M = problem.f(theta + delta, x, t) - f, gradient @ delta + 0.5 * delta @ G_c @ delta
     expected = -math.inf if actual > 0 else actual / M
     assert info.reduction_ratio == pytest.approx(expected, rel=1e-6)
 
 
-def test_loss_that_rose_on_the_curvature_batch_counts_as_minus_infinity(problem):
+def test_loss_that_rose_on_the_ratio_batch_counts_as_minus_infinity(problem):
     """The gradient and the line search see one batch, ρ another that pulls the other way."""
     opt = optim.HessianFree(problem.model, problem.loss, damping=0.1)
-    info = opt.step(problem.x, problem.t, curvature_batch=(problem.x, 2 * problem.model(problem.x) - problem.t))
+    other = problem.x, 2 * problem.model(problem.x) - problem.t
+    info = opt.step(problem.x, problem.t, curvature_batch=other, ratio_batch=other)
     assert info.reduction_ratio == -math.inf
     assert not info.rejected
     assert opt.damping == pytest.approx(0.15)

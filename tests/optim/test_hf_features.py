@@ -161,12 +161,14 @@ def test_scheduled_decay_and_iterations(problem, monkeypatch):
         assert info.cg_iterations == (8 if k < 3 else 3)
 
 
-def test_schedules_count_updates_made_not_tried(problem):
+def test_k_counts_every_call_so_that_a_refused_batch_does_not_come_again(problem):
     opt = optim.HessianFree(problem.model, problem.loss)
     opt.step(problem.x, problem.t)
     with pytest.warns(optim.NumericalWarning):
         opt.step(problem.x * np.nan, problem.t)
-    assert opt.k == 1
+    assert opt.k == 2
+    assert opt.step(problem.x[:1], np.array(problem.model(problem.x[:1]))).reason == "converged: the gradient is zero"
+    assert opt.k == 3
 
 
 @pytest.mark.parametrize(

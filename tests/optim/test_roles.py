@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import nn
 import optim
 from optim.presets import PRESETS, Phases, preset
 from optim.schedules import Step
@@ -130,6 +131,88 @@ def test_data_without_cases_are_refused():
         optim.Roles(np.zeros((0, 3)), rng=np.random.default_rng(0))
 
 
+@pytest.mark.parametrize("curvature", [5, 20, 35])
+def test_a_partial_gradient_set_and_its_curvature_set_are_nested(curvature):
+    roles = optim.Roles(*numbers(), gradient=20, curvature=curvature, backtracking=8, rng=np.random.default_rng(0))
+    for k in range(6):
+        batches = roles(k)
+        S, S_c, B = (
+            members((batches["x"], batches["t"])),
+            members(batches["curvature_batch"]),
+            members(batches["backtracking_batch"]),
+        )
+        assert (len(S), len(S_c), len(B)) == (20, curvature, 8)
+        assert S_c <= S or S_c >= S
+        assert not S_c & B
+    assert set(roles(0)["t"]) != set(roles(1)["t"])
+
+
+def relations(order):
+    """S and S′ in every relation, from an order of 200 cases."""
+    return {
+        "equal": (order[:60], None),
+        "S′ in S": (order[:60], order[:20]),
+        "S in S′": (order[:60], order[:120]),
+        "overlapping": (order[:60], order[40:80]),
+        "disjoint": (order[:60], order[60:80]),
+        "larger and disjoint": (order[:60], order[60:160]),
+    }
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("relation", relations(np.arange(200)))
+def test_a_partial_gradient_set_keeps_learning(relation, dtype, noise):
+    model, x, t = network(dtype, noise)
+    opt = optim.HessianFree(model, nn.SquaredError(), damping=1.0)
+    before, largest = opt.objective.value(x, t), 0.0
+    for k in range(80):
+        S, S_c = relations(np.random.default_rng([5, k]).permutation(200))[relation]
+        opt.step(x[S], t[S], curvature_batch=None if S_c is None else (x[S_c], t[S_c]))
+        largest = max(largest, opt.damping)
+    assert largest <= 100
+    assert opt.objective.value(x, t) < 0.01 * before + 1.5 * noise**2  # the noise alone is worth noise² in two outputs
+
+
+@pytest.mark.parametrize(
+    ("preset", "sizes"),
+    [
+        (None, {"gradient": 60, "curvature": 20}),
+        (None, {"gradient": 60, "curvature": 120}),
+        (None, {"gradient": 60}),
+        ("original", {"gradient": 60, "curvature": 20}),
+        ("held-out", {"gradient": 60, "curvature": 20, "backtracking": 20}),
+        ("momentum", {"gradient": 60}),
+        ("momentum", {"gradient": 60, "curvature": 30}),
+    ],
+)
+def test_roles_of_a_partial_gradient_set_keep_learning(preset, sizes):
+    model, x, t = network(np.float64, 0.0)
+    roles = optim.Roles(x, t, rng=np.random.default_rng(3), **sizes)
+    if preset is None:
+        opt = optim.HessianFree(model, nn.SquaredError(), damping=1.0)
+    else:
+        opt = optim.HessianFree.preset(preset, model, nn.SquaredError(), updates=100, damping=1.0)
+    before, largest = opt.objective.value(x, t), 0.0
+    for k in range(100):
+        assert opt.k == k
+        opt.step(**roles(opt.k))
+        largest = max(largest, opt.damping)
+    assert largest <= 10
+    assert opt.objective.value(x, t) < 0.01 * before
+
+
+def network(dtype, noise):
+    """A net 6-10-2 that fits tanh of a linear map, and 200 cases."""
+    rng, g = np.random.default_rng(0), np.random.default_rng(1)
+    x = rng.standard_normal((200, 6))
+    t = np.tanh(x @ rng.standard_normal((6, 2))) + noise * rng.standard_normal((200, 2))
+    net = nn.Sequential(nn.Linear(6, 10, rng=g), nn.Tanh(), nn.Linear(10, 2, rng=g))
+    for layer in (net[0], net[2]):
+        layer.weight, layer.bias = layer.weight.astype(dtype), layer.bias.astype(dtype)
+    return net, x.astype(dtype), t.astype(dtype)
+
+
 # -- presets: section 13 ---------------------------------------------------------------------------------------
 
 
@@ -157,6 +240,8 @@ def test_presets_run(make_problem, name):
 def test_what_the_presets_are():
     assert set(PRESETS) == {"original", "held-out", "momentum", "rnn"}
     assert isinstance(preset("held-out")["backtracking"], optim.HeldOut)
+    for name in ("original", "held-out", "momentum"):
+        assert "cg_tolerance" not in preset(name)  # section 13: all recipes end CG by relative progress too
     momentum = preset("momentum", 100)
     assert 25 <= momentum["cg_iterations"] <= 50
     assert momentum["decay"](0) < momentum["decay"](99) <= 1  # ζ raised towards the end
