@@ -1,4 +1,4 @@
-"""What a node of a long tape costs: functions of 1,000 to 100,000 operations, by their number and next to autograd.
+"""The cost per node of a long tape: functions of 1,000 to 100,000 operations, compared with autograd.
 
     python benchmarks/long_tapes.py [--most 100000]
 

@@ -33,7 +33,7 @@ class Identity(_Activation):
 class Sigmoid(_Activation):
     """y = 1 / (1 + e⁻ˣ).
 
-    x, y: any shape. As the last layer of a classifier it belongs into the loss, SigmoidCrossEntropy.
+    x, y: any shape. As the last layer of a classifier, leave it out: SigmoidCrossEntropy already includes it.
 
     Examples
     --------

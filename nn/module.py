@@ -20,7 +20,7 @@ class Module:
     An attribute belongs to the tree when it is an array, a Module, or a list, tuple or dict that
     holds one, in the order in which the attributes were first set. All else (numbers, strings,
     functions, an rng) is static: copies share it. Float arrays are parameters; integer arrays are
-    constants that are saved with them. An array that stands in two places counts as two.
+    constants that are saved with them. An array in two places counts as two.
 
     Arrays are rebound, never written into. The attributes that a layer names in `buffers` (running statistics) are
     saved in the state, but are no part of the tree: nothing is differentiated with respect to them, and copies share
@@ -131,7 +131,7 @@ class Module:
         """Updates the buffers of this layer, not of the ones below it, after an accepted update."""
 
     def on_couples_cases(self) -> bool:
-        """Returns True if this layer, as it stands, mixes the cases of a batch."""
+        """Returns True if this layer, in its current mode, mixes the cases of a batch."""
         return False
 
     # -- names and states -------------------------------------------------------------------------------
@@ -259,7 +259,9 @@ def _check_names(kind: str, state: Mapping[str, Array], known: set[str]) -> None
         raise TypeError(f"{kind}: a state is {{name: array}}, as state_dict gives it, not {type(state).__name__}{hint}")
     for name in state:
         if name not in known:
-            raise ValueError(f"{kind}: the state has {name!r} of shape {np.shape(state[name])}, the module has not")
+            raise ValueError(
+                f"{kind}: the state has {name!r} of shape {np.shape(state[name])}, which the module does not have"
+            )
 
 
 def _fitting(kind: str, name: str, array: Array, given: Array) -> Array:

@@ -95,7 +95,8 @@ class Optimizer:
     Raises
     ------
     TypeError
-        If the model or the loss is of no use, or a parameter sits in a tuple, where it cannot be rebound.
+        If the model or the loss lacks the required interface, or a parameter is in a tuple, where it cannot be
+        rebound.
     ValueError
         If l2 is out of range.
     """

@@ -146,7 +146,7 @@ def lanczos(product: Callable[[Array], Array], v: Array, steps: int) -> tuple[Ar
         if len(alpha) == steps:
             break
         w = w.copy()
-        for _ in range(2):  # once leaves a trace of the earlier vectors behind
+        for _ in range(2):  # twice: rounding errors of one pass leave components along Q
             for q in Q:
                 w -= w.dtype.type(dot(q, w)) * q
         norm = math.sqrt(dot(w, w))

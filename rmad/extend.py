@@ -10,7 +10,7 @@ inside rmad. A primitive needs only the public names: rmad.elementwise, rmad.lin
     curvature        loss_curvature, symmetric_operator; squares, averaged, Meetings: the sweeps for diag(G) and KFAC
     layers           affine, conv2d, conv2d_input, pooling, moments and standardize, recur and its cells; the arithmetic
                      of windows (Pair, pair, paddings); the functions sigmoid, softplus, normal_cdf
-    batches          first_case, cases_from: where in its batch a model stands when the batch is worked through in parts
+    batches          first_case, cases_from: the position of the current cases when a batch is processed in parts
     machine          is_cupy, import_cupy, to_numpy; keep_freed_memory; address, shares: which memory an array occupies;
                      tuning: measured constants; fast: compiled loops for exp, tanh and a few more
 

@@ -158,7 +158,7 @@ def pole(m: Array, n: Any) -> Any:
 
 
 class Poles(Tape):
-    """What a sweep makes of m/n at the zeros of n: the tape of a linear function of it.
+    """The tape on which a sweep records its linear function of m/n at the zeros of n.
 
     n: a length, traced by the outer tape. m: an array like n, 0 where n is 0. zero: the mask of these places.
     """

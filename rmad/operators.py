@@ -140,7 +140,7 @@ class _Symmetric(_Operator):
 
     def matvec(self, v: Array) -> Array:
         """The product with v, (p,), without the checks that cost LinearOperator more than a small product does."""
-        if getattr(v, "shape", None) == (self.shape[1],):  # a list goes the long way
+        if getattr(v, "shape", None) == (self.shape[1],):  # lists go through LinearOperator's checks
             return self._matvec(v)
         return _Operator.matvec(self, v)
 

@@ -22,7 +22,7 @@ class Record:
     x may come as its TreeDef, where the caller has that already: it is not made again, and keeps its arrays.
 
     x, out: the structures of x and f(x). outputs: per array of f(x) its node on the tape, None for a constant.
-    n_inputs: the first so many nodes are the arrays of x.
+    n_inputs: nodes[:n_inputs] are the inputs, the arrays of x.
     """
 
     def __init__(self, f: Callable[..., Any], x: Any, args: Sequence[Any]) -> None:
@@ -57,7 +57,7 @@ class Record:
         return Traced(value, self.tape, self.tape.append(Node(None, (), (), ArraySpec.of(value))))
 
     def give_y(self) -> Any:
-        """f(x), which the record forgets: only the tape outlives the run."""
+        """Returns f(x) and drops it from the record: only the tape outlives the run."""
         y, self.y = self.y, None
         return y
 

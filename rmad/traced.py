@@ -87,7 +87,7 @@ def _lookup(key: Any, what: Any) -> Callable[..., Any]:
 
 
 def _refuse_foreign(what: str, args: Any) -> None:
-    """Raises TypeError if an array of PyTorch or of another device stands among the traced ones."""
+    """Raises TypeError if an array of PyTorch or of another device is among the traced ones."""
     found = [stop(a) for a in args]
     if any(hasattr(a, "detach") for a in found):
         raise TypeError(f"{what} of a traced array and a tensor of PyTorch; pass the tensor's .numpy()")

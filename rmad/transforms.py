@@ -104,7 +104,7 @@ class Linearization(Generic[Tree, Out]):
             return filled(like, planned(self._plan or self.plan, arrays))
 
     def _pays(self) -> bool:
-        """True from the product on for which a plan is worth making; it depends on the tape only, not on the clock."""
+        """True once enough products were made for a plan to pay off; it depends on the tape only, not on the clock."""
         if self._plan is None and self._unplanned is None:
             self._unplanned = products_before_a_plan(self._record.tape)
         if self._plan is None and self._unplanned:

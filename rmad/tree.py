@@ -146,7 +146,7 @@ def _rebind(tree: Any, new: Iterator[Any], path: str) -> None:
 
 
 def met_twice(tree: Any, name: str = "x") -> tuple[str, str] | None:
-    """Paths of two places where one list, dict or object with float arrays stands: `rebind` would reach it twice."""
+    """Paths of two places that hold one list, dict or object with float arrays: `rebind` would reach it twice."""
     seen: dict[int, tuple[str, Any]] = {}  # the nodes too, so that no id comes a second time
 
     def walk(node: Any, path: str) -> tuple[str, str] | None:
@@ -163,7 +163,7 @@ def met_twice(tree: Any, name: str = "x") -> tuple[str, str] | None:
 
 
 def in_tuple(tree: Any, name: str = "x") -> str | None:
-    """The path of a float array that stands in a tuple, which `rebind` cannot reach; None if there is none."""
+    """The path of a float array in a tuple, which `rebind` cannot reach; None if there is none."""
     for label, sub in _items(tree) or ():
         if _items(sub) is not None:
             if found := in_tuple(sub, name + label):
@@ -206,7 +206,7 @@ class TreeDef:
         self.tree = replace_leaves(self.tree, iter([0] * len(self._where)))
 
     def holds(self, tree: Any) -> bool:
-        """True if this is the structure of `tree` as it stands: the leaves are the same objects, in the same order.
+        """True if this is the current structure of `tree`: the leaves are the same objects, in the same order.
 
         It walks the tree, but makes no paths and asks for no dtypes, which is most of the cost of a new TreeDef.
         """

@@ -30,7 +30,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 @pytest.fixture(scope="session")
 def data_dir():
-    """The folder with the real data sets: $RMAD_DATA, else ../shared/data beside the checkout."""
+    """The folder with the real data sets: $RMAD_DATA, else ../shared/data next to the checkout."""
     root = pathlib.Path(__file__).resolve().parents[1]
     folder = pathlib.Path(os.environ.get("RMAD_DATA", root.parent / "shared" / "data"))
     if not folder.is_dir():

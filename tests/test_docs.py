@@ -117,7 +117,7 @@ REFERENCE = ("rmad", "nn", *LIBRARY, "optim", "optim.schedules")
 
 
 def shown_in_the_reference() -> set[int]:
-    """Of what docs/api.md shows, by name or as a member of a module shown with its members, the identities."""
+    """The ids of all objects in docs/api.md, shown by name or as members of a module shown with its members."""
     found, module = set[int](), ""
     text = (DOCS / "api.md").read_text(encoding="utf-8")
     for directive, name, options in re.findall(r"^\.\. (?:py:)?(\w+):: ([\w.]+).*\n((?:   +:.*\n)*)", text, re.M):
@@ -160,7 +160,7 @@ NAMED = re.compile(r"`((?:rmad|nn|optim|examples|benchmarks|tests)/[\w/]+\.py)(?
 
 
 def names_in(path: pathlib.Path) -> set[str]:
-    """What a file defines: functions, classes, methods as Class.method, names assigned at the top or in a class."""
+    """The names defined in a file: functions, classes, Class.method, names assigned at the top or in a class."""
     found: set[str] = set()
 
     def visit(body: list[ast.stmt], prefix: str) -> None:

@@ -93,7 +93,7 @@ print(*sorted({name.split(".")[0] for name in sys.modules}))
 def test_importing_rmad_is_quick():
     """At most 0.15 s on top of NumPy's own import: the best of five, after one run that warms the files up.
 
-    Seconds of the CPU: other tests run beside this one.
+    Seconds of the CPU, since other tests run at the same time.
     """
     code = """
 import time

@@ -79,7 +79,7 @@ def test_with_its_dependencies_loaded_an_import_changes_nothing(tmp_path: pathli
 
 @pytest.fixture(scope="module")
 def numpys_own(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """What importing the dependencies alone changes."""
+    """The changes that importing the dependencies alone makes."""
     folder = tmp_path_factory.mktemp("numpy")
     (changed,) = python(STATE + COMPARE.format(package="numpy, scipy.fft, scipy.sparse.linalg, scipy.special"), folder)
     return set(changed.split(", "))

@@ -1,4 +1,4 @@
-"""What the README shows is run, as written; the pages of docs/ are run in test_docs.py."""
+"""The code in the README is run as written; the pages of docs/ are run in test_docs.py."""
 
 import pathlib
 import re

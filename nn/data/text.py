@@ -65,7 +65,7 @@ class Text:
         self.train, self.validation = tokens[:end], tokens[end:]
 
     def encode(self, text: str) -> Array:
-        """Returns the tokens of a text: (t,) int64. ValueError for a character that the vocabulary has not."""
+        """Returns the tokens of a text: (t,) int64. ValueError for a character that is not in the vocabulary."""
         try:
             return np.fromiter((self._token[c] for c in text), np.int64, len(text))
         except KeyError as error:

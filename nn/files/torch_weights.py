@@ -99,14 +99,14 @@ def _check_names(sources: list[_Source], given: Mapping[str, Array], flattened: 
     known = {source.ours for source in sources}
     for name in flattened:
         if name not in known:
-            raise ValueError(f"load_torch_state_dict: flattened names {name!r}, which the model has not")
+            raise ValueError(f"load_torch_state_dict: flattened names {name!r}, which the model does not have")
     wanted = {name for source in sources for name in source.names}
     for name, array in given.items():
         if name not in wanted:
             takes = ", ".join(sorted(wanted)[:4]) + (", …" if len(wanted) > 4 else "")
             raise ValueError(
-                f"load_torch_state_dict: the state has {name!r} {np.shape(array)}, the model has not. It takes {takes}"
-                "; `rename` leads from one to the other"
+                f"load_torch_state_dict: the state has {name!r} {np.shape(array)}, which the model does not have. "
+                f"It takes {takes}; `rename` leads from one to the other"
             )
 
 

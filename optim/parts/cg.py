@@ -259,7 +259,7 @@ class _Recorder:
         self._iterates: list[Iterate] = []
 
     def see(self, run: Run, reason: str) -> str:
-        """The reason to end: the one that there is, or that of `watch`, or ""."""
+        """Returns the given reason to stop, or else the one from `watch`, or ""."""
         if run.i not in self._kept:
             return reason
         self._iterates.append(Iterate(run.i, run.x.copy(), run.phi))

@@ -119,7 +119,7 @@ def _append(V: list[Array], w: Array) -> bool:
     if before == 0:
         return False
     w /= before
-    for _ in range(2):  # once leaves a trace of V behind
+    for _ in range(2):  # twice: rounding errors of one pass leave components along V
         for v in V:
             w -= dot(v, w) * v
     after = math.sqrt(dot(w, w))

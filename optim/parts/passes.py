@@ -125,7 +125,7 @@ class Run:
         self._each(block)
 
     def _each(self, block: Callable[[int], R]) -> list[R]:
-        """[block(k), …] for all blocks; a single one is not worth the way through the crew."""
+        """[block(k), …] for all blocks; a single block runs on the calling thread, to avoid the overhead."""
         return [block(0)] if len(self._views) == 1 else self._crew.run(block, len(self._views))
 
     def _scratch(self, k: int) -> Array:

@@ -297,7 +297,7 @@ class KroneckerPreconditioner(Preconditioner):
 
 
 class Diagonals:
-    """The diagonals of one update, each estimated once for all who ask: the preconditioner, the damping matrix."""
+    """The diagonals of one update, each estimated once and shared by the preconditioner and the damping."""
 
     def __init__(self, q: Quadratic, seed: tuple[int, ...] = (0,)) -> None:
         self.q, self.seed = q, seed

@@ -1,4 +1,4 @@
-"""How a batch is divided into shards: for the memory, for the threads, or not at all."""
+"""Divides a batch into shards to fit memory or use threads, or leaves it whole."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Division(Parameters):
     model, loss, l2, threads
         As for `Parameters`.
     shards : int, optional
-        Shards of a batch; by default as many as there are threads worth their while.
+        Shards of a batch; by default one per thread, if the work per shard justifies it.
     cases_in_memory : int, optional
         The most cases whose activations are held at a time.
 

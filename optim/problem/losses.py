@@ -1,6 +1,6 @@
-"""What the optimizers ask of a loss: an object with value and gradient, or any callable (z, t) → scalar.
+"""The interface that optimizers need from a loss: an object with value and gradient, or any callable (z, t) → scalar.
 
-For diagonals of the curvature they also ask for S with Σ_c S_c S_cᵀ = L″ (case by case): the loss's `sqrt_hessian`, or
+For diagonals of the curvature they also need S with Σ_c S_c S_cᵀ = L″ (case by case): the loss's `sqrt_hessian`, or
 its products and columns one by one if S would be a large array.
 """
 
@@ -112,7 +112,7 @@ def eigen_blocks(curvature: Callable[[Array], Array], z: Array, n: int) -> tuple
 def _sqrt_hessian(loss: Any, z: Any, t: Any) -> Any:
     if not hasattr(loss, "sqrt_hessian"):
         raise ValueError(
-            f"diag(G) by columns of L″^½ needs a loss with sqrt_hessian(z, t), which {type(loss).__name__} has not; "
-            "optim.ClippedCurvature(loss) adds one to any loss"
+            "diag(G) by columns of L″^½ needs a loss with sqrt_hessian(z, t), "
+            f"which {type(loss).__name__} does not have; optim.ClippedCurvature(loss) adds one to any loss"
         )
     return loss.sqrt_hessian(z, t)

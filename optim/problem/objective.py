@@ -29,10 +29,11 @@ class Objective(Division):
     """f(θ) = loss(model(x), t), a mean over cases as a rule, plus ½ l2 ‖θ‖².
 
     x and t are whatever model and loss take (t may be None); the first axis of every array in them counts the cases.
-    Flat vectors have the order of rmad.ravel(model). A batch is divided into shards only if f comes apart: a model
-    with `couples_cases = True` (batch normalization in training) and a loss with `mean_over_cases = False` take it
-    whole. A loss that says neither is compared on the whole batch and on the shards; if it is no mean over cases (a
-    sum, a mean over labelled cases, a loss that couples cases), f is its value on the whole batch.
+    Flat vectors have the order of rmad.ravel(model). A batch is divided into shards only if f is a sum over
+    independent cases: a model with `couples_cases = True` (batch normalization in training) and a loss with
+    `mean_over_cases = False` take it whole. A loss that says neither is compared on the whole batch and on the
+    shards; if it is no mean over cases (a sum, a mean over labelled cases, a loss that couples cases), f is its value
+    on the whole batch.
 
     Parameters
     ----------
@@ -54,10 +55,11 @@ class Objective(Division):
     Raises
     ------
     TypeError
-        If the model or the loss is of no use, or the model has no float arrays, float16 or several dtypes.
+        If the model or the loss lacks the required interface, or the model has no float arrays, float16 or several
+        dtypes.
     ValueError
         If a number is out of range, or the model holds one object in two places; from value, value_and_gradient and
-        quadratic, if a batch is larger than cases_in_memory and does not come apart.
+        quadratic, if a batch is larger than cases_in_memory and cannot be divided.
 
     References
     ----------
@@ -94,7 +96,7 @@ class Objective(Division):
         return sum(self.crew.run(weighted, len(shards))) + self._penalty(arrays)
 
     def _compared_value(self, shards: list[Shard], model: Any, t: Any) -> float | None:
-        """L as the sum over the shards; None if it is another on the batch."""
+        """L as the sum over the shards; None if the whole batch gives a different value."""
         value = loss_value(self.loss)
         outputs = self.crew.run(lambda k: shards[k].run(model), len(shards))
         z = together(outputs)
@@ -108,7 +110,7 @@ class Objective(Division):
     def _if_mean(self, x: Any, t: Any, on_shards: Callable[[], R | None]) -> R | None:
         """on_shards(), or None if that is None or fails: no batch is divided again, since the loss is no mean.
 
-        A loss may not even be defined on some cases alone: warnings and errors there are none on the batch. ValueError
+        A loss may not even be defined on some cases alone, so warnings and errors on a shard are ignored. ValueError
         if the batch is larger than memory.
         """
         problem = None
@@ -187,7 +189,7 @@ class Objective(Division):
         return self.quadratic(x, t) if found is None else found
 
     def _compared_quadratic(self, shards: list[Shard], t: Any, keep: bool) -> Quadratic | None:
-        """The local model on the shards; None if the loss is another on the batch."""
+        """The local model on the shards; None if the whole batch gives a different loss."""
         q = Quadratic(self, shards, keep=keep)
         if keep:
             outputs = in_order([[shard.z for shard in mine] for mine in q.by_thread])

@@ -17,7 +17,7 @@ __all__ = ["Parameters", "Updates"]
 
 
 class Updates:
-    """Passes the beginning and the end of an update on to `model`, if that wants to know."""
+    """Calls the model's `begin_step` and `end_step`, if it has them."""
 
     model: Any
 
@@ -49,7 +49,8 @@ class Parameters(Updates):
     Raises
     ------
     TypeError
-        If the model or the loss is of no use, or the model has no float arrays, float16 or several dtypes.
+        If the model or the loss lacks the required interface, or the model has no float arrays, float16 or several
+        dtypes.
     ValueError
         If l2 is negative or not finite, or the model holds one object in two places.
     """
@@ -83,7 +84,7 @@ class Parameters(Updates):
         return self._structure_at(flat).tree
 
     def _structure(self) -> tree.TreeDef:
-        """The model's structure with its present arrays, found again if anybody but `assign` has changed them."""
+        """The model's structure with its present arrays, recomputed if they were changed other than by `assign`."""
         if not self._known.holds(self.model):
             self._known = tree.TreeDef(self.model, "model")
         return self._known

@@ -159,7 +159,7 @@ class HessianShards:
         return Plan(record.tape, record.outputs, record.n_inputs, self._v, sharing)
 
     def _gradient(self, shard: Shard, model: Any) -> list[Array]:
-        """By the float leaves only: a gradient has zeros at a model's integer leaves."""
+        """Differentiates with respect to float leaves only: integer leaves have zero gradient."""
         whole = grad(lambda m: self._value(shard.run(m), shard.t) * shard.weight)(model)
         return [leaf for (_, leaf), trained in zip(tree.leaves(whole), self._trained, strict=True) if trained]
 

@@ -122,7 +122,7 @@ class Stretches:
         return k, start
 
     def give(self, k: int, start: int, stop: int) -> None:
-        """Adds a stretch, as one with those that it touches."""
+        """Adds a free stretch and merges it with adjacent ones."""
         before = self._starts.get((k, start))
         if before is not None:
             self._remove(k, before)

@@ -25,7 +25,7 @@ class Program:
 
     nodes:               of the rewritten tape; absorbed and dead ones have no inputs
     outputs, z:          per output its node and its buffer, None for a constant
-    n_inputs, flat:      the first so many nodes are inputs; True if they share one dtype
+    n_inputs, flat:      nodes[:n_inputs] are the inputs; True if they share one dtype
     v, tangents:         the inputs' tangents as one vector (None unless `flat`), and per input, views of it
     u, cotangents:       likewise; both pairs are allocated when first asked for
     stacks:              by node, the parameters that become one product there

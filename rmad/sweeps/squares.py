@@ -68,7 +68,7 @@ def squares(
 
 
 class _CasesMix(Exception):
-    """Rows of one case have a share in the outputs of another, or cannot be told apart."""
+    """Raised if one case influences another's outputs, or the rows cannot be assigned to cases."""
 
 
 class _Sweep:

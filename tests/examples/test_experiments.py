@@ -1,4 +1,4 @@
-"""The scripts that repeat published experiments, on tiny sizes: they run, and print the paper's table beside ours."""
+"""The scripts that repeat published experiments, on tiny sizes: they run, and print the paper's table next to ours."""
 
 import importlib
 import pathlib
@@ -95,7 +95,7 @@ def test_classification(
 def test_curveball(
     script: Any, tmp_path: pathlib.Path, data_dir: pathlib.Path, capsys: pytest.CaptureFixture[str], net: str
 ) -> None:
-    """Baselines are tuned, or have a learning rate; the paper's table 2 stands beside."""
+    """Baselines are tuned, or have a learning rate; the paper's table 2 is printed next to them."""
     sizes = ["--n-train", "16", "--n-test", "8", "--batch", "8", "--data-dir", str(data_dir)]
     sizes += ["--epochs", "2", "--tuning-epochs", "1"]
     script("curveball", "--net", net, "--methods", "curveball-lambda,curveball:3,sgd,adam:0.01", *sizes)

@@ -67,7 +67,7 @@ def test_every_task_trains(run: Callable[..., int], task: str) -> None:
 
 
 def test_damping_is_in_the_units_of_the_loss(run: Callable[..., int]) -> None:
-    """By outputs, and by the steps whose losses are summed."""
+    """Damping is scaled by the outputs, and by the steps whose losses are summed."""
     found = {}
     for task in ("temporal_order", "memorisation_5"):
         run("--task", task, "--T", "20", "--updates", "1", *TINY)

@@ -52,7 +52,7 @@ def test_checkpoints_change_nothing(kind, last, t):
 
 @every_kind
 def test_one_node_is_the_loop(kind):
-    """What a sweep computes in its buffers is the derivative of the loop, for every input and under outer tapes."""
+    """A sweep computes the derivative of the loop in its buffers, for every input and under outer tapes."""
     layer, x, state = make(kind), data(5, 6, 3), state_of(kind, 5, 4)
     tree = (layer, x, state)
     flat, unravel = rmad.ravel(tree)

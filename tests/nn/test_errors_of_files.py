@@ -56,7 +56,8 @@ FILES = {
     "PyTorch's names": (
         lambda: nn.load_torch_state_dict(net(), {"fc.weight": X}),
         ValueError,
-        r"the state has 'fc.weight' \(5, 4\), the model has not. It takes 0.bias, 0.weight, 2.bias, 2.weight; `rename`",
+        r"the state has 'fc.weight' \(5, 4\), which the model does not have. "
+        "It takes 0.bias, 0.weight, 2.bias, 2.weight; `rename`",
     ),
     "PyTorch's file": (
         lambda: nn.load_torch_state_dict(net(), "model.pt"),

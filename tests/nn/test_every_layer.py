@@ -150,7 +150,7 @@ def test_derivatives(row):
 
 
 def test_ggn(row, check_ggn):
-    """Of a small net with that layer, an affine one below it where x is no integers, against the dense JᵀL″J."""
+    """The GGN of a net with the layer, below it an affine one unless x is integers, equals the dense JᵀL″J."""
     layer, x = row.make(np.float64), data(row)
     if x.dtype.kind == "f":
         features = x.shape[-1]

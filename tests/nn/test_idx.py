@@ -96,7 +96,7 @@ def bomb(header: bytes, unpacked: int) -> bytes:
 
 @pytest.mark.parametrize("shape", [(5,), (1 << 31, 1 << 31), (3, 1 << 31)])
 def test_memory_is_bounded_by_header_and_content(tmp_path, shape):
-    """Of 200 MB of zeros a header of five numbers wants five; one that promises 2⁶² gets what is there, at most."""
+    """If the header says five numbers, no more of 200 MB are read; if it says 2⁶², at most the numbers in the file."""
     header = bytes([0, 0, 8, len(shape)]) + b"".join(n.to_bytes(4, "big") for n in shape)
     (tmp_path / "x.gz").write_bytes(bomb(header, 200 << 20 if shape == (5,) else 1 << 20))
     tracemalloc.start()

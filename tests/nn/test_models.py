@@ -76,7 +76,7 @@ COUNTED = {
         (32, 32, 3),
         (10,),
     ),
-    # a scale beside every bias
+    # a scale in addition to every bias
     "curveball_cifar, batch norm": (
         lambda: models.curveball_cifar(rng=rng(), batch_norm=True),
         conv(5, 3, 32) + conv(5, 32, 32) + conv(5, 32, 64) + conv(4, 64, 64) + conv(1, 64, 10) + 32 + 32 + 64 + 64,
@@ -165,7 +165,7 @@ def test_bad_sizes():
         models.resnet18(rng=rng(), width=2)(np.zeros((2, 8, 8, 1), np.float32))
 
 
-# -- ResNet-18 beside torch ---------------------------------------------------------------------------------------
+# -- ResNet-18 against torch --------------------------------------------------------------------------------------
 
 
 def torch_resnet18(torch, width, classes):
@@ -203,7 +203,7 @@ def torch_resnet18(torch, width, classes):
 
 
 def renamed(name):
-    """Our name for a name in torch's state: 0 and 1 are the stem, block k stands at 3 + 2 k."""
+    """Our name for a name in torch's state: 0 and 1 are the stem, block k is at 3 + 2 k."""
     head, _, rest = name.partition(".")
     if head != "blocks":
         return {"conv1": "0", "bn1": "1", "fc": "20"}[head] + "." + rest

@@ -132,7 +132,10 @@ def test_state_goes_round(rng):
     ("change", "message"),
     [
         (lambda s: s.pop("first.bias"), r"Mixed: the state lacks 'first.bias' of shape \(2,\)"),
-        (lambda s: s.update(more=np.ones(3)), r"Mixed: the state has 'more' of shape \(3,\), the module has not"),
+        (
+            lambda s: s.update(more=np.ones(3)),
+            r"Mixed: the state has 'more' of shape \(3,\), which the module does not have",
+        ),
         (lambda s: s.update(scale=np.ones(3)), r"Mixed: 'scale' has shape \(\), the state has \(3,\)"),
         (lambda s: s.update(counts=np.ones(2)), r"Mixed: 'counts' is int64, the state has float64"),
     ],

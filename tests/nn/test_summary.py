@@ -94,7 +94,7 @@ def test_a_module_of_ones_own():
     assert s.activation_bytes == 4 * (4 * 3 + 2)
     assert "(1, 3) ×2" in str(s)
     assert "not called" in str(s)
-    # the model has not noticed
+    # the model is unchanged
     assert vars(model) == before
     assert model.rng.bit_generator.state == state
     assert type(model.parts[0]) is nn.Linear

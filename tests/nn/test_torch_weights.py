@@ -142,7 +142,11 @@ def state_of(**changes):
             {},
             r"'layers.0.weight' of Linear\(3, 2\), here \(3, 2\), needs '.*' \(2, 3\), the state has \(3, 2\)",
         ),
-        (state_of(**{"layers.1.bias": np.ones(4)}), {}, r"the state has 'layers.1.bias' \(4,\), the model has not"),
+        (
+            state_of(**{"layers.1.bias": np.ones(4)}),
+            {},
+            r"the state has 'layers.1.bias' \(4,\), which the model does not have",
+        ),
         (state_of(gain=np.zeros((2, 3), int)), {}, "'gain' is float64, the state has int64"),
         (
             state_of(),

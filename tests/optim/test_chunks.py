@@ -22,7 +22,7 @@ def both(problem, **options):
 
 @pytest.fixture
 def tapes(monkeypatch):
-    """How many tapes were made, and the most that were alive at a time."""
+    """Counts the tapes that were made, and the most that were alive at a time."""
     alive, seen = weakref.WeakSet(), {"made": 0, "most": 0}
 
     class Counted(Record):

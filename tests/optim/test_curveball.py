@@ -135,7 +135,7 @@ def test_it_minimizes_a_quadratic(fixed_quadratic):
 
 @pytest.mark.parametrize("scale", [1.0, 1e-9])
 def test_the_system_gives_the_minimiser_over_the_span(scale):
-    """By brute force; Δz may be far shorter than z."""
+    """Compares with a brute-force minimum; Δz may be far shorter than z."""
     rng = np.random.default_rng(3)
     H = rng.standard_normal((5, 5))
     H = H @ H.T + np.eye(5)

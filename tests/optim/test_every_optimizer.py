@@ -1,4 +1,4 @@
-"""What is true of every optimizer: errors at construction, weight decay, memory that does not grow, one interface."""
+"""Properties of every optimizer: errors at construction, weight decay, memory that does not grow, one interface."""
 
 import gc
 import inspect

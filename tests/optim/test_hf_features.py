@@ -1,4 +1,4 @@
-"""What holds for Hessian-free with any of its parts: every product is counted, none runs the model, f never rises."""
+"""Invariants of Hessian-free with any of its parts: every product is counted, none runs the model, f never rises."""
 
 import numpy as np
 import pytest

@@ -104,7 +104,7 @@ def test_the_exact_diagonal_of_a_diagonal_problem_solves_it_in_one_step(make_qua
     d = np.geomspace(1e-2, 1e2, 20)
 
     def error(preconditioner):
-        """Of θ after one step of CG, relative to the solution 1/√d."""
+        """The error of θ after one step of CG, relative to the solution 1/√d."""
         model = optim.Function(lambda p, x: x * p["theta"], {"theta": np.zeros(20)})
         loss = optim.ClippedCurvature(lambda z, t: 0.5 * np.sum(z**2) / len(z) - np.sum(z) / len(z))
         opt = optim.HessianFree(model, loss, damping=0.0, cg_iterations=1, preconditioner=preconditioner)
@@ -123,7 +123,7 @@ def test_kronecker_factors_of_one_linear_layer_solve_it_in_one_step(method, make
     x, t = rng.standard_normal((50, 6)) * np.logspace(-1, 1, 6), rng.standard_normal((50, 4))
 
     def error(preconditioner):
-        """Of δ after one step of CG, relative to the solution."""
+        """The error of δ after one step of CG, relative to the solution."""
         model = nn.Linear(6, 4, rng=np.random.default_rng(1), dtype=np.float64)
         opt = make(model, nn.SquaredError(), damping=0.01, preconditioner=preconditioner, cg_iterations=1)
         q, theta = opt.objective.quadratic(x, t), opt.objective.flat()
@@ -212,7 +212,7 @@ def test_kronecker_factors_in_sgn(method):
 
 def test_a_loss_without_columns_is_refused(problem):
     opt = optim.HessianFree(problem.model, problem.loss, preconditioner=optim.ExactDiagonal())
-    with pytest.raises(ValueError, match=r"HalfSquares has not; optim.ClippedCurvature\(loss\) adds one"):
+    with pytest.raises(ValueError, match=r"HalfSquares does not have; optim.ClippedCurvature\(loss\) adds one"):
         opt.step(problem.x, problem.t)
 
 

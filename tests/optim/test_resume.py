@@ -120,7 +120,7 @@ def test_every_optimizer_is_here() -> None:
 
 
 def test_after_rejected_steps(tmp_path: pathlib.Path) -> None:
-    """What a refused step leaves behind belongs to the state too."""
+    """The state includes the changes that a rejected step makes."""
     for name in ("adam", "curveball", "sgn", "kfac", "hf", "hf, trust region"):
         whole, again = (Problem(OPTIMIZERS[name], "dropout", seed) for seed in (1, 2))
         for _ in range(3):

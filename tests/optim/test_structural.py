@@ -110,7 +110,7 @@ def test_strength_zero_changes_nothing(data):
 
 
 def test_the_states_change_less(data):
-    """What it is for: a stronger μ gives steps that move the hidden states less, for the same λ."""
+    """The purpose of structural damping: a stronger μ gives steps that move the hidden states less, for the same λ."""
     x, t = data
     moved = []
     for mu in (0.0, 0.1, 1.0, 10.0):

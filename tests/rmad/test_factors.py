@@ -225,7 +225,7 @@ def test_reduce_is_exact_where_rows_only_enter_by_their_sum():
     "layer", [nn.RNN(3, 4, rng=rng(), **F64), nn.LSTM(3, 4, rng=rng(), **F64)], ids=["rnn", "lstm"]
 )
 def test_a_recurrent_layer_sums_over_time(layer):
-    """By hand: the cotangents of every step's sum, from the pull with respect to a shift of that step alone."""
+    """Compares with the cotangents of every step's sum: the pull with respect to a shift of that step alone."""
     x = normal(2, 5, 3)
     record, meetings = recorded(lambda m, x: m(x), layer, x)
     weights = [g for g in meetings.groups if len(g.uses) > 1]

@@ -258,6 +258,6 @@ def test_one_factorization_serves_every_sweep(rng, monkeypatch, f, routine):
 
 
 def test_unused_outputs_keep_no_residuals(rng):
-    """Of svd only s is used: the blocks of U and V are dropped, and no 1/(s_j² − s_i²) is ever formed."""
+    """If only s of svd is used, the blocks of U and V are dropped, and no 1/(s_j² − s_i²) is ever formed."""
     _, lin = rmad.linearize(lambda A: la.svd(A)[1], np.eye(3))
     close(lin.Jv(np.diag([1.0, 2.0, 3.0])), np.array([1.0, 2.0, 3.0]))

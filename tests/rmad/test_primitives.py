@@ -337,7 +337,7 @@ COVERAGE = {
     """,
     rmad: "logsumexp softmax log_softmax multigammaln solve_triangular cho_solve expm sqrtm",
 }
-"""What plain NumPy code may use: names that are differentiable in both modes and to second order."""
+"""The names that plain NumPy code may use: they are differentiable in both modes and to second order."""
 
 NEWER = {"matvec", "vecmat", "cumulative_sum", "unstack"}  # not in every NumPy that rmad runs on
 UFUNCS = {"zeta": scipy.special._ufuncs._zeta}  # plain functions over a ufunc of another name

@@ -20,7 +20,7 @@ def normal(*shape):
 
 
 def found(f, params, x):
-    """By the sweep: squares of the gradients of ⟨u_n, f(x)_n⟩, u drawn; and the same by a loop over the cases."""
+    """Squares of the gradients of ⟨u_n, f(x)_n⟩ for random u, from the sweep and from a loop over the cases."""
     n = len(x)
     record = Record(f, params, (x,))
     u = [np.random.default_rng(1).standard_normal(np.shape(z)) for _, z in rmad.tree.leaves(record.y)]

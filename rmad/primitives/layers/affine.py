@@ -1,4 +1,4 @@
-"""y = x W + b, with the sum written over the product, which no other code has seen."""
+"""y = x W + b: the bias is added in place, which is safe because no other code holds the product."""
 
 from __future__ import annotations
 

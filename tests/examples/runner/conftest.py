@@ -60,7 +60,7 @@ def arrays() -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def same() -> Callable[..., bool]:
-    """Whether two models are the same, bit for bit."""
+    """True if two models are the same, bit for bit."""
 
     def whether(a: dict[str, Any], b: dict[str, Any]) -> bool:
         return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)

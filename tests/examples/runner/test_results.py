@@ -1,4 +1,4 @@
-"""What a run leaves: the best model, records, figures, a table."""
+"""The results of a run: the best model, records, figures, a table."""
 
 import json
 import pathlib

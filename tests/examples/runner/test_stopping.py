@@ -38,7 +38,7 @@ def test_stopped_and_resumed(
     assert "out has a run that is not over, at update 3: --resume continues it, --restart starts over" in told
     assert run(*ADAM, "--updates", "7", "--resume") == 0
     assert same(arrays(), arrays(folder="whole"))
-    assert run(*ADAM, "--updates", "1") == 0  # what is over may be begun anew
+    assert run(*ADAM, "--updates", "1") == 0  # a finished run may be started again
     assert records()[-1]["update"] == 1
 
 

@@ -1,4 +1,4 @@
-"""The table of primitives: one row per function, in the files beside this one.
+"""The table of primitives: one row per function, in the other files of this folder.
 
     Case("tanh", np.tanh, args=[any_shape()], covers=[np.tanh])
     Case("log", np.log, args=[any_shape(0.2, 3)], complex=True, covers=[np.log])
@@ -103,7 +103,7 @@ class Case:
 
     @property
     def any_shapes(self) -> int:
-        """How many arguments have shapes drawn by hypothesis."""
+        """The number of arguments whose shapes are drawn by hypothesis."""
         return sum(a.shape is None and a.make is None for a in self.args)
 
     def arrays(self, seed: int, shapes: Sequence[tuple[int, ...]], as_complex: bool = False) -> tuple[Any, ...]:

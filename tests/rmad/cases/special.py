@@ -30,7 +30,7 @@ def with_zero(rng: np.random.Generator) -> np.ndarray:
 
 
 def poles(rng: np.random.Generator) -> np.ndarray:
-    """Where Γ has poles and 1/Γ has none, and between."""
+    """Poles of Γ, where 1/Γ is finite, and points between them."""
     return np.array([0.0, -1.0, -2.0, -0.6, 0.5, 1.7])
 
 
