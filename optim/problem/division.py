@@ -88,12 +88,16 @@ class Division(Parameters):
     def _number_of_shards(self, n: int | None, x: Any) -> int:
         if n is None or n == 1:
             return 1
+        if self._says_that_it_couples():  # before the model runs on a case, which BatchNorm would remember
+            if not self._fits(n):
+                raise self._does_not_come_apart(n)
+            return 1
         number = self._shards_at_once(n, x)
         if not self._fits(n):
             assert self.cases_in_memory is not None
             size = max(1, self.cases_in_memory // self.threads)  # a chunk on every thread at a time
             number = max(number, -(-n // size))
-        if number == 1 or not self._couples(x):
+        if number == 1 or not self._model_couples(x):
             return number
         if not self._fits(n):
             raise self._does_not_come_apart(n)
@@ -105,11 +109,10 @@ class Division(Parameters):
             f"cases_in_memory = {self.cases_in_memory}: the {n} cases of this batch do not come apart{whose}"
         )
 
-    def _couples(self, x: Any) -> bool:
-        """True if the batch must stay whole for the model or the loss."""
-        if getattr(self.model, "couples_cases", False) or declared_mean(self.loss) is False:
-            return True
-        return self._loss_couples or self._model_couples(x)
+    def _says_that_it_couples(self) -> bool:
+        """True if the model or the loss says so, or if the loss was found to on some batch."""
+        couples = bool(getattr(self.model, "couples_cases", False))
+        return couples or declared_mean(self.loss) is False or self._loss_couples
 
     def _model_couples(self, x: Any) -> bool:
         """True if the outputs for a few cases depend on which cases come together; found once per shape of x."""
