@@ -13,6 +13,7 @@ import numpy as np
 from optim import hyper
 from optim.hyper import Number, Rule
 from optim.problem.objective import Objective
+from optim.problem.pairs import original
 from optim.problem.vectors import dot, is_finite
 from optim.types import Loss, Model
 from rmad.extend import Array, tree
@@ -118,7 +119,7 @@ class Optimizer:
     @property
     def model(self) -> Model:
         """The model as it stands."""
-        return self.objective.model
+        return original(self.objective.model)
 
     def state_dict(self) -> State:
         """Arrays and numbers by name; with the model's parameters they continue the run bit for bit."""

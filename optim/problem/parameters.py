@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from optim.problem.pairs import real_model
 from optim.problem.threads import Crew, cores
 from optim.problem.vectors import dot
 from optim.types import Loss, Model
@@ -35,6 +36,8 @@ class Updates:
 class Parameters(Updates):
     """θ, (p,), in the order of rmad.ravel(model); the model's own arrays are views of it after a step.
 
+    A complex array counts as pairs of reals: each of its numbers is two neighbours of θ.
+
     Parameters
     ----------
     model : Model
@@ -60,11 +63,11 @@ class Parameters(Updates):
         if not (l2 >= 0 and np.isfinite(l2)):
             raise ValueError(f"l2 must be a finite number ≥ 0, got {l2}")
         _check_is_tree(model)
-        self.model: Any = model
+        self.model: Any = real_model(model)
         self.loss: Any = loss
         self.l2 = float(l2)
         self.threads = cores() if threads is None else threads
-        self._known = tree.TreeDef(model, "model")
+        self._known = tree.TreeDef(self.model, "model")
         _check_arrays(model, self._known)
         self.dtype, self._shapes = self._known.dtypes[0], self._known.shapes
         self.size = sum(tree.sizes(self._shapes))

@@ -17,6 +17,16 @@ __all__ = ["gradients", "is_embedding", "is_weight", "one_by_one", "squares_of_e
 
 def gradients(block: Block, u: Array, rows: Rows, part: slice) -> Array | None:
     """∂⟨u_n, y_n⟩/∂x for the cases of `part`, (m, *x.shape); None if the block has no such form."""
+    if "c" not in (block.x.dtype.kind, block.y.dtype.kind):
+        return _transposed(block, u, rows, part)
+    found = _transposed(block, np.conj(u), rows, part)  # the adjoint is conj Jᵀ conj u
+    if found is None:
+        return None
+    return np.conj(found) if block.x.dtype.kind == "c" else np.real(found)
+
+
+def _transposed(block: Block, u: Array, rows: Rows, part: slice) -> Array | None:
+    """Jᵀu by cases, without a conjugate."""
     if is_weight(block, rows):
         A, B = _matrices(rows.view(block.args[0])[part]), _matrices(rows.view(u)[part])  # type: ignore[attr-defined]
         return np.matmul(np.swapaxes(A, 1, 2), B)

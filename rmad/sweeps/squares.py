@@ -59,12 +59,24 @@ def squares(
         return None
     if any(node.spec.dtype.kind != "f" for node in nodes[:n_inputs]):
         return None
+    places = [i for i in range(n_inputs) if wanted is None or i in wanted]
     try:
-        sweep = _Sweep(nodes, n_inputs, n)
-        sweep.run(given)
-        return [sweep.sum_of_squares(i) if wanted is None or i in wanted else None for i in range(n_inputs)]
+        found = _found(_Sweep(nodes, n_inputs, n), given, places)
     except _CasesMix:
-        return None
+        if all(np.any(np.reshape(u, (len(u), -1)) != 0, axis=1).all() for _, u in given if np.ndim(u)):
+            return None
+        try:  # cases of no cotangent hide the layout: find it with others
+            probe, rng = _Sweep(nodes, n_inputs, n), np.random.default_rng(0)
+            probe.run([(k, like(rng.uniform(1, 2, np.shape(u)), u).astype(u.dtype)) for k, u in given])
+            found = _found(_Sweep(nodes, n_inputs, n, probe), given, places)
+        except _CasesMix:
+            return None
+    return [found.get(i) for i in range(n_inputs)]
+
+
+def _found(sweep: _Sweep, given: Sequence[tuple[int, Array]], places: Sequence[int]) -> dict[int, Array]:
+    sweep.run(given)
+    return {i: sweep.sum_of_squares(i) for i in places}
 
 
 class _CasesMix(Exception):
@@ -76,10 +88,11 @@ class _Sweep:
 
     rows[j]: the layout of the cases in node j, or None. apart[j]: the halves share no element of it. total[j]: its
     cotangent, kept while some input of it may be without rows. uses[i]: (j, ∂y_j/∂y_i). open[j]: the inputs of node j
-    that may be without rows.
+    that may be without rows. probe: a sweep that has found the layouts.
     """
 
-    def __init__(self, nodes: list[Node], n_inputs: int, n: int) -> None:
+    def __init__(self, nodes: list[Node], n_inputs: int, n: int, probe: _Sweep | None = None) -> None:
+        self.probe = probe
         self.nodes, self.n_inputs, self.n = nodes, n_inputs, n
         half = np.random.default_rng(0).permutation(n) < (n + 1) // 2  # by chance, so that no other layout fits
         self.halves: tuple[Any, Any] = (half, ~half)
@@ -125,10 +138,13 @@ class _Sweep:
 
     def _classify(self, j: int, both: Sequence[Array]) -> None:
         """Sets rows[j] and apart[j] from the cotangents of the two halves; _CasesMix if they meet in a later node."""
-        node, found = self.nodes[j], Rows.find(self.halves, both)
-        inner = any(i >= self.n_inputs for i in node.inputs)
-        self.rows[j] = found
-        self.apart[j] = found is not None or (inner and not np.any((both[0] != 0) & (both[1] != 0)))
+        if self.probe is None:
+            node, found = self.nodes[j], Rows.find(self.halves, both)
+            inner = any(i >= self.n_inputs for i in node.inputs)
+            self.rows[j] = found
+            self.apart[j] = found is not None or (inner and not np.any((both[0] != 0) & (both[1] != 0)))
+        else:
+            self.rows[j], self.apart[j] = self.probe.rows[j], self.probe.apart[j]
         for k, _ in self.uses[j]:
             if self.apart[j] and self.total[k] is not None and not self.apart[k]:
                 raise _CasesMix
@@ -158,6 +174,8 @@ class _Sweep:
     def _at_once(self, j: int, block: Block) -> Array | None:
         """The sum of squares without per-case gradients; None if the block has no such short cut."""
         rows, u = self.rows[j], self.total[j]
+        if block.y.dtype.kind == "c":
+            return None  # the gradient is the real part of aᴴu, whose square is no product
         if rows is not None and is_weight(block, rows):
             return squares_of_weight(block, u, rows)  # type: ignore[arg-type]
         if rows is not None and is_embedding(block, rows):

@@ -115,3 +115,21 @@ def test_squared_gradients_without_a_batch(make_quadratic):
     model, loss = make_quadratic(np.diag([1.0, 2.0, 3.0]), np.zeros(3), np.ones(3))
     q = optim.Objective(model, loss, 0.5).quadratic(None)
     np.testing.assert_allclose(q.squared_gradients(), [1, 4, 9])
+
+
+def test_cases_of_no_gradient_do_not_hide_the_layout():
+    """A weight made of parameters, and all but two cases fitted exactly."""
+    rng = np.random.default_rng(0)
+    params = {"v": rng.standard_normal((4, 3)), "g": rng.standard_normal(3)}
+    x = rng.standard_normal((30, 4))
+    model = optim.Function(lambda params, x: x @ (np.exp(params["g"]) * params["v"]), params)
+    t = model(x)
+    t[[7, 20], [0, 2]] += 1.0
+
+    def loss(z, t):
+        return 0.5 * np.sum((z - t) ** 2) / len(z)
+
+    objective = optim.Objective(model, loss, shards=1)
+    each = [objective.value_and_gradient(x[k : k + 1], t[k : k + 1])[1] for k in range(len(x))]
+    found = objective.quadratic(x, t).squared_gradients()
+    np.testing.assert_allclose(found, np.mean(np.square(each), axis=0), rtol=1e-10, atol=1e-20)
