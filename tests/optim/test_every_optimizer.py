@@ -23,13 +23,20 @@ MAKERS = {
     "LBFGS": lambda m, f, **hyper: optim.LBFGS(m, f, **({"iterations": 2} | hyper)),
     "HessianFree": lambda m, f, **hyper: optim.HessianFree(m, f, cg_iterations=5, preconditioner=False, **hyper),
     "KFAC": optim.KFAC,
+    "KFLR": optim.KFLR,
+    "KFRA": optim.KFRA,
 }
-CLASSES = (optim.SGD, optim.Adam, optim.CurveBall, optim.SGN, optim.LevenbergMarquardt, optim.BFGS, optim.LBFGS)
-CLASSES += (optim.HessianFree, optim.KFAC)
+PUBLIC = [value for value in (getattr(optim, name) for name in optim.__all__) if inspect.isclass(value)]
+CLASSES = [cls for cls in PUBLIC if issubclass(cls, optim.Optimizer) and cls is not optim.Optimizer]
 REQUIRED = {optim.SGD: {"lr": 0.1}}
 TOGETHER = {"momentum": {"beta": 1.0}, "beta": {"momentum": 0.9}}  # of CurveBall
 MAY_BE_ZERO = {"damping", "damping_min", "cg_tolerance", "tolerance", "momentum", "weight_decay", "l2"}
 MAY_BE_ZERO |= {"preconditioner_exponent", "decay", "probe_seed", "adapt_every", "average"}
+
+
+def test_every_optimizer_has_a_row():
+    model = nn.Linear(2, 1, rng=np.random.default_rng(0), dtype=np.float64)
+    assert {type(make(model, nn.SquaredError())) for make in MAKERS.values()} == set(CLASSES)
 
 
 def hyper_parameters():
@@ -83,11 +90,11 @@ def test_one_interface(problem, make):
         np.testing.assert_array_equal(state[name], value)
 
 
-@pytest.mark.parametrize("name", [name for name in MAKERS if name != "KFAC"])
+@pytest.mark.parametrize("name", [name for name in MAKERS if name not in ("KFAC", "KFLR", "KFRA")])
 def test_weight_decay_is_part_of_the_objective_and_of_its_curvature(make_problem, name):
     """The same steps as where θ is a further output with the loss ½ l2‖·‖²: then no optimizer knows of a decay.
 
-    KFAC cannot take such a model; what its factors make of l2 is in test_kfac.py.
+    KFAC, KFLR and KFRA cannot take such a model; what their factors make of l2 is in test_kfac.py.
     """
     l2, make, ours, theirs = 0.1, MAKERS[name], make_problem(), make_problem()
     names = list(theirs.params)
