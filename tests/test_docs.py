@@ -77,7 +77,7 @@ def test_the_diffs_of_a_layer_and_an_optimizer_are_short_and_whole() -> None:
         assert diff.startswith("--- /dev/null")
         new = diff.split("--- a/")[0].splitlines()[2:]
         exec(compile("\n".join(line[1:] for line in new), "a new file", "exec"), made)
-    model = nn.Sequential(nn.Linear(3, 4, rng=rng), made["Swish"](), nn.Linear(4, 2, rng=rng))
+    model = nn.Sequential(nn.Linear(3, 4, rng=rng), made["Mish"](), nn.Linear(4, 2, rng=rng))
     opt = made["Cauchy"](model, nn.SoftmaxCrossEntropy())
     losses = [opt.step(x, t).loss for _ in range(20)]
     assert losses[-1] < losses[0]
