@@ -50,7 +50,12 @@ def _terms(shard: LinearizedShard) -> int:
 
 def _mixed_columns(shard: LinearizedShard, rng: np.random.Generator, samples: int, at_a_time: int) -> Stacks:
     """One random ±1 sum of all columns per case, `samples` times."""
+    roots = _separable(shard)
     for _ in range(samples):
+        if roots is not None:  # a sign for every entry
+            scale = 1 / math.sqrt(samples)
+            yield [(_signed(root, rng) * root.dtype.type(scale))[None] for root in roots]
+            continue
         u: list[Array] = []
         for columns in all_columns(shard, at_a_time):
             for k, stack in enumerate(columns):
@@ -69,8 +74,11 @@ def all_columns(shard: LinearizedShard, at_a_time: int) -> Stacks:
         return
     if hasattr(loss, "sqrt_hessian"):
         S = [columns for _, columns in tree.leaves(loss.sqrt_hessian(z, t))]
+    elif (roots := _separable(shard)) is not None:
+        yield from _one_output_at_a_time(shard.arrays(), roots, at_a_time)
+        return
     else:
-        S = [_root(shard)]
+        S = _root(shard)
     for k in range(0, len(S[0]), at_a_time):
         yield [columns[k : k + at_a_time] for columns in S]
 
@@ -87,24 +95,83 @@ def _diagonal_columns(z: Array, root: Array, at_a_time: int) -> Stacks:
         yield [np.reshape(U, (last - first, *z.shape))]
 
 
-def _root(shard: LinearizedShard) -> Array:
-    """S: (c, *z.shape) from the eigenvalues of the blocks L″ₙₙ, for a loss that offers products only."""
-    z, n = shard.z, shard.n
-    if not hasattr(z, "shape") or not z.ndim or len(z) != n:
+def _one_output_at_a_time(outputs: list[Array], roots: list[Array], at_a_time: int) -> Stacks:
+    """The columns of a diagonal root of several outputs: those of each, with zeros at the others."""
+    for i, z in enumerate(outputs):
+        for (columns,) in _diagonal_columns(z, roots[i], at_a_time):
+            shapes = [(len(columns), *a.shape) for a in outputs]
+            yield [
+                columns if k == i else np.zeros_like(a, shape=shape)
+                for k, (a, shape) in enumerate(zip(outputs, shapes, strict=True))
+            ]
+
+
+def _signed(root: Array, rng: np.random.Generator) -> Array:
+    return root * np.asarray(rng.choice([-1.0, 1.0], root.shape), root.dtype, like=root)
+
+
+def _separable(shard: LinearizedShard) -> list[Array] | None:
+    """The root of a diagonal L″ of several outputs, for a loss that offers products only; None if it is not diagonal.
+
+    A Gaussian likelihood with its divergence is an example. Two products with random vectors tell: L″v = d ∘ v.
+    """
+    if hasattr(shard.z, "shape") or hasattr(shard.loss, "sqrt_hessian"):
+        return None
+    outputs, rng = shard.arrays(), np.random.default_rng(0)
+    if any(not a.ndim or len(a) != shard.n for a in outputs):
+        return None
+    curvature, d = loss_curvature(shard.loss, shard.z, shard.t), list[Array]()
+    for k in range(2):
+        v = [np.asarray(rng.uniform(1, 2, a.shape), a.dtype, like=a) for a in outputs]
+        Lv = shard.out.match(curvature(shard.out.unflatten(v)), "L″ v")
+        found = [a / b for a, b in zip(Lv, v, strict=True)]
+        d = d if k else found
+        off = max(float(np.max(np.abs(a - b), initial=0.0)) for a, b in zip(found, d, strict=True))
+        if not off <= 100 * float(np.finfo(d[0].dtype).eps) * max(float(np.max(np.abs(a), initial=0.0)) for a in d):
+            return None
+    return [np.sqrt(np.maximum(a, 0)) for a in d]
+
+
+def _root(shard: LinearizedShard) -> list[Array]:
+    """S: (c, *z.shape) per output, from the eigenvalues of the blocks L″ₙₙ, for a loss that offers products only."""
+    outputs, n = shard.arrays(), shard.n
+    if any(not a.ndim or len(a) != n for a in outputs):
+        found = ", ".join(str(a.shape) for a in outputs)
         raise TypeError(
-            f"the square root of the curvature of {_name(shard.loss)}: for outputs that are no array with a "
-            "row per case the loss must have sqrt_hessian(z, t)"
+            f"the square root of the curvature of {_name(shard.loss)} needs outputs with a row for each of the {n} "
+            f"cases, found {found}: give the loss a method sqrt_hessian(z, t), or take the targets of the batch, "
+            'estimate="empirical"'
         )
-    eigenvalues, Q = eigen_blocks(loss_curvature(shard.loss, z, shard.t), z, n)
-    S = Q * np.sqrt(np.maximum(eigenvalues, 0))[:, None, :]
-    return np.reshape(np.moveaxis(S, 2, 0), (-1, *z.shape))
+    curvature = loss_curvature(shard.loss, shard.z, shard.t)
+    if hasattr(shard.z, "shape"):
+        eigenvalues, Q = eigen_blocks(curvature, shard.z, n)
+    else:
+        eigenvalues, Q = _joint_blocks(shard, curvature, outputs)
+    S = Q * np.sqrt(np.maximum(eigenvalues, 0))[:, None, :]  # (n, outputs, c)
+    ends = np.cumsum([a.size // n for a in outputs])[:-1]
+    parts = np.split(np.moveaxis(S, 2, 0), ends, axis=2)
+    return [np.reshape(part, (-1, *a.shape)) for part, a in zip(parts, outputs, strict=True)]
+
+
+def _joint_blocks(shard: LinearizedShard, curvature: Any, outputs: list[Array]) -> tuple[Array, Array]:
+    """`eigen_blocks` of several outputs together."""
+    columns = []
+    for i, z in enumerate(outputs):
+        for k in range(z.size // shard.n):
+            v = [unit(z, k) if j == i else np.zeros_like(a) for j, a in enumerate(outputs)]
+            Lv = shard.out.match(curvature(shard.out.unflatten(v)), "L″ v")
+            columns.append(np.concatenate([np.reshape(a, (shard.n, -1)) for a in Lv], axis=1))
+    H = np.stack(columns, axis=1)
+    return np.linalg.eigh((H + np.swapaxes(H, 1, 2)) / 2)
 
 
 def averaged_curvature(shard: LinearizedShard) -> Array:
     """E[ℋ_L] = Σ over the cases of the blocks L″ₙₙ, (c, c), times the weight of the shard; exact."""
     z, weight = shard.z, shard.weight
     if not hasattr(z, "shape"):
-        raise TypeError(f"KFRA needs a model with one array of outputs, got {type(z).__name__}")
+        raise TypeError(
+            f"KFRA needs a model with one array of outputs, got {type(z).__name__}; KFAC and KFLR take several"
+        )
     z = np.asarray(z) if not z.ndim else z
     curvature, c = loss_curvature(shard.loss, z, shard.t), z.size // shard.n
     if hasattr(curvature, "diagonal"):

@@ -178,7 +178,7 @@ class KroneckerInverse:
 def _factored(block: Block, damping: float) -> tuple[Array, Array, None]:
     p, q = block.shape
     mean_A, mean_G = float(np.trace(block.A)) / p, float(np.trace(block.G)) / q
-    pi = math.sqrt(mean_A / mean_G) if mean_A > 0 and mean_G > 0 else 1.0
+    pi = math.sqrt(mean_A) / math.sqrt(mean_G) if mean_A > 0 and mean_G > 0 else 1.0
     root = math.sqrt(damping)
     return _inverse(block.A, pi * root), _inverse(block.G, root / pi), None
 

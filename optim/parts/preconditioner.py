@@ -289,10 +289,12 @@ class KroneckerPreconditioner(Preconditioner):
     def __post_init__(self) -> None:
         check(self)
 
-    def inverse(self, diagonals: Diagonals, added: float | Array) -> KroneckerInverse:
+    def inverse(self, diagonals: Diagonals, added: float | Array) -> KroneckerInverse | Array:
         q = diagonals.q
         seed = int(np.random.SeedSequence(diagonals.seed).generate_state(1)[0])
         factors = kronecker_factors(q, self.estimate, self.sharing, seed, self.samples)
+        if not factors.is_finite():
+            return np.full_like(factors.d, np.nan)  # the step is rejected, as for any P⁻¹ that is not finite
         return KroneckerInverse(factors, float(np.mean(added)), self.exact, skip_unused=False, run=q.objective.crew.run)
 
 
