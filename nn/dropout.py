@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-import rmad
 from nn.checks import check_floats, check_rng
 from nn.module import Module
-from rmad.extend import Array, first_case
+from rmad.extend import Array, first_case, stop
 
 __all__ = ["Dropout"]
 
@@ -66,7 +65,7 @@ class Dropout(Module):
         kept = max(1, round((1 - self.p) * LEVELS))
         mask = self._bits(np.shape(x)) < kept
         factor = np.multiply(mask, LEVELS / kept, dtype=x.dtype)
-        return x * np.asarray(factor, like=rmad.stop_gradient(x))
+        return x * np.asarray(factor, like=stop(x))
 
     def on_begin_step(self) -> None:
         """Chooses new masks."""

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 import rmad
-from rmad.extend import Array, avg_pool2d, conv2d, fast, max_pool2d, normal_cdf, sigmoid, softplus
+from rmad.extend import Array, avg_pool2d, conv2d, fast, max_pool2d, normal_cdf, sigmoid, softplus, stop
 
 __all__ = [
     "avg_pool2d",
@@ -234,7 +234,7 @@ def _added_mask(mask: Array | None, t: int, s: int, scores: Array, causal: bool)
         return None
     _check_seen(seen)
     added = np.where(seen, 0, -math.inf).astype(scores.dtype)
-    return np.asarray(added, like=rmad.stop_gradient(scores))
+    return np.asarray(added, like=stop(scores))
 
 
 def _check_mask(mask: Array, t: int, s: int, scores: tuple[int, ...]) -> None:

@@ -11,10 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
+from rmad.captured import Captured
 from rmad.tape import Block, Node, Tape
 from rmad.traced import Traced
 
 __all__ = ["PRIMITIVES", "Primitive"]
+
+_HOLDS_NUMBERS = (np.ndarray, list, dict)
 
 PRIMITIVES: list[Primitive] = []
 """Every primitive ever made, in the order of definition."""
@@ -28,6 +33,8 @@ class Primitive:
     """
 
     kernels: Any  # set by a primitive with calls of its own for the sweeps of a plan: see `rmad.plan.calls`
+    captures = True  # False if no block holds a constant argument that the caller could write into
+    holds_arguments = False  # True if a block holds its constant arguments themselves, and no views of them
 
     def __init__(self, f: Callable[..., Any], name: str | None = None) -> None:
         self.f = f
@@ -53,7 +60,7 @@ class Primitive:
                 argnums.append(k)
                 inputs.append(a.index)
                 values[k] = a.value
-        y, every = self.linearized(argnums, values, kwargs)
+        y, every = self.linearized(argnums, values, kwargs, tape.captured)
         if not isinstance(y, tuple):
             return self._record(tape, inputs, every, y)
         outputs = [self._record(tape, inputs, blocks, y_k) for blocks, y_k in zip(every, y, strict=True)]
@@ -82,9 +89,20 @@ class Primitive:
             tape.nested = True
         return Traced(y, tape, tape.append(Node(self, inputs, found, found[0].y)))
 
-    def linearized(self, argnums: Sequence[int], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        """y = f(*args), and its blocks at these arguments: per output, if f returns a tuple."""
+    def linearized(
+        self, argnums: Sequence[int], args: Sequence[Any], kwargs: dict[str, Any], captured: Captured
+    ) -> tuple[Any, Any]:
+        """y = f(*args), and its blocks at these arguments: per output, if f returns a tuple.
+
+        y is that of the arrays as they are, to the last bit; the blocks hold what `captured` keeps of the constants.
+        """
         y = self(*args, **kwargs)
+        if self.captures:
+            args = captured.kept(args, argnums, self.name, self.holds_arguments)
+            for value in kwargs.values():
+                if isinstance(value, _HOLDS_NUMBERS):
+                    kwargs = captured.keep(kwargs, self.name)
+                    break
         return y, self.blocks(argnums, y, args, kwargs)
 
     def blocks(self, argnums: Sequence[int], y: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:

@@ -28,11 +28,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import starmap
 from typing import Any
 
 import numpy as np
 
+from rmad import tuning
 from rmad.blocks import Diagonal, Explicit, Linear
+from rmad.captured import Captured
 from rmad.rules import ExplicitPrimitive
 from rmad.tape import ArraySpec, Block, Node, Tape, pull
 from rmad.traced import Traced, stop
@@ -87,7 +90,9 @@ class _Quotient(ExplicitPrimitive):
     The tape that traces u sees du/n there, again as a limit. Tapes further out see the derivatives of `limit`.
     """
 
-    def linearized(self, argnums: Sequence[int], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    def linearized(
+        self, argnums: Sequence[int], args: Sequence[Any], kwargs: dict[str, Any], captured: Captured
+    ) -> tuple[Any, Any]:
         y = self.f(*args)
         return y, self.blocks(argnums, y, args, kwargs)
 
@@ -282,9 +287,14 @@ def _is__same(a: Node, b: Node) -> bool:
 def _alike(a: Block, b: Block) -> bool:
     """True if two blocks of one primitive stand for the same argument, the others being equal."""
     pairs = zip(getattr(a, "settings", ()), getattr(b, "settings", ()), strict=True)
-    return a.argnum == b.argnum and all(
-        p is q or (not (hasattr(p, "dtype") or hasattr(q, "dtype")) and p == q) for p, q in pairs
-    )
+    return a.argnum == b.argnum and all(starmap(_equal, pairs))
+
+
+def _equal(p: Any, q: Any) -> bool:
+    """True for two settings that are the same; blocks hold copies of small arrays."""
+    if isinstance(p, np.ndarray) and isinstance(q, np.ndarray) and p.nbytes <= tuning.CAPTURED_COPY:
+        return p is q or np.array_equal(p, q)
+    return p is q or (not (hasattr(p, "dtype") or hasattr(q, "dtype")) and p == q)
 
 
 def _changes(block: Block, tape: Tape, moved: Tangents) -> Iterator[Block]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from rmad import tree as _tree
+from rmad import tuning
+from rmad.frozen import is_constant
 from rmad.limits import settled
+from rmad.residuals import holds
 from rmad.tape import ArraySpec, Node, Tape, pull, push
 from rmad.traced import Traced
 from rmad.types import Array
@@ -19,7 +23,8 @@ __all__ = ["Record", "filled"]
 class Record:
     """One run of f: its value `y` and the tape of it. The blocks of the tape are the Jacobian at x.
 
-    x may come as its TreeDef, where the caller has that already: it is not made again, and keeps its arrays.
+    x may come as its TreeDef, where the caller has that already: it is not made again, and keeps its arrays. Such a
+    caller also vouches for x and for large arrays that f captures: nobody writes into them while the tape is in use.
 
     x, out: the structures of x and f(x). outputs: per array of f(x) its node on the tape, None for a constant.
     n_inputs: nodes[:n_inputs] are the inputs, the arrays of x.
@@ -34,19 +39,59 @@ class Record:
         if not arrays:
             raise _nothing_to_differentiate(x)
         self.n_inputs, self.tape = len(arrays), Tape()
-        out = f(self.x.unflatten([self._traced(leaf) for leaf in arrays]), *args)
-        self.tape.closed = True
+        self.tape.captured.watches = not known
+        values = arrays if known else list(map(self._kept, arrays, self.x.paths))
+        out = self._run(f, self.x.unflatten([self._traced(value) for value in values]), args)
         if not known:
             self.x.forget_values()
         if out is None:
             raise TypeError("f returned None: does it end without a return?")
 
         outputs, self.out = _output_leaves(out)
+        self.tape.captured.give_back(outputs)
         self.outputs = [z.index if isinstance(z, Traced) and z.tape is self.tape else None for z in outputs]
         self.tape.prune(self.outputs)
-        values = [z.value if k is not None else z for z, k in zip(outputs, self.outputs, strict=True)]
-        self.y = self.out.unflatten(values)
+        self.verify()
+        self._values = [z.value if k is not None else z for z, k in zip(outputs, self.outputs, strict=True)]
         self.out.forget_values()
+
+    def _run(self, f: Callable[..., Any], x: Any, args: Sequence[Any]) -> Any:
+        """f(x, *args), which may not write into arrays that blocks hold."""
+        captured = self.tape.captured
+        try:
+            return f(x, *args)
+        except (TypeError, ValueError, BufferError) as error:
+            if (refused := captured.refused_write(error)) is not None:
+                raise refused from error
+            raise
+        finally:
+            self.tape.closed = True
+            if captured.has_to_release:
+                try:
+                    captured.release()
+                finally:
+                    captured.release()  # what an interrupt of the first call has left
+
+    def _kept(self, leaf: Any, path: str, own: bool = False) -> Any:
+        """An array of x as blocks may hold it, whatever the caller does to it later, or one of f(x) for the caller.
+
+        own: True if nobody can write into it once the caller has dropped it.
+        """
+        if not isinstance(leaf, np.ndarray) or leaf.nbytes <= tuning.CAPTURED_COPY:
+            return self.tape.captured.keep(leaf, path)
+        if not is_constant(leaf):
+            self.tape.captured.watch(leaf, f"{path}, {ArraySpec.of(leaf)}", own or leaf.base is None)
+        return leaf
+
+    def verify(self) -> None:
+        """ValueError if an array that blocks hold has been written into since f used it."""
+        if self.tape.captured.watched:
+            self.tape.captured.verify(partial(holds, self.tape))
+
+    def settle(self) -> None:
+        """To be called before the tape is rewritten: later no block shows which arrays a plan reads."""
+        if self.tape.captured.watched:
+            self.tape.captured.forget_unheld(partial(holds, self.tape))
 
     def _traced(self, leaf: Any) -> Traced:
         """One array of x as an input of the tape."""
@@ -56,10 +101,21 @@ class Record:
         self.tape.nested |= isinstance(value, Traced)
         return Traced(value, self.tape, self.tape.append(Node(None, (), (), ArraySpec.of(value))))
 
+    @property
+    def y(self) -> Any:
+        """f(x)."""
+        return self.out.unflatten(self._values)
+
     def give_y(self) -> Any:
-        """Returns f(x) and drops it from the record: only the tape outlives the run."""
-        y, self.y = self.y, None
-        return y
+        """Returns f(x) and drops it from the record: only the tape outlives the run.
+
+        Blocks may hold its arrays (exp is its own derivative), so small ones are given as copies, large ones watched.
+        """
+        values, self._values = self._values, []
+        for j, (a, k) in enumerate(zip(values, self.outputs, strict=True)):
+            if k is not None and isinstance(a, np.ndarray):
+                values[j] = self._kept(a, self.out.paths[j], own=True)
+        return self.out.unflatten(values)
 
     def push(self, v: Any) -> Any:
         """Jv by one sweep over the tape as recorded: a tree like x to a tree like f(x)."""

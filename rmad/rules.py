@@ -21,9 +21,11 @@ from typing import Any, overload
 import numpy as np
 
 from rmad.blocks import MINUS_ONE, ONE, Block, Diagonal, Explicit, Linear
+from rmad.captured import Captured
 from rmad.dispatch import PRIMITIVES, Primitive
 from rmad.tape import ArraySpec
 from rmad.traced import register, stop
+from rmad.types import Array
 
 __all__ = ["PRIMITIVES", "Block", "Primitive", "bilinear", "constant", "elementwise", "linear", "primitive"]
 
@@ -50,12 +52,20 @@ class Elementwise(Primitive):
         super().__init__(f, name)
         self.derivatives = derivatives
 
-    def linearized(self, argnums: Sequence[int], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    def linearized(
+        self, argnums: Sequence[int], args: Sequence[Any], kwargs: dict[str, Any], captured: Captured
+    ) -> tuple[Any, Any]:
         both = None if self.forward is None or kwargs or len(args) != 1 else self.forward(args[0])
-        if both is None:
-            return super().linearized(argnums, args, kwargs)
-        spec = ArraySpec.of(both[0])
-        return both[0], [Diagonal(self, 0, spec, spec, both[1])]
+        if both is not None:
+            spec = ArraySpec.of(both[0])
+            return both[0], [Diagonal(self, 0, spec, spec, both[1])]
+        y = self(*args, **kwargs)
+        blocks = self.blocks(argnums, y, args, kwargs)
+        if len(argnums) < len(args):
+            for block in blocks:
+                if isinstance(block.d, np.ndarray) and _is_constant(block.d, args, argnums):
+                    block.d = captured.array(block.d, self.name, own=True)
+        return y, blocks
 
     def blocks(self, argnums: Sequence[int], y: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         spec = ArraySpec.of(y)
@@ -70,8 +80,19 @@ class Elementwise(Primitive):
         return blocks
 
 
+def _is_constant(d: Array, args: Sequence[Any], argnums: Sequence[int]) -> bool:
+    """True if d is a constant argument, as ∂(a x)/∂x = a, or a view of one."""
+    for k, a in enumerate(args):
+        same = d is a or (d.base is not None and isinstance(a, np.ndarray) and np.may_share_memory(d, a))
+        if same and k not in argnums:
+            return True
+    return False
+
+
 class LinearPrimitive(Primitive):
     """y = f(x, …) or f(A, B), linear in each. `transposes`: (u, *args) → Jᵀu, per argument."""
+
+    holds_arguments = True
 
     def __init__(
         self, f: Callable[..., Any], transposes: Sequence[Callable[..., Any] | None], name: str | None

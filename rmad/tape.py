@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from rmad.captured import Captured
 from rmad.types import Array
 
 __all__ = ["ArraySpec", "Block", "Joint", "Named", "Node", "Shaped", "Tape", "pull", "push"]
@@ -181,6 +182,7 @@ class Tape:
         self.nested = False  # True if an outer tape traces the arrays of this one
         self.level = next(_levels)
         self.closed = False  # True when the function has returned
+        self.captured = Captured()  # the plain arrays that blocks need
 
     def append(self, node: Node) -> int:
         """Records a node and returns its position; RuntimeError once the function has returned."""

@@ -98,6 +98,7 @@ class Linearization(Generic[Tree, Out]):
         planned: Callable[[Plan, Sequence[Array]], list[Array | None]],
     ) -> Any:
         """One product, by the plan; by a sweep over the tape as recorded before that pays, or if it is traced."""
+        self._record.verify()
         if self._record.tape.nested or Traced in map(type, arrays) or not self._pays():
             return sweep(arrays)
         with self._lock:
@@ -116,6 +117,7 @@ class Linearization(Generic[Tree, Out]):
     def plan(self) -> Plan:
         """The tape rewritten for many sweeps; made when it is first asked for."""
         if self._plan is None:
+            self._record.settle()
             self._plan = Plan(self._record.tape, self._record.outputs, self._record.n_inputs)
         return self._plan
 
@@ -131,13 +133,17 @@ def linearize(f: Callable[Concatenate[Tree, P], Out], x: Tree, *args: Any) -> tu
 
     Returns
     -------
-    y : f(x, *args); it may share memory with the tape (exp is its own derivative): copy it before you write into it
+    y : f(x, *args). A large array in it may be part of the tape (exp is its own derivative): if you write into it, a
+        product that needs it raises an error
     lin : Linearization; its products never run f again
 
     Raises
     ------
     TypeError
         x holds no float array, or f returns no tree of arrays.
+    ValueError
+        f, or later its caller, writes into a large array that the derivative needs; the message names it. Small ones
+        are copied.
 
     References
     ----------
@@ -195,7 +201,7 @@ def vjp(f: Callable[Concatenate[Tree, P], Out], x: Tree, *args: Any) -> tuple[Ou
 
     Returns
     -------
-    y : f(x, *args); it may share memory with the tape, as that of `linearize`
+    y : f(x, *args), which may share memory with the tape, as that of `linearize`
     pull : u, a tree like y → Jᵀu, a tree like x
 
     Raises
@@ -210,7 +216,12 @@ def vjp(f: Callable[Concatenate[Tree, P], Out], x: Tree, *args: Any) -> tuple[Ou
     array([ 2., 40.])
     """
     record = Record(f, x, args)
-    return record.give_y(), record.pull
+
+    def pull(u: Any) -> Tree:
+        record.verify()
+        return record.pull(u)
+
+    return record.give_y(), pull
 
 
 def value_and_grad(f: Callable[Concatenate[Tree, P], Out]) -> Callable[Concatenate[Tree, P], tuple[Out, Tree]]:
@@ -322,4 +333,13 @@ def stop_gradient(x: Tree) -> Tree:
     >>> grad(lambda x: x * stop_gradient(x))(3.0)
     np.float64(3.0)
     """
-    return stop(x) if isinstance(x, Traced) else _tree.map_leaves(stop, x)
+    return _value(x) if isinstance(x, Traced) else _tree.map_leaves(_value, x)
+
+
+def _value(x: Any) -> Any:
+    """The plain value of a traced array, which blocks may hold: the caller must not write into theirs."""
+    if not isinstance(x, Traced):
+        return stop(x)
+    while isinstance(x, Traced):
+        x, tape = x.value, x.tape
+    return x if tape.closed else tape.captured.keep(x, "stop_gradient", own=True)

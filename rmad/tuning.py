@@ -33,6 +33,16 @@ WINOGRAD_CHANNELS = 16
 # decisions.md, "Convolutions: patches for a few images, or fewer products"
 NARROW_RUN = 32
 
+# -- plain arrays that a tape needs as they were -----------------------------------------------------
+
+# bytes of an array that is copied when it is used with a traced one: a larger one is watched, which costs as much.
+# benchmarks/captured_arrays.py
+CAPTURED_COPY = 1 << 16
+
+# bytes of an array that is copied at every use: comparing it with the last copy would cost more.
+# benchmarks/captured_arrays.py
+CAPTURED_COPY_EACH = 1 << 11
+
 # -- pieces of work that stay in a cache -----------------------------------------------------------
 
 # bytes of patches, or of Winograd's windows and products, at a time: the largest of 64 KB to 2 MB was the fastest.

@@ -12,10 +12,9 @@ from __future__ import annotations
 import html
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import CellType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -23,8 +22,8 @@ import numpy as np
 from rmad.blocks import ONE, Block, Diagonal, Linear
 from rmad.plan.timing import measured
 from rmad.primitives.matmul import matmul
-from rmad.rules import Primitive
-from rmad.tape import ArraySpec, Node, Tape
+from rmad.residuals import residuals
+from rmad.tape import ArraySpec, Node
 
 __all__ = ["Row", "TapeView", "show"]
 
@@ -205,43 +204,8 @@ def _name(node: Node) -> str:
 
 
 def _residuals(block: Block) -> Iterator[tuple[Any, int]]:
-    """(address, bytes) of the arrays that a block keeps alive, however it holds them."""
-    seen: set[int] = set()
-    todo: list[Any] = [block]
-    while todo:
-        thing = todo.pop()
-        if id(thing) in seen or isinstance(thing, Primitive | ArraySpec | type | Tape | np.generic | np.dtype):
-            continue
-        seen.add(id(thing))
-        if hasattr(thing, "__array_function__"):
-            thing = getattr(thing, "value", thing)  # traced by an outer tape: its value
-            if getattr(thing, "ndim", 0):
-                yield _address(thing), _nbytes(thing)
-        else:
-            todo += _held_by(thing)
-
-
-def _held_by(thing: Any) -> Iterable[Any]:
-    """The objects that a container, a function with its closure, a bound method or an object of ours refers to."""
-    if isinstance(thing, list | tuple):
-        return thing
-    if isinstance(thing, dict):
-        return thing.values()
-    if isinstance(thing, FunctionType):
-        return [*(c.cell_contents for c in thing.__closure__ or () if _filled(c)), *(thing.__defaults__ or ())]
-    if isinstance(thing, MethodType):
-        return [thing.__self__]
-    if type(thing).__module__.startswith("rmad."):
-        slots = [name for cls in type(thing).__mro__ for name in getattr(cls, "__slots__", ())]
-        return [*(getattr(thing, s) for s in slots if hasattr(thing, s)), *getattr(thing, "__dict__", {}).values()]
-    return ()
-
-
-def _filled(cell: CellType) -> bool:
-    try:
-        return cell.cell_contents is not None
-    except ValueError:
-        return False
+    """(address, bytes) of the arrays that a block keeps alive."""
+    return ((_address(a), _nbytes(a)) for a in residuals(block))
 
 
 def _address(array: Any) -> Any:

@@ -19,11 +19,12 @@ import numpy as np
 from rmad import tree as _tree
 from rmad.batch import cases_from, first_case
 from rmad.blocks import Block
+from rmad.captured import Captured
 from rmad.limits import settled
 from rmad.record import Record
 from rmad.rules import Primitive
 from rmad.tape import ArraySpec, Tape, pull, push
-from rmad.traced import Traced
+from rmad.traced import Traced, stop
 from rmad.types import Out, P
 
 __all__ = ["checkpoint"]
@@ -64,7 +65,8 @@ def checkpoint(f: Callable[P, Out]) -> Callable[P, Out]:
         traced = [isinstance(leaf, Traced) for leaf in leaves]
         if not any(traced):
             return run(*args)
-        constants = [None if t else leaf for t, leaf in zip(traced, leaves, strict=True)]
+        captured = max((leaf.tape for leaf in leaves if isinstance(leaf, Traced)), key=lambda tape: tape.level).captured
+        constants = [None if t else captured.keep(leaf, "checkpoint") for t, leaf in zip(traced, leaves, strict=True)]
         like = _tree.replace_leaves(args, iter([0] * len(leaves)))
         structure: list[Callable[[Any], Any]] = []
         start = first_case()  # in the batch, which a sweep that runs f again does not know, and on which masks depend
@@ -95,8 +97,9 @@ def _as_one(out: Any) -> tuple[Any, Callable[[Any], Any]]:
 class Piece:
     """f at these arguments, some of which carry a tangent: its Jacobian, from a new run of f for every sweep."""
 
-    def __init__(self, f: Callable[..., Any], args: Sequence[Any], argnums: Sequence[int]) -> None:
+    def __init__(self, f: Callable[..., Any], args: Sequence[Any], argnums: Sequence[int], y: Any = None) -> None:
         self.f, self.args, self.argnums = f, args, argnums
+        self.some_of_y = _some(y)
 
     def record(self, args: Sequence[Any] | None = None) -> Record:
         fixed = self.args if args is None else args
@@ -107,7 +110,21 @@ class Piece:
                 every[k] = x
             return self.f(*every)
 
-        return Record(of_inputs, [fixed[k] for k in self.argnums], ())
+        record = Record(of_inputs, [fixed[k] for k in self.argnums], ())
+        self._check_result(record.y)
+        return record
+
+    def _check_result(self, y: Any) -> None:
+        """ValueError if f has returned something else than at its first run, beyond rounding."""
+        now, before = _some(y), self.some_of_y
+        if now is None or before is None:
+            return
+        tolerance = np.finfo(now.dtype).eps ** 0.5 * np.max(np.abs(before), initial=0, where=np.isfinite(before))
+        if now.shape != before.shape or not np.allclose(now, before, rtol=0, atol=tolerance, equal_nan=True):
+            raise ValueError(
+                "checkpoint(f): f returned something else when a product ran it again. It must return the same at "
+                "every run: pass arrays that change as arguments, and draw random numbers outside"
+            )
 
     @property
     def tape(self) -> Tape:
@@ -138,6 +155,18 @@ class Piece:
     def _nested(self, run: Callable[..., Any], given: Sequence[Any]) -> Callable[..., Any]:
         traced = any(isinstance(a, Traced) for a in (*given, *self.args))
         return checkpoint(run) if traced else run
+
+
+def _some(y: Any) -> Any:
+    """Up to 64 numbers of y, spread over it; None on a GPU, which would have to wait for them."""
+    y = stop(y)
+    if not isinstance(y, np.ndarray):
+        return np.asarray(y) if isinstance(y, np.generic) else None
+    return (
+        y
+        if not y.ndim
+        else y[np.unravel_index(np.linspace(0, max(y.size - 1, 0), min(y.size, 64), dtype=np.intp), y.shape)]
+    )
 
 
 def _sums(totals: Sequence[Any], terms: Sequence[Any], owned: Sequence[bool]) -> tuple[list[Any], list[bool]]:
@@ -181,14 +210,22 @@ class PieceBlock(Block):
 class Pieces(Primitive):
     """y = f(x₀, x₁, …) for one array y, f the first argument; its blocks are those of one piece."""
 
-    def piece(self, f: Any, arrays: Sequence[Any], argnums: Sequence[int]) -> Piece:
-        return Piece(f, arrays, argnums)
+    def piece(self, f: Any, arrays: Sequence[Any], argnums: Sequence[int], y: Any) -> Piece:
+        return Piece(f, arrays, argnums, y)
+
+    def linearized(
+        self, argnums: Sequence[int], args: Sequence[Any], kwargs: dict[str, Any], captured: Captured
+    ) -> tuple[Any, Any]:
+        """The same as for every primitive, but f is given what is kept: it may keep arrays itself."""
+        args = captured.kept(args, argnums, self.name, own=True)
+        y = self(*args, **kwargs)
+        return y, self.blocks(argnums, y, args, kwargs)
 
     def blocks(self, argnums: Sequence[int], y: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         if _level(y) > max(map(_level, args)):
             raise ValueError("checkpoint(f): f closes over a traced array; pass it to f as an argument")
         f, *arrays = args
-        piece = self.piece(f, arrays, [k - 1 for k in argnums])
+        piece = self.piece(f, arrays, [k - 1 for k in argnums], y)
         spec = ArraySpec.of(y)
         return [PieceBlock(self, k, spec, piece, place) for place, k in enumerate(piece.argnums)]
 

@@ -259,7 +259,7 @@ class _RecurrentPiece(Piece):
 
 
 class _Recurrences(Pieces):
-    def piece(self, f: Any, arrays: Sequence[Any], argnums: Sequence[int]) -> Piece:
+    def piece(self, f: Any, arrays: Sequence[Any], argnums: Sequence[int], y: Any) -> Piece:
         return _RecurrentPiece(f, arrays, argnums)
 
 

@@ -54,4 +54,7 @@ __all__ = [
     "statistics",
 ]
 
+for _rearrangement in (shape.reshape, shape.transpose, shape.swapaxes, shape.broadcast_to, reduce.sum, reduce.mean):
+    _rearrangement.captures = False  # their constant arguments are shapes and axes
+
 DEFERRED.append("rmad.primitives.scipy_ufuncs")  # importing SciPy takes longer than importing rmad

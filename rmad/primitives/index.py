@@ -95,6 +95,8 @@ class Index(Linear):
 
 
 class _GetItem(LinearPrimitive):
+    captures = False  # the key is a copy, and nobody else's
+
     def blocks(self, argnums, y, args, kwargs) -> list[Block]:
         x, key = args
         return [Index(self, 0, ArraySpec.of(x), ArraySpec.of(y), _scatter, (x, key), {})] if argnums == [0] else []
@@ -119,6 +121,7 @@ def _select(x, key) -> Array:
 
 
 scatter = linear(_zeros_plus, lambda u, x, key, shape: u[key], name="scatter")
+scatter.captures = False
 _getitem = _GetItem(_select, (_scatter,), "getitem")
 
 

@@ -52,6 +52,8 @@ class Part(Block):
 class Join(Primitive):
     """y = f(axis, x_0, x_1, …) with the arrays side by side: keys(axis, shapes) gives the place of each."""
 
+    captures = False
+
     def __init__(self, f, keys, name) -> None:
         super().__init__(f, name)
         self.keys = keys

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import rmad
+from rmad.extend import stop
 
 RNG = np.random.default_rng(0)
 W, X, B = RNG.standard_normal((3, 4)), RNG.standard_normal((5, 3)), RNG.standard_normal(4)
@@ -47,7 +48,7 @@ def test_checkpoint_runs_f_again_and_keeps_nothing():
     def f(x):
         calls.append(1)
         y = np.sin(x)
-        kept.append(weakref.ref(rmad.stop_gradient(y)))
+        kept.append(weakref.ref(stop(y)))
         return np.tanh(y * np.cos(x))
 
     x = np.ones(1000)

@@ -10,6 +10,7 @@ import pytest
 from recorded import Counted
 
 import rmad
+from rmad.extend import stop
 from rmad.traced import HANDLERS
 
 RNG = np.random.default_rng(0)
@@ -78,7 +79,7 @@ def kept(f, x):
     refs = {}
 
     def keep(name, traced):
-        refs[name] = weakref.ref(rmad.stop_gradient(traced))
+        refs[name] = weakref.ref(stop(traced))
         return traced
 
     y, lin = rmad.linearize(lambda x: f(x, keep), x)
