@@ -5,27 +5,10 @@ A row: the call, the kind of error, and a part of its message.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numpy as np
 import pytest
+from first_hour import Refuses, T, X, net, rng
 
 import nn
-
-Refuses = Callable[[Callable[[], Any], type[Exception], str], None]
-
-
-def rng():
-    return np.random.default_rng(0)
-
-
-X, T = np.ones((5, 4), np.float32), np.array([0, 1, 2, 0, 1])
-
-
-def net() -> nn.Module:
-    return nn.Sequential(nn.Linear(4, 8, rng=rng()), nn.Tanh(), nn.Linear(8, 3, rng=rng()))
-
 
 FILES = {
     "a folder that is not there": (

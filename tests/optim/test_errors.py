@@ -10,22 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from first_hour import LOSS, Refuses, T, X, net, rng
 
 import nn
 import optim
-
-Refuses = Callable[[Callable[[], Any], type[Exception], str], None]
-
-
-def rng():
-    return np.random.default_rng(0)
-
-
-X, T = np.ones((5, 4), np.float32), np.array([0, 1, 2, 0, 1])
-
-
-def net() -> nn.Module:
-    return nn.Sequential(nn.Linear(4, 8, rng=rng()), nn.Tanh(), nn.Linear(8, 3, rng=rng()))
 
 
 class InATuple(nn.Module):
@@ -44,7 +32,6 @@ class NoReturn(nn.Module):
         _ = x @ self.w
 
 
-LOSS = nn.SoftmaxCrossEntropy()
 METHODS: dict[str, Callable[..., Any]] = {
     "SGD": lambda m, loss, **hyper: optim.SGD(m, loss, **{"lr": 0.1, **hyper}),
     "Adam": optim.Adam,

@@ -12,15 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from first_hour import LOSS, Refuses, T, X
 
 import nn
 import optim
 import rmad
 
-Refuses = Callable[[Callable[[], Any], type[Exception], str], None]
 ONES = np.ones(3)
-X, T = np.ones((5, 4), np.float32), np.array([0, 1, 2, 0, 1])
-LOSS = nn.SoftmaxCrossEntropy()
 
 
 def net() -> nn.Module:
