@@ -74,7 +74,8 @@ def kronecker_factors(
             _mean([(terms.activations[g][k], terms.shard.weight) for terms in found]) for k in range(len(group.uses))
         ]
         A, G = first.pair(g, activations, sides[g])
-        blocks.append(Block(parts_of(group.inputs, shapes, group.shape[1]), A, G))
+        parts = parts_of(group.inputs, shapes, group.shape[1] * group.part[1])
+        blocks.append(Block(parts, A, G, group.part))
     d = np.zeros_like(q.theta, dtype=q.objective.dtype)
     for i, view in enumerate(tree.split(d, shapes)):
         if i in first.rest:

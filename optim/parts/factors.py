@@ -31,11 +31,14 @@ class Block:
         The factor of the inputs of a layer.
     G : (q, q) array
         The factor of its outputs.
+    columns : (c, k), default (0, 1)
+        The matrix is the c-th of k equal parts of the columns: a group of channels of a convolution.
     """
 
     parts: tuple[tuple[int, int, int], ...]
     A: Array
     G: Array
+    columns: tuple[int, int] = (0, 1)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -51,14 +54,20 @@ class Block:
         """The matrix (p, q) in the flat vector v; a view if its parts are neighbours."""
         neighbours = all(a[1] == b[0] for a, b in zip(self.parts, self.parts[1:], strict=False))
         if neighbours:
-            return v[self.parts[0][0] : self.parts[-1][1]].reshape(self.shape)
-        return np.concatenate([v[first:last].reshape(rows, -1) for first, last, rows in self.parts])
+            return v[self.parts[0][0] : self.parts[-1][1]].reshape(self.shape[0], -1)[:, self._own]
+        return np.concatenate([v[first:last].reshape(rows, -1)[:, self._own] for first, last, rows in self.parts])
+
+    @property
+    def _own(self) -> slice:
+        """The columns, among those of all parts."""
+        q, (c, _) = self.G.shape[0], self.columns
+        return slice(c * q, (c + 1) * q)
 
     def put(self, V: Array, out: Array) -> None:
         """Writes the matrix V into its places in the flat vector `out`."""
         row = 0
         for first, last, rows in self.parts:
-            out[first:last].reshape(rows, -1)[...] = V[row : row + rows]
+            out[first:last].reshape(rows, -1)[:, self._own] = V[row : row + rows]
             row += rows
 
 
@@ -92,7 +101,7 @@ class KroneckerFactors:
             return mixed
 
         blocks = [
-            Block(new.parts, mix(new.A, old.A), mix(new.G, old.G))
+            Block(new.parts, mix(new.A, old.A), mix(new.G, old.G), new.columns)
             for new, old in zip(self.blocks, older.blocks, strict=True)
         ]
         return KroneckerFactors(tuple(blocks), mix(self.d, older.d), self.rest, self.unused)
@@ -104,8 +113,8 @@ class KroneckerFactors:
 
     def fits(self, other: KroneckerFactors) -> bool:
         """True if the blocks are those of the same parameters."""
-        same = [(a.parts, a.shape) for a in self.blocks] == [(b.parts, b.shape) for b in other.blocks]
-        return same and bool(np.array_equal(self.rest, other.rest))
+        own, others = ([(b.parts, b.columns, b.shape) for b in factors.blocks] for factors in (self, other))
+        return own == others and bool(np.array_equal(self.rest, other.rest))
 
 
 def parts_of(inputs: Sequence[int], shapes: Sequence[tuple[int, ...]], width: int) -> tuple[tuple[int, int, int], ...]:
@@ -123,6 +132,8 @@ def saved(factors: KroneckerFactors, name: str) -> dict[str, Array]:
     state = {f"{name}.d": factors.d, f"{name}.rest": factors.rest, f"{name}.unused": factors.unused}
     for k, block in enumerate(factors.blocks):
         state |= {f"{name}.{k}.parts": np.array(block.parts), f"{name}.{k}.A": block.A, f"{name}.{k}.G": block.G}
+        if block.columns != (0, 1):
+            state[f"{name}.{k}.columns"] = np.array(block.columns)
     return {key: value.copy() for key, value in state.items()}
 
 
@@ -147,11 +158,15 @@ def _blocks(state: Mapping[str, Any], name: str, like: Array) -> Iterator[Block]
             return
         parts = tuple((int(a), int(b), int(rows)) for a, b, rows in state[f"{name}.{k}.parts"])
         A, G = (np.array(state[f"{name}.{k}.{key}"], like=like) for key in ("A", "G"))
-        yield Block(parts, A, G)
+        c, of = (int(number) for number in state.get(f"{name}.{k}.columns", (0, 1)))
+        yield Block(parts, A, G, (c, of))
 
 
 def _of(factors: KroneckerFactors, like: Array) -> bool:
     """True if these are factors for parameters like the flat vector `like`."""
     matrices = [M for block in factors.blocks for M in (block.A, block.G)]
-    sizes = [sum(last - first for first, last, _ in block.parts) == block.size for block in factors.blocks]
+    sizes = [
+        0 <= b.columns[0] < b.columns[1] and sum(last - first for first, last, _ in b.parts) == b.size * b.columns[1]
+        for b in factors.blocks
+    ]
     return factors.d.shape == like.shape and all(M.dtype == like.dtype for M in (factors.d, *matrices)) and all(sizes)

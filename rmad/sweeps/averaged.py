@@ -67,8 +67,13 @@ class _Sweep:
         for j in range(ends[0], first.n_inputs - 1, -1):
             if (j, j) not in self.G:
                 continue
+            whole: dict[int, Array] = {}  # by use: the parts of a parameter's columns share it
             for g, use in first.by_node.get(j, ()):
-                found[g][first.groups[g].uses.index(use)] = self._factor(j, use)
+                if id(use.block) not in whole:
+                    whole[id(use.block)] = self._factor(j, use)
+                G, (c, k) = whole[id(use.block)], first.groups[g].part
+                part = slice(0, len(G)) if use.swapped else slice(c * len(G) // k, (c + 1) * len(G) // k)
+                found[g][first.groups[g].uses.index(use)] = G[part, part]
             self._pass_on(j)
         return found
 

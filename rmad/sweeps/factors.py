@@ -78,7 +78,7 @@ class Meetings:
         if isinstance(use.block, Diagonal):  # a shift: the activation is 1
             return np.ones((1, 1), dtype), float(use.block.y.size / use.block.x.size)
         total, ones, count = None, None, 0  # Σ a aᵀ, Σ a and the number of rows a
-        for rows in self._per_case(activation_rows(use.block), "mean"):
+        for rows in self._per_case(activation_rows(use, group.part), "mean"):
             total = _added(total, gram(rows))
             count += len(rows)
             if group.bias is not None:
@@ -114,7 +114,7 @@ class Meetings:
         for j, u in self.pulled(U):
             for g, use in self.by_node.get(j, ()):
                 parts = u if self.reduce or _has_patches(use) else [u]
-                sums = [self._cotangent_side(use, part) for part in parts]
+                sums = [self._cotangent_side(use, part, self.groups[g].part) for part in parts]
                 found[g][self.groups[g].uses.index(use)] = sum(sums[1:], start=sums[0])
         return found
 
@@ -126,10 +126,10 @@ class Meetings:
             for row, group in zip(sizes, self.groups, strict=True)
         ]
 
-    def _cotangent_side(self, use: Use, u: Array) -> Any:
+    def _cotangent_side(self, use: Use, u: Array, part: tuple[int, int]) -> Any:
         """Σ_rows u uᵀ of one use."""
         total = None
-        for rows in self._per_case(cotangent_rows(use.block, u), "sum"):
+        for rows in self._per_case(cotangent_rows(use, u, part), "sum"):
             total = _added(total, gram(rows))
         return total
 
@@ -209,31 +209,51 @@ def _has_patches(use: Use) -> bool:
     return use.block.primitive is conv.backward
 
 
-def activation_rows(block: Any) -> Iterator[Array]:
-    """The rows of activations that the parameter of a block meets, (rows, p), in chunks."""
+def activation_rows(use: Use, part: tuple[int, int]) -> Iterator[Array]:
+    """The rows of activations that a part (c, k) of the columns of a parameter meets, (rows, p), in chunks."""
+    block: Any = use.block
     if block.primitive is matmul:
-        yield _rows(block.args[0] if block.argnum == 1 else mT(block.args[1]))
+        rows = _rows(block.args[0] if block.argnum == 1 else mT(block.args[1]))
     elif block.primitive is conv.forward:
-        yield from _patches(block, block.args[0].astype(block.y.dtype, copy=False))
+        yield from _patches(use, block.args[0].astype(block.y.dtype, copy=False), part)
+        return
     else:
-        yield _rows(block.args[0].astype(block.y.dtype, copy=False))
+        rows = _rows(block.args[0].astype(block.y.dtype, copy=False))
+    yield _columns(rows, part) if use.swapped else rows
 
 
-def cotangent_rows(block: Any, u: Array) -> Iterator[Array]:
+def cotangent_rows(use: Use, u: Array, part: tuple[int, int]) -> Iterator[Array]:
     """The rows of cotangents that belong to them, (rows, q)."""
+    block: Any = use.block
     if block.primitive is conv.backward:
-        yield from _patches(block, u)
-    else:
-        yield _rows(mT(u) if block.primitive is matmul and block.argnum == 0 else u)
+        yield from _patches(use, u, part)
+        return
+    rows = _rows(mT(u) if block.primitive is matmul and block.argnum == 0 else u)
+    yield rows if use.swapped else _columns(rows, part)
 
 
-def _patches(block: Any, x: Array) -> Iterator[Array]:
-    """patches(x), (rows, kh kw i), in chunks that are overwritten; with groups, those of all groups as rows."""
+def _columns(rows: Array, part: tuple[int, int]) -> Array:
+    """The c-th of k equal parts of the columns."""
+    c, k = part
+    width = rows.shape[1] // k
+    return rows[:, c * width : (c + 1) * width]
+
+
+def _patches(use: Use, x: Array, part: tuple[int, int]) -> Iterator[Array]:
+    """patches(x) of the group of channels that a part of the kernel's columns belongs to, (rows, kh kw i).
+
+    In chunks that are overwritten.
+    """
 
     def new(shape: Any, dtype: Any) -> Any:
         return np.empty_like(x, order="C", shape=shape, dtype=dtype)
 
-    for _, patches in Gathered(block.args[2], len(x), x.dtype, new).patches(x):
+    geometry = use.block.args[2]  # type: ignore[attr-defined]
+    if (groups := geometry.groups) > 1:
+        i, g = geometry.i // groups, part[0] * groups // part[1]
+        x = np.ascontiguousarray(x[..., g * i : (g + 1) * i])
+        geometry = geometry._replace(groups=1, i=i, o=geometry.o // groups)
+    for _, patches in Gathered(geometry, len(x), x.dtype, new).patches(x):
         yield _rows(patches)
 
 

@@ -2,11 +2,13 @@
 
 A weight may be the right or the left operand of a product, the transpose of one, or the kernel of a convolution in
 either direction; then rows of A and G swap places, or are patches. A bias that is added to a weight's product in every
-use is its last row; any other shift is a block 1 ⊗ G.
+use is its last row; any other shift is a block 1 ⊗ G. A kernel whose convolution has groups of channels is one block
+A_c ⊗ G_c per group: its columns for the outputs of group c meet the inputs of group c alone.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -32,14 +34,23 @@ class Use(NamedTuple):
     block: Block
     swapped: bool
 
+    @property
+    def channel_groups(self) -> int:
+        """The groups of channels of a convolution, else 1."""
+        return self.block.args[2].groups if _is_convolution(self.block) else 1  # type: ignore[attr-defined]
+
 
 class Group(NamedTuple):
-    """Parameters with one block A ⊗ G: inputs `weight` and `bias` (or None), as a matrix of `shape` (p, q)."""
+    """Parameters with one block A ⊗ G: inputs `weight` and `bias` (or None), as a matrix of `shape` (p, q).
+
+    part: (c, k) for the c-th of k equal parts of the columns of a larger matrix.
+    """
 
     weight: int
     bias: int | None
     uses: tuple[Use, ...]
     shape: tuple[int, int]
+    part: tuple[int, int] = (0, 1)
 
     @property
     def inputs(self) -> list[int]:
@@ -88,7 +99,9 @@ class Uses:
             if not _is_shift(uses):
                 p, q = _matrix(self.nodes[i].spec.shape)
                 bias = _bias_of(uses, kinds, {group.bias for group in groups})
-                groups.append(Group(i, bias, tuple(uses), (p + (bias is not None), q)))
+                k = math.lcm(*(use.channel_groups for use in uses))
+                shape = (p + (bias is not None), q // k)
+                groups += [Group(i, bias, tuple(uses), shape, (c, k)) for c in range(k)]
         taken = {i for group in groups for i in group.inputs}
         shifts = [i for i in kinds if i not in taken]
         return groups + [Group(i, None, tuple(kinds[i]), (1, self.nodes[i].spec.size)) for i in shifts]
@@ -132,9 +145,14 @@ def _use(j: int, block: Block, turned: bool, n: int) -> Use | None:
         left = block.argnum == 0
         rows = (*block.y.shape[:-2], block.y.shape[-1]) if left else block.y.shape[:-1]
         return Use(j, block, left != turned) if _has_rows(rows, n) else None
-    if block.primitive in (conv.forward, conv.backward) and block.argnum == 1:
+    if _is_convolution(block):
         return Use(j, block, block.primitive is conv.backward)
     return None
+
+
+def _is_convolution(block: Block) -> bool:
+    """True for the kernel of a convolution, in either direction."""
+    return isinstance(block, Linear) and block.primitive in (conv.forward, conv.backward) and block.argnum == 1
 
 
 def _has_rows(rows: tuple[int, ...], n: int) -> bool:

@@ -161,7 +161,9 @@ def test_groups_of_a_convolution():
     w = normal(3, 3, 1, 4)
     record, meetings = recorded(lambda w, x: conv2d(x, w, groups=2).mean(axis=(1, 2)), w, normal(3, 5, 5, 2))
     A, G = meetings.activations(), meetings.cotangents([identity_columns(record.y)])
-    assert [M.shape for M in meetings.pair(0, A[0], G[0])] == [(9, 9), (4, 4)]
+    assert [(g.inputs, g.part) for g in meetings.groups] == [([0], (0, 2)), ([0], (1, 2))]
+    for c in range(2):
+        assert [M.shape for M in meetings.pair(c, A[c], G[c])] == [(9, 9), (2, 2)]
 
 
 def test_a_weight_on_the_left():
