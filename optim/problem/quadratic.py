@@ -7,6 +7,7 @@ Source: Martens & Sutskever (2012), sections 4 to 6.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from typing import Any, TypeVar
@@ -32,9 +33,9 @@ class Quadratic:
     """M(δ) = f(θ) + ∇f(θ)ᵀ δ + ½ δᵀ B δ at the parameters θ of the moment when it was made, l2 included.
 
     `Objective.quadratic(x, t)` makes it. `value` is f(θ), `gradient` is ∇f(θ), `ggn` and `hessian` are B as
-    LinearOperators; solvers take the faster `ggn_product(v, out)`, which writes into an array. No product runs the
-    model again, unless the batch is larger than memory. `products` counts the products, `passes` how often the model
-    ran over the batch.
+    LinearOperators, which several threads may use; solvers take the faster `ggn_product(v, out)`, which writes into an
+    array and is for one thread. No product runs the model again, unless the batch is larger than memory. `products`
+    counts the products, `passes` how often the model ran over the batch.
 
     Parameters
     ----------
@@ -74,6 +75,7 @@ class Quadratic:
         here = structure if keep else structure.replaced(self._arrays)
         self.by_thread = self._each(lambda mine: Shards(objective, here, mine, self._shared, keep))
         self._hessians: list[HessianShards] | None = None
+        self._turn = threading.RLock()  # the vector to multiply and the buffers of the sweeps are shared
 
     def _each(self, task: Callable[[list[Shard]], R]) -> list[R]:
         """[task(its shards), …], on every thread."""
@@ -265,7 +267,8 @@ class Quadratic:
 
         def apply(v: Array) -> Array:
             out = self._shared.another()
-            product(v, out)
+            with self._turn:
+                product(v, out)
             return out
 
         return symmetric_operator(self._shared.another(), apply)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -126,3 +127,19 @@ def test_a_product_goes_through_six_functions_at_most(widths, in_place, l2, name
 def test_functions_called_sees_what_is_called():
     assert functions_called(lambda: batch()) == set()
     assert "Sequential.forward" in functions_called(lambda: mlp()(batch()[0]))
+
+
+@pytest.mark.parametrize("division", [{"shards": 1}, {"shards": 3}, {"shards": 2, "threads": 2}])
+@pytest.mark.parametrize("name", ["ggn", "hessian"])
+def test_operators_serve_several_threads(name, division):
+    rng = np.random.default_rng(4)
+    x, t = batch()
+    model = nn.Sequential(
+        nn.Linear(4, 30, rng=rng, dtype=np.float64), nn.Tanh(), nn.Linear(30, 3, rng=rng, dtype=np.float64)
+    )
+    q = optim.Objective(model, nn.SquaredError(), **division).quadratic(x, t)
+    B, vectors = getattr(q, name), rng.standard_normal((96, q.objective.size))
+    expected = [B @ v for v in vectors]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda v: B @ v, vectors))
+    np.testing.assert_array_equal(found, expected)
