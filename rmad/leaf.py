@@ -1,13 +1,17 @@
-"""Leaves of trees: which objects are arrays or numbers, which of them are differentiable, and hints for the others."""
+"""Leaves of trees: arrays or numbers, differentiable ones, hints for the others; flat vectors of them."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 
-__all__ = ["dtype_of", "is_differentiable", "no_array"]
+from rmad.types import Array
+
+__all__ = ["dtype_of", "is_differentiable", "joined", "no_array", "sizes", "split"]
 
 
 def dtype_of(leaf: Any) -> np.dtype[Any]:
@@ -44,3 +48,22 @@ def _advice(leaf: Any) -> str:
     if isinstance(leaf, str | bytes):
         return ""
     return "; a tree is made of tuples, lists, dicts and objects with __tree_items__, as nn.Module has"
+
+
+def sizes(shapes: Sequence[tuple[int, ...]]) -> list[int]:
+    """Numbers of elements."""
+    return [math.prod(shape) for shape in shapes]
+
+
+def split(flat: Array, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
+    """Views of a flat vector, one per shape, in order."""
+    views, start = [], 0
+    for shape, size in zip(shapes, sizes(shapes), strict=True):
+        views.append(flat[start : start + size].reshape(shape))
+        start += size
+    return views
+
+
+def joined(arrays: Sequence[Array]) -> Array:
+    """The arrays as one flat vector, in order: the inverse of `split`."""
+    return np.concatenate([np.reshape(a, -1) for a in arrays]) if arrays else np.zeros(0)

@@ -13,15 +13,11 @@ tangent on that tape is p/n + r, and a block J(n) = J + n J′ + … maps it to
 
     (J p)/n + (J r + J′ p)
 
-where J′ is the derivative of the block along n, from the same sweep over the outer tape. The result is r; p is what
-no limit exists of.
+where J′ is the derivative of the block along n, from the same sweep over the outer tape. The result is r.
 
 Convention: where no limit exists (u(0) ≠ 0, as for n itself and for exp n; u_i that depends on another zero n_j, as for
-(Σ‖xᵢ‖)²), the derivative at 0 is 0, to every order. Third derivatives are right too. Fourth derivatives in x are right
-if all four are taken along one direction: the tensor is that of g⁗(0) δ_ij δ_kl, which is not made symmetric.
-
-A length is known to the outer tape by its node: it must not leave a `checkpoint`, and be squared outside, or the limit
-counts as 0.
+(Σ‖xᵢ‖)²), the derivative at 0 is 0, to every order. Third derivatives are right too, fourth ones along one direction:
+g⁗(0) δ_ij δ_kl is not made symmetric. A length that is squared outside its `checkpoint` counts as 0, without its node.
 """
 
 from __future__ import annotations

@@ -12,16 +12,15 @@ pass through.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Concatenate, Generic
+from typing import Any, Concatenate
 
 from rmad import tree as _tree
-from rmad.plan.plan import Plan, products_before_a_plan
-from rmad.record import Record, filled
+from rmad.linearization import Linearization
+from rmad.record import Record
 from rmad.traced import Traced, stop
-from rmad.types import Array, Out, P, Tree
+from rmad.types import Out, P, Tree
 
 __all__ = [
     "Linearization",
@@ -33,93 +32,6 @@ __all__ = [
     "value_and_grad",
     "vjp",
 ]
-
-
-class Linearization(Generic[Tree, Out]):
-    """The Jacobian J of f at x, from one run of f: Jv(v) and JTu(u) as often as wanted.
-
-    Made by `linearize`. Several threads may use it; their products run one after the other.
-    """
-
-    def __init__(self, record: Record) -> None:
-        self._record = record
-        self._plan: Plan | None = None
-        self._unplanned: int | None = None  # products to come without a plan
-        self._lock = threading.Lock()
-
-    def __repr__(self) -> str:
-        x, y, nodes = self._record.x, self._record.out, self._record.tape.nodes
-        p, q = (sum(_tree.sizes(tree.shapes)) for tree in (x, y))
-        return f"<Linearization: {p:,} numbers to {q:,}, {len(nodes) - self._record.n_inputs} nodes>"
-
-    def Jv(self, v: Tree) -> Out:
-        """J v, the R-operator.
-
-        Parameters
-        ----------
-        v : tree like x
-
-        Returns
-        -------
-        Jv : tree like y, of new arrays
-
-        Raises
-        ------
-        ValueError
-            v does not fit x; the message names its first leaf that does not.
-        """
-        record = self._record
-        return self._product(record.x.match(v, "v"), record.push_arrays, record.out, Plan.Jv)
-
-    def JTu(self, u: Out | float) -> Tree:
-        """Jᵀ u, backprop: the adjoint of J under ⟨u, v⟩ = Re uᴴv.
-
-        Parameters
-        ----------
-        u : tree like y
-
-        Returns
-        -------
-        JTu : tree like x, of new arrays; integer and boolean leaves, which are constants, become zeros of their dtype
-
-        Raises
-        ------
-        ValueError
-            u does not fit y; the message names its first leaf that does not.
-        """
-        record = self._record
-        return self._product(record.out.match(u, "u"), record.pull_arrays, record.x, Plan.JTu)
-
-    def _product(
-        self,
-        arrays: list[Array],
-        sweep: Callable[[Sequence[Array]], Any],
-        like: _tree.TreeDef,
-        planned: Callable[[Plan, Sequence[Array]], list[Array | None]],
-    ) -> Any:
-        """One product, by the plan; by a sweep over the tape as recorded before that pays, or if it is traced."""
-        self._record.verify()
-        if self._record.tape.nested or Traced in map(type, arrays) or not self._pays():
-            return sweep(arrays)
-        with self._lock:
-            return filled(like, planned(self._plan or self.plan, arrays))
-
-    def _pays(self) -> bool:
-        """True once enough products were made for a plan to pay off; it depends on the tape only, not on the clock."""
-        if self._plan is None and self._unplanned is None:
-            self._unplanned = products_before_a_plan(self._record.tape)
-        if self._plan is None and self._unplanned:
-            self._unplanned -= 1
-            return False
-        return True
-
-    @property
-    def plan(self) -> Plan:
-        """The tape rewritten for many sweeps; made when it is first asked for."""
-        if self._plan is None:
-            self._record.settle()
-            self._plan = Plan(self._record.tape, self._record.outputs, self._record.n_inputs)
-        return self._plan
 
 
 def linearize(f: Callable[Concatenate[Tree, P], Out], x: Tree, *args: Any) -> tuple[Out, Linearization[Tree, Out]]:

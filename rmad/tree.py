@@ -14,14 +14,13 @@ their own dtype, so that `ravel` of a derivative is as long as `ravel` of the tr
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Iterator, Sequence
 from operator import is_
 from typing import Any
 
 import numpy as np
 
-from rmad.leaf import dtype_of, is_differentiable, no_array
+from rmad.leaf import dtype_of, is_differentiable, joined, no_array, sizes, split
 from rmad.types import Array, Tree
 
 __all__ = [
@@ -270,25 +269,6 @@ def flatten(tree: Any, name: str = "x") -> tuple[list[Any], TreeDef]:
     """The differentiable leaves of a tree, and its structure."""
     treedef = TreeDef(tree, name)
     return treedef.leaves, treedef
-
-
-def sizes(shapes: Sequence[tuple[int, ...]]) -> list[int]:
-    """Numbers of elements."""
-    return [math.prod(shape) for shape in shapes]
-
-
-def split(flat: Array, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
-    """Views of a flat vector, one per shape, in order."""
-    views, start = [], 0
-    for shape, size in zip(shapes, sizes(shapes), strict=True):
-        views.append(flat[start : start + size].reshape(shape))
-        start += size
-    return views
-
-
-def joined(arrays: Sequence[Array]) -> Array:
-    """The arrays as one flat vector, in order: the inverse of `split`."""
-    return np.concatenate([np.reshape(a, -1) for a in arrays]) if arrays else np.zeros(0)
 
 
 def _cast(a: Array, dtype: np.dtype[Any]) -> Array:

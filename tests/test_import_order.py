@@ -25,7 +25,7 @@ ORDER = {
     "rmad": (
         "types tuning batch jax_names machine leaf tree frozen captured tape residuals blocks traced dispatch rules "
         "limits record kernels "
-        "primitives joint plan transforms sweeps operators check view extend"
+        "primitives joint plan linearization transforms sweeps operators check view extend"
     ),
     "rmad.machine": "backend config memory",
     "rmad.kernels": "compiled loader windows elementwise patches winograd depthwise cells",
