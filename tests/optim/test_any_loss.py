@@ -217,6 +217,29 @@ def test_a_loss_that_is_not_defined_on_some_cases_alone():
         objective.value(x[:5], t[:5])
 
 
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
+def test_an_overflow_does_not_make_a_mean_of_a_loss_suspect():
+    """Neither the refusal of a batch in chunks nor one shard for ever follows from a loss that is not finite."""
+
+    def exponential(z, t):
+        return np.mean(np.exp(z - t[:, None]))
+
+    x, t = data(20, "mean")
+    for division in ({"shards": 4}, {"cases_in_memory": 5, "threads": 1}):
+        objective = optim.Objective(model(), exponential, **division)
+        before, far = objective.value(x, t), objective.flat() * 1e4
+        assert not np.isfinite(objective.value_at(far, x, t))
+        kept = objective.flat()
+        objective.assign(far)
+        assert not np.isfinite(objective.value_and_gradient(x, t)[0])
+        assert not np.isfinite(objective.quadratic(x, t).value)
+        objective.assign(kept * np.nan)
+        assert np.isnan(objective.value(x, t))
+        objective.assign(kept)
+        assert objective.value(x, t) == before
+        assert len(objective.divide(x, t)) == 4
+
+
 def test_a_model_that_mixes_cases_is_not_divided():
     """Even if it does not say so."""
     W = np.random.default_rng(0).standard_normal((4, K))
