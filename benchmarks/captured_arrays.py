@@ -1,4 +1,4 @@
-"""What it costs that arrays which a function captures are copied or watched: gradients with it and without, in turn.
+"""The cost of copying or watching the arrays that a function captures: gradients with it and without, in turn.
 
     python benchmarks/captured_arrays.py
 

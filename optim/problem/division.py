@@ -88,17 +88,14 @@ class Division(Parameters):
     def _number_of_shards(self, n: int | None, x: Any) -> int:
         if n is None or n == 1:
             return 1
-        if self._says_that_it_couples():  # before the model runs on a case, which BatchNorm would remember
+        if not self._says_that_it_couples():  # before the model runs on a case, which BatchNorm would remember
+            number = self._shards_at_once(n, x)
             if not self._fits(n):
-                raise self._does_not_come_apart(n)
-            return 1
-        number = self._shards_at_once(n, x)
-        if not self._fits(n):
-            assert self.cases_in_memory is not None
-            size = max(1, self.cases_in_memory // self.threads)  # a chunk on every thread at a time
-            number = max(number, -(-n // size))
-        if number == 1 or not self._model_couples(x):
-            return number
+                assert self.cases_in_memory is not None
+                size = max(1, self.cases_in_memory // self.threads)  # a chunk on every thread at a time
+                number = max(number, -(-n // size))
+            if number == 1 or not self._model_couples(x):
+                return number
         if not self._fits(n):
             raise self._does_not_come_apart(n)
         return 1
@@ -118,12 +115,10 @@ class Division(Parameters):
         """True if the outputs for a few cases depend on which cases come together; found once per shape of x."""
         key = _shapes(take(x, slice(0, 1)))
         if key not in self._apart:
-            ends = [0, 1, min(4, cases(x) or 1)]
+            few = min(4, cases(x) or 1)
+            some = (slice(few), slice(1), slice(1, few))
             try:
-                whole, *parts = (
-                    Shard(take(x, slice(a, b)), None, 1.0, a).run(self.model)
-                    for a, b in ((ends[0], ends[2]), (ends[0], ends[1]), (ends[1], ends[2]))
-                )
+                whole, *parts = (Shard(take(x, s), None, 1.0, s.start or 0).run(self.model) for s in some)
             except (TypeError, ValueError):
                 return False  # the batch as it is will say what is wrong
             self._apart[key] = comes_apart(whole, parts)

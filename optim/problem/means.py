@@ -36,8 +36,8 @@ def together(outputs: Sequence[Any]) -> Any:
     rows = [[leaf for _, leaf in tree.leaves(z)] for z in outputs]
     if len({len(row) for row in rows}) != 1 or any(cases(row) is None for row in rows):
         return None
-    arrays = zip(*rows, strict=True)
-    if any(len({(a.dtype, a.shape[1:]) for a in same}) != 1 for same in zip(*rows, strict=True)):
+    arrays = list(zip(*rows, strict=True))
+    if any(len({(a.dtype, a.shape[1:]) for a in same}) != 1 for same in arrays):
         return None
     return tree.replace_leaves(outputs[0], iter([np.concatenate(same) for same in arrays]))
 
@@ -74,9 +74,8 @@ def is_mean(
         return False
     if not curvature:
         return True
-    rng, parts = np.random.default_rng(0), []
-    for z_s in outputs:
-        parts.append(tree.map_leaves(lambda a: _noise(a, rng), z_s))
+    rng = np.random.default_rng(0)
+    parts = [tree.map_leaves(lambda a: _noise(a, rng), z_s) for z_s in outputs]
     along = [loss_curvature(loss, z_s, shard.t)(v) for z_s, shard, v in zip(outputs, shards, parts, strict=True)]
     return _agree(loss_curvature(loss, z, t)(together(parts)), along, weights, eps)
 

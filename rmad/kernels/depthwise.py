@@ -8,6 +8,7 @@ times the multiplications. With numba (the extra `fast`) these are loops of rmad
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ def is_depthwise(geometry: Geometry) -> bool:
     return geometry.groups == geometry.i == geometry.o > 1
 
 
-class _Depthwise:
+class _Depthwise(ABC):
     """out ← Σ a b over taps and pixels. Arguments as those of rmad.kernels.patches.Patches."""
 
     wanted: str  # "u", "x" or "w", as in the form ⟨u, conv2d(x, w)⟩
@@ -51,9 +52,9 @@ class _Depthwise:
             for k, m, to, at in taps(self.geometry):
                 self.tap(k, m, (images, *to), (images, *at), a, b, out)
 
+    @abstractmethod
     def tap(self, k: int, m: int, to: Slices, at: Slices, a: Array, b: Array, out: Array) -> None:
         """Adds the share of tap (k, m), which ties u[to] to x[at]."""
-        raise NotImplementedError
 
     def times(self, a: Array, b: Array) -> Array:
         """a b in the scratch."""
