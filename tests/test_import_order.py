@@ -41,8 +41,8 @@ ORDER = {
     "nn.data": "dataset sources store *",
     "optim": "types tuning hyper schedules problem base parts presets first_order factored *",
     "optim.problem": (
-        "threads vectors batch losses means function pairs parameters nonconvex shard shards quadratic division "
-        "objective"
+        "threads vectors batch pairing losses means function pairs parameters nonconvex shard shards quadratic "
+        "division objective"
     ),
     "optim.parts": (
         "passes trust_region cg linesearch selection factors kronecker columns estimate preconditioner damping "
