@@ -23,8 +23,8 @@ DOOR = "rmad.extend"
 # which import each other in any order without a circle. A folder that is not listed here is one *.
 ORDER = {
     "rmad": (
-        "types tuning batch jax_names machine leaf tree flat frozen captured tape residuals blocks traced dispatch "
-        "rules limits record kernels "
+        "types tuning turns batch jax_names machine leaf tree flat frozen captured tape residuals blocks traced "
+        "dispatch rules limits record kernels "
         "primitives joint plan linearization transforms sweeps linear_operator operators check view extend"
     ),
     "rmad.machine": "backend config memory",
