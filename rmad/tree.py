@@ -119,10 +119,16 @@ def map_leaves(f: Callable[[Any], Any], tree: Any) -> Any:
 def rebind(tree: Any, new: Sequence[Any]) -> None:
     """Rebinds the differentiable leaves of a mutable tree to new arrays, in order.
 
-    No array is written into, so a live Jacobian keeps the old ones.
+    No array is written into, so a live Jacobian keeps the old ones. Ctrl-C comes before the first or after the last.
     Raises TypeError for an array that sits directly in a tuple, which cannot be rebound.
     """
-    _rebind(tree, iter(new), "x")
+    try:
+        _rebind(tree, iter(new), "x")
+    except TypeError:
+        raise
+    except BaseException:  # an interrupt: some of them are rebound
+        _rebind(tree, iter(new), "x")
+        raise
 
 
 def _rebind(tree: Any, new: Iterator[Any], path: str) -> None:

@@ -41,7 +41,7 @@ ORDER = {
     "nn.data": "dataset sources store *",
     "optim": "types tuning hyper schedules problem base parts presets first_order factored *",
     "optim.problem": (
-        "threads vectors batch pairing losses means function pairs parameters nonconvex shard shards quadratic "
+        "blas threads vectors batch pairing losses means function pairs parameters nonconvex shard shards quadratic "
         "division objective"
     ),
     "optim.parts": (
