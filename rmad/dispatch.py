@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from rmad.captured import Captured
+from rmad.refusals import lossy_dtype
 from rmad.tape import Block, Node, Tape
 from rmad.traced import Traced
 
@@ -83,8 +84,13 @@ class Primitive:
         found = [block for block in blocks if block is not None]
         if len(found) < len(blocks):
             inputs = [i for i, block in zip(inputs, blocks, strict=True) if block is not None]
-        if not found or found[0].y.dtype.kind not in "fc":
+        if not found:
             return y
+        dtype = found[0].y.dtype
+        if dtype.kind not in "fc":
+            if dtype.kind in "biu":
+                return y
+            raise tape.loses(lossy_dtype(self.name, dtype))
         if isinstance(y, Traced):
             tape.nested = True
         return Traced(y, tape, tape.append(Node(self, inputs, found, found[0].y)))

@@ -12,6 +12,7 @@ from rmad import tree as _tree
 from rmad import tuning
 from rmad.frozen import is_constant
 from rmad.limits import settled
+from rmad.objects import stacked
 from rmad.residuals import holds
 from rmad.tape import ArraySpec, Node, Tape, pull, push
 from rmad.traced import Traced
@@ -41,13 +42,9 @@ class Record:
         self.n_inputs, self.tape = len(arrays), Tape()
         self.tape.captured.watches = not known
         values = arrays if known else list(map(self._kept, arrays, self.x.paths))
-        out = self._run(f, self.x.unflatten([self._traced(value) for value in values]), args)
+        outputs, self.out = self._run(f, self.x.unflatten([self._traced(value) for value in values]), args)
         if not known:
             self.x.forget_values()
-        if out is None:
-            raise TypeError("f returned None: does it end without a return?")
-
-        outputs, self.out = _output_leaves(out)
         self.tape.captured.give_back(outputs)
         self.outputs = [z.index if isinstance(z, Traced) and z.tape is self.tape else None for z in outputs]
         self.tape.prune(self.outputs)
@@ -55,14 +52,16 @@ class Record:
         self._values = [z.value if k is not None else z for z, k in zip(outputs, self.outputs, strict=True)]
         self.out.forget_values()
 
-    def _run(self, f: Callable[..., Any], x: Any, args: Sequence[Any]) -> Any:
-        """f(x, *args), which may not write into arrays that blocks hold."""
+    def _run(self, f: Callable[..., Any], x: Any, args: Sequence[Any]) -> tuple[list[Any], _tree.TreeDef]:
+        """The arrays of f(x, *args) and their structure; f may not write into arrays that blocks hold."""
         captured = self.tape.captured
         try:
-            return f(x, *args)
+            found = _output_leaves(f(x, *args))
         except (TypeError, ValueError, BufferError) as error:
             if (refused := captured.refused_write(error)) is not None:
                 raise refused from error
+            if error.__cause__ is not None and error.__cause__ is self.tape.lost:
+                raise TypeError(str(self.tape.lost)) from error  # NumPy's words: setting an array element …
             raise
         finally:
             self.tape.closed = True
@@ -71,6 +70,10 @@ class Record:
                     captured.release()
                 finally:
                     captured.release()  # what an interrupt of the first call has left
+        if self.tape.lost is not None:
+            self.tape.lost.add_note("Code in between caught this error, and f went on without the derivative.")
+            raise self.tape.lost
+        return found
 
     def _kept(self, leaf: Any, path: str, own: bool = False) -> Any:
         """An array of x as blocks may hold it, whatever the caller does to it later, or one of f(x) for the caller.
@@ -143,8 +146,14 @@ def _nothing_to_differentiate(x: Any) -> TypeError:
 
 
 def _output_leaves(out: Any) -> tuple[list[Any], _tree.TreeDef]:
+    """The arrays of f(x); an object array of traced numbers is stacked to one array."""
+    if out is None:
+        raise TypeError("f returned None: does it end without a return?")
     try:
-        return _tree.flatten(out, "f(x)")
+        found, treedef = _tree.flatten(out, "f(x)")
+        if treedef.holds_objects:
+            return _tree.flatten(_tree.map_leaves(stacked, out), "f(x)")
+        return found, treedef
     except TypeError as error:
         raise TypeError(f"f must return a tree of arrays: {error}") from None
 

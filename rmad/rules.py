@@ -32,7 +32,10 @@ __all__ = ["PRIMITIVES", "Block", "Primitive", "bilinear", "constant", "elementw
 
 def as_array(x: Any) -> Any:
     """Python numbers become NumPy scalars; everything else stays as it is."""
-    return x if hasattr(x, "dtype") else np.asarray(x)[()]
+    if hasattr(x, "dtype"):
+        return x
+    y = np.asarray(x)[()]
+    return y if hasattr(y, "dtype") else np.float64(y)  # an int of more than 64 bits
 
 
 def _no_wider(d: Any, dtype: np.dtype[Any]) -> Any:

@@ -183,6 +183,15 @@ class Tape:
         self.level = next(_levels)
         self.closed = False  # True when the function has returned
         self.captured = Captured()  # the plain arrays that blocks need
+        self.lost: TypeError | None = None  # the first conversion that would have lost a derivative
+
+    def loses(self, error: TypeError) -> TypeError:
+        """Notes the error of a conversion that loses a derivative, and returns it.
+
+        Code in between may swallow it and go on with a wrong value; so it is raised again when the function returns.
+        """
+        self.lost = self.lost or error
+        return error
 
     def append(self, node: Node) -> int:
         """Records a node and returns its position; RuntimeError once the function has returned."""

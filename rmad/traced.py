@@ -9,12 +9,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from types import FunctionType
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy import ndarray
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from rmad.loops import in_loop, written_over
 from rmad.machine.backend import is_cupy
+from rmad.objects import OBJECT, by_elements, is_object, lifted, objects
+from rmad.refusals import WRITERS, label, no_rule, not_a_number, plain_array, writes, written_out
 from rmad.tape import Shaped, Tape
 
 __all__ = ["HANDLERS", "Traced", "implements", "register", "stop"]
@@ -29,10 +34,27 @@ DEFERRED: list[str] = []
 H = TypeVar("H", bound=Callable[..., Any])
 
 
+_DTYPE_AT: dict[Any, int] = {}  # the position of dtype=, of the functions that have one
+
+
 def register(f: Any, handler: H) -> H:
     """Makes `handler` the function called in place of f when an argument is traced, and returns it."""
     HANDLERS[f] = handler
+    if isinstance(handler, FunctionType):
+        code = handler.__code__
+        by_position, names = code.co_argcount, code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        if "dtype" in names:
+            _DTYPE_AT[f] = names.index("dtype") if "dtype" in names[:by_position] else sys.maxsize
     return handler
+
+
+def _gives_integers(f: Any, args: Any, kwargs: dict[str, Any]) -> bool:
+    """True if dtype= asks for integers or booleans: the result is a constant, and NumPy's own."""
+    at = _DTYPE_AT.get(f)
+    if at is None:
+        return False
+    dtype = args[at] if at < len(args) else kwargs.get("dtype")
+    return dtype is not None and np.dtype(dtype).kind in "biu"
 
 
 def implements(*functions: Any) -> Callable[[H], H]:
@@ -46,33 +68,6 @@ def implements(*functions: Any) -> Callable[[H], H]:
     return decorate
 
 
-def _label(f: Any) -> str:
-    """The name of a function as users write it: numpy.tanh, scipy.special.expit."""
-    module = (getattr(f, "__module__", None) or "").removesuffix("._ufuncs")
-    if isinstance(f, np.ufunc):
-        homes = ("numpy", "scipy.special")  # a ufunc of neither, as np.frompyfunc makes one, has its name alone
-        module = next((m for m in homes if getattr(sys.modules.get(m), f.__name__, None) is f), "")
-    name = getattr(f, "__name__", repr(f))
-    return f"{module}.{name}" if module and not hasattr(f, "__objclass__") else name
-
-
-def _no_rule(what: str) -> NotImplementedError:
-    return NotImplementedError(
-        f"{what} has no derivative rule in rmad. Add one with rmad.elementwise, rmad.linear, rmad.bilinear "
-        "or rmad.primitive, or keep its argument constant with rmad.stop_gradient"
-    )
-
-
-def _writes(what: str) -> TypeError:
-    return TypeError(
-        f"{what} of a traced array: arrays on the tape are never written into; "
-        "build the result with np.where, np.concatenate or np.stack"
-    )
-
-
-WRITERS = {"copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask"}
-
-
 def _lookup(key: Any, what: Any) -> Callable[..., Any]:
     """The handler of a function, or of a ufunc's method; NotImplementedError or TypeError names what has none."""
     handler = HANDLERS.get(key)
@@ -81,8 +76,8 @@ def _lookup(key: Any, what: Any) -> Callable[..., Any]:
             import_module(DEFERRED.pop())
         handler = HANDLERS.get(key)
     if handler is None:
-        label = what if isinstance(what, str) else _label(what)
-        raise (_writes if label.removeprefix("numpy.") in WRITERS or label.endswith(".at") else _no_rule)(label)
+        name = what if isinstance(what, str) else label(what)
+        raise (writes if name.removeprefix("numpy.") in WRITERS or name.endswith(".at") else no_rule)(name)
     return handler
 
 
@@ -117,32 +112,45 @@ class Traced(Shaped, NDArrayOperatorsMixin):
         self.value, self.tape, self.index = value, tape, index
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        out = kwargs.pop("out", None)
-        in_place = method == "__call__" and out is not None and out[0] is inputs[0]  # x += y is x = x + y
-        if out is not None and out[0] is not None and not (in_place and isinstance(out[0], Traced)):
-            raise TypeError(
-                f"{ufunc.__name__}: a traced array cannot be written into a plain one (`out=`, y += x); use y = y + x"
-            )
-        if method == "__call__":
-            dtype = kwargs.pop("dtype", None)
-            if "where" in kwargs:
-                raise TypeError(f"{ufunc.__name__} of a traced array takes no where=; use np.where")
-            for layout in ("casting", "order", "subok"):
-                kwargs.pop(layout, None)
-            try:
-                y = _lookup(ufunc, ufunc)(*inputs, **kwargs)
-            except (AttributeError, TypeError):  # the first: a tensor's dtype has no kind
-                _refuse_foreign(ufunc.__name__, inputs)
-                raise
-            return y if dtype is None else y.astype(dtype)
+        for a in inputs:
+            kind = type(a)
+            if kind is not Traced and (a.dtype is OBJECT if kind is ndarray else kind not in _NUMBERS and is_object(a)):
+                return by_elements(ufunc, method, inputs, kwargs)
+        target = None
+        if kwargs:
+            target = self._target(ufunc, method, inputs, kwargs.pop("out", None))
+            if method == "__call__":
+                inputs, kwargs = in_loop(ufunc, inputs, kwargs)
+                if not any(isinstance(a, Traced) for a in inputs):  # objects, or integers, which are constants
+                    return ufunc(*inputs, **kwargs)
+            elif _gives_integers((ufunc, method), inputs, kwargs):
+                return getattr(ufunc, method)(*stop(inputs), **stop(kwargs))
         if method == "outer":
             a, b = inputs
             return ufunc(np.reshape(a, np.shape(a) + (1,) * np.ndim(b)), b, **kwargs)
-        return _lookup((ufunc, method), f"{_label(ufunc)}.{method}")(*inputs, **kwargs)
+        try:
+            key = ufunc if method == "__call__" else (ufunc, method)
+            y = _lookup(key, ufunc if key is ufunc else f"{label(ufunc)}.{method}")(*inputs, **kwargs)
+        except (AttributeError, TypeError):  # the first: a tensor's dtype has no kind
+            _refuse_foreign(ufunc.__name__, inputs)
+            raise
+        return y if target is None else written_over(target, y, ufunc)
+
+    def _target(self, ufunc: np.ufunc, method: str, inputs: Any, out: Any) -> Any:
+        """The array x of x += y, which is x = x + y; None without out=. TypeError for any other array to write into."""
+        if out is None or out[0] is None:
+            return None
+        if method == "__call__" and len(out) == 1 and out[0] is inputs[0] and isinstance(out[0], Traced):
+            return out[0]
+        raise self.tape.loses(written_out(ufunc.__name__, "`out=`, y += x", "y = y + x"))
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if kwargs.get("out") is not None:
-            raise TypeError(f"{func.__name__}: a traced array cannot be written to `out`; use the return value")
+            raise self.tape.loses(written_out(func.__name__, "`out=`", "the return value"))
+        if len(types) > 1:  # arrays of other kinds, too
+            args, kwargs = lifted(args, kwargs)
+        if _gives_integers(func, args, kwargs):
+            return func(*stop(args), **stop(kwargs))
         try:
             return _lookup(func, func)(*args, **kwargs)
         except (AttributeError, TypeError):
@@ -151,42 +159,35 @@ class Traced(Shaped, NDArrayOperatorsMixin):
 
     # -- errors, in place of losing the derivative ---------------------------------------------------
 
-    def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        raise TypeError(
-            "a traced array cannot become a plain NumPy array without losing its derivative: use NumPy functions on it "
-            "as it is; np.stack for a list of traced numbers; rmad.expm, rmad.logsumexp, … for those of SciPy; "
-            "or rmad.stop_gradient(x) for its value"
-        )
-
-    def _not_a_number(self, call: str, also: str = "y[i] = x on a plain array y does") -> TypeError:
-        return TypeError(
-            f"{call.format('x')} of a traced array would lose its derivative ({also} the same); "
-            f"keep x as an array, collect with np.stack, or write {call.format('rmad.stop_gradient(x)')}"
-        )
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        if dtype is not None and np.dtype(dtype).kind == "O":
+            return objects(self)
+        raise self.tape.loses(plain_array())
 
     def __float__(self) -> float:
-        raise self._not_a_number("float({})")
+        raise self.tape.loses(not_a_number("float({})"))
 
     def __int__(self) -> int:
-        raise self._not_a_number("int({})")
+        raise self.tape.loses(not_a_number("int({})"))
 
     def __complex__(self) -> complex:
-        raise self._not_a_number("complex({})")
+        raise self.tape.loses(not_a_number("complex({})"))
 
     def __index__(self) -> int:
-        raise self._not_a_number("int({})", "range(x) and the index a[x] of a plain a do")
+        raise self.tape.loses(not_a_number("int({})", "range(x) and the index a[x] of a plain a do"))
 
     def item(self, *args: Any) -> Any:
-        raise self._not_a_number("{}.item()")
+        raise self.tape.loses(not_a_number("{}.item()"))
 
     def tolist(self) -> Any:
-        raise self._not_a_number("{}.tolist()")
+        raise self.tape.loses(not_a_number("{}.tolist()"))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        raise TypeError("a traced array cannot be pickled without losing its derivative; see rmad.stop_gradient")
+        message = "a traced array cannot be pickled without losing its derivative; see rmad.stop_gradient"
+        raise self.tape.loses(TypeError(message))
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        raise _writes("x[i] = …")
+        raise writes("x[i] = …")
 
     # -- attributes and protocols that need no derivative ----------------------------------------------
 
@@ -225,8 +226,10 @@ class Traced(Shaped, NDArrayOperatorsMixin):
     def __getitem__(self, key: Any) -> Any:
         return HANDLERS["getitem"](self, key)
 
-    def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Any:
-        return HANDLERS["astype"](self, np.dtype(dtype))
+    def astype(
+        self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
+    ) -> Any:
+        return HANDLERS["astype"](self, np.dtype(dtype), casting)
 
     def copy(self, order: str = "C") -> Any:
         return self
@@ -272,6 +275,9 @@ class Traced(Shaped, NDArrayOperatorsMixin):
     @property
     def flat(self) -> Any:
         return iter(np.ravel(self))  # type: ignore[call-overload]
+
+
+_NUMBERS = frozenset({Traced, int, float, complex, np.float64, np.float32})  # no objects, and most operands
 
 
 def _method(f: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from rmad.plan.buffers import Pool, address, prototype
 from rmad.plan.forms import is_bias, is_matmul
 from rmad.plan.rewrite import rewrite
 from rmad.tape import ArraySpec, Node, Tape
-from rmad.turns import lazy
 from rmad.types import Array
 
 __all__ = ["Program", "Stack"]
@@ -57,20 +57,20 @@ class Program:
 
     # -- the buffers of inputs and outputs -----------------------------------------------------------------
 
-    @lazy
+    @cached_property
     def v(self) -> Any:
         given = self._make_v() if self._make_v is not None and self.flat else None
         return self._new_vector() if given is None else given
 
-    @lazy
+    @cached_property
     def tangents(self) -> list[Array]:
         return self.inputs_of(self.v)
 
-    @lazy
+    @cached_property
     def u(self) -> Any:
         return self._new_vector() if self._sharing is None else self._sharing.u
 
-    @lazy
+    @cached_property
     def cotangents(self) -> list[Array]:
         return self.inputs_of(self.u) if self._sharing is None else self._sharing.cotangents
 

@@ -5,10 +5,14 @@ abs has derivative zero at the origin; for second derivatives there, see `rmad.l
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from rmad.limits import Length, at_zero, nested_at_zero, pole, ratio
+from rmad.objects import objects
 from rmad.primitives.arguments import as_numbers, is_complex
+from rmad.refusals import lossy_dtype
 from rmad.rules import elementwise, linear
 from rmad.traced import implements, register, stop
 from rmad.types import Array, Pairs
@@ -80,7 +84,22 @@ def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None) -> Array:
     return next(parts) + 1j * next(parts)
 
 
-astype = linear(lambda x, dtype: x.astype(dtype), lambda u, x, dtype: u, name="astype")
-register("astype", astype)
+_astype = linear(lambda x, dtype: x.astype(dtype), lambda u, x, dtype: u, name="astype")
+
+
+@implements("astype")
+def astype(x, dtype, casting="unsafe") -> Any:
+    """x in another dtype. Integers and booleans are constants; a dtype that holds no number is an error."""
+    if casting != "unsafe" and not np.can_cast(x.dtype, dtype, casting):
+        raise TypeError(f"Cannot cast array data from {x.dtype} to {dtype} according to the rule {casting!r}")
+    if dtype.kind in "fc":
+        return _astype(x, dtype)
+    if dtype.kind in "biu":
+        return stop(x).astype(dtype)
+    if dtype.kind == "O":
+        return objects(x)
+    raise x.tape.loses(lossy_dtype("astype", dtype))
+
+
 if hasattr(np, "astype"):  # NumPy 2.1
     register(np.astype, lambda x, dtype, /, *, copy=True, device=None: x.astype(dtype))

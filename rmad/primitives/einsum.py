@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from rmad.primitives.arguments import refuse_out
+from rmad.primitives.arguments import cast, refuse_out
 from rmad.primitives.matmul import matmul
 from rmad.rules import as_array, bilinear
 from rmad.traced import implements, stop
@@ -29,8 +29,7 @@ def einsum(*operands, out=None, dtype=None, order="K", casting="safe", optimize=
     """Σ over the indices that the result lacks. Operands may be traced, all of them at once."""
     refuse_out(out)
     arrays, terms, result = _parse(operands)
-    if dtype is not None:
-        arrays = [a.astype(dtype) for a in arrays]
+    arrays = [cast(a, dtype, casting) for a in arrays]
     sizes = _sizes(arrays, terms)
     return _contracted([_plain(a, t, sizes) for a, t in zip(arrays, terms, strict=True)], result, sizes)
 

@@ -84,7 +84,7 @@ _stack = Join(
 @implements(*{np.concatenate, *known("concat")})
 def concatenate(arrays, /, axis=0, out=None, *, dtype=None, casting="same_kind") -> Array:
     refuse_out(out)
-    arrays = [cast(a, dtype) for a in arrays]
+    arrays = [cast(a, dtype, casting) for a in arrays]
     if axis is None:
         arrays, axis = [np.ravel(a) for a in arrays], 0
     return _concatenate(normalize_axis_index(axis, arrays[0].ndim), *arrays)
@@ -93,7 +93,7 @@ def concatenate(arrays, /, axis=0, out=None, *, dtype=None, casting="same_kind")
 @implements(np.stack)
 def stack(arrays, axis=0, out=None, *, dtype=None, casting="same_kind") -> Array:
     refuse_out(out)
-    arrays = [cast(a, dtype) for a in arrays]
+    arrays = [cast(a, dtype, casting) for a in arrays]
     return _stack(normalize_axis_index(axis, arrays[0].ndim + 1), *arrays)
 
 
@@ -103,13 +103,13 @@ def _each(f, arrays) -> list[Array]:
 
 @implements(np.vstack)
 def vstack(tup, *, dtype=None, casting="same_kind") -> Array:
-    return concatenate(_each(np.atleast_2d, tup), dtype=dtype)
+    return concatenate(_each(np.atleast_2d, tup), dtype=dtype, casting=casting)
 
 
 @implements(np.hstack)
 def hstack(tup, *, dtype=None, casting="same_kind") -> Array:
     arrays = _each(np.atleast_1d, tup)
-    return concatenate(arrays, axis=0 if arrays[0].ndim == 1 else 1, dtype=dtype)
+    return concatenate(arrays, axis=0 if arrays[0].ndim == 1 else 1, dtype=dtype, casting=casting)
 
 
 @implements(np.dstack)

@@ -15,13 +15,12 @@ __all__ = ["mT", "matmul"]
 
 
 def _refuse(name, options) -> None:
-    for option, value in options.items():
-        if value is not None and option not in ("casting", "order", "subok", "dtype"):
-            raise NotImplementedError(f"np.{name} of a traced array takes no {option}=; move the axes beforehand")
+    for option in options:
+        raise NotImplementedError(f"np.{name} of a traced array takes no {option}=; move the axes beforehand")
 
 
 @implements(np.matmul)
-def product(x1, x2, /, *, dtype=None, **options) -> Array:
+def product(x1, x2, /, **options) -> Array:
     """x1 @ x2. A vector counts as a matrix of one row or one column."""
     _refuse("matmul", options)
     A, B = as_array(x1), as_array(x2)
@@ -32,7 +31,7 @@ def product(x1, x2, /, *, dtype=None, **options) -> Array:
     if row or column:
         shape = y.shape[:-1] if column else y.shape
         y = np.reshape(y, shape[:-1] if row and column else (*shape[:-2], shape[-1]) if row else shape)
-    return y if dtype is None else y.astype(dtype)
+    return y
 
 
 @implements(np.dot)
@@ -84,29 +83,28 @@ def tensordot(a, b, axes=2) -> Array:
 
 
 @implements(*known("vecdot"))
-def vecdot(x1, x2, /, *, axis=-1, keepdims=False, dtype=None, **options) -> Array:
+def vecdot(x1, x2, /, *, axis=-1, keepdims=False, **options) -> Array:
     """Σ conj(x1) x2 along `axis`."""
     _refuse("vecdot", options)
     x1, x2 = as_array(x1), as_array(x2)
     if axis != -1:
         x1, x2 = np.moveaxis(x1, axis, -1), np.moveaxis(x2, axis, -1)
     y = np.einsum("...i,...i->...", conj(x1), x2)
-    y = np.expand_dims(y, axis) if keepdims else y
-    return y if dtype is None else y.astype(dtype)
+    return np.expand_dims(y, axis) if keepdims else y
 
 
 @implements(*known("matvec"))
-def matvec(x1, x2, /, *, dtype=None, **options) -> Array:
+def matvec(x1, x2, /, **options) -> Array:
     _refuse("matvec", options)
-    y = product(x1, np.expand_dims(x2, -1), dtype=dtype)
+    y = product(x1, np.expand_dims(x2, -1))
     return np.reshape(y, y.shape[:-1])
 
 
 @implements(*known("vecmat"))
-def vecmat(x1, x2, /, *, dtype=None, **options) -> Array:
+def vecmat(x1, x2, /, **options) -> Array:
     """x1ᴴ x2."""
     _refuse("vecmat", options)
-    y = product(conj(np.expand_dims(x1, -2)), x2, dtype=dtype)
+    y = product(conj(np.expand_dims(x1, -2)), x2)
     return np.reshape(y, (*y.shape[:-2], y.shape[-1]))
 
 

@@ -1,0 +1,86 @@
+"""Errors in place of a lost derivative: functions without a rule, writes, and conversions to what holds none.
+
+A conversion that fails is also noted on the tape, because code in between may swallow the error and go on without the
+derivative, as np.array_equal does: see `Tape.loses`.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "WRITERS",
+    "label",
+    "lossy_dtype",
+    "lossy_operand",
+    "no_rule",
+    "not_a_number",
+    "plain_array",
+    "writes",
+    "written_out",
+]
+
+
+def label(f: Any) -> str:
+    """The name of a function as users write it: numpy.tanh, scipy.special.expit."""
+    module = (getattr(f, "__module__", None) or "").removesuffix("._ufuncs")
+    if isinstance(f, np.ufunc):
+        homes = ("numpy", "scipy.special")  # a ufunc of neither, as np.frompyfunc makes one, has its name alone
+        module = next((m for m in homes if getattr(sys.modules.get(m), f.__name__, None) is f), "")
+    name = getattr(f, "__name__", repr(f))
+    return f"{module}.{name}" if module and not hasattr(f, "__objclass__") else name
+
+
+def no_rule(what: str) -> NotImplementedError:
+    return NotImplementedError(
+        f"{what} has no derivative rule in rmad. Add one with rmad.elementwise, rmad.linear, rmad.bilinear "
+        "or rmad.primitive, or keep its argument constant with rmad.stop_gradient"
+    )
+
+
+def writes(what: str) -> TypeError:
+    return TypeError(
+        f"{what} of a traced array: arrays on the tape are never written into; "
+        "build the result with np.where, np.concatenate or np.stack"
+    )
+
+
+WRITERS = {"copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask"}
+
+
+def written_out(name: str, how: str, instead: str) -> TypeError:
+    return TypeError(f"{name}: a traced array cannot be written into a plain one ({how}); use {instead}")
+
+
+def plain_array() -> TypeError:
+    return TypeError(
+        "a traced array cannot become a plain NumPy array without losing its derivative: use NumPy functions on it "
+        "as it is; np.stack for a list of traced numbers; rmad.expm, rmad.logsumexp, … for those of SciPy; "
+        "or rmad.stop_gradient(x) for its value"
+    )
+
+
+def not_a_number(
+    call: str, also: str = "y[i] = x on a plain array y and o.astype(float) of an object array o do"
+) -> TypeError:
+    return TypeError(
+        f"{call.format('x')} of a traced array would lose its derivative ({also} the same); "
+        f"keep x as an array, collect with np.stack, or write {call.format('rmad.stop_gradient(x)')}"
+    )
+
+
+def lossy_dtype(what: str, dtype: np.dtype[Any]) -> TypeError:
+    """The error for text, bytes, records, dates and times made of traced numbers."""
+    return TypeError(
+        f"{what} makes {dtype} of a traced array, which would lose its derivative; compute with floats, "
+        "or with rmad.stop_gradient(x) if only the value is wanted"
+    )
+
+
+def lossy_operand(f: Any, operands: Any) -> TypeError:
+    """The error for an operand that is no number, as a timedelta."""
+    kinds = " and ".join(f"a {type(a).__name__}" for a in operands)
+    return TypeError(f"{label(f)} of {kinds} is no number, and loses the derivative")
