@@ -178,8 +178,11 @@ class Module:
             if isinstance(owner, tuple):
                 raise TypeError(f"{kind}: {name!r} sits in a tuple and cannot be rebound; use a list or a dict")
             new.append(_fitting(kind, name, array, state[name]))
-        for (_, _, owner, key), array in zip(places, new, strict=True):
-            _assign(owner, key, array)
+        try:
+            _assign_all(places, new)
+        except BaseException:  # Ctrl-C: half of the arrays would be those of another state
+            _assign_all(places, new)
+            raise
 
     # -- how it looks -----------------------------------------------------------------------------------
 
@@ -275,6 +278,11 @@ def _fitting(kind: str, name: str, array: Array, given: Array) -> Array:
     if dtype.kind != array.dtype.kind:
         raise ValueError(f"{kind}: {name!r} is {array.dtype}, the state has {dtype}")
     return np.array(given, dtype=array.dtype, order="C", like=array)  # those of PyTorch are transposed views
+
+
+def _assign_all(places: list[tuple[str, Array, Any, str]], new: list[Array]) -> None:
+    for (_, _, owner, key), array in zip(places, new, strict=True):
+        _assign(owner, key, array)
 
 
 def _assign(owner: Any, key: str, array: Array) -> None:

@@ -13,8 +13,8 @@ from optim.hyper import generator
 from optim.problem.losses import loss_value_and_gradient
 from optim.problem.objective import Objective
 from optim.types import Loss, Model
-from rmad import JacobianOperator
-from rmad.extend import Array, loss_curvature, tree
+from rmad import JacobianOperator, ravel
+from rmad.extend import Array, loss_curvature
 
 __all__ = ["check_ggn"]
 
@@ -86,7 +86,7 @@ class _Differences:
     def __init__(self, objective: Objective, x: Any, t: Any, eps: float) -> None:
         self.objective, self.x, self.t, self.eps = objective, x, t, eps
         self.theta = objective.flat()
-        self.z, self.unravel = tree.ravel(objective.model_at(self.theta)(x))
+        self.z, self.unravel = ravel(objective.model_at(self.theta)(x), pairs=True)
         self.operator = JacobianOperator(lambda flat: objective.model_at(flat)(x), self.theta)
 
     def J(self, w: Array) -> Array:
@@ -98,10 +98,11 @@ class _Differences:
         return (self._slope(self.z + self.eps * w) - self._slope(self.z - self.eps * w)) / (2 * self.eps)
 
     def _F(self, theta: Array) -> Array:
-        return tree.ravel(self.objective.model_at(theta)(self.x))[0]
+        return ravel(self.objective.model_at(theta)(self.x), pairs=True)[0]
 
     def _slope(self, z: Array) -> Array:
-        return tree.ravel(loss_value_and_gradient(self.objective.loss)(self.unravel(z), self.t)[1])[0]
+        slope = loss_value_and_gradient(self.objective.loss)(self.unravel(z), self.t)[1]
+        return ravel(slope, pairs=True)[0]
 
 
 def _check_factors(exact: _Differences, rng: np.random.Generator, rtol: float) -> None:
@@ -109,7 +110,7 @@ def _check_factors(exact: _Differences, rng: np.random.Generator, rtol: float) -
     w, u = rng.standard_normal(exact.theta.size), rng.standard_normal(exact.z.size)
     curvature = loss_curvature(exact.objective.loss, exact.unravel(exact.z), exact.t)
     _compare("J w", exact.operator.matvec(w), exact.J(w), rtol)
-    _compare("L″ w", tree.ravel(curvature(exact.unravel(u)))[0], exact.L2(u), rtol)
+    _compare("L″ w", ravel(curvature(exact.unravel(u)), pairs=True)[0], exact.L2(u), rtol)
 
 
 def _check_columns(exact: _Differences, js: Array, rng: np.random.Generator, rtol: float) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rmad import primitives  # noqa: F401
 from rmad.check import check_grads
+from rmad.flat import ravel
 from rmad.joint.checkpointing import checkpoint
 from rmad.machine.config import show_config
 from rmad.primitives.matrix_functions import expm, sqrtm
@@ -15,7 +16,7 @@ from rmad.primitives.scipy_special import logsumexp, multigammaln
 from rmad.primitives.softmax import log_softmax, softmax
 from rmad.rules import bilinear, constant, elementwise, linear, primitive
 from rmad.transforms import grad, hvp, jvp, linearize, stop_gradient, value_and_grad, vjp
-from rmad.tree import map_leaves, ravel
+from rmad.tree import map_leaves
 
 if TYPE_CHECKING:
     from rmad.operators import GGNOperator, HessianOperator, JacobianOperator

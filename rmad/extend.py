@@ -11,6 +11,7 @@ inside rmad. A primitive needs only the public names: rmad.elementwise, rmad.lin
     layers           affine, conv2d, conv2d_input, pooling, moments and standardize, recur and its cells; the arithmetic
                      of windows (Pair, pair, paddings); the functions sigmoid, softplus, normal_cdf
     batches          first_case, cases_from: the position of the current cases when a batch is processed in parts
+    threads          turn: the lock of an object; lazy: an attribute that is computed once, under it
     machine          is_cupy, import_cupy, to_numpy; keep_freed_memory; address, shares: which memory an array occupies;
                      tuning: measured constants; fast: compiled loops for exp, tanh and a few more
 
@@ -45,6 +46,7 @@ from rmad.sweeps.factors import Meetings
 from rmad.sweeps.squares import squares
 from rmad.tape import Tape, pull
 from rmad.traced import Traced, stop
+from rmad.turns import lazy, turn
 from rmad.types import Array, Tree
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ __all__ = [
     "import_cupy",
     "is_cupy",
     "keep_freed_memory",
+    "lazy",
     "loss_curvature",
     "matmul",
     "max_pool2d",
@@ -95,6 +98,7 @@ __all__ = [
     "to_numpy",
     "tree",
     "tuning",
+    "turn",
 ]
 
 if not TYPE_CHECKING:  # a type checker would take every name for one of ours

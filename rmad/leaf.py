@@ -1,4 +1,4 @@
-"""Leaves of trees: arrays or numbers, differentiable ones, hints for the others; flat vectors of them."""
+"""Leaves of trees: arrays or numbers, differentiable ones, hints for the others; flat vectors and pairs of reals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ import numpy as np
 
 from rmad.types import Array
 
-__all__ = ["dtype_of", "is_differentiable", "joined", "no_array", "sizes", "split"]
+__all__ = [
+    "as_pairs",
+    "dtype_of",
+    "from_pairs",
+    "is_differentiable",
+    "joined",
+    "no_array",
+    "real_dtype",
+    "sizes",
+    "split",
+]
 
 
 def dtype_of(leaf: Any) -> np.dtype[Any]:
@@ -67,3 +77,27 @@ def split(flat: Array, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
 def joined(arrays: Sequence[Array]) -> Array:
     """The arrays as one flat vector, in order: the inverse of `split`."""
     return np.concatenate([np.reshape(a, -1) for a in arrays]) if arrays else np.zeros(0)
+
+
+def real_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype of the real part."""
+    return np.empty(0, dtype).real.dtype
+
+
+def as_pairs(a: Any) -> Any:
+    """(…) complex as (…, 2) real, a view if `a` is contiguous; a real array as it is."""
+    dtype = dtype_of(a)
+    if dtype.kind != "c":
+        return a
+    if hasattr(a, "tape"):  # traced
+        return np.stack([np.real(a), np.imag(a)], axis=-1)
+    return np.ascontiguousarray(a).reshape(-1).view(real_dtype(dtype)).reshape(*np.shape(a), 2)
+
+
+def from_pairs(pairs: Any, dtype: np.dtype[Any]) -> Any:
+    """(…, 2) as (…) of the complex dtype, a view if it is contiguous and on the CPU; a real array as it is."""
+    if dtype.kind != "c":
+        return pairs
+    if isinstance(pairs, np.ndarray) and pairs.flags.c_contiguous and pairs.dtype == real_dtype(dtype):
+        return pairs.reshape(-1).view(dtype).reshape(pairs.shape[:-1])
+    return (pairs[..., 0] + 1j * pairs[..., 1]).astype(dtype)

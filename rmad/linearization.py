@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Generic
 
@@ -10,6 +9,7 @@ from rmad import tree as _tree
 from rmad.plan.plan import Plan, products_before_a_plan
 from rmad.record import Record, filled
 from rmad.traced import Traced
+from rmad.turns import turn
 from rmad.types import Array, Out, Tree
 
 __all__ = ["Linearization"]
@@ -25,7 +25,6 @@ class Linearization(Generic[Tree, Out]):
         self._record = record
         self._plan: Plan | None = None
         self._unplanned: int | None = None  # products to come without a plan
-        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         x, y, nodes = self._record.x, self._record.out, self._record.tape.nodes
@@ -81,7 +80,7 @@ class Linearization(Generic[Tree, Out]):
         self._record.verify()
         if self._record.tape.nested or Traced in map(type, arrays) or not self._pays():
             return sweep(arrays)
-        with self._lock:
+        with turn(self):
             return filled(like, planned(self._plan or self.plan, arrays))
 
     def _pays(self) -> bool:

@@ -1,110 +1,84 @@
 """Jacobian, Hessian and Gauss-Newton matrices as SciPy LinearOperators on flat vectors.
 
-    JacobianOperator   J          matvec Jv, rmatvec Jᴴu
+    JacobianOperator   J          matvec Jv, rmatvec Jᵀu
     HessianOperator    ∇²f        the Jacobian of the gradient, symmetric
     GGNOperator        Jᵀ L″ J    symmetric, positive semi-definite for a convex L
 
-Each runs f once; every product is a sweep over its tape. Flat vectors have the order of rmad.ravel. On the GPU
-the operators are cupyx's. Source: Schraudolph (2002); Martens & Sutskever (2012), sections 5 and 6.1.
+Each runs f once; every product is a sweep over its tape. Flat vectors have the order of rmad.ravel(x, pairs=True): a
+derivative is linear over the reals only, so complex numbers count as pairs (Re, Im), and every operator is real. A
+complex vector is multiplied as for any real matrix, J (u + iv) = Ju + i Jv. On the GPU the operators are cupyx's.
+Source: Schraudolph (2002); Martens & Sutskever (2012), sections 5 and 6.1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
-from typing import Any, Concatenate, Self
+from typing import Any, Concatenate
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from rmad import tree as _tree
+from rmad.flat import Flat
+from rmad.linear_operator import Operator
 from rmad.machine.backend import linear_operator
+from rmad.traced import Traced, stop
 from rmad.transforms import grad, linearize
+from rmad.tree import flatten
 from rmad.types import Array, P, Tree
 
 __all__ = ["GGNOperator", "HessianOperator", "JacobianOperator", "symmetric_operator"]
 
 
-class _Flat:
-    """Trees like `tree` as flat vectors of their common dtype, and the way back."""
+class _Real(Operator):
+    """An operator between two flat spaces of reals, in the dtype of its problem.
 
-    def __init__(self, tree: Any) -> None:
-        self.example, self.unravel = _tree.ravel(tree)
-        self.size, self.dtype = self.example.size, self.example.dtype
+    A subclass defines `_apply`, and `_apply_adjoint` unless it is symmetric, for real vectors of the spaces' dtypes.
+    """
 
-    def ravel(self, tree: Any) -> Array:
-        return _tree.ravel(tree)[0].astype(self.dtype, copy=False)
-
-    def typed(self, vector: Array) -> Array:
-        """The vector in this space's dtype: SciPy's solvers hand in float64. TypeError for complex in a real space."""
-        vector = vector.reshape(-1)
-        if vector.dtype == self.dtype:
-            return vector
-        if vector.dtype.kind == "c" and self.dtype.kind != "c":
-            raise TypeError(f"a {vector.dtype} vector does not fit an operator on {self.dtype}")
-        return vector.astype(self.dtype)
-
-
-class _Operator(LinearOperator):
-    """A LinearOperator between two flat spaces, in the dtype of its problem."""
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        return object.__new__(cls)
-
-    def _set_spaces(self, rows: _Flat, columns: _Flat) -> None:
-        """Makes this an operator of cupyx's if the vectors live on the GPU."""
-        base = linear_operator(columns.example)
-        if base is not LinearOperator:
-            self.__class__ = _on_gpu(type(self), base)  # type: ignore[arg-type]
-        base.__init__(self, np.result_type(rows.dtype, columns.dtype), (rows.size, columns.size))
+    def _set_spaces(self, rows: Flat, columns: Flat, base: Any) -> None:
         self._rows, self._columns = rows, columns
+        self._init(base, np.result_type(rows.dtype, columns.dtype), (rows.size, columns.size))
 
-    def matvec(self, v: Array) -> Array:
-        """The product with v, (p,) or (p, 1); ValueError shows both shapes if v does not fit."""
-        if np.shape(v) not in ((self.shape[1],), (self.shape[1], 1)):
-            name = type(self).__name__
-            raise ValueError(f"{name} of shape {self.shape}: v has shape {np.shape(v)}, expected ({self.shape[1]},)")
-        return linear_operator(self._columns.example).matvec(self, v)
+    def _dot(self, v: Array) -> Array:
+        return _product(self._apply, v, self._columns.dtype, self.shape[0], self.dtype)
 
-    def _matvec(self, v: Array) -> Array:
-        return self._apply(self._columns.typed(v))
-
-    def _rmatvec(self, u: Array) -> Array:
-        return self._apply_adjoint(self._rows.typed(u))
-
-    def _matmat(self, V: Array) -> Array:
-        return _by_columns(self._matvec, V, self.shape[0], self.dtype)
-
-    def _rmatmat(self, U: Array) -> Array:
-        return _by_columns(self._rmatvec, U, self.shape[1], self.dtype)
+    def _adjoint_dot(self, u: Array) -> Array:
+        return _product(self._apply_adjoint, u, self._rows.dtype, self.shape[1], self.dtype)
 
     def _apply(self, v: Array) -> Array:
-        raise NotImplementedError(f"{type(self).__name__}: J v")
+        raise NotImplementedError(f"{type(self).__name__}: A v")
 
     def _apply_adjoint(self, u: Array) -> Array:
-        raise NotImplementedError(f"{type(self).__name__}: Jᵀ u")
+        raise NotImplementedError(f"{type(self).__name__}: Aᵀ u")
 
 
-def _by_columns(product: Callable[[Any], Any], V: Array, rows: int, dtype: Any) -> Array:
-    """The products with the columns of V, as columns."""
-    columns = [product(V[:, k]) for k in range(V.shape[1])]
-    return np.stack(columns, axis=1) if columns else np.zeros_like(V, shape=(rows, 0), dtype=dtype)
+def _product(apply: Callable[[Array], Array], v: Array, dtype: Any, rows: int, out: Any) -> Array:
+    """A real linear map of a vector, or of the columns of a matrix: of a complex one part by part.
+
+    dtype: that of the vectors that `apply` takes; rows, out: length and dtype of those that it gives.
+    """
+    if v.ndim == 2:
+        columns = [_product(apply, v[:, k], dtype, rows, out) for k in range(v.shape[1])]
+        return np.stack(columns, axis=1) if columns else np.zeros_like(stop(v), shape=(rows, 0), dtype=out)
+    if v.dtype.kind == "c":
+        return apply(np.real(v).astype(dtype)) + 1j * apply(np.imag(v).astype(dtype))
+    return apply(v if v.dtype == dtype else v.astype(dtype))  # SciPy's solvers hand in float64
 
 
-@cache
-def _on_gpu(kind: type, base: type) -> type:
-    """The same operator as a subclass of cupyx's LinearOperator, which answers cupyx's solvers."""
-    methods: dict[str, Any] = {}
-    for cls in reversed(kind.__mro__[: kind.__mro__.index(LinearOperator)]):
-        methods.update({k: v for k, v in vars(cls).items() if k not in ("__dict__", "__weakref__", "__new__")})
-    return type(kind.__name__, (base,), methods)
+def _base_for(tree: Any) -> Any:
+    """The LinearOperator class for vectors like the arrays of a tree."""
+    return linear_operator(stop(flatten(tree)[0][0]))
 
 
-class JacobianOperator(_Operator):
-    """J = ∂f/∂x at x, (m, p): matvec v → Jv, rmatvec u → Jᵀu, the adjoint under ⟨u, v⟩ = Re uᴴv.
+class JacobianOperator(_Real):
+    """J = ∂f/∂x at x, (m, p), real: matvec v → Jv, rmatvec u → Jᵀu.
 
-    f runs once; `.value` is f(x). p and m are the numbers of floats in x and in f(x), in the order of `rmad.ravel`. If
-    x or f(x) is complex, J is linear over the reals only, unless f is holomorphic.
+    f runs once; `.value` is f(x). p and m are the numbers of reals in x and in f(x), two for each complex number, in
+    the order of `rmad.ravel(x, pairs=True)[0]` and `rmad.ravel(J.value, pairs=True)[0]`; the functions that come with
+    these turn the vectors into trees.
+
+    Traced arrays pass: products may be part of a differentiated function, with a traced vector, at a traced x, in sums,
+    products and multiples of these operators and dense matrices.
 
     Parameters
     ----------
@@ -122,11 +96,14 @@ class JacobianOperator(_Operator):
     >>> J = JacobianOperator(lambda x: x**2, np.array([1.0, 2.0, 3.0]))
     >>> J.matvec(np.ones(3)), J.T.shape
     (array([2., 4., 6.]), (3, 3))
+    >>> JacobianOperator(lambda x: x * x, 3 + 4j) @ np.eye(2)  # the product with 6 + 8i
+    array([[ 6., -8.],
+           [ 8.,  6.]])
     """
 
     def __init__(self, f: Callable[Concatenate[Tree, P], Any], x: Tree, *args: Any) -> None:
         self.value, self._lin = linearize(f, x, *args)
-        self._set_spaces(_Flat(self.value), _Flat(x))
+        self._set_spaces(Flat(self.value, pairs=True), Flat(x, pairs=True), _base_for(x))
 
     def _apply(self, v: Array) -> Array:
         return self._rows.ravel(self._lin.Jv(self._columns.unravel(v)))
@@ -135,29 +112,21 @@ class JacobianOperator(_Operator):
         return self._columns.ravel(self._lin.JTu(self._rows.unravel(u)))
 
 
-class _Symmetric(_Operator):
-    """An operator that is its own adjoint."""
+class _Symmetric(_Real):
+    """A real operator that is its own adjoint."""
 
-    def matvec(self, v: Array) -> Array:
-        """The product with v, (p,), without the checks that cost LinearOperator more than a small product does."""
-        if getattr(v, "shape", None) == (self.shape[1],):  # lists go through LinearOperator's checks
-            return self._matvec(v)
-        return _Operator.matvec(self, v)
-
-    def _apply_adjoint(self, u: Array) -> Array:
-        return self._apply(u)
+    def _adjoint_dot(self, u: Array) -> Array:
+        return self._dot(u)
 
     def _adjoint(self) -> Any:
         return self
 
-    def _transpose(self) -> Any:
-        return self
-
 
 class HessianOperator(_Symmetric):
-    """H = ∇²f at x, (p, p), for a real scalar f of a real x; symmetric.
+    """H = ∇²f at x, (p, p), for a real scalar f; real and symmetric.
 
-    The gradient runs once; `.gradient` is ∇f, (p,), in the order of `rmad.ravel`.
+    The gradient runs once; `.gradient` is ∇f, (p,). Both have the order of `rmad.ravel(x, pairs=True)`: with respect to
+    the real and the imaginary part of each complex number, one after the other. Traced arrays pass.
 
     Parameters
     ----------
@@ -183,8 +152,8 @@ class HessianOperator(_Symmetric):
 
     def __init__(self, f: Callable[Concatenate[Tree, P], Any], x: Tree, *args: Any) -> None:
         gradient, self._lin = linearize(grad(f), x, *args)
-        space = _Flat(x)
-        self._set_spaces(space, space)
+        space = Flat(x, pairs=True)
+        self._set_spaces(space, space, _base_for(x))
         self.gradient = space.ravel(gradient)
 
     def _apply(self, v: Array) -> Array:
@@ -194,7 +163,8 @@ class HessianOperator(_Symmetric):
 class GGNOperator(_Symmetric):
     """G = Jᵀ L″ J at x, (p, p): the generalized Gauss-Newton matrix of L(f(x)); positive semi-definite for a convex L.
 
-    f runs once, and L″ at z = f(x) is linearized once; `.value` is z.
+    f runs once, and L″ at z = f(x) is linearized once; `.value` is z. G is real, in the order of
+    `rmad.ravel(x, pairs=True)`. Traced arrays pass.
 
     Parameters
     ----------
@@ -221,35 +191,39 @@ class GGNOperator(_Symmetric):
 
     def __init__(self, f: Callable[Concatenate[Tree, P], Any], loss: Any, x: Tree, *args: Any) -> None:
         self.value, self._lin = linearize(f, x, *args)
-        space = _Flat(x)
-        self._set_spaces(space, space)
+        space = Flat(x, pairs=True)
+        self._set_spaces(space, space, _base_for(x))
         self._curvature = loss_curvature(loss, self.value)
 
     def _apply(self, v: Array) -> Array:
         return self._rows.ravel(self._lin.JTu(self._curvature(self._lin.Jv(self._columns.unravel(v)))))
 
 
-class _Product(_Symmetric):
+class _Given(_Symmetric):
     """v → product(v) on vectors like `example`."""
 
     def __init__(self, example: Array, product: Callable[[Array], Array]) -> None:
-        space = _Flat(example)
-        self._set_spaces(space, space)
-        self._product = product
+        space = Flat(example)
+        self._set_spaces(space, space, linear_operator(example))
+        self._given = product
 
     def _apply(self, v: Array) -> Array:
-        return self._product(v)
+        return self._given(v)
 
 
 def symmetric_operator(example: Array, product: Callable[[Array], Array]) -> LinearOperator:
     """A (p, p) symmetric LinearOperator v → product(v) on vectors like `example`, (p,)."""
-    return _Product(example, product)
+    return _Given(example, product)
 
 
 def loss_curvature(loss: Any, z: Any, *target: Any) -> Callable[[Any], Any]:
-    """v → L″ v at z: the loss's own form if it has one, else the linearized gradient of the callable."""
-    if hasattr(loss, "curvature"):
+    """v → L″ v at z: the loss's own form if it has one, else the linearized gradient of the callable.
+
+    Closed forms are for plain arrays; at a traced z only the value of a loss can be differentiated.
+    """
+    closed = not any(isinstance(leaf, Traced) for leaf in flatten(z)[0])
+    if closed and hasattr(loss, "curvature"):
         return loss.curvature(z, *target)
-    if hasattr(loss, "hessian_product"):
+    if closed and hasattr(loss, "hessian_product"):
         return lambda v: loss.hessian_product(z, *target, v)
     return linearize(grad(getattr(loss, "value", loss)), z, *target)[1].Jv

@@ -20,20 +20,22 @@ from typing import Any
 
 import numpy as np
 
-from rmad.leaf import dtype_of, is_differentiable, joined, no_array, sizes, split
-from rmad.types import Array, Tree
+from rmad.leaf import as_pairs, dtype_of, from_pairs, is_differentiable, joined, no_array, sizes, split
 
 __all__ = [
     "TreeDef",
+    "as_pairs",
     "flatten",
+    "from_pairs",
     "in_tuple",
     "joined",
     "leaves",
     "map_leaves",
     "met_twice",
-    "ravel",
     "rebind",
     "replace_leaves",
+    "sizes",
+    "split",
 ]
 
 
@@ -117,10 +119,16 @@ def map_leaves(f: Callable[[Any], Any], tree: Any) -> Any:
 def rebind(tree: Any, new: Sequence[Any]) -> None:
     """Rebinds the differentiable leaves of a mutable tree to new arrays, in order.
 
-    No array is written into, so a live Jacobian keeps the old ones.
+    No array is written into, so a live Jacobian keeps the old ones. Ctrl-C comes before the first or after the last.
     Raises TypeError for an array that sits directly in a tuple, which cannot be rebound.
     """
-    _rebind(tree, iter(new), "x")
+    try:
+        _rebind(tree, iter(new), "x")
+    except TypeError:
+        raise
+    except BaseException:  # an interrupt: some of them are rebound
+        _rebind(tree, iter(new), "x")
+        raise
 
 
 def _rebind(tree: Any, new: Iterator[Any], path: str) -> None:
@@ -274,45 +282,3 @@ def flatten(tree: Any, name: str = "x") -> tuple[list[Any], TreeDef]:
     """The differentiable leaves of a tree, and its structure."""
     treedef = TreeDef(tree, name)
     return treedef.leaves, treedef
-
-
-def _cast(a: Array, dtype: np.dtype[Any]) -> Array:
-    """a in this dtype: its real part, if that is real."""
-    if a.dtype == dtype:
-        return a
-    return (np.real(a) if a.dtype.kind == "c" and dtype.kind != "c" else a).astype(dtype)
-
-
-def ravel(tree: Tree) -> tuple[Array, Callable[[Array], Tree]]:
-    """flat = [leaf₀, leaf₁, …], the float arrays of a tree as one vector, and the way back.
-
-    Parameters
-    ----------
-    tree : array, or tree of arrays; traced ones too
-
-    Returns
-    -------
-    flat : (p,) in the order of the tree and the common dtype of the leaves
-    unravel : (p,) → a tree like `tree` with the leaves' own dtypes, integer leaves as they were; ValueError for a
-        vector of another length
-
-    Examples
-    --------
-    >>> flat, unravel = ravel({"W": np.ones((2, 2)), "b": np.zeros(1)})
-    >>> flat
-    array([1., 1., 1., 1., 0.])
-    >>> unravel(2 * flat)["b"]
-    array([0.])
-    """
-    arrays, treedef = flatten(tree, "tree")
-    flat = joined(arrays)
-    treedef.forget_values()  # unravel outlives the arrays
-
-    def unravel(vector: Array) -> Tree:
-        total = sum(sizes(treedef.shapes))
-        if np.shape(vector) != (total,):
-            raise ValueError(f"unravel: expected a vector of shape ({total},), got {np.shape(vector)}")
-        views = split(vector, treedef.shapes)
-        return treedef.unflatten([_cast(v, d) for v, d in zip(views, treedef.dtypes, strict=True)])
-
-    return flat, unravel

@@ -24,6 +24,7 @@ from rmad.plan.timing import measured
 from rmad.primitives.matmul import matmul
 from rmad.residuals import residuals
 from rmad.tape import ArraySpec, Node
+from rmad.turns import turn
 
 __all__ = ["Row", "TapeView", "show"]
 
@@ -162,7 +163,7 @@ def show(lin: Any, repeat: int = 0) -> TapeView:
         )
     if repeat and record.tape.nested:
         raise ValueError("a tape within another tape has no plan to measure; show(lin) without repeat draws it")
-    with lin._lock:
+    with turn(lin):
         timed = measured(lin.plan, repeat) if repeat else None
         view = _view(record, "as rewritten" if lin._plan is not None else "as recorded")
     if timed is not None:

@@ -23,9 +23,9 @@ DOOR = "rmad.extend"
 # which import each other in any order without a circle. A folder that is not listed here is one *.
 ORDER = {
     "rmad": (
-        "types tuning batch jax_names machine leaf tree frozen captured tape refusals objects loops residuals blocks "
-        "traced dispatch rules limits record kernels "
-        "primitives joint plan linearization transforms sweeps operators check view extend"
+        "types tuning turns batch jax_names machine leaf tree flat frozen captured tape refusals objects loops "
+        "residuals blocks traced dispatch rules limits record kernels "
+        "primitives joint plan linearization transforms sweeps linear_operator operators check view extend"
     ),
     "rmad.machine": "backend config memory",
     "rmad.kernels": "compiled loader windows elementwise patches winograd depthwise cells",
@@ -41,8 +41,8 @@ ORDER = {
     "nn.data": "dataset sources store *",
     "optim": "types tuning hyper schedules problem base parts presets first_order factored *",
     "optim.problem": (
-        "threads vectors batch losses means function pairs parameters nonconvex shard shards quadratic division "
-        "objective"
+        "blas threads vectors batch pairing losses means function pairs parameters nonconvex shard shards quadratic "
+        "division objective"
     ),
     "optim.parts": (
         "passes trust_region cg linesearch selection factors kronecker columns estimate preconditioner damping "

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from optim.problem.pairing import check_pairing
 from rmad import value_and_grad
 from rmad.extend import Array, loss_curvature
 
@@ -27,12 +28,12 @@ __all__ = [
 
 
 def loss_value(loss: Any) -> Callable[[Any, Any], Any]:
-    """(z, t) → L, for a loss object or a callable."""
-    if hasattr(loss, "value"):
-        return loss.value
+    """(z, t) → L, for a loss object or a callable; it raises BroadcastError if z and t spread over each other."""
+    evaluate = getattr(loss, "value", loss)
 
     def value(z: Any, t: Any) -> Any:
-        L = loss(z, t)
+        check_pairing(loss, evaluate, z, t)
+        L = evaluate(z, t)
         if L is None:
             raise TypeError("loss(z, t) is None: does it end without a return?")
         if np.shape(L) != ():
@@ -44,11 +45,16 @@ def loss_value(loss: Any) -> Callable[[Any, Any], Any]:
 
 def loss_value_and_gradient(loss: Any) -> Callable[[Any, Any], tuple[Any, Any]]:
     """(z, t) → L, ∂L/∂z: in closed form if the loss has one, else by a sweep."""
-    if hasattr(loss, "value_and_gradient"):
-        return loss.value_and_gradient
-    if hasattr(loss, "gradient"):
-        return lambda z, t: (loss.value(z, t), loss.gradient(z, t))
-    return value_and_grad(loss_value(loss))
+    if not hasattr(loss, "gradient") and not hasattr(loss, "value_and_gradient"):
+        return value_and_grad(loss_value(loss))
+
+    def both(z: Any, t: Any) -> tuple[Any, Any]:
+        check_pairing(loss, loss.value, z, t)
+        if hasattr(loss, "value_and_gradient"):
+            return loss.value_and_gradient(z, t)
+        return loss.value(z, t), loss.gradient(z, t)
+
+    return both
 
 
 def loss_gradient(loss: Any) -> Callable[[Any, Any], Any]:

@@ -15,6 +15,7 @@ from optim.problem.batch import Shard, cases
 from optim.problem.division import Division
 from optim.problem.losses import loss_value, loss_value_and_gradient
 from optim.problem.means import declared_mean, is_mean, same_value, together
+from optim.problem.pairing import BroadcastError
 from optim.problem.quadratic import Quadratic
 from optim.problem.threads import in_order
 from optim.problem.vectors import sum_into
@@ -117,6 +118,8 @@ class Objective(Division):
         try:
             with np.errstate(all="ignore"):
                 found = on_shards()
+        except BroadcastError:
+            raise
         except Exception as error:
             problem, found = error, None
         if found is None:

@@ -6,8 +6,6 @@ import copy
 from operator import is_
 from typing import Any
 
-import numpy as np
-
 from optim.types import Model
 from rmad.extend import Array, tree
 
@@ -37,14 +35,16 @@ class Pairs:
             return self.original(x, *args)
         structure = tree.TreeDef(self.original, "")
         pairs = zip(self._items.values(), structure.dtypes, strict=True)
-        return structure.unflatten([_number(pair, dtype) for pair, dtype in pairs])(x, *args)
+        return structure.unflatten([tree.from_pairs(pair, dtype) for pair, dtype in pairs])(x, *args)
 
     def __tree_items__(self) -> dict[str, Any]:
         if self._own is not None:
             structure = tree.TreeDef(self.original, "")
             if len(structure.leaves) != len(self._own) or not all(map(is_, structure.leaves, self._own)):
                 self._own = structure.leaves
-                self._items = {path: _pair(a) for path, a in zip(structure.paths, structure.leaves, strict=True)}
+                self._items = {
+                    path: tree.as_pairs(a) for path, a in zip(structure.paths, structure.leaves, strict=True)
+                }
         return self._items
 
     def __tree_replace__(self, items: dict[str, Any]) -> Pairs:
@@ -56,7 +56,7 @@ class Pairs:
         items = {**self.__tree_items__(), name: sub}
         if self._own is not None:
             own, place = list(self._own), list(items).index(name)
-            own[place] = _number(sub, tree.TreeDef(self.original, "").dtypes[place])
+            own[place] = tree.from_pairs(sub, tree.TreeDef(self.original, "").dtypes[place])
             tree.rebind(self.original, own)
             self._own = own
         self._items = items
@@ -83,19 +83,3 @@ def real_model(model: Model) -> Any:
 def original(model: Any) -> Any:
     """The model that `real_model` was given."""
     return model.original if isinstance(model, Pairs) else model
-
-
-def _pair(a: Array) -> Array:
-    """(…) complex as (…, 2) real, a view if `a` is contiguous; a real array as it is."""
-    if np.result_type(a).kind != "c":
-        return a
-    return np.ascontiguousarray(a).reshape(-1).view(np.real(a).dtype).reshape(*np.shape(a), 2)
-
-
-def _number(pair: Any, dtype: np.dtype[Any]) -> Any:
-    """(…, 2) as (…) of the complex dtype; a real array as it is."""
-    if dtype.kind != "c":
-        return pair
-    if isinstance(pair, np.ndarray) and pair.flags.c_contiguous:
-        return pair.reshape(-1).view(dtype).reshape(pair.shape[:-1])
-    return pair[..., 0] + 1j * pair[..., 1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -67,6 +66,7 @@ class Parameters(Updates):
         self.loss: Any = loss
         self.l2 = float(l2)
         self.threads = cores() if threads is None else threads
+        self.crew = Crew(self.threads)  # works on shards and on long vectors
         self._known = tree.TreeDef(self.model, "model")
         _check_arrays(model, self._known)
         self.dtype, self._shapes = self._known.dtypes[0], self._known.shapes
@@ -106,11 +106,6 @@ class Parameters(Updates):
         if not self.l2:
             return 0.0
         return 0.5 * self.l2 * sum(dot(flat, flat) for flat in (np.reshape(a, -1) for a in arrays))
-
-    @cached_property
-    def crew(self) -> Crew:
-        """The threads that work on shards and on long vectors."""
-        return Crew(self.threads)
 
 
 # -- checks of the model and the loss ------------------------------------------------------------------------------

@@ -7,9 +7,8 @@ Source: Martens & Sutskever (2012), sections 4 to 6.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,7 +20,7 @@ from optim.problem.parameters import Parameters
 from optim.problem.shard import LinearizedShard
 from optim.problem.shards import HessianShards, Shards, sums
 from optim.problem.vectors import dot, sum_into
-from rmad.extend import Array, address, shares, symmetric_operator, tree
+from rmad.extend import Array, address, lazy, shares, symmetric_operator, tree, turn
 
 __all__ = ["Quadratic"]
 
@@ -75,7 +74,6 @@ class Quadratic:
         here = structure if keep else structure.replaced(self._arrays)
         self.by_thread = self._each(lambda mine: Shards(objective, here, mine, self._shared, keep))
         self._hessians: list[HessianShards] | None = None
-        self._turn = threading.RLock()  # the vector to multiply and the buffers of the sweeps are shared
 
     def _each(self, task: Callable[[list[Shard]], R]) -> list[R]:
         """[task(its shards), …], on every thread."""
@@ -100,14 +98,14 @@ class Quadratic:
             for part in self._stretches:
                 out[part] += l2 * v[part]
 
-    @cached_property
+    @lazy
     def value(self) -> float:
         """f(θ), in float64."""
         if not self.keep:
             _ = self.gradient  # by the same pass
         return sum(mine.value for mine in self.by_thread) + self.objective._penalty(self._arrays)
 
-    @cached_property
+    @lazy
     def gradient(self) -> Array:
         """∇f(θ), (p,)."""
         task = Shards.gradient if self.keep else Shards.value_and_gradient
@@ -267,7 +265,7 @@ class Quadratic:
 
         def apply(v: Array) -> Array:
             out = self._shared.another()
-            with self._turn:
+            with turn(self):  # the vector to multiply and the buffers of the sweeps are shared
                 product(v, out)
             return out
 
@@ -283,7 +281,7 @@ class _Vector:
     def another(self) -> Array:
         return np.empty_like(self._like, shape=(self._size,))
 
-    @cached_property
+    @lazy
     def made(self) -> Array:
         return np.zeros_like(self._like, shape=(self._size,))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property, partial, reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from optim.problem.batch import Shard, cases
 from optim.problem.losses import loss_gradient, loss_value
 from optim.problem.vectors import dot
-from rmad.extend import Array, Plan, Record, loss_curvature, squares, tree
+from rmad.extend import Array, Plan, Record, lazy, loss_curvature, squares, tree
 
 __all__ = ["LinearizedShard"]
 
@@ -147,7 +147,7 @@ class LinearizedShard(Shard):
             )
         return tree.joined(self.squared_pull(u))
 
-    @cached_property
+    @lazy
     def _curvature(self) -> Callable[[], Any]:
         """z ← weight · L″ z on the plan's output buffers, bound to them at the first product."""
         curvature, weight, z = loss_curvature(self.loss, self.z, self.t), self.weight, self.plan.z

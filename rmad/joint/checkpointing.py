@@ -20,6 +20,7 @@ from rmad import tree as _tree
 from rmad.batch import cases_from, first_case
 from rmad.blocks import Block
 from rmad.captured import Captured
+from rmad.flat import ravel
 from rmad.limits import settled
 from rmad.record import Record
 from rmad.rules import Primitive
@@ -89,7 +90,7 @@ def _as_one(out: Any) -> tuple[Any, Callable[[Any], Any]]:
     """The differentiable leaves of a tree as one array, and the way back; one leaf stays as it is."""
     arrays, treedef = _tree.flatten(out, "f(x)")
     if len(arrays) != 1:
-        return _tree.ravel(out)
+        return ravel(out)
     treedef.forget_values()
     return arrays[0], lambda y: treedef.unflatten([y])
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from rmad import tuning
 from rmad.joint.checkpointing import Piece, Pieces
 from rmad.joint.layout import Cell, Layout, ParameterSums, Residuals, new, zeros
 from rmad.traced import Traced
+from rmad.turns import turn
 from rmad.types import Array
 
 __all__ = ["Recurrence", "recur"]
@@ -41,7 +41,6 @@ class Recurrence:
         self.cell, self.steps, self.last, self.every = cell, steps, last, every
         self.checkpoints: list[tuple[Array, Array | None]] = []
         self.held: dict[int, Residuals] = {}  # by segment
-        self._lock = Lock()
 
     def __call__(self, W: Any, U: Any, b: Any, x: Any, h: Any, c: Any, e: Any) -> Array:
         """The layer's value; when all arrays are plain, in one pass that keeps the residuals."""
@@ -128,7 +127,7 @@ class Recurrence:
     @property
     def alone(self) -> AbstractContextManager[Any]:
         """The context of a sweep: threads take turns when segments share buffers."""
-        return self._lock if len(self.checkpoints) > 1 else nullcontext()
+        return turn(self) if len(self.checkpoints) > 1 else nullcontext()
 
     def push(self, vW: Any, vU: Any, vb: Any, vx: Any, vh0: Any, vc0: Any, ve: Any) -> Array:
         """J v, from the tangents of the arrays (None for zero)."""

@@ -8,11 +8,11 @@ in the padding are left out of the slices: nothing is ever copied into a padded 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 
+from rmad.turns import lazy
 from rmad.types import Array
 
 __all__ = ["Pair", "Sampling", "Windows", "paddings", "pair", "taps"]
@@ -125,7 +125,7 @@ class Windows:
         """The shape of the result for images of the shape of x."""
         return (x.shape[0], *self.out, x.shape[3])
 
-    @cached_property
+    @lazy
     def parts(self) -> list[tuple[int, Slices, Slices]]:
         """(k, to, at) for the taps that meet any pixel: y[to] sees x[at] as the tap k of its windows."""
         return [(a * self.kernel[1] + b, (slice(None), *to), (slice(None), *at)) for a, b, to, at in taps(self)]
@@ -138,7 +138,7 @@ class Windows:
             counts[outputs] += 1
         return counts
 
-    @cached_property
+    @lazy
     def pixels(self) -> Array:
         """The number of pixels that every window sees, (p, q)."""
         return self._pixels(0)[:, None] * self._pixels(1)

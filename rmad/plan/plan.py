@@ -13,7 +13,6 @@ push or pull. A plan is not reentrant: it has one set of buffers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +24,7 @@ from rmad.plan.program import Program
 from rmad.plan.pull import Pull
 from rmad.plan.push import Push
 from rmad.tape import Tape
+from rmad.turns import lazy
 from rmad.types import Array
 
 __all__ = ["Plan", "products_before_a_plan"]
@@ -48,7 +48,7 @@ class Plan(Program):
     _push: list[Call] | None = None
     _pull: list[Call] | None = None
 
-    @cached_property
+    @lazy
     def _lent(self) -> dict[str, Lent]:
         """Sweeps over arrays of the caller, by direction."""
         return {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from rmad.plan.buffers import Pool, address, prototype
 from rmad.plan.forms import is_bias, is_matmul
 from rmad.plan.rewrite import rewrite
 from rmad.tape import ArraySpec, Node, Tape
+from rmad.turns import lazy
 from rmad.types import Array
 
 __all__ = ["Program", "Stack"]
@@ -57,20 +57,20 @@ class Program:
 
     # -- the buffers of inputs and outputs -----------------------------------------------------------------
 
-    @cached_property
+    @lazy
     def v(self) -> Any:
         given = self._make_v() if self._make_v is not None and self.flat else None
         return self._new_vector() if given is None else given
 
-    @cached_property
+    @lazy
     def tangents(self) -> list[Array]:
         return self.inputs_of(self.v)
 
-    @cached_property
+    @lazy
     def u(self) -> Any:
         return self._new_vector() if self._sharing is None else self._sharing.u
 
-    @cached_property
+    @lazy
     def cotangents(self) -> list[Array]:
         return self.inputs_of(self.u) if self._sharing is None else self._sharing.cotangents
 

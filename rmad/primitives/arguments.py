@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
+from rmad.leaf import real_dtype
 from rmad.traced import Traced, stop
 from rmad.types import Array
 
 __all__ = [
     "as_float_array",
     "as_numbers",
-    "as_real",
     "axes_of",
     "cast",
     "conj",
@@ -65,7 +65,7 @@ def count(x: Any, axis: Any, where: Any = True) -> Any:
     if where is True:
         return math.prod(x.shape[k] for k in axes_of(axis, len(x.shape)))
     n = np.sum(np.broadcast_to(where, x.shape), axis=axis, keepdims=True)
-    return n.astype(as_real(x.dtype))
+    return n.astype(real_dtype(x.dtype))
 
 
 def as_float_array(x: Any) -> Array:
@@ -81,11 +81,6 @@ def is_complex(x: Any) -> bool:
 def as_numbers(mask: Any, y: Any) -> Any:
     """A mask as zeros and ones of the dtype of y."""
     return mask.astype(y.dtype)
-
-
-def as_real(dtype: Any) -> Any:
-    """The dtype of |x|."""
-    return np.empty(0, dtype).real.dtype
 
 
 def conj(d: Any) -> Any:

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from rmad.primitives.arguments import as_real, axes_of, cast, known, like
+from rmad.leaf import real_dtype
+from rmad.primitives.arguments import axes_of, cast, known, like
 from rmad.rules import as_array, constant, linear
 from rmad.traced import implements, register, stop
 from rmad.types import Array
@@ -252,7 +253,7 @@ def linspace(
     common = np.result_type(start, stop, float(num))
     start, stop = np.broadcast_arrays(cast(start, common), cast(stop, common))
     steps = num - 1 if endpoint else num
-    t = np.reshape((np.arange(num) / (steps or 1)).astype(as_real(common)), (num, *[1] * start.ndim))
+    t = np.reshape((np.arange(num) / (steps or 1)).astype(real_dtype(common)), (num, *[1] * start.ndim))
     t = like(t, start)
     y = np.moveaxis((1 - t) * start + t * stop, 0, axis)
     y = y if dtype is None else y.astype(dtype)

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from rmad.leaf import real_dtype
 from rmad.limits import Length, at_zero, pole, ratio
-from rmad.primitives.arguments import as_real, axes_of, cast, count, masked, refuse_out
+from rmad.primitives.arguments import axes_of, cast, count, masked, refuse_out
 from rmad.rules import as_array
 from rmad.traced import implements, stop
 from rmad.types import Array, Pairs
@@ -28,7 +29,7 @@ def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=Tru
     if mean is None:
         mean = np.mean(a, axis=axis, keepdims=True, where=where)
     n = count(a, axis, where) - (ddof if correction is None else correction)
-    n = np.maximum(n, 0).astype(as_real(a.dtype))
+    n = np.maximum(n, 0).astype(real_dtype(a.dtype))
     total = np.sum(_squared_modulus(a - mean), axis=axis, keepdims=True, where=where)
     y = total / n
     return y if keepdims else np.squeeze(y, axes_of(axis, a.ndim))

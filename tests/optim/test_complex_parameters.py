@@ -73,6 +73,7 @@ def test_theta_has_both_parts_of_every_number(order):
     objective = optim.Objective(model, LOSS)
     theta = objective.flat()
     assert (theta.dtype, theta.shape) == (np.float64, (2 * 6 + 2 + 3,))
+    np.testing.assert_array_equal(theta, rmad.ravel(model, pairs=True)[0])
     np.testing.assert_array_equal(theta[:12:2], model.w.real.ravel())
     np.testing.assert_array_equal(theta[1:12:2], model.w.imag.ravel())
     q, eps = objective.quadratic(x, t), 1e-6
@@ -86,7 +87,7 @@ def test_theta_has_both_parts_of_every_number(order):
     np.testing.assert_allclose(q.ggn @ np.eye(17), J.T @ J / len(x), rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(
         q.hessian @ np.eye(17),
-        rmad.HessianOperator(lambda flat: LOSS(objective.model_at(flat)(x), t), theta) @ np.eye(17),
+        rmad.HessianOperator(lambda m: LOSS(m(x), t), model) @ np.eye(17),
         rtol=1e-8,
         atol=1e-10,
     )

@@ -1,4 +1,4 @@
-"""Operators of trees with integer, boolean and unused leaves: the length of rmad.ravel(x), the products of a matrix."""
+"""Operators of trees with complex, integer, boolean and unused leaves: their lengths, and the products of a matrix."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ import nn
 import rmad
 
 OUT = 5
-KINDS = ("float", "single", "number", "unused", "integer", "boolean", "count", "empty")
+VARIED = ("float", "single", "number", "complex", "complex number", "complex single")
+CONSTANT = ("unused", "unused complex", "integer", "boolean", "count", "empty", "empty complex")
 
 
 class Problem:
-    """z = tanh(Σ_k C_k x_k) over the float leaves that are used, for a tree of these kinds of leaves."""
+    """h = Σ_k C_k x_k over the leaves that are used, for a tree of these kinds of leaves; z and w depend on h.
+
+    Flat vectors hold pairs of reals: p of them for x, 3 OUT + 2 for f(x) if h is complex, else 2 OUT + 2.
+    """
 
     def __init__(self, kinds, seed):
         self.rng = np.random.default_rng(seed)
@@ -25,58 +29,77 @@ class Problem:
         half = len(leaves) // 2
         self.x = {"first": leaves[:half], "second": (tuple(leaves[half:]), None)}
         self.C = [self.rng.standard_normal((OUT, np.size(leaf))) for leaf in leaves]
-        self.flat, self.unravel = rmad.ravel(self.x)
+        self.flat, self.unravel = rmad.ravel(self.x, pairs=True)
         self.p = self.flat.size
+        self.coarse = any("single" in kind for kind in kinds)
 
     def leaf(self, kind):
         shape = tuple(self.rng.integers(1, 4, self.rng.integers(1, 3)))
+        numbers = lambda *shape: self.rng.standard_normal((*shape, 2)) @ np.array([1, 1j])  # noqa: E731
         return {
             "float": lambda: self.rng.standard_normal(shape),
             "single": lambda: self.rng.standard_normal(shape).astype(np.float32),
             "number": lambda: float(self.rng.standard_normal()),
             "unused": lambda: self.rng.standard_normal(shape),
+            "complex": lambda: np.asfortranarray(numbers(*shape)),
+            "complex number": lambda: complex(numbers()),
+            "complex single": lambda: numbers(*shape).astype(np.complex64),
+            "unused complex": lambda: numbers(*shape),
             "integer": lambda: self.rng.integers(0, 3, shape),
             "boolean": lambda: self.rng.integers(0, 2, shape).astype(bool),
             "count": lambda: 3,
             "empty": lambda: np.zeros((0, 2)),
+            "empty complex": lambda: np.zeros((2, 0), complex),
         }[kind]()
 
     def f(self, x):
         h = np.zeros(OUT)
         for kind, C, leaf in zip(self.kinds, self.C, [*x["first"], *x["second"][0]], strict=True):
-            if kind != "unused":
+            if "unused" not in kind:
                 h = h + C @ np.reshape(leaf, -1)
-        return {"z": np.tanh(h / 3), "labels": np.arange(7), "constant": np.ones(2)}
+        h = h / 3
+        w = 0.3 * np.conj(h) * np.real(h) + (0.1 * np.sin(h) if h.dtype.kind == "f" else 0.2j * h)  # not holomorphic
+        return {"z": np.tanh(np.real(h)), "w": w, "labels": np.arange(7), "constant": np.ones(2)}
 
     def loss(self, z):
-        return np.sum(np.logaddexp(0.0, z["z"] - 0.3)) + np.sum(z["constant"])
+        w = (
+            np.abs(z["w"] - 0.2) ** 2 / 2
+            if z["w"].dtype.kind == "f"
+            else np.real((z["w"] - 0.2) * np.conj(z["w"] - 0.2)) / 2
+        )
+        return np.sum(np.logaddexp(0.0, z["z"] - 0.3)) + np.sum(w) / 5 + np.sum(z["constant"])
 
     def total(self, x):
         return self.loss(self.f(x))
 
     def jacobian(self):
-        """(OUT + 2, p), one tangent at a time; the integer output has no rows."""
+        """(OUT + … + 2, p), one tangent at a time; the integer output has no rows."""
         columns = [rmad.jvp(self.f, self.x, self.unravel(e))[1] for e in np.eye(self.p)]
-        return np.stack([np.concatenate([c["z"], c["constant"]]) for c in columns], axis=1)
+        return np.stack([np.concatenate([c["z"], reals(c["w"]), c["constant"]]) for c in columns], axis=1)
 
     def hessian(self):
-        return np.stack([rmad.ravel(rmad.hvp(self.total, self.x, self.unravel(e)))[0] for e in np.eye(self.p)], axis=1)
+        rows = [rmad.hvp(self.total, self.x, self.unravel(e)) for e in np.eye(self.p)]
+        return np.stack([rmad.ravel(row, pairs=True)[0] for row in rows], axis=1)
 
     def ggn(self):
-        J, z = self.jacobian()[:OUT], self.f(self.x)["z"]
+        J, z = self.jacobian(), self.f(self.x)["z"]
         s = 1 / (1 + np.exp(0.3 - z))
-        return J.T @ np.diag(s * (1 - s)) @ J
+        return J.T @ np.diag([*s * (1 - s), *[0.2] * (len(J) - OUT - 2), 0, 0]) @ J
+
+
+def reals(a):
+    return a if np.isrealobj(a) else np.stack([a.real, a.imag], axis=-1).ravel()
 
 
 @st.composite
 def problems(draw):
-    kinds = draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=5))
-    return Problem([*kinds, draw(st.sampled_from(("float", "single", "number")))], draw(st.integers(0, 2**31)))
+    kinds = draw(st.lists(st.sampled_from((*VARIED, *CONSTANT)), min_size=1, max_size=5))
+    return Problem([*kinds, draw(st.sampled_from(VARIED))], draw(st.integers(0, 2**31)))
 
 
 def compare(operator, dense, problem, shape):
     assert operator.shape == dense.shape == shape
-    tol = 3e-5 if operator.dtype == np.float32 or "single" in problem.kinds else 1e-12
+    tol = 3e-5 if operator.dtype == np.float32 or problem.coarse else 1e-12
     V, U = problem.rng.standard_normal((shape[1], 3)), problem.rng.standard_normal((shape[0], 3))
     np.testing.assert_allclose(operator @ np.eye(shape[1]), dense, atol=tol)
     np.testing.assert_allclose(operator @ V, dense @ V, atol=10 * tol)
@@ -93,17 +116,18 @@ def test_an_operator_has_the_length_of_ravel_and_the_products_of_the_matrix(prob
     J = rmad.JacobianOperator(problem.f, problem.x)
     H = rmad.HessianOperator(problem.total, problem.x)
     G = rmad.GGNOperator(problem.f, problem.loss, problem.x)
-    compare(J, problem.jacobian(), problem, (rmad.ravel(problem.f(problem.x))[0].size, p))
+    compare(J, problem.jacobian(), problem, (rmad.ravel(J.value, pairs=True)[0].size, p))
+    assert p == rmad.ravel(problem.x)[0].size or any("complex" in kind for kind in problem.kinds)
     compare(H, problem.hessian(), problem, (p, p))
     compare(G, problem.ggn(), problem, (p, p))
     gradient = rmad.grad(problem.total)(problem.x)
     assert H.gradient.shape == (p,)
-    np.testing.assert_array_equal(H.gradient, rmad.ravel(gradient)[0])
-    back = problem.unravel(rmad.ravel(gradient)[0])  # every entry belongs to the leaf that it came from
+    np.testing.assert_array_equal(H.gradient, rmad.ravel(gradient, pairs=True)[0])
+    back = problem.unravel(H.gradient)  # every entry belongs to the leaf that it came from
     for got, wanted in zip(
         [*back["first"], *back["second"][0]], [*gradient["first"], *gradient["second"][0]], strict=True
     ):
-        if np.asarray(wanted).dtype.kind == "f":
+        if np.asarray(wanted).dtype.kind in "fc":
             np.testing.assert_array_equal(got, wanted)
 
 
@@ -116,7 +140,7 @@ def test_scipy_solves_with_operators_of_any_tree(problem):
     as_J = rmad.JacobianOperator(problem.f, problem.x)
     as_H = rmad.HessianOperator(problem.total, problem.x)
     as_G = rmad.GGNOperator(problem.f, problem.loss, problem.x)
-    tol = 2e-4 if "single" in problem.kinds else 1e-8
+    tol = 2e-4 if problem.coarse else 1e-8
     b, u, v0 = problem.rng.standard_normal(p), problem.rng.standard_normal(len(J)), np.ones(p)
     damped = G + 0.5 * np.eye(p)
     x, info = cg(as_G + aslinearoperator(0.5 * np.eye(p)), b, rtol=1e-12 if tol < 1e-6 else 1e-6)
