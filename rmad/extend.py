@@ -11,7 +11,8 @@ inside rmad. A primitive needs only the public names: rmad.elementwise, rmad.lin
     layers           affine, conv2d, conv2d_input, pooling, moments and standardize, recur and its cells; the arithmetic
                      of windows (Pair, pair, paddings); the functions sigmoid, softplus, normal_cdf
     batches          first_case, cases_from: the position of the current cases when a batch is processed in parts
-    threads          turn: the lock of an object; lazy: an attribute that is computed once, under it
+    threads          in_turn: a class whose methods run on one thread at a time; lazy: an attribute computed once; lent:
+                     the context of a task that the object waits for
     machine          is_cupy, import_cupy, to_numpy; keep_freed_memory; address, shares: which memory an array occupies;
                      tuning: measured constants; fast: compiled loops for exp, tanh and a few more
 
@@ -46,7 +47,7 @@ from rmad.sweeps.factors import Meetings
 from rmad.sweeps.squares import squares
 from rmad.tape import Tape, pull
 from rmad.traced import Traced, stop
-from rmad.turns import lazy, turn
+from rmad.turns import in_turn, lazy, lent
 from rmad.types import Array, Tree
 
 if TYPE_CHECKING:
@@ -76,9 +77,11 @@ __all__ = [
     "fast",
     "first_case",
     "import_cupy",
+    "in_turn",
     "is_cupy",
     "keep_freed_memory",
     "lazy",
+    "lent",
     "loss_curvature",
     "matmul",
     "max_pool2d",
@@ -98,7 +101,6 @@ __all__ = [
     "to_numpy",
     "tree",
     "tuning",
-    "turn",
 ]
 
 if not TYPE_CHECKING:  # a type checker would take every name for one of ours

@@ -9,12 +9,13 @@ from rmad import tree as _tree
 from rmad.plan.plan import Plan, products_before_a_plan
 from rmad.record import Record, filled
 from rmad.traced import Traced
-from rmad.turns import turn
+from rmad.turns import in_turn
 from rmad.types import Array, Out, Tree
 
 __all__ = ["Linearization"]
 
 
+@in_turn  # a plan rewrites the tape that other products sweep, and has one set of buffers
 class Linearization(Generic[Tree, Out]):
     """The Jacobian J of f at x, from one run of f: Jv(v) and JTu(u) as often as wanted.
 
@@ -80,8 +81,7 @@ class Linearization(Generic[Tree, Out]):
         self._record.verify()
         if self._record.tape.nested or Traced in map(type, arrays) or not self._pays():
             return sweep(arrays)
-        with turn(self):
-            return filled(like, planned(self._plan or self.plan, arrays))
+        return filled(like, planned(self._plan or self.plan, arrays))
 
     def _pays(self) -> bool:
         """True once enough products were made for a plan to pay off; it depends on the tape only, not on the clock."""

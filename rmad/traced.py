@@ -72,8 +72,8 @@ def _lookup(key: Any, what: Any) -> Callable[..., Any]:
     """The handler of a function, or of a ufunc's method; NotImplementedError or TypeError names what has none."""
     handler = HANDLERS.get(key)
     if handler is None:
-        while DEFERRED:
-            import_module(DEFERRED.pop())
+        for module in DEFERRED:  # all stay in the list: a thread waits here for another that imports them
+            import_module(module)
         handler = HANDLERS.get(key)
     if handler is None:
         name = what if isinstance(what, str) else label(what)

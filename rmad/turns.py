@@ -1,4 +1,4 @@
-"""One lock per object, which a forked process finds free, and attributes that are computed once, under that lock.
+"""One lock per object, which a forked process finds free; methods and attributes that are computed under that lock.
 
 functools.cached_property has one lock per attribute for all objects on Python 3.11, and none from 3.12 on.
 """
@@ -6,13 +6,21 @@ functools.cached_property has one lock per attribute for all objects on Python 3
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
 from threading import RLock
+from types import FunctionType
 from typing import Any, Generic, Self, TypeVar, overload
 
-__all__ = ["lazy", "turn"]
+__all__ = ["in_turn", "lazy", "lent", "turn"]
 
 V = TypeVar("V")
+T = TypeVar("T")
+
+_waiting: ContextVar[tuple[Any, ...]] = ContextVar("_waiting", default=())
+"""The objects that wait, in their turn, for the task that runs here."""
 
 _forks = 0  # between this process and the one that imported the module
 
@@ -34,7 +42,16 @@ class _Locks(dict[int, Any]):
 
 
 def turn(owner: object) -> Any:
-    """The lock of an object: `with turn(self):` one thread at a time, which may enter again."""
+    """The lock of an object: `with turn(self):` one thread at a time, which may enter again.
+
+    RuntimeError in a task that the object waits for, see `lent`: the two would wait for each other.
+    """
+    for waiting in _waiting.get():
+        if waiting is owner:
+            raise RuntimeError(
+                f"a task that runs for a method of a {type(owner).__name__} uses the {type(owner).__name__} itself, "
+                "which waits for the task; compute what the task needs before"
+            )
     held = vars(owner)
     locks = held.get("_turn")
     if locks is None:
@@ -66,3 +83,34 @@ class lazy(Generic[V]):
                 held[self._name] = self._compute(owner)
             found: V = held[self._name]
         return found
+
+
+@contextmanager
+def lent(owner: object) -> Iterator[None]:
+    """A context in which tasks of the caller's run, on several threads as a rule, while `owner` has its turn."""
+    token = _waiting.set((*_waiting.get(), owner))
+    try:
+        yield
+    finally:
+        _waiting.reset(token)
+
+
+def in_turn(kind: type[T]) -> type[T]:
+    """A class decorator: every public method and property of an object runs in its turn, as `lazy` attributes do."""
+    for name, member in list(vars(kind).items()):
+        if name.startswith("_"):
+            continue
+        if isinstance(member, FunctionType):
+            setattr(kind, name, _alone(member))
+        elif isinstance(member, property) and member.fget is not None:
+            setattr(kind, name, property(_alone(member.fget), doc=member.__doc__))
+    return kind
+
+
+def _alone(method: Callable[..., V]) -> Callable[..., V]:
+    @wraps(method)
+    def alone(self: Any, *args: Any, **kwargs: Any) -> V:
+        with turn(self):
+            return method(self, *args, **kwargs)
+
+    return alone

@@ -41,10 +41,10 @@ class Pairs:
         if self._own is not None:
             structure = tree.TreeDef(self.original, "")
             if len(structure.leaves) != len(self._own) or not all(map(is_, structure.leaves, self._own)):
-                self._own = structure.leaves
-                self._items = {
-                    path: tree.as_pairs(a) for path, a in zip(structure.paths, structure.leaves, strict=True)
-                }
+                items = {path: tree.as_pairs(a) for path, a in zip(structure.paths, structure.leaves, strict=True)}
+                self._items = items
+                self._own = structure.leaves  # last: another thread then makes the same
+                return items
         return self._items
 
     def __tree_replace__(self, items: dict[str, Any]) -> Pairs:

@@ -20,7 +20,7 @@ from optim.problem.parameters import Parameters
 from optim.problem.shard import LinearizedShard
 from optim.problem.shards import HessianShards, Shards, sums
 from optim.problem.vectors import dot, sum_into
-from rmad.extend import Array, address, lazy, shares, symmetric_operator, tree, turn
+from rmad.extend import Array, address, in_turn, lazy, lent, shares, symmetric_operator, tree
 
 __all__ = ["Quadratic"]
 
@@ -28,13 +28,14 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 
+@in_turn  # the vector to multiply and the buffers of the sweeps are shared
 class Quadratic:
     """M(δ) = f(θ) + ∇f(θ)ᵀ δ + ½ δᵀ B δ at the parameters θ of the moment when it was made, l2 included.
 
     `Objective.quadratic(x, t)` makes it. `value` is f(θ), `gradient` is ∇f(θ), `ggn` and `hessian` are B as
-    LinearOperators, which several threads may use; solvers take the faster `ggn_product(v, out)`, which writes into an
-    array and is for one thread. No product runs the model again, unless the batch is larger than memory. `products`
-    counts the products, `passes` how often the model ran over the batch.
+    LinearOperators; solvers take the faster `ggn_product(v, out)`, which writes into an array. Several threads may use
+    one model; their calls run one after the other. No product runs the network again, unless the batch is larger than
+    memory. `products` counts the products, `passes` how often the network ran over the batch.
 
     Parameters
     ----------
@@ -73,6 +74,7 @@ class Quadratic:
         self._stretches = [slice(k, k + step) for k in range(0, objective.size, step)]
         here = structure if keep else structure.replaced(self._arrays)
         self.by_thread = self._each(lambda mine: Shards(objective, here, mine, self._shared, keep))
+        self._aside: Array | None = None  # the vector of the last residual
         self._hessians: list[HessianShards] | None = None
 
     def _each(self, task: Callable[[list[Shard]], R]) -> list[R]:
@@ -181,7 +183,9 @@ class Quadratic:
         Source: Henriques et al. (2018), eq. (18). What `residual_along` needs of v stays with the shards.
         """
         self._take(v)
+        self._aside = None
         self._sum(Shards.residual, self.by_thread, None, out)
+        self._aside = v
         vGv, slope = self._inner_products()
         if l2 := self.objective.l2:
             theta = self.theta
@@ -191,7 +195,12 @@ class Quadratic:
         return vGv, slope
 
     def residual_along(self, w: Array, v: Array) -> tuple[float, float, float]:
-        """Returns wᵀG w, vᵀG w and ∇fᵀw, by one push, after `residual(v, …)`."""
+        """Returns wᵀG w, vᵀG w and ∇fᵀw, by one push after `residual(v, …)`; v the same array, unchanged."""
+        if self.keep and self._aside is not v:  # another thread's residual came between
+            self._take(v)
+            self._aside = None
+            self._sweep(Shards.set_aside, self.by_thread)
+            self._aside = v
         self._take(w)
         self._sweep(lambda mine: mine.residual_along(v), self.by_thread)
         wGw, vGw, slope = self._inner_products()
@@ -237,7 +246,8 @@ class Quadratic:
 
     def each_shard(self, task: Callable[[LinearizedShard], R]) -> list[R]:
         """Returns [task(shard), …] for every shard of the batch, computed on the threads."""
-        return [found for mine in self._sweep(lambda mine: mine.each(task), self.by_thread) for found in mine]
+        with lent(self):
+            return [found for mine in self._sweep(lambda mine: mine.each(task), self.by_thread) for found in mine]
 
     def squared_gradients(self) -> Array:
         """Returns the mean over cases of the squared per-case gradients, (p,), without l2 (section 11.3)."""
@@ -248,7 +258,8 @@ class Quadratic:
     ) -> Array:
         """Returns Σ of the squared per-case pulls of cotangents(shard), over all of them, (p,), without l2."""
         out = self._shared.another()
-        return self._sum(lambda mine: mine.squares(cotangents, what), self.by_thread, None, out)
+        with lent(self):
+            return self._sum(lambda mine: mine.squares(cotangents, what), self.by_thread, None, out)
 
     @property
     def ggn(self) -> LinearOperator:
@@ -265,8 +276,7 @@ class Quadratic:
 
         def apply(v: Array) -> Array:
             out = self._shared.another()
-            with turn(self):  # the vector to multiply and the buffers of the sweeps are shared
-                product(v, out)
+            product(v, out)
             return out
 
         return symmetric_operator(self._shared.another(), apply)

@@ -90,8 +90,12 @@ class Shards:
         """G v + ∇f, with vᵀG v and ∇fᵀv in `inner`."""
         return self._sum(LinearizedShard.residual)
 
+    def set_aside(self) -> None:
+        """Keeps with kept shards what `residual_along` needs of the shared vector."""
+        list(self._results(LinearizedShard.set_aside))
+
     def residual_along(self, v: Array) -> None:
-        """Leaves wᵀG w, vᵀG w and ∇fᵀw in `inner`, w the shared vector, after `residual` for v."""
+        """Leaves wᵀG w, vᵀG w and ∇fᵀw in `inner`, w the shared vector, after `residual` or `set_aside` for v."""
 
         def along(shard: LinearizedShard) -> None:
             if self._kept is None:  # this tape is new: v is not set aside on it

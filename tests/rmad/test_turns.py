@@ -6,14 +6,18 @@ import copy
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
 import numpy as np
 import pytest
 
 import rmad
-from rmad.extend import lazy, turn
+from rmad import traced
+from rmad.turns import in_turn, lazy, lent, turn
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
@@ -150,3 +154,110 @@ def test_a_process_may_fork_in_its_turn():
     with turn(thing):
         assert exit_code_of_a_child(lambda: turn(thing).acquire(timeout=5)) == 0
     assert at_once(lambda: turn(thing).acquire(timeout=5)) == [True]
+
+
+# -- public methods take turns -----------------------------------------------------------------------------------------
+
+
+@in_turn
+class Counter:
+    """Each method adds what it was given, slowly: calls that overlap lose some."""
+
+    def __init__(self):
+        self.total, self.kept = 0, {}
+
+    def add(self, n, times=1):
+        """Adds n."""
+        before = self.total
+        time.sleep(0.001)
+        self.total = before + n * times
+        return self.total
+
+    @property
+    def next(self):
+        """The total, one higher from now on."""
+        return self.add(1)
+
+    def each(self, task, threads):
+        with lent(self), ThreadPoolExecutor(threads) as pool:
+            return [f.result() for f in [pool.submit(copy_context().run, task, k) for k in range(threads)]]
+
+    def _unguarded(self):
+        return self.total
+
+
+def test_public_methods_and_properties_take_turns():
+    counter = Counter()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda k: counter.add(k, times=2) if k % 2 else counter.next, range(16)))
+    assert counter.total == 2 * sum(range(1, 16, 2)) + 8
+    assert Counter.add.__doc__ == "Adds n."
+    assert Counter.next.__doc__ == "The total, one higher from now on."
+    assert not hasattr(Counter._unguarded, "__wrapped__")
+
+
+@pytest.mark.parametrize("use", [lambda c: c.add(1), lambda c: c.next], ids=["method", "property"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_task_that_an_object_waits_for_cannot_use_it(use, threads):
+    """An error, where the two would wait for each other; other objects are free, and so is this one afterwards."""
+    counter, other = Counter(), Counter()
+    with pytest.raises(RuntimeError, match="a task that runs for a method of a Counter uses the Counter itself"):
+        counter.each(lambda k: use(counter), threads)
+    assert len(counter.each(lambda k: use(other), threads)) == other.total == threads
+    assert counter.add(1) == 1
+
+
+def test_products_with_one_linearization_while_another_thread_plans_it():
+    """A dozen products are swept on the tape as recorded, then a plan rewrites it: all give the same."""
+
+    def f(x):
+        for k in range(500):
+            x = np.sin(x) + x * (0.1 / (k + 1))
+        return x
+
+    x = np.linspace(-1, 1, 3)
+    one = rmad.linearize(f, x)[1]
+    v = np.ones((len(x), 8)).cumsum(axis=1)
+    expected = [(one.Jv(v[:, k]), one.JTu(v[:, k])) for k in range(8)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(3):
+            lin = rmad.linearize(f, x)[1]
+            start = threading.Barrier(8)
+
+            def products(k, lin=lin, start=start):
+                start.wait()
+                return [(lin.Jv(v[:, k]), lin.JTu(v[:, k])) for _ in range(4)]
+
+            with ThreadPoolExecutor(8) as pool:
+                found = list(pool.map(products, range(8)))
+            for k in range(8):
+                for both in found[k]:
+                    np.testing.assert_allclose(both, expected[k], rtol=1e-12)
+            assert lin._plan is not None
+    finally:
+        sys.setswitchinterval(before)
+
+
+def test_rules_that_another_thread_imports_are_waited_for(monkeypatch):
+    """SciPy's ufuncs get their rules at the first call of one: on two threads at once, both find them."""
+
+    def seldom(x):
+        return x
+
+    importing, waits = threading.Lock(), threading.Event()
+
+    def slow_import(module):
+        with importing:  # Python has such a lock for every module
+            waits.set()
+            time.sleep(0.05)
+            traced.HANDLERS[seldom] = lambda x: 2 * x
+
+    monkeypatch.setattr(traced, "DEFERRED", ["a.module.of.rules"])
+    monkeypatch.setattr(traced, "import_module", slow_import)
+    monkeypatch.setattr(traced, "HANDLERS", dict(traced.HANDLERS))
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(traced._lookup, seldom, seldom)
+        waits.wait()
+        assert traced._lookup(seldom, seldom)(3) == first.result()(3) == 6
