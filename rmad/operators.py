@@ -23,7 +23,7 @@ from rmad.linear_operator import Operator
 from rmad.machine.backend import linear_operator
 from rmad.traced import Traced, stop
 from rmad.transforms import grad, linearize
-from rmad.tree import flatten
+from rmad.tree import flatten, leaves
 from rmad.types import Array, P, Tree
 
 __all__ = ["GGNOperator", "HessianOperator", "JacobianOperator", "symmetric_operator"]
@@ -221,7 +221,7 @@ def loss_curvature(loss: Any, z: Any, *target: Any) -> Callable[[Any], Any]:
 
     Closed forms are for plain arrays; at a traced z only the value of a loss can be differentiated.
     """
-    closed = not any(isinstance(leaf, Traced) for leaf in flatten(z)[0])
+    closed = not any(isinstance(leaf, Traced) for _, leaf in leaves(z))
     if closed and hasattr(loss, "curvature"):
         return loss.curvature(z, *target)
     if closed and hasattr(loss, "hessian_product"):

@@ -11,7 +11,7 @@ from optim.problem.pairs import real_model
 from optim.problem.threads import Crew, cores
 from optim.problem.vectors import dot
 from optim.types import Loss, Model
-from rmad.extend import Array, tree
+from rmad.extend import Array, lazy, tree
 
 __all__ = ["Parameters", "Updates"]
 
@@ -66,7 +66,6 @@ class Parameters(Updates):
         self.loss: Any = loss
         self.l2 = float(l2)
         self.threads = cores() if threads is None else threads
-        self.crew = Crew(self.threads)  # works on shards and on long vectors
         self._known = tree.TreeDef(self.model, "model")
         _check_arrays(model, self._known)
         self.dtype, self._shapes = self._known.dtypes[0], self._known.shapes
@@ -106,6 +105,11 @@ class Parameters(Updates):
         if not self.l2:
             return 0.0
         return 0.5 * self.l2 * sum(dot(flat, flat) for flat in (np.reshape(a, -1) for a in arrays))
+
+    @lazy
+    def crew(self) -> Crew:
+        """The threads that work on shards and on long vectors; `threads` may be set until the first use."""
+        return Crew(self.threads)
 
 
 # -- checks of the model and the loss ------------------------------------------------------------------------------
