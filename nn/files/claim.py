@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,8 @@ except ImportError:  # Windows
 
 __all__ = ["Claim", "FolderInUse"]
 
+FOREIGN = errno.EEXIST, "this is no lock file of nn.Claim, which needs the name"
+TEXT_SIZE = 1000  # characters of a lock file that are read
 TAKEN = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES}
 
 
@@ -40,7 +43,7 @@ class Claim:
     FolderInUse
         If another claim has the folder.
     OSError
-        If the folder or the file cannot be made.
+        If the folder or the file cannot be made, or another file has its name: a link, or other content.
 
     Examples
     --------
@@ -93,15 +96,23 @@ class Claim:
     def _locked(self) -> IO[str] | None:
         """Returns the file, locked; None if its last holder has just deleted it, or the folder."""
         try:
-            file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115 (it stays open while the claim lasts)
+            file = open(self.path, "a+", encoding="utf-8", errors="replace", opener=_open)  # noqa: SIM115 (it stays open)
         except FileNotFoundError:
             if self.path.parent.exists():
                 raise
             return None
+        except OSError as problem:
+            if problem.errno != errno.ELOOP:  # of a symbolic link
+                raise
+            raise FileExistsError(*FOREIGN, str(self.path)) from None
         try:
-            if not _lock(file):
-                file.seek(0)
-                raise FolderInUse(f"{self.path.parent} is in use by {file.read() or 'another process'}")
+            held = not _lock(file)
+            file.seek(0)
+            text = file.read(TEXT_SIZE)
+            if text and not text.startswith("process "):
+                raise FileExistsError(*FOREIGN, str(self.path))
+            if held:
+                raise FolderInUse(f"{self.path.parent} is in use by {text or 'another process'}")
             if _is_at(file, self.path):
                 return file
         except BaseException:
@@ -109,6 +120,16 @@ class Claim:
             raise
         file.close()
         return None
+
+
+def _open(path: str, flags: int) -> int:
+    """Opens no target of a symbolic link, which would be overwritten, and does not wait for the reader of a pipe."""
+    handle = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
+    found = os.fstat(handle)
+    if stat.S_ISREG(found.st_mode) and found.st_nlink <= 1:  # what has another name is not ours to write
+        return handle
+    os.close(handle)
+    raise FileExistsError(*FOREIGN, path)
 
 
 def _lock(file: IO[Any]) -> bool:

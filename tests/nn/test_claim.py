@@ -149,3 +149,27 @@ def test_a_full_disk_leaves_nothing(tmp_path: pathlib.Path, monkeypatch: pytest.
     with pytest.raises(OSError, match=r"No space left on device: .*/a/lock'"), nn.Claim(tmp_path / "a"):
         pass
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["link", "link to nothing", "second name", "pipe", "text", "bytes"])
+def test_another_file_of_that_name_is_left_alone(tmp_path: pathlib.Path, kind: str) -> None:
+    folder, target = tmp_path / "folder", tmp_path / "target"
+    folder.mkdir()
+    target.write_text("precious")
+    lock = folder / "lock"
+    make = {
+        "link": lambda: lock.symlink_to(target),
+        "link to nothing": lambda: lock.symlink_to(tmp_path / "nothing"),
+        "second name": lambda: os.link(target, lock),
+        "pipe": lambda: os.mkfifo(lock),
+        "text": lambda: lock.write_text("precious"),
+        "bytes": lambda: lock.write_bytes(b"\xff\0"),
+    }
+    make[kind]()
+    with pytest.raises(FileExistsError, match=f"no lock file of nn.Claim, which needs the name: '{lock}'"):
+        nn.Claim(folder).__enter__()
+    assert target.read_text() == "precious"
+    assert not (tmp_path / "nothing").exists()
+    assert os.path.lexists(lock)
+    if kind == "text":
+        assert lock.read_text() == "precious"
