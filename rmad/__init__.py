@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rmad import primitives  # noqa: F401
 from rmad.check import check_grads
+from rmad.dense import hessian, jacobian
 from rmad.flat import ravel
 from rmad.joint.checkpointing import checkpoint
 from rmad.machine.config import show_config
@@ -36,7 +37,9 @@ __all__ = [
     "elementwise",
     "expm",
     "grad",
+    "hessian",
     "hvp",
+    "jacobian",
     "jvp",
     "linear",
     "linearize",

@@ -15,7 +15,7 @@ import numpy as np
 from rmad.tape import ArraySpec, Block, Named
 from rmad.types import Array
 
-__all__ = ["MINUS_ONE", "ONE", "Block", "Diagonal", "Explicit", "Linear", "unbroadcast"]
+__all__ = ["MINUS_ONE", "ONE", "Block", "Diagonal", "Explicit", "Linear", "padded", "unbroadcast"]
 
 Map = Callable[[Any], Any]
 
@@ -33,6 +33,19 @@ def unbroadcast(u: Array, shape: tuple[int, ...]) -> Array:
         rows = np.reshape(u, (-1, int(np.prod(shape))))
         return np.reshape(np.ones(len(rows), u.dtype) @ rows, shape)  # a quarter of the time that np.sum takes
     return np.reshape(np.sum(u, axis=axes), shape) if axes else u
+
+
+def padded(V: Array, x: tuple[int, ...], ndim: int) -> Array:
+    """A stack of arrays of shape x, (k, *x), with axes of length 1 between, so that they broadcast to `ndim` axes."""
+    return V if len(x) >= ndim else np.reshape(V, (len(V), *(1,) * (ndim - len(x)), *x))
+
+
+def _unbroadcast_stack(U: Array, shape: tuple[int, ...]) -> Array:
+    """`unbroadcast` of every array of a stack."""
+    if U.shape[1:] == shape:
+        return U
+    k = len(U)
+    return np.reshape(unbroadcast(U, (k, *(1,) * (U.ndim - 1 - len(shape)), *shape)), (k, *shape))
 
 
 def _as_input(u: Array, spec: ArraySpec) -> Array:
@@ -71,6 +84,22 @@ class Diagonal(Block):
             u = (np.conj(d) if d.dtype.kind == "c" else d) * u
         return _as_input(unbroadcast(u, self.x.shape), self.x)
 
+    def push_stack(self, V: Array) -> Array:
+        d, x, y = self.d, self.x.shape, self.y.shape
+        if x == y:
+            return _as_output(V if d is ONE else -V if d is MINUS_ONE else d * V, self.y)
+        V = padded(V, x, len(y))
+        Y = V if d is ONE else -V if d is MINUS_ONE else d * V
+        return _as_output(np.broadcast_to(Y, (len(V), *y)), self.y)
+
+    def pull_stack(self, U: Array) -> Array:
+        d = self.d
+        if d is MINUS_ONE:
+            U = -U
+        elif d is not ONE:
+            U = (np.conj(d) if d.dtype.kind == "c" else d) * U
+        return _as_input(_unbroadcast_stack(U, self.x.shape), self.x)
+
 
 class Linear(Block):
     """J = f(…, ·, …) for y linear in x, the other arguments fixed: the linear and the bilinear family.
@@ -104,6 +133,35 @@ class Linear(Block):
         else:
             u = self.transpose(u, *self.args, **self.kwargs)
         return _as_input(unbroadcast(u, self.x.shape), self.x)
+
+    def push_stack(self, V: Array) -> Array:
+        Y = self.of_stack(V)
+        return super().push_stack(V) if Y is None else _as_output(Y, self.y)
+
+    def pull_stack(self, U: Array) -> Array:
+        if self.x.dtype.kind == "c" or self.y.dtype.kind == "c":
+            X = self.transpose_of_stack(np.conj(U))
+            X = X if X is None else np.conj(X)
+        else:
+            X = self.transpose_of_stack(U)
+        return super().pull_stack(U) if X is None else _as_input(_unbroadcast_stack(X, self.x.shape), self.x)
+
+    def of_stack(self, V: Array) -> Array | None:
+        """f of k stacked arrays, (k, *y.shape), of V: (k, *x.shape); None if f takes no stack."""
+        rule = self.primitive.on_stack  # type: ignore[attr-defined]  # of the linear family
+        if rule is None or (found := rule(len(V), self)) is None:
+            return None
+        (args, kwargs), k = found, self.argnum
+        V = np.reshape(V, args[k].shape)
+        return self.primitive(*args[:k], V, *args[k + 1 :], **kwargs)
+
+    def transpose_of_stack(self, U: Array) -> Array | None:
+        """The transpose of k stacked arrays, of U: (k, *y.shape); None if it takes no stack."""
+        rule = self.primitive.on_stack  # type: ignore[attr-defined]
+        if rule is None or (found := rule(len(U), self)) is None:
+            return None
+        args, kwargs = found
+        return self.transpose(U, *args, **kwargs)
 
 
 class Explicit(Block):

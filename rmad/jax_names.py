@@ -1,12 +1,12 @@
-"""Names that JAX and autograd use, and ours: the error for rmad.jacobian names the one to use here."""
+"""Names that JAX and autograd use, and ours: the error for rmad.jacfwd names the one to use here."""
 
 from __future__ import annotations
 
 __all__ = ["advice"]
 
 HERE = {
-    "rmad.JacobianOperator(f, x), or rmad.linearize": ("jacobian", "jacfwd", "jacrev"),
-    "rmad.HessianOperator(f, x), or rmad.hvp for a product": ("hessian", "hessian_vector_product", "make_hvp"),
+    "rmad.jacobian": ("jacfwd", "jacrev"),
+    "rmad.hvp, or rmad.HessianOperator(f, x) for several products": ("hessian_vector_product", "make_hvp"),
     "rmad.grad of the sum": ("elementwise_grad", "egrad"),
     "rmad.jvp": ("make_jvp",),
     "rmad.vjp": ("make_vjp",),

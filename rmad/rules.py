@@ -93,9 +93,15 @@ def _is_constant(d: Array, args: Sequence[Any], argnums: Sequence[int]) -> bool:
 
 
 class LinearPrimitive(Primitive):
-    """y = f(x, …) or f(A, B), linear in each. `transposes`: (u, *args) → Jᵀu, per argument."""
+    """y = f(x, …) or f(A, B), linear in each. `transposes`: (u, *args) → Jᵀu, per argument.
+
+    on_stack: (k, block) → the args and kwargs with which f, and its transpose, take k arrays x as one, (k, *x.shape),
+    and return (k, *y.shape); None if they cannot, then k vectors are pushed or pulled one by one.
+    """
 
     holds_arguments = True
+    block: type[Linear] = Linear
+    on_stack: Callable[[int, Any], tuple[Sequence[Any], dict[str, Any]] | None] | None = None
 
     def __init__(
         self, f: Callable[..., Any], transposes: Sequence[Callable[..., Any] | None], name: str | None
@@ -110,7 +116,7 @@ class LinearPrimitive(Primitive):
             transpose = self.transposes[k] if k < len(self.transposes) else None
             if transpose is None:
                 raise self._missing(k)
-            blocks.append(Linear(self, k, ArraySpec.of(args[k]), spec, transpose, args, kwargs))
+            blocks.append(self.block(self, k, ArraySpec.of(args[k]), spec, transpose, args, kwargs))
         return blocks
 
 

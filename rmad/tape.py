@@ -5,7 +5,8 @@
     pull   backward   u_i = Σ_j J_jiᵀ u_j       Jᵀu,  backprop
 
 After the run the tape *is* the Jacobian: no sweep calls f again. The functions `push` and `pull` are the
-definition; `rmad.plan` turns a tape that will be swept many times into bound NumPy calls.
+definition; `rmad.plan` turns a tape that will be swept many times into bound NumPy calls. Both also take k stacked
+vectors, (k, *shape), at once.
 
 Source: Wengert (1964); Martens & Sutskever (2012), algorithm 1 and section 5.
 """
@@ -118,6 +119,22 @@ class Block:
         """total + Jᵀu (None counts as zero), and if the engine made that array."""
         return _sum(self.pull(u), total, owned)
 
+    def push_stack(self, V: Array) -> Array:
+        """J v_k for every k, (k, *y.shape), of V: (k, *x.shape), k > 0. May alias V. One by one unless overridden."""
+        return np.stack([self.push(v) for v in V])
+
+    def pull_stack(self, U: Array) -> Array:
+        """Jᵀ u_k for every k, (k, *x.shape), of U: (k, *y.shape), k > 0. May alias U. One by one unless overridden."""
+        return np.stack([self.pull(u) for u in U])
+
+    def push_stack_add(self, V: Array, total: Array | None, owned: bool) -> tuple[Array, bool]:
+        """`push_add` for a stack."""
+        return _sum(self.push_stack(V), total, owned)
+
+    def pull_stack_add(self, U: Array, total: Array | None, owned: bool) -> tuple[Array, bool]:
+        """`pull_add` for a stack."""
+        return _sum(self.pull_stack(U), total, owned)
+
 
 def _sum(term: Array, total: Array | None, owned: bool) -> tuple[Array, bool]:
     """total + term, written into total if it is owned. A traced term is never written into a plain array."""
@@ -135,11 +152,11 @@ class Joint(Protocol):
     @property
     def tape(self) -> Tape: ...
 
-    def push(self, tangents: Sequence[Array | None]) -> Array | None:
+    def push(self, tangents: Sequence[Array | None], stacked: bool = False) -> Array | None:
         """Σ_i J_i v_i; None is zero, given and returned. May alias."""
 
     def pull(
-        self, u: Array, totals: Sequence[Array | None], owned: Sequence[bool]
+        self, u: Array, totals: Sequence[Array | None], owned: Sequence[bool], stacked: bool = False
     ) -> tuple[list[Array | None], list[bool]]:
         """total_i + J_iᵀ u for every input, and which of these arrays the engine made; None is zero."""
 
@@ -218,21 +235,30 @@ class Tape:
                 node.inputs, node.blocks = (), ()
 
 
-def push(tape: Tape, tangents: Sequence[Array | None], outputs: Sequence[int | None]) -> list[Array | None]:
-    """v_j = Σ_i J_ji v_i, forward: tangents of the inputs to those of the outputs; None is zero."""
+def push(
+    tape: Tape, tangents: Sequence[Array | None], outputs: Sequence[int | None], stacked: bool = False
+) -> list[Array | None]:
+    """v_j = Σ_i J_ji v_i, forward: tangents of the inputs to those of the outputs; None is zero.
+
+    stacked: True for k tangents of every input, (k, *shape), at once.
+    """
     v: list[Any] = [*tangents, *itertools.repeat(None, len(tape.nodes) - len(tangents))]
     last = _last_reads(tape, outputs)
     for j, node in enumerate(tape.nodes):
-        if node.joint is not None:
-            given = [v[i] for i in node.inputs]
+        inputs, blocks = node.inputs, node.blocks
+        if not inputs:
+            continue
+        if blocks[0].joint is not None:
+            given = [v[i] for i in inputs]
             if any(a is not None for a in given):
-                v[j] = node.joint.push(given)
+                v[j] = blocks[0].joint.push(given, stacked)
         else:
             owned = False  # v[j] was made here as a sum, so it may be written into
-            for i, block in zip(node.inputs, node.blocks, strict=True):
+            for i, block in zip(inputs, blocks, strict=True):
                 if v[i] is not None:
-                    v[j], owned = block.push_add(v[i], v[j], owned)
-        for i in node.inputs:
+                    add = block.push_stack_add if stacked else block.push_add
+                    v[j], owned = add(v[i], v[j], owned)
+        for i in inputs:
             if last[i] == j:
                 v[i] = None  # frees a tangent that no later node reads
     return [None if k is None else v[k] for k in outputs]
@@ -257,11 +283,12 @@ def pull(
     n_inputs: int,
     totals: Sequence[Array | None] | None = None,
     ours: list[bool] | None = None,
+    stacked: bool = False,
 ) -> list[Array | None]:
     """u_i = Σ_j J_jiᵀ u_j, backward: cotangents of the outputs to those of the inputs; None is zero.
 
     With `totals` the result is totals + Jᵀu; `ours` tells which of them may be written into, and afterwards which of
-    the results were made here.
+    the results were made here. stacked: True for k cotangents of every output, (k, *shape), at once.
     """
     n = len(tape.nodes)
     u: list[Any] = [None] * n if totals is None else [*totals, *[None] * (n - n_inputs)]
@@ -269,15 +296,17 @@ def pull(
     _seed(u, owned, cotangents, outputs)
     for j in range(n - 1, n_inputs - 1, -1):
         node = tape.nodes[j]
-        if u[j] is None:
+        if u[j] is None or not node.inputs:
             continue
-        if node.joint is not None:
-            sums, made = node.joint.pull(u[j], [u[i] for i in node.inputs], [owned[i] for i in node.inputs])
+        if node.blocks[0].joint is not None:
+            given = [u[i] for i in node.inputs], [owned[i] for i in node.inputs]
+            sums, made = node.blocks[0].joint.pull(u[j], *given, stacked)
             for i, total, own in zip(node.inputs, sums, made, strict=True):
                 u[i], owned[i] = total, own
         else:
             for i, block in zip(node.inputs, node.blocks, strict=True):
-                u[i], owned[i] = block.pull_add(u[j], u[i], owned[i])
+                add = block.pull_stack_add if stacked else block.pull_add
+                u[i], owned[i] = add(u[j], u[i], owned[i])
         u[j] = None
     if ours is not None:
         ours[:] = owned[:n_inputs]

@@ -7,16 +7,16 @@
     hvp         ∇²f v      the push of the gradient
 
 The first argument of a differentiated function is differentiated: a tree of float arrays. Further positional arguments
-pass through.
+pass through. `grad` and `value_and_grad` take other arguments too: `argnums`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any, Concatenate
+from typing import Any, Concatenate, Literal, overload
 
 from rmad import tree as _tree
+from rmad.argnums import Argnums, chooser
 from rmad.linearization import Linearization
 from rmad.record import Record
 from rmad.traced import Traced, stop
@@ -136,7 +136,13 @@ def vjp(f: Callable[Concatenate[Tree, P], Out], x: Tree, *args: Any) -> tuple[Ou
     return record.give_y(), pull
 
 
-def value_and_grad(f: Callable[Concatenate[Tree, P], Out]) -> Callable[Concatenate[Tree, P], tuple[Out, Tree]]:
+@overload
+def value_and_grad(
+    f: Callable[Concatenate[Tree, P], Out], argnums: Literal[0] = 0
+) -> Callable[Concatenate[Tree, P], tuple[Out, Tree]]: ...
+@overload
+def value_and_grad(f: Callable[..., Out], argnums: Argnums) -> Callable[..., tuple[Out, Any]]: ...
+def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., tuple[Any, Any]]:
     """(x, *args, **kwargs) → (f, ∇f), for a real scalar f.
 
     For a complex x, ∇f is the gradient under ⟨u, v⟩ = Re uᴴv: ∂f/∂Re x + i ∂f/∂Im x.
@@ -144,6 +150,8 @@ def value_and_grad(f: Callable[Concatenate[Tree, P], Out]) -> Callable[Concatena
     Parameters
     ----------
     f : callable (x, *args, **kwargs) → real scalar; x: a tree of float arrays
+    argnums : int or tuple of int, default 0
+        Another argument to differentiate instead of the first, or several; ∇f is then a tuple.
 
     Returns
     -------
@@ -154,9 +162,10 @@ def value_and_grad(f: Callable[Concatenate[Tree, P], Out]) -> Callable[Concatena
     >>> value_and_grad(lambda x: x**3)(2.0)
     (np.float64(8.0), np.float64(12.0))
     """
+    choose = chooser(f, argnums)
 
-    def evaluate(x: Tree, *args: P.args, **kwargs: P.kwargs) -> tuple[Out, Tree]:
-        record = Record(partial(f, **kwargs) if kwargs else f, x, args)
+    def evaluate(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        record = Record(*choose(args, kwargs))
         y = record.y
         return y, record.pull(_one_like(y, record.out))
 
@@ -173,12 +182,18 @@ def _one_like(y: Any, out: _tree.TreeDef) -> Any:
     return out.dtypes[0].type(1) if out.dtypes else y
 
 
-def grad(f: Callable[Concatenate[Tree, P], Any]) -> Callable[Concatenate[Tree, P], Tree]:
+@overload
+def grad(f: Callable[Concatenate[Tree, P], Any], argnums: Literal[0] = 0) -> Callable[Concatenate[Tree, P], Tree]: ...
+@overload
+def grad(f: Callable[..., Any], argnums: Argnums) -> Callable[..., Any]: ...
+def grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     """(x, *args, **kwargs) → ∇f, for a real scalar f. See `value_and_grad`.
 
     Parameters
     ----------
     f : callable (x, *args, **kwargs) → real scalar; x: a tree of float arrays
+    argnums : int or tuple of int, default 0
+        Another argument to differentiate instead of the first, or several; ∇f is then a tuple.
 
     Returns
     -------
@@ -189,9 +204,11 @@ def grad(f: Callable[Concatenate[Tree, P], Any]) -> Callable[Concatenate[Tree, P
     --------
     >>> grad(lambda x: x**3)(2.0)
     np.float64(12.0)
+    >>> grad(lambda a, b: a * b, argnums=(0, 1))(2.0, 5.0)
+    (np.float64(5.0), np.float64(2.0))
     """
-    evaluate = value_and_grad(f)
-    return lambda x, *args, **kwargs: evaluate(x, *args, **kwargs)[1]
+    evaluate = value_and_grad(f, argnums)
+    return lambda *args, **kwargs: evaluate(*args, **kwargs)[1]
 
 
 def hvp(f: Callable[Concatenate[Tree, P], Any], x: Tree, v: Tree, *args: Any) -> Tree:

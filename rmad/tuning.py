@@ -95,6 +95,10 @@ FREED_MEMORY_KEPT = 512 << 20
 # decisions.md, "Freed memory stays with the process"
 HEAP_STEP = 16 << 20
 
+# bytes of a stack of tangents, or of cotangents, of the largest array on a tape.
+# benchmarks/jacobians.py
+STACK_BYTES = 1 << 25
+
 # -- accuracy and the choice of a routine ----------------------------------------------------------
 
 # rows that one running sum in single precision covers: longer sums lose digits.
@@ -108,6 +112,10 @@ FLOAT32_LOSS_TERMS = 256
 # rows of a triangular matrix: up to so many, and stacks, go to NumPy's LU, which starts no threads.
 # decisions.md, "Small triangular systems"
 TRIANGULAR_SOLVE_FROM = 64
+
+# multiply-adds of a product from which its left factor is examined for rows of an identity matrix.
+# benchmarks/jacobians.py
+SELECTED_PRODUCT_FROM = 1 << 20
 
 # multiply-adds of a matrix product that take as long as one element of a pass over memory.
 # benchmarks/threads.py

@@ -23,15 +23,15 @@ DOOR = "rmad.extend"
 # which import each other in any order without a circle. A folder that is not listed here is one *.
 ORDER = {
     "rmad": (
-        "types tuning turns batch jax_names machine leaf tree flat frozen captured tape refusals objects loops "
-        "residuals blocks traced dispatch rules limits record kernels "
-        "primitives joint plan linearization transforms sweeps linear_operator operators check view extend"
+        "types tuning turns batch argnums jax_names machine leaf tree flat frozen captured tape refusals objects loops "
+        "residuals blocks traced dispatch rules limits stacked record kernels "
+        "primitives joint plan linearization transforms dense sweeps linear_operator operators check view extend"
     ),
     "rmad.machine": "backend config memory",
     "rmad.kernels": "compiled loader windows elementwise patches winograd depthwise cells",
     "rmad.kernels.compiled": "convolution depthwise maths cells",
     "rmad.primitives": "arguments layers *",
-    "rmad.primitives.layers": "symmetric selection *",
+    "rmad.primitives.layers": "symmetric selection images *",
     "rmad.joint": "checkpointing layout recurrence",
     "rmad.plan": "rewrite buffers forms program calls push pull plan timing",
     "rmad.sweeps": "inline rows per_case squares uses factors case_maps averaged",

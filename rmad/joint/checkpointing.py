@@ -24,6 +24,7 @@ from rmad.flat import ravel
 from rmad.limits import settled
 from rmad.record import Record
 from rmad.rules import Primitive
+from rmad.stacked import pull_stack, push_stack
 from rmad.tape import ArraySpec, Tape, pull, push
 from rmad.traced import Traced, stop
 from rmad.types import Out, P
@@ -132,26 +133,32 @@ class Piece:
         """The tape of one more run of f."""
         return self.record().tape
 
-    def push(self, tangents: Sequence[Any]) -> Any:
+    def push(self, tangents: Sequence[Any], stacked: bool = False) -> Any:
         """J v, from one tangent per input (None for zero); None for zero. The result may alias a tangent."""
 
         def run(tangents: Sequence[Any], args: Sequence[Any]) -> Any:
             record = self.record(args)
+            if stacked:
+                return push_stack(record.tape, tangents, record.outputs)[0]
             return settled(push(record.tape, tangents, record.outputs))[0]
 
         return self._nested(run, tangents)(tangents, self.args)
 
-    def pull(self, u: Any, totals: Sequence[Any], owned: Sequence[bool]) -> tuple[list[Any], list[bool]]:
+    def pull(
+        self, u: Any, totals: Sequence[Any], owned: Sequence[bool], stacked: bool = False
+    ) -> tuple[list[Any], list[bool]]:
         """totals + Jᵀu, and which of these arrays the engine made; those that are `owned` are written into."""
 
         def run(u: Any, args: Sequence[Any]) -> list[Any]:
             record = self.record(args)
+            if stacked:
+                return pull_stack(record.tape, [u], record.outputs, record.n_inputs)
             return settled(pull(record.tape, [u], record.outputs, record.n_inputs))
 
         if any(isinstance(a, Traced) for a in (u, *self.args, *totals)):
             return _sums(totals, self._nested(run, [u])(u, self.args), owned)
         record, ours = self.record(), list(owned)
-        return pull(record.tape, [u], record.outputs, record.n_inputs, totals, ours), ours
+        return pull(record.tape, [u], record.outputs, record.n_inputs, totals, ours, stacked), ours
 
     def _nested(self, run: Callable[..., Any], given: Sequence[Any]) -> Callable[..., Any]:
         traced = any(isinstance(a, Traced) for a in (*given, *self.args))
@@ -171,12 +178,13 @@ def _some(y: Any) -> Any:
 
 
 def _sums(totals: Sequence[Any], terms: Sequence[Any], owned: Sequence[bool]) -> tuple[list[Any], list[bool]]:
-    sums, ours = [], []
+    """totals + terms, None for zero, and which of them the engine made."""
+    found, ours = [], []
     for total, term, was_ours in zip(totals, terms, owned, strict=True):
         both = total is not None and term is not None
-        sums.append(total + term if both else term if total is None else total)
+        found.append(total + term if both else term if total is None else total)
         ours.append(both or (was_ours and term is None))
-    return sums, ours
+    return found, ours
 
 
 class PieceBlock(Block):
@@ -194,18 +202,29 @@ class PieceBlock(Block):
         return self.piece.args
 
     def push(self, v: Any) -> Any:
-        tangents: list[Any] = [None] * len(self.piece.argnums)
-        tangents[self.place] = v
-        y = self.piece.push(tangents)
-        return self._zeros(v, self.y) if y is None else y
+        y = self._push(v, False)
+        return np.zeros_like(v, shape=self.y.shape, dtype=self.y.dtype) if y is None else y
 
     def pull(self, u: Any) -> Any:
-        nothing = [None] * len(self.piece.argnums)
-        x = self.piece.pull(u, nothing, [False] * len(nothing))[0][self.place]
-        return self._zeros(u, self.x) if x is None else x
+        x = self._pull(u, False)
+        return np.zeros_like(u, shape=self.x.shape, dtype=self.x.dtype) if x is None else x
 
-    def _zeros(self, like: Any, spec: ArraySpec) -> Any:
-        return np.zeros_like(like, shape=spec.shape, dtype=spec.dtype)
+    def push_stack(self, V: Any) -> Any:
+        Y = self._push(V, True)
+        return np.zeros_like(V, shape=(len(V), *self.y.shape), dtype=self.y.dtype) if Y is None else Y
+
+    def pull_stack(self, U: Any) -> Any:
+        X = self._pull(U, True)
+        return np.zeros_like(U, shape=(len(U), *self.x.shape), dtype=self.x.dtype) if X is None else X
+
+    def _push(self, v: Any, stacked: bool) -> Any:
+        tangents: list[Any] = [None] * len(self.piece.argnums)
+        tangents[self.place] = v
+        return self.piece.push(tangents, stacked)
+
+    def _pull(self, u: Any, stacked: bool) -> Any:
+        nothing = [None] * len(self.piece.argnums)
+        return self.piece.pull(u, nothing, [False] * len(nothing), stacked)[0][self.place]
 
 
 class Pieces(Primitive):

@@ -233,28 +233,42 @@ class _RecurrentPiece(Piece):
 
     f: Recurrence
 
-    def push(self, tangents: Sequence[Any]) -> Any:
+    def push(self, tangents: Sequence[Any], stacked: bool = False) -> Any:
         if any(isinstance(v, Traced) for v in tangents):
-            return super().push(tangents)
+            return super().push(tangents, stacked)
+        if stacked:
+            k = next(len(V) for V in tangents if V is not None)
+            return np.stack([self.push([None if V is None else V[r] for V in tangents]) for r in range(k)])
         every: list[Any] = [None] * len(self.args)
         for k, v in zip(self.argnums, tangents, strict=True):
             every[k] = v
         with self.f.alone:
             return self.f.push(*every)
 
-    def pull(self, u: Any, totals: Sequence[Any], owned: Sequence[bool]) -> tuple[list[Any], list[bool]]:
+    def pull(
+        self, u: Any, totals: Sequence[Any], owned: Sequence[bool], stacked: bool = False
+    ) -> tuple[list[Any], list[bool]]:
         if any(isinstance(a, Traced) for a in (u, *totals)):
-            return super().pull(u, totals, owned)
+            return super().pull(u, totals, owned, stacked)
+        if stacked:
+            rows = [self._terms(u_k) for u_k in u]
+            terms = [np.stack(column) for column in zip(*rows, strict=True)]
+        else:
+            terms = self._terms(u)
+        found = []
+        for term, total, ours in zip(terms, totals, owned, strict=True):
+            if ours and total is not None:
+                total += term
+                found.append(total)
+            else:
+                found.append(term if total is None else total + term)
+        return found, [True] * len(found)
+
+    def _terms(self, u: Array) -> list[Array]:
+        """Jᵀu for the inputs."""
         with self.f.alone:
             terms = self.f.pull(u, [k in self.argnums for k in range(len(self.args))])
-        sums = []
-        for k, total, ours in zip(self.argnums, totals, owned, strict=True):
-            if ours and total is not None:
-                total += terms[k]
-                sums.append(total)
-            else:
-                sums.append(terms[k] if total is None else total + terms[k])
-        return sums, [True] * len(sums)
+        return [terms[k] for k in self.argnums]  # type: ignore[misc]  # those wanted are no None
 
 
 class _Recurrences(Pieces):

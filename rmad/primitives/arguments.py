@@ -10,6 +10,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from rmad.leaf import real_dtype
+from rmad.tape import ArraySpec, Block
 from rmad.traced import Traced, stop
 from rmad.types import Array
 
@@ -20,6 +21,7 @@ __all__ = [
     "cast",
     "conj",
     "count",
+    "from_end",
     "initial_of",
     "is_complex",
     "kept",
@@ -29,6 +31,7 @@ __all__ = [
     "moved",
     "refuse_out",
     "spread",
+    "stacked",
 ]
 
 
@@ -45,6 +48,17 @@ def refuse_out(out: Any) -> None:
 def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     """axis=None, an int or a tuple as a tuple of non-negative ints."""
     return tuple(range(ndim)) if axis is None else normalize_axis_tuple(axis, ndim)
+
+
+def from_end(axis: Any, ndim: int) -> Any:
+    """The same axes counted from the end, so that they stay the same if an axis is put in front."""
+    axes = tuple(k - ndim for k in axes_of(axis, ndim))
+    return axes[0] if isinstance(axis, int | np.integer) else axes
+
+
+def stacked(k: int, block: Block, *rest: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a linear f(x, *rest, **kwargs) that takes k arrays x as one, (k, *x.shape)."""
+    return (ArraySpec((k, *block.x.shape), block.x.dtype), *rest), kwargs
 
 
 def kept(shape: Sequence[int], axis: Any) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from rmad.limits import Length, at_zero, nested_at_zero, pole, ratio
 from rmad.objects import objects
-from rmad.primitives.arguments import as_numbers, is_complex
+from rmad.primitives.arguments import as_numbers, is_complex, stacked
 from rmad.refusals import lossy_dtype
 from rmad.rules import elementwise, linear
 from rmad.traced import implements, register, stop
@@ -22,6 +22,7 @@ _real_abs = elementwise(np.absolute, lambda y, x: np.sign(x))
 _real = linear(np.real, lambda u, x: u)
 _imag = linear(np.imag, lambda u, x: -1j * u)
 _conjugate = linear(np.conjugate, lambda u, x: np.conj(u))
+_real.on_stack = _imag.on_stack = _conjugate.on_stack = stacked
 _finite_or = elementwise(np.nan_to_num, lambda y, x, *rest: as_numbers(np.isfinite(x), y))
 
 
@@ -85,6 +86,7 @@ def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None) -> Array:
 
 
 _astype = linear(lambda x, dtype: x.astype(dtype), lambda u, x, dtype: u, name="astype")
+_astype.on_stack = lambda k, block: stacked(k, block, *block.args[1:])
 
 
 @implements("astype")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from rmad.primitives.arguments import axes_of, known
+from rmad.primitives.arguments import axes_of, from_end, known, stacked
 from rmad.rules import as_array, linear
 from rmad.traced import implements
 from rmad.types import Array
@@ -30,6 +32,20 @@ diagonal = linear(
 )
 triu = linear(np.triu, lambda u, x, k=0: np.triu(u, k))
 tril = linear(np.tril, lambda u, x, k=0: np.tril(u, k))
+
+
+def _on_diagonals(k, block) -> Any:
+    _, shape, offset, *axes = block.args
+    return stacked(k, block, (k, *shape), offset, *from_end(tuple(axes), len(shape)))
+
+
+def _diagonals(k, block) -> Any:
+    _, offset, *axes = block.args
+    return stacked(k, block, offset, *from_end(tuple(axes), block.x.ndim))
+
+
+on_diagonal.on_stack, diagonal.on_stack = _on_diagonals, _diagonals
+triu.on_stack = tril.on_stack = lambda k, block: None if block.x.ndim < 2 else stacked(k, block, *block.args[1:])
 
 
 @implements(np.diagonal)

@@ -20,6 +20,7 @@ import numpy as np
 from rmad.primitives.arguments import cast, refuse_out
 from rmad.primitives.matmul import matmul
 from rmad.rules import as_array, bilinear
+from rmad.tape import ArraySpec
 from rmad.traced import implements, stop
 from rmad.types import Array
 
@@ -228,4 +229,17 @@ def _right(u, A, B, subscripts) -> Array:
     return pair(A, [*a], u, [*result], [*b])
 
 
+def _contracted_stack(k, block) -> Any:
+    """The same with one more index for the stack."""
+    a, b, result = _split(block.args[2])
+    free = next((letter for letter in string.ascii_letters if letter not in a + b), None)
+    if free is None:
+        return None
+    args = list(block.args)
+    args[block.argnum] = ArraySpec((k, *block.x.shape), block.x.dtype)
+    terms = (free + a, b) if block.argnum == 0 else (a, free + b)
+    return (*args[:2], f"{','.join(terms)}->{free}{result}"), {}
+
+
 contract = bilinear(lambda A, B, subscripts: np.einsum(subscripts, A, B), _left, _right, "contract")
+contract.on_stack = _contracted_stack

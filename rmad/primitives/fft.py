@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad.primitives.arguments import from_end, stacked
 from rmad.rules import linear, primitive
 from rmad.traced import implements, register, stop
 from rmad.types import Array, Pairs
@@ -155,3 +156,11 @@ for _f, _over in ((np.fft.fft2, fftn), (np.fft.ifft2, ifftn), (np.fft.rfft2, rff
 
 fftshift = linear(np.fft.fftshift, lambda u, x, axes=None: np.fft.ifftshift(u, axes))
 ifftshift = linear(np.fft.ifftshift, lambda u, x, axes=None: np.fft.fftshift(u, axes))
+
+
+def _shifted_stack(k, block) -> Any:
+    axes = block.args[1] if len(block.args) > 1 else block.kwargs.get("axes")
+    return stacked(k, block, from_end(axes, block.x.ndim))
+
+
+fftshift.on_stack = ifftshift.on_stack = _shifted_stack

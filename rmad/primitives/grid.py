@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rmad.primitives.arguments import axes_of, cast, kept
+from rmad.primitives.arguments import axes_of, cast, from_end, kept, stacked
 from rmad.rules import as_array, linear
 from rmad.traced import implements, stop
 from rmad.types import Array
@@ -24,6 +24,7 @@ def _difference_transpose(u, x, n, axis) -> Array:
 
 
 difference = linear(lambda x, n, axis: np.diff(x, n, axis=axis), _difference_transpose, "diff")
+difference.on_stack = lambda k, block: stacked(k, block, block.args[1], from_end(block.args[2], block.x.ndim))
 
 
 @implements(np.diff)

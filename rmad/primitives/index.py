@@ -8,9 +8,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from rmad.blocks import Block, Linear
-from rmad.primitives.arguments import cast, refuse_out
+from rmad.primitives.arguments import cast, refuse_out, stacked
 from rmad.rules import LinearPrimitive, as_array, linear
-from rmad.tape import ArraySpec
 from rmad.traced import Traced, implements, register, stop
 from rmad.types import Array
 
@@ -78,8 +77,39 @@ def _scatter_add_numpy(total, key, u) -> None:
         np.add.at(total, key if len(key) != 1 else key[0], u)
 
 
+def _behind_stack(key) -> Any:
+    """The key that selects from every array of a stack, (k, *x.shape); None if NumPy would move the first axis."""
+    parts = key if isinstance(key, tuple) else (key,)
+    if not is_basic(key):
+        places = [k for k, p in enumerate(parts) if not (p is None or p is Ellipsis or isinstance(p, slice))]
+        if places[-1] - places[0] >= len(places) or any(_is_mask(p) and np.ndim(p) == 0 for p in parts):
+            return None
+    return (slice(None), *parts)
+
+
 class Index(Linear):
     """y = x[key]. The pull adds into the sum so far, so T slices of one array cost T slices, not T arrays."""
+
+    def push_stack(self, V) -> Array:
+        key = _behind_stack(self.args[1])
+        return super().push_stack(V) if key is None else V[key]
+
+    def pull_stack_add(self, U, total, owned) -> Any:
+        if isinstance(U, Traced) or isinstance(total, Traced):
+            return super().pull_stack_add(U, total, owned)
+        if U.dtype.kind == "c" and self.x.dtype.kind != "c":
+            U = np.real(U)
+        if total is None:
+            total = np.zeros_like(U, shape=(len(U), *self.x.shape), dtype=self.x.dtype)
+        elif not owned:
+            total = total.copy()
+        key = _behind_stack(self.args[1])
+        if key is not None:
+            scatter_add(total, key, U)
+        else:
+            for part, u in zip(total, U, strict=True):
+                scatter_add(part, self.args[1], u)
+        return total, True
 
     def pull_add(self, u, total, owned) -> Any:
         if isinstance(u, Traced) or isinstance(total, Traced):
@@ -96,10 +126,10 @@ class Index(Linear):
 
 class _GetItem(LinearPrimitive):
     captures = False  # the key is a copy, and nobody else's
+    block = Index
 
     def blocks(self, argnums, y, args, kwargs) -> list[Block]:
-        x, key = args
-        return [Index(self, 0, ArraySpec.of(x), ArraySpec.of(y), _scatter, (x, key), {})] if argnums == [0] else []
+        return super().blocks(argnums, y, args, kwargs) if argnums == [0] else []
 
 
 def _scatter(u, x, key) -> Array:
@@ -123,6 +153,19 @@ def _select(x, key) -> Array:
 scatter = linear(_zeros_plus, lambda u, x, key, shape: u[key], name="scatter")
 scatter.captures = False
 _getitem = _GetItem(_select, (_scatter,), "getitem")
+
+
+def _selected_stack(k, block) -> Any:
+    key = _behind_stack(block.args[1])
+    return None if key is None else stacked(k, block, key)
+
+
+def _scattered_stack(k, block) -> Any:
+    key = _behind_stack(block.args[1])
+    return None if key is None else stacked(k, block, key, (k, *block.args[2]))
+
+
+_getitem.on_stack, scatter.on_stack = _selected_stack, _scattered_stack
 
 
 def getitem(x, key) -> Array:

@@ -42,8 +42,30 @@ class Part(Block):
         total[self.key] += v
         return total, True
 
+    def push_stack(self, V) -> Array:
+        V = V if V.dtype == self.y.dtype else V.astype(self.y.dtype)
+        return scatter(V, self._stacked_key(), (len(V), *self.y.shape))
+
+    def push_stack_add(self, V, total, owned) -> Any:
+        if isinstance(V, Traced) or isinstance(total, Traced):
+            return super().push_stack_add(V, total, owned)
+        if total is None:
+            total = np.zeros_like(V, shape=(len(V), *self.y.shape), dtype=self.y.dtype)
+        elif not owned:
+            total = total.copy()
+        total[self._stacked_key()] += V
+        return total, True
+
+    def _stacked_key(self) -> Any:
+        return (slice(None), *self.key)
+
     def pull(self, u) -> Array:
-        u = u[self.key]
+        return self._as_x(u[self.key])
+
+    def pull_stack(self, U) -> Array:
+        return self._as_x(U[self._stacked_key()])
+
+    def _as_x(self, u) -> Array:
         if u.dtype == self.x.dtype:
             return u
         return (np.real(u) if self.x.dtype.kind != "c" else u).astype(self.x.dtype)

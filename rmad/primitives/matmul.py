@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from rmad import tuning
+from rmad.blocks import Linear, padded
 from rmad.rules import bilinear
 from rmad.types import Array
 
@@ -29,5 +31,54 @@ def _right(u, A, B) -> Array:
     return mT(_rows(A)) @ _rows(u) if B.ndim == 2 else mT(A) @ u
 
 
+class Product(Linear):
+    """A block of a matrix product: k stacked vectors make one product, if there is one matrix for all rows."""
+
+    def of_stack(self, V) -> Array:
+        (A, B), k = self.args, len(V)
+        if B.ndim > 2:
+            return padded(V, A.shape, self.y.ndim) @ B if self.argnum == 0 else A @ padded(V, B.shape, self.y.ndim)
+        if self.argnum == 0:
+            Y = _times(_rows(V), B)
+        elif B.shape[1] == 1:
+            Y = _times(np.reshape(V, (k, -1)), _rows(A).T)
+        else:
+            Y = _rows(A) @ V
+        return np.reshape(Y, (k, *self.y.shape))
+
+    def transpose_of_stack(self, U) -> Array:
+        (A, B), k = self.args, len(U)
+        if B.ndim > 2:
+            return U @ mT(B) if self.argnum == 0 else mT(A) @ U
+        if self.argnum == 0:
+            X = _times(_rows(U), B.T)
+        elif B.shape[1] == 1:
+            X = _times(np.reshape(U, (k, -1)), _rows(A))
+        else:
+            X = _rows(A).T @ np.reshape(U, (k, -1, B.shape[1]))
+        return np.reshape(X, (k, *self.x.shape))
+
+
+def _times(V, B) -> Array:
+    """V B. If every row of V has one number other than 0, as in an identity matrix, these are multiples of B's rows."""
+    if isinstance(V, np.ndarray) and V.size * B.shape[1] >= tuning.SELECTED_PRODUCT_FROM:
+        columns = _only_columns(V)
+        if columns is not None:
+            first, n = int(columns[0]), len(columns)
+            in_a_row = np.array_equal(columns, np.arange(first, first + n))
+            Y, values = B[first : first + n] if in_a_row else B[columns], V[np.arange(n), columns]
+            return Y if np.all(values == 1) else Y * values[:, None]
+    return V @ B
+
+
+def _only_columns(V) -> Array | None:
+    """The column of the only number other than 0 in each row; None if it is not the only one, or there is none."""
+    if np.count_nonzero(V[0]) != 1 or np.count_nonzero(V) != len(V):  # a dense one is known by its first row
+        return None
+    rows, columns = np.nonzero(V)
+    return columns if np.array_equal(rows, np.arange(len(V))) else None
+
+
 matmul = bilinear(np.matmul, _left, _right)
 """y = A @ B for arrays of two axes or more; leading axes broadcast."""
+matmul.block = Product

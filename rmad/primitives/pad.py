@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rmad.primitives.arguments import axes_of, like
+from rmad.primitives.arguments import axes_of, like, stacked
 from rmad.rules import linear
 from rmad.traced import Traced, implements, stop
 from rmad.types import Array
@@ -19,6 +19,7 @@ def _crop(u, x, widths) -> Array:
 
 
 zero_pad = linear(lambda x, widths: np.pad(x, widths), _crop, "zero_pad")
+zero_pad.on_stack = lambda k, block: stacked(k, block, ((0, 0), *block.args[1]))
 
 
 @implements(np.pad)

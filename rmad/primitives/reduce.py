@@ -16,12 +16,14 @@ from rmad.primitives.arguments import (
     cast,
     conj,
     count,
+    from_end,
     initial_of,
     known,
     masked,
     moved,
     refuse_out,
     spread,
+    stacked,
 )
 from rmad.rules import Primitive, linear, primitive
 from rmad.traced import implements, register, stop
@@ -31,6 +33,9 @@ from rmad.types import Array, Pairs
 
 sum = linear(np.sum, lambda u, x, axis=None, keepdims=False: spread(u, x, axis, keepdims))
 mean = linear(np.mean, lambda u, x, axis=None, keepdims=False: spread(u / count(x, axis), x, axis, keepdims))
+sum.on_stack = mean.on_stack = lambda k, block: stacked(
+    k, block, **{**block.kwargs, "axis": from_end(block.kwargs["axis"], block.x.ndim)}
+)
 
 
 @implements(np.sum)
@@ -159,6 +164,7 @@ def _reversed(f, u, axis) -> Array:
 
 
 cumsum = linear(np.cumsum, lambda u, x, axis: _reversed(lambda w: np.cumsum(w, axis=axis), u, axis))
+cumsum.on_stack = lambda k, block: stacked(k, block, axis=from_end(block.kwargs["axis"], block.x.ndim))
 
 
 def _recurrence(a, w) -> Array:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from rmad.leaf import real_dtype
-from rmad.primitives.arguments import axes_of, cast, known, like
+from rmad.primitives.arguments import axes_of, cast, from_end, known, like, stacked
 from rmad.rules import as_array, constant, linear
+from rmad.tape import ArraySpec
 from rmad.traced import implements, register, stop
 from rmad.types import Array
 
@@ -21,6 +22,7 @@ for _f in (np.zeros_like, np.ones_like, np.empty_like, np.isscalar, np.iscomplex
 # -- the same elements in another shape -----------------------------------------------------------------
 
 reshape = linear(np.reshape, lambda u, x, shape, order="C": np.reshape(u, x.shape, order=order))
+reshape.on_stack = lambda k, b: None if b.kwargs else stacked(k, b, (k, *b.y.shape))  # in C order only
 
 
 @implements(np.reshape)
@@ -81,6 +83,15 @@ register(np.atleast_3d, _at_least(3, lambda shape: (1, *(shape or (1,)), 1) if l
 
 transpose = linear(np.transpose, lambda u, x, axes=None: np.transpose(u, None if axes is None else np.argsort(axes)))
 swapaxes = linear(np.swapaxes, lambda u, x, a, b: np.swapaxes(u, a, b))
+swapaxes.on_stack = lambda k, block: stacked(k, block, *from_end(block.args[1:], block.x.ndim))
+
+
+def _transposed_stack(k, block) -> Any:
+    axes = block.args[1] if len(block.args) > 1 else range(block.x.ndim)[::-1]
+    return stacked(k, block, (0, *(a + 1 for a in axes)))
+
+
+transpose.on_stack = _transposed_stack
 
 
 @implements(*{np.transpose, *known("permute_dims")})
@@ -126,6 +137,19 @@ def rollaxis(a, axis, start=0) -> Array:
 
 flip = linear(np.flip, lambda u, x, axis=None: np.flip(u, axis))
 roll = linear(np.roll, lambda u, x, shift, axis=None: np.roll(u, _negative(shift), axis))
+flip.on_stack = lambda k, block: stacked(k, block, from_end(block.args[1], block.x.ndim))
+
+
+def _rolled_stack(k, block) -> Any:
+    """Axes may repeat: their shifts add up. Without an axis, arrays are rolled as vectors."""
+    _, shift, axis = block.args
+    if axis is None:
+        return None
+    n = block.x.ndim
+    return stacked(k, block, shift, axis % n - n if np.ndim(axis) == 0 else tuple(a % n - n for a in axis))
+
+
+roll.on_stack = _rolled_stack
 
 
 def _negative(shift) -> Any:
@@ -166,6 +190,14 @@ def rot90(m, k=1, axes=(0, 1)) -> Array:
 # -- repetition ---------------------------------------------------------------------------------------------
 
 broadcast_to = linear(np.broadcast_to, lambda u, x, shape: u)
+
+
+def _broadcast_stack(k, block) -> Any:
+    x, y = block.x, block.y
+    return (ArraySpec((k, *(1,) * (y.ndim - x.ndim), *x.shape), x.dtype), (k, *y.shape)), {}
+
+
+broadcast_to.on_stack = _broadcast_stack
 
 
 @implements(np.broadcast_to)

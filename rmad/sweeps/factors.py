@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from rmad.blocks import ONE, Block, Diagonal, Linear
+from rmad.blocks import Diagonal
 from rmad.kernels.patches import Gathered
 from rmad.plan.rewrite import rewrite
 from rmad.primitives.layers import conv
@@ -147,7 +147,7 @@ class Meetings:
             node = self.nodes[j]
             for i, block in zip(node.inputs, node.blocks, strict=True):
                 if self.needed[i]:
-                    term = pull_stack(block, u[j])
+                    term = block.pull_stack(u[j])
                     u[i] = term if u[i] is None else u[i] + term
             u[j] = None
 
@@ -255,14 +255,3 @@ def _patches(use: Use, x: Array, part: tuple[int, int]) -> Iterator[Array]:
         geometry = geometry._replace(groups=1, i=i, o=geometry.o // groups)
     for _, patches in Gathered(geometry, len(x), x.dtype, new).patches(x):
         yield _rows(patches)
-
-
-def pull_stack(block: Block, u: Array) -> Array:
-    """Jᵀ u_k for every k, (k, *x.shape), of u: (k, *y.shape); in one call for diagonals and matrix products."""
-    if len(u) == 1:
-        return block.pull(u[0])[None]
-    if isinstance(block, Diagonal) and block.x == block.y and block.y.dtype.kind == "f":
-        return u if block.d is ONE else -u if isinstance(block.d, int) else block.d * u
-    if isinstance(block, Linear) and block.primitive is matmul and block.argnum == 0 and block.args[1].ndim == 2:
-        return np.reshape(_rows(u) @ block.args[1].T, (len(u), *block.x.shape))
-    return np.stack([block.pull(u_k) for u_k in u])

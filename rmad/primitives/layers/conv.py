@@ -21,6 +21,7 @@ from rmad.kernels.patches import Folded, Forward, Geometry, NewArray, Weights
 from rmad.kernels.windows import Pair, paddings, pair
 from rmad.kernels.winograd import WinogradForward, WinogradPair, WinogradWeights, fits
 from rmad.machine.backend import is_cupy
+from rmad.primitives.layers.images import OfImages
 from rmad.rules import as_array, bilinear
 from rmad.types import Array
 
@@ -95,6 +96,7 @@ weight: Any = bilinear(
     lambda v, u, x, geometry: backward(u, v, geometry),
     name="conv2d_weight",
 )
+forward.block = backward.block = OfImages
 
 
 # -- in a plan -------------------------------------------------------------------------------------------------

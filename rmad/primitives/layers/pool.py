@@ -18,6 +18,7 @@ from rmad.blocks import Linear
 from rmad.kernels.patches import NewArray
 from rmad.kernels.windows import Pair, Windows, paddings, pair
 from rmad.primitives.arguments import like
+from rmad.primitives.layers.images import OfImages
 from rmad.primitives.layers.selection import Selection, select, transposed
 from rmad.rules import Primitive, linear
 from rmad.tape import ArraySpec
@@ -199,6 +200,7 @@ def share_into(u: Array, windows: Windows, x: Array, add: bool) -> None:
 
 _mean: Any = linear(_means, lambda u, x, windows, whole: _share(u, windows, whole), "avg_pool2d")
 _share: Any = linear(_shared, lambda u, y, windows, whole: _mean(u, windows, whole), "avg_pool2d.share")
+_mean.block = _share.block = OfImages
 
 
 class MeanKernels:
