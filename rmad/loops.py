@@ -7,11 +7,14 @@ The casts are steps of the function like any other, so the adjoint comes back in
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-__all__ = ["in_loop", "written_over"]
+from rmad.refusals import objects_into_numbers
+
+__all__ = ["IN_PLACE", "in_loop", "in_place"]
 
 _OURS = frozenset({"casting", "dtype", "order", "sig", "signature", "subok", "where"})
 _WEAK = (int, float, complex)  # Python's numbers, which take the dtype of the others
@@ -59,14 +62,36 @@ def _signature(ufunc: np.ufunc, options: dict[str, Any]) -> tuple[Any, ...] | No
     return tuple(None if d is None else np.dtype(d) for part in parts for d in part)
 
 
-def written_over(x: Any, y: Any, ufunc: np.ufunc) -> Any:
-    """y as `x += …` leaves it in x: in the dtype and shape of x. NumPy's errors if it does not fit."""
-    if y.shape != x.shape:
-        raise ValueError(
-            f"non-broadcastable output operand with shape {x.shape} doesn't match the broadcast shape {y.shape}"
-        )
-    if not np.can_cast(y.dtype, x.dtype, "same_kind"):
-        raise TypeError(
-            f"Cannot cast ufunc {ufunc.__name__!r} output from {y.dtype} to {x.dtype} with casting rule 'same_kind'"
-        )
-    return _cast(y, x.dtype)
+IN_PLACE = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "matmul": np.matmul,
+    "truediv": np.true_divide,
+    "floordiv": np.floor_divide,
+    "mod": np.remainder,
+    "pow": np.power,
+}
+"""The operators that have an in-place form, such as x += y, for floats."""
+
+
+def in_place(ufunc: np.ufunc, operator: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """The method for x += y of traced arrays, which is x = x + y in the dtype and shape of x. NumPy's errors if not."""
+
+    def method(x: Any, other: Any) -> Any:
+        y = operator(x, other)
+        if y is NotImplemented:
+            return y
+        if y.dtype.kind == "O":
+            raise objects_into_numbers(ufunc)
+        if y.shape != x.shape:
+            raise ValueError(
+                f"non-broadcastable output operand with shape {x.shape} doesn't match the broadcast shape {y.shape}"
+            )
+        if not np.can_cast(y.dtype, x.dtype, "same_kind"):
+            raise TypeError(
+                f"Cannot cast ufunc {ufunc.__name__!r} output from {y.dtype} to {x.dtype} with casting rule 'same_kind'"
+            )
+        return _cast(y, x.dtype)
+
+    return method

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rmad.refusals import lossy_operand
+from rmad.refusals import lossy_operand, objects_into_numbers
 from rmad.tape import Shaped
 
 __all__ = ["Objects", "by_elements", "is_object", "lifted", "numbers", "objects", "stacked"]
@@ -103,7 +103,7 @@ def is_object(a: Any) -> bool:
 def by_elements(ufunc: np.ufunc, method: str, inputs: Any, kwargs: dict[str, Any]) -> Any:
     """The ufunc of traced arrays and of objects, as NumPy computes it: element by element."""
     if any(isinstance(a, Shaped) for a in kwargs.get("out") or ()):
-        raise TypeError(f"{ufunc.__name__}: objects cannot be written into a traced array of numbers; use x = x + o")
+        raise objects_into_numbers(ufunc)
     call = getattr(ufunc, method)
     inputs = [a if hasattr(a, "dtype") else _number(a) for a in inputs]
     if not all(hasattr(a, "dtype") for a in inputs):

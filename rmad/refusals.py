@@ -18,6 +18,7 @@ __all__ = [
     "lossy_operand",
     "no_rule",
     "not_a_number",
+    "objects_into_numbers",
     "plain_array",
     "writes",
     "written_out",
@@ -52,7 +53,11 @@ WRITERS = {"copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask
 
 
 def written_out(name: str, how: str, instead: str) -> TypeError:
-    return TypeError(f"{name}: a traced array cannot be written into a plain one ({how}); use {instead}")
+    return TypeError(f"{name}: a traced array cannot be written into another one ({how}); use {instead}")
+
+
+def objects_into_numbers(ufunc: np.ufunc) -> TypeError:
+    return TypeError(f"{ufunc.__name__}: objects cannot be written into a traced array of numbers; use x = x + o")
 
 
 def plain_array() -> TypeError:

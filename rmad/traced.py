@@ -16,7 +16,7 @@ import numpy as np
 from numpy import ndarray
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from rmad.loops import in_loop, written_over
+from rmad.loops import IN_PLACE, in_loop, in_place
 from rmad.machine.backend import is_cupy
 from rmad.objects import OBJECT, by_elements, is_object, lifted, objects
 from rmad.refusals import WRITERS, label, no_rule, not_a_number, plain_array, writes, written_out
@@ -116,9 +116,9 @@ class Traced(Shaped, NDArrayOperatorsMixin):
             kind = type(a)
             if kind is not Traced and (a.dtype is OBJECT if kind is ndarray else kind not in _NUMBERS and is_object(a)):
                 return by_elements(ufunc, method, inputs, kwargs)
-        target = None
         if kwargs:
-            target = self._target(ufunc, method, inputs, kwargs.pop("out", None))
+            if any(out is not None for out in kwargs.pop("out", ())):  # even x: other names would keep its old value
+                raise self.tape.loses(written_out(ufunc.__name__, "`out=`, y += x", "y = y + x"))
             if method == "__call__":
                 inputs, kwargs = in_loop(ufunc, inputs, kwargs)
                 if not any(isinstance(a, Traced) for a in inputs):  # objects, or integers, which are constants
@@ -130,19 +130,10 @@ class Traced(Shaped, NDArrayOperatorsMixin):
             return ufunc(np.reshape(a, np.shape(a) + (1,) * np.ndim(b)), b, **kwargs)
         try:
             key = ufunc if method == "__call__" else (ufunc, method)
-            y = _lookup(key, ufunc if key is ufunc else f"{label(ufunc)}.{method}")(*inputs, **kwargs)
+            return _lookup(key, ufunc if key is ufunc else f"{label(ufunc)}.{method}")(*inputs, **kwargs)
         except (AttributeError, TypeError):  # the first: a tensor's dtype has no kind
             _refuse_foreign(ufunc.__name__, inputs)
             raise
-        return y if target is None else written_over(target, y, ufunc)
-
-    def _target(self, ufunc: np.ufunc, method: str, inputs: Any, out: Any) -> Any:
-        """The array x of x += y, which is x = x + y; None without out=. TypeError for any other array to write into."""
-        if out is None or out[0] is None:
-            return None
-        if method == "__call__" and len(out) == 1 and out[0] is inputs[0] and isinstance(out[0], Traced):
-            return out[0]
-        raise self.tape.loses(written_out(ufunc.__name__, "`out=`, y += x", "y = y + x"))
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if kwargs.get("out") is not None:
@@ -297,6 +288,9 @@ METHODS = """
 
 for _name in METHODS.split():
     setattr(Traced, _name, _method(getattr(np, _name)))
+
+for _name, _ufunc in IN_PLACE.items():
+    setattr(Traced, f"__i{_name}__", in_place(_ufunc, getattr(Traced, f"__{_name}__")))
 
 
 def _in_place(name: str) -> Callable[..., Any]:

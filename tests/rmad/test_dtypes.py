@@ -93,7 +93,7 @@ def test_text_records_and_times_are_an_error(way):
 @pytest.mark.parametrize("dtype", [*NUMBERS, *CONSTANTS, *OTHERS], ids=str)
 def test_arrays_to_write_into(dtype):
     for f in (np.negative, np.cumsum):
-        with pytest.raises(TypeError, match="cannot be written into a plain one"):
+        with pytest.raises(TypeError, match="cannot be written into another one"):
             rmad.linearize(lambda x, f=f: f(x, out=np.empty(3, dtype)), X)
 
 

@@ -30,6 +30,8 @@ ERRORS = {
     "full": (lambda x: np.full(3, x[0]), (TypeError, ValueError), "derivative"),
     "setitem": (lambda x: x.__setitem__(0, 1.0), TypeError, r"x\[i\] = "),
     "out": (lambda x: np.sin(x, out=np.zeros(3)), TypeError, "sin.*out"),
+    "out, x itself": (lambda x: (np.sin(x, out=x), np.sum(x))[1], TypeError, "sin.*out"),
+    "out, another traced array": (lambda x: np.add(x, 1, out=2 * x), TypeError, "add.*out"),
     "out of a function": (lambda x: np.sum(x, out=np.zeros(())), TypeError, "sum.*out"),
     "unknown ufunc": (scipy.special.wrightomega, NotImplementedError, r"scipy.special.wrightomega has no deriv"),
     "how to add one": (scipy.special.wrightomega, NotImplementedError, r"Add one with rmad\.elementwise"),
