@@ -7,7 +7,7 @@ inside rmad. A primitive needs only the public names: rmad.elementwise, rmad.lin
     trees            tree: models, parameters and targets as lists of arrays, and back
     tapes            Tape, pull, stop, Traced; Diagonal, Linear: two kinds of blocks of a Jacobian
     repeated sweeps  Record keeps the tape of one run of a model, Plan sweeps it again and again without allocating
-    curvature        loss_curvature, symmetric_operator; squares, averaged, Meetings: the sweeps for diag(G) and KFAC
+    curvature        loss_curvature, SymmetricOperator; squares, averaged, Meetings: the sweeps for diag(G) and KFAC
     layers           affine, conv2d, conv2d_input, pooling, moments and standardize, recur and its cells; the arithmetic
                      of windows (Pair, pair, paddings); the functions sigmoid, softplus, normal_cdf
     batches          first_case, cases_from: the position of the current cases when a batch is processed in parts
@@ -16,7 +16,7 @@ inside rmad. A primitive needs only the public names: rmad.elementwise, rmad.lin
     machine          is_cupy, import_cupy, to_numpy; keep_freed_memory; address, shares: which memory an array occupies;
                      tuning: measured constants; fast: compiled loops for exp, tanh and a few more
 
-loss_curvature and symmetric_operator are imported on first use, because their module loads scipy.sparse.linalg.
+loss_curvature and SymmetricOperator are imported on first use, because their module loads scipy.sparse.linalg.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from rmad.turns import in_turn, lazy, lent
 from rmad.types import Array, Tree
 
 if TYPE_CHECKING:
-    from rmad.operators import loss_curvature, symmetric_operator
+    from rmad.operators import SymmetricOperator, loss_curvature
 
 __all__ = [
     "Array",
@@ -64,6 +64,7 @@ __all__ = [
     "Plan",
     "RNNCell",
     "Record",
+    "SymmetricOperator",
     "Tape",
     "Traced",
     "Tree",
@@ -97,7 +98,6 @@ __all__ = [
     "squares",
     "standardize",
     "stop",
-    "symmetric_operator",
     "to_numpy",
     "tree",
     "tuning",
@@ -107,7 +107,7 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of ours
 
     def __getattr__(name: str) -> object:
         """Imports the operators on first use."""
-        if name in {"loss_curvature", "symmetric_operator"}:
+        if name in {"SymmetricOperator", "loss_curvature"}:
             import rmad.operators
 
             return getattr(rmad.operators, name)

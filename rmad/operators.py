@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import Any, Concatenate
 
 import numpy as np
-from scipy.sparse.linalg import LinearOperator
 
 from rmad.flat import Flat
 from rmad.linear_operator import Operator
@@ -26,7 +25,7 @@ from rmad.transforms import grad, linearize
 from rmad.tree import flatten, leaves
 from rmad.types import Array, P, Tree
 
-__all__ = ["GGNOperator", "HessianOperator", "JacobianOperator", "symmetric_operator"]
+__all__ = ["GGNOperator", "HessianOperator", "JacobianOperator", "SymmetricOperator"]
 
 
 class _Real(Operator):
@@ -199,21 +198,22 @@ class GGNOperator(_Symmetric):
         return self._rows.ravel(self._lin.JTu(self._curvature(self._lin.Jv(self._columns.unravel(v)))))
 
 
-class _Given(_Symmetric):
-    """v → product(v) on vectors like `example`."""
+class SymmetricOperator(_Symmetric):
+    """A, (p, p), real and symmetric, given as a function.
 
-    def __init__(self, example: Array, product: Callable[[Array], Array]) -> None:
+    Parameters
+    ----------
+    example : (p,) array
+        A vector such as the product takes, of a real dtype.
+    product : callable v → A v
+        Returns a new array. None if a subclass defines `_apply`.
+    """
+
+    def __init__(self, example: Array, product: Callable[[Array], Array] | None = None) -> None:
         space = Flat(example)
         self._set_spaces(space, space, linear_operator(example))
-        self._given = product
-
-    def _apply(self, v: Array) -> Array:
-        return self._given(v)
-
-
-def symmetric_operator(example: Array, product: Callable[[Array], Array]) -> LinearOperator:
-    """A (p, p) symmetric LinearOperator v → product(v) on vectors like `example`, (p,)."""
-    return _Given(example, product)
+        if product is not None:
+            self._apply = product  # type: ignore[assignment, method-assign]
 
 
 def loss_curvature(loss: Any, z: Any, *target: Any) -> Callable[[Any], Any]:

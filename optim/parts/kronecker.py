@@ -18,7 +18,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from optim.hyper import Number
 from optim.parts.factors import Block, KroneckerFactors
-from rmad.extend import Array
+from rmad.extend import Array, SymmetricOperator
 
 __all__ = ["KroneckerInverse", "KroneckerOperator"]
 
@@ -32,7 +32,7 @@ def _in_turn(task: Callable[[int], Any], n: int) -> list[Any]:
     return [task(k) for k in range(n)]
 
 
-class KroneckerOperator(LinearOperator):
+class KroneckerOperator(SymmetricOperator):
     """C + λI, (p, p), on flat vectors, C = blockdiag(A_l ⊗ G_l) ⊕ diag(d); symmetric.
 
     `inverse()`, `trace()` and `log_determinant()` are exact, by eigenvalues of the factors. On parameters that the
@@ -67,30 +67,19 @@ class KroneckerOperator(LinearOperator):
 
     def __init__(self, factors: KroneckerFactors, damping: float = 0.0) -> None:
         self.factors, self.damping = factors, DAMPING("damping", damping)
-        super().__init__(factors.d.dtype, (factors.d.size, factors.d.size))  # type: ignore[call-arg]
+        super().__init__(factors.d)
 
-    def _matvec(self, v: Array) -> Array:
-        v = np.reshape(v, -1).astype(self.dtype, copy=False)
+    def _apply(self, v: Array) -> Array:
         out = self.factors.d * v
         for block in self.factors.blocks:
             block.put(block.A @ block.of(v) @ block.G, out)
         out += self.dtype.type(self.damping) * v
         return out
 
-    def _adjoint(self) -> KroneckerOperator:
-        return self
-
     def inverse(self) -> LinearOperator:
         """(C + λI)⁻¹. Parameters of zero curvature and λ = 0 stay zero."""
         inverse = KroneckerInverse(self.factors, self.damping, exact=True, skip_unused=self.damping == 0)
-
-        def apply(v: Array) -> Array:
-            v = np.reshape(v, -1).astype(self.dtype, copy=False)
-            out = np.empty_like(v)
-            inverse.apply(v, out)
-            return out
-
-        return LinearOperator(self.shape, matvec=apply, rmatvec=apply, dtype=self.dtype)  # type: ignore[call-arg]
+        return SymmetricOperator(self.factors.d, inverse)
 
     def trace(self) -> float:
         """tr(C + λI)."""

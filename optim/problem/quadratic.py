@@ -20,7 +20,7 @@ from optim.problem.parameters import Parameters
 from optim.problem.shard import LinearizedShard
 from optim.problem.shards import HessianShards, Shards, sums
 from optim.problem.vectors import dot, sum_into
-from rmad.extend import Array, address, in_turn, lazy, lent, shares, symmetric_operator, tree
+from rmad.extend import Array, SymmetricOperator, address, in_turn, lazy, lent, shares, tree
 
 __all__ = ["Quadratic"]
 
@@ -279,7 +279,7 @@ class Quadratic:
             product(v, out)
             return out
 
-        return symmetric_operator(self._shared.another(), apply)
+        return SymmetricOperator(self._shared.another(), apply)
 
 
 class _Vector:

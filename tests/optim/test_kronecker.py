@@ -45,6 +45,9 @@ def test_the_operator_is_the_dense_matrix():
     np.testing.assert_allclose(operator @ np.eye(20), A, atol=1e-12)
     np.testing.assert_allclose(operator.T @ np.eye(20), A, atol=1e-12)
     np.testing.assert_allclose(operator.inverse() @ np.eye(20), np.linalg.inv(A), atol=1e-10)
+    v = RNG.standard_normal(20) + 1j * RNG.standard_normal(20)
+    np.testing.assert_allclose(operator @ v, A @ v, atol=1e-12)
+    np.testing.assert_allclose(operator.inverse() @ v, np.linalg.solve(A, v), atol=1e-10)
     np.testing.assert_allclose(operator.trace(), np.trace(A))
     np.testing.assert_allclose(operator.log_determinant(), np.linalg.slogdet(A)[1])
     assert operator.dtype == np.float64

@@ -127,3 +127,11 @@ def test_a_product_goes_through_eight_functions_at_most(widths, in_place, l2, na
 def test_functions_called_sees_what_is_called():
     assert functions_called(lambda: batch()) == set()
     assert "Sequential.forward" in functions_called(lambda: mlp()(batch()[0]))
+
+
+@pytest.mark.parametrize("name", ["ggn", "hessian"])
+def test_a_real_matrix_takes_complex_vectors(name):
+    x, t = batch()
+    A = getattr(optim.Objective(mlp(), nn.SquaredError(), 0.1).quadratic(x, t), name)
+    v = np.random.default_rng(0).standard_normal((2, A.shape[0]))
+    np.testing.assert_allclose(A @ (v[0] + 1j * v[1]), A @ v[0] + 1j * (A @ v[1]), rtol=1e-12)
