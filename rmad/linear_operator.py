@@ -2,7 +2,7 @@
 
 SciPy's own methods make a plain array of every vector and result. These take traced ones as they are, so that a product
 may be part of a differentiated function: A @ v with a traced v, with a traced A (an operator at a traced x), or both.
-A combination with an operator of SciPy's is plain on that side, unless it is a dense matrix.
+An operator of SciPy's in a combination is a primitive, `multiplied`: a linear function with its transpose.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from rmad.machine.backend import is_cupy, linear_operator
+from rmad.rules import linear
 from rmad.traced import Traced
 from rmad.types import Array
 
-__all__ = ["Operator"]
+__all__ = ["Operator", "multiplied"]
 
 
 class Operator(LinearOperator):
@@ -90,7 +91,7 @@ class Operator(LinearOperator):
     def dot(self, x: Any) -> Any:
         """A x for a vector, for the columns of a matrix, for another operator, or for a number."""
         if _is_operator(x):
-            return _Product(self, _own(x))
+            return _Product(self, _own(x, self._base))
         if np.ndim(x) == 0:
             return _Scaled(self, x)
         x = _array(x)
@@ -99,17 +100,17 @@ class Operator(LinearOperator):
     def _rdot(self, x: Any) -> Any:
         """x A."""
         if _is_operator(x):
-            return _Product(_own(x), self)
+            return _Product(_own(x, self._base), self)
         return self.dot(x) if np.ndim(x) == 0 else self._transpose().dot(_array(x).T).T
 
     def __rmul__(self, x: Any) -> Any:
         return self._rdot(x)
 
     def __add__(self, x: Any) -> Any:
-        return _Sum(self, _own(x)) if _is_operator(x) else NotImplemented
+        return _Sum(self, _own(x, self._base)) if _is_operator(x) else NotImplemented
 
     def __sub__(self, x: Any) -> Any:
-        return _Sum(self, -_own(x)) if _is_operator(x) else NotImplemented
+        return _Sum(self, -_own(x, self._base)) if _is_operator(x) else NotImplemented
 
     def __neg__(self) -> Any:
         return _Scaled(self, -1)
@@ -142,10 +143,15 @@ def _is_operator(x: Any) -> bool:
 
 _MATRICES = [type(A) for A in (aslinearoperator(np.zeros((1, 1))), aslinearoperator(np.zeros((1, 1))).H)]
 
+multiplied: Any = linear(lambda v, A: A.dot(v), lambda u, v, A: multiplied(u, A.T), name="operator")
+"""(v, A) → A v for an operator A of any kind that holds no traced array."""
 
-def _own(x: Any) -> Any:
-    """A dense matrix of SciPy's `aslinearoperator` as an operator that takes traced vectors; any other as it is."""
-    return _Dense(x.A) if type(x) in _MATRICES and isinstance(x.A, np.ndarray) else x
+
+def _own(x: Any, base: Any) -> Any:
+    """An operator of SciPy's, or of cupyx's, as one of ours."""
+    if hasattr(x, "_base"):
+        return x
+    return _Dense(x.A) if type(x) in _MATRICES and isinstance(x.A, np.ndarray) else _Foreign(x, base)
 
 
 @cache
@@ -162,8 +168,9 @@ class _Combination(Operator):
 
     def _combine(self, shape: tuple[int, int], *args: Any) -> None:
         self.args = args
-        base = next(a._base for a in args if hasattr(a, "_base"))
-        self._init(base, np.result_type(*(getattr(a, "dtype", a) for a in args)), shape)  # a Python number is weak
+        self._init(
+            args[0]._base, np.result_type(*(getattr(a, "dtype", a) for a in args)), shape
+        )  # a Python number is weak
 
 
 class _Adjoint(_Combination):
@@ -194,6 +201,23 @@ class _Dense(Operator):
 
     def _transpose(self) -> Any:
         return _Dense(self._matrix.T)
+
+
+class _Foreign(Operator):
+    """An operator of SciPy's, or of cupyx's."""
+
+    def __init__(self, A: Any, base: Any) -> None:
+        self._init(base, np.result_type(A.dtype), A.shape)
+        self._foreign = A
+
+    def _dot(self, v: Array) -> Array:
+        return multiplied(v, self._foreign)
+
+    def _adjoint(self) -> Any:
+        return _Foreign(self._foreign.H, self._base)
+
+    def _transpose(self) -> Any:
+        return _Foreign(self._foreign.T, self._base)
 
 
 class _Sum(_Combination):

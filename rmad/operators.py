@@ -18,7 +18,7 @@ from typing import Any, Concatenate
 import numpy as np
 
 from rmad.flat import Flat
-from rmad.linear_operator import Operator
+from rmad.linear_operator import Operator, multiplied
 from rmad.machine.backend import linear_operator
 from rmad.traced import Traced, stop
 from rmad.transforms import grad, linearize
@@ -77,7 +77,7 @@ class JacobianOperator(_Real):
     these turn the vectors into trees.
 
     Traced arrays pass: products may be part of a differentiated function, with a traced vector, at a traced x, in sums,
-    products and multiples of these operators and dense matrices.
+    products and multiples of these operators, also with operators of SciPy's that come second.
 
     Parameters
     ----------
@@ -214,6 +214,9 @@ class SymmetricOperator(_Symmetric):
         self._set_spaces(space, space, linear_operator(example))
         if product is not None:
             self._apply = product  # type: ignore[assignment, method-assign]
+
+    def _dot(self, v: Array) -> Array:
+        return multiplied(v, self) if isinstance(v, Traced) else _Real._dot(self, v)
 
 
 def loss_curvature(loss: Any, z: Any, *target: Any) -> Callable[[Any], Any]:

@@ -129,9 +129,20 @@ def test_functions_called_sees_what_is_called():
     assert "Sequential.forward" in functions_called(lambda: mlp()(batch()[0]))
 
 
-@pytest.mark.parametrize("name", ["ggn", "hessian"])
-def test_a_real_matrix_takes_complex_vectors(name):
+OPERATORS = {
+    "ggn": lambda q: q.ggn,
+    "hessian": lambda q: q.hessian,
+    "kronecker": lambda q: optim.KroneckerOperator(optim.kronecker_factors(q, "kflr"), 0.3),
+    "inverse": lambda q: optim.KroneckerOperator(optim.kronecker_factors(q, "kflr"), 0.3).inverse(),
+}
+
+
+@pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS)
+def test_operators_take_complex_and_traced_vectors(operator):
     x, t = batch()
-    A = getattr(optim.Objective(mlp(), nn.SquaredError(), 0.1).quadratic(x, t), name)
-    v = np.random.default_rng(0).standard_normal((2, A.shape[0]))
-    np.testing.assert_allclose(A @ (v[0] + 1j * v[1]), A @ v[0] + 1j * (A @ v[1]), rtol=1e-12)
+    A = operator(optim.Objective(mlp(), nn.SquaredError(), 0.1).quadratic(x, t))
+    M, (v, w) = A @ np.eye(A.shape[0]), np.random.default_rng(0).standard_normal((2, A.shape[0]))
+    np.testing.assert_allclose(A @ (v + 1j * w), M @ v + 1j * (M @ w), rtol=1e-10, atol=1e-12)
+    ours, theirs = (lambda v, A=A: np.sum(np.sin(v @ A) * (A @ np.cos(v))) for A in (A, M))
+    np.testing.assert_allclose(rmad.grad(ours)(v), rmad.grad(theirs)(v), rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(rmad.hvp(ours, v, w), rmad.hvp(theirs, v, w), rtol=1e-9, atol=1e-11)

@@ -267,7 +267,10 @@ def is_private(key):
     return isinstance(key, str) or (getattr(key, "__module__", None) or "").startswith("rmad")
 
 
-CHECKED_ELSEWHERE = {"checkpoint": "test_checkpointing.py"}  # primitives of the transforms, not of an array function
+CHECKED_ELSEWHERE = {  # primitives of the transforms and operators, not of an array function
+    "checkpoint": "test_checkpointing.py",
+    "operator": "test_operators_in_functions.py",
+}
 
 
 def without_row(covered):
