@@ -74,7 +74,8 @@ class Operator(LinearOperator):
         if a.shape != fits or len(fits) != 2:
             expected = f"({expected})" if isinstance(expected, str) else f"({expected},)"
             kind = type(self).__name__
-            raise ValueError(f"{kind} of shape {self.shape}: {name} has shape {a.shape}, expected {expected}")
+            hint = "; rmad.ravel(v, pairs=True) counts complex numbers as pairs of reals" if a.dtype.kind == "c" else ""
+            raise ValueError(f"{kind} of shape {self.shape}: {name} has shape {a.shape}, expected {expected}{hint}")
 
     _matvec, _rmatvec, _matmat, _rmatmat = matvec, rmatvec, matmat, rmatmat  # which SciPy's wrappers call
 

@@ -233,6 +233,7 @@ def test_mistakes_name_the_shapes():
         (lambda: J @ np.ones((3, 4, 2)), ValueError, r"V has shape \(3, 4, 2\), expected \(3, k\)"),
         (lambda: J.rmatmat(np.ones((3, 2))), ValueError, r"U has shape \(3, 2\), expected \(2, k\)"),
         (lambda: np.ones(3) @ J, ValueError, r"v has shape \(3,\), expected \(2,\)"),
+        (lambda: J @ np.ones(2, complex), ValueError, r"expected \(3,\); rmad.ravel\(v, pairs=True\)"),
         (lambda: J + J.T, ValueError, r"cannot add operators of shapes \(2, 3\) and \(3, 2\)"),
         (lambda: J @ J, ValueError, r"cannot multiply operators of shapes \(2, 3\) and \(2, 3\)"),
         (lambda: J**2, ValueError, "not square"),
