@@ -164,10 +164,20 @@ class Module:
         Raises
         ------
         ValueError
-            Names the misfit: a name that is missing or unknown, a shape, a kind of number (float for float).
+            Names the misfit: a name that is missing or unknown, a shape, a kind of number (float for float), NaN, a
+            number that is too large for the dtype.
         TypeError
             Unless state is a mapping of arrays. After either error the module is as it was.
         """
+        places, new = self._fitting_arrays(state)
+        try:
+            _assign_all(places, new)
+        except BaseException:  # Ctrl-C: half of the arrays would be those of another state
+            _assign_all(places, new)
+            raise
+
+    def _fitting_arrays(self, state: Mapping[str, Array]) -> tuple[list[tuple[str, Array, Any, str]], list[Array]]:
+        """Returns the places of all arrays, and the copies of the state's that belong there."""
         places = list(_places(self, _with_buffers))
         kind = type(self).__name__
         _check_names(kind, state, {name for name, *_ in places})
@@ -178,11 +188,7 @@ class Module:
             if isinstance(owner, tuple):
                 raise TypeError(f"{kind}: {name!r} sits in a tuple and cannot be rebound; use a list or a dict")
             new.append(_fitting(kind, name, array, state[name]))
-        try:
-            _assign_all(places, new)
-        except BaseException:  # Ctrl-C: half of the arrays would be those of another state
-            _assign_all(places, new)
-            raise
+        return places, new
 
     # -- how it looks -----------------------------------------------------------------------------------
 
@@ -277,7 +283,17 @@ def _fitting(kind: str, name: str, array: Array, given: Array) -> Array:
         raise ValueError(f"{kind}: {name!r} has shape {array.shape}, the state has {np.shape(given)}")
     if dtype.kind != array.dtype.kind:
         raise ValueError(f"{kind}: {name!r} is {array.dtype}, the state has {dtype}")
-    return np.array(given, dtype=array.dtype, order="C", like=array)  # those of PyTorch are transposed views
+    with np.errstate(over="ignore"):
+        new = np.array(given, dtype=array.dtype, order="C", like=array)  # those of PyTorch are transposed views
+    if array.dtype.kind in "fc":
+        if np.isnan(new).any() and not np.isnan(array).any():
+            raise ValueError(f"{kind}: {name!r} of the state holds NaN")
+        too_large = (np.isinf(new) & ~np.isinf(given)).any()
+    else:
+        too_large = array.dtype.kind in "iu" and (new != given).any()
+    if too_large:
+        raise ValueError(f"{kind}: {name!r} of the state has numbers too large for {array.dtype}")
+    return new
 
 
 def _assign_all(places: list[tuple[str, Array, Any, str]], new: list[Array]) -> None:

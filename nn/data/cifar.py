@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import struct
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -13,7 +14,17 @@ import numpy as np
 
 from nn.data.dataset import Dataset
 from nn.data.sources import CIFAR
-from nn.data.store import Folder, fetch, folders, missing, read_up_to, refuse_foreign, refuse_other_content, unpacked
+from nn.data.store import (
+    Folder,
+    fetch,
+    folders,
+    missing,
+    read_up_to,
+    refuse_foreign,
+    refuse_other_content,
+    rest_of,
+    unpacked,
+)
 from rmad.extend import Array
 
 __all__ = ["cifar10"]
@@ -21,6 +32,7 @@ __all__ = ["cifar10"]
 PIXELS = (3, 32, 32)
 RECORD = 1 + math.prod(PIXELS)
 FULL = 10_000  # records of a whole file
+ARCHIVE = 8 * FULL * RECORD  # bytes of which no whole archive has more
 TRAIN = tuple(f"data_batch_{k}.bin" for k in range(1, 6))
 TEST = "test_batch.bin"
 SHA256 = {TRAIN[0]: "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5"}
@@ -91,21 +103,34 @@ def _from_archive(path: Path) -> Dataset:
     """Reads six members of the archive, without unpacking it onto the disk."""
     found: dict[str, tuple[Array, Array]] = {}
     try:
-        with gzip.open(path) as content, tarfile.open(fileobj=content, mode="r|") as archive:
+        with gzip.open(path) as content, tarfile.open(fileobj=_Counted(content), mode="r|") as archive:  # type: ignore[call-overload]
             for member in archive:
                 name = member.name.rpartition("/")[2]
                 if member.isreg() and name in (*TRAIN, TEST):
                     if member.size != FULL * RECORD:
                         raise ValueError(f"{path}: {name} in it has {member.size} bytes, expected {FULL * RECORD}")
                     found[name] = _images(archive.extractfile(member).read(), path, name)  # type: ignore[union-attr]
-            while content.read(1 << 20):  # to the end, because gzip keeps its checksum there
-                pass
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+            rest_of(content)  # to the end, because gzip keeps its checksum there
+    except (tarfile.TarError, EOFError, OSError, OverflowError, UnicodeError, struct.error, zlib.error) as error:
         raise ValueError(f"{path}: the archive is cut short, damaged or none at all: {error}") from None
     for name in (*TRAIN, TEST):
         if name not in found:
             raise ValueError(f"{path}: has no {name} in it")
     return Dataset(*_together([found[name] for name in TRAIN]), *found[TEST])
+
+
+class _Counted:
+    """The content of the archive, of which no more is read than a whole one has: a name in it may be gigabytes long."""
+
+    def __init__(self, content: gzip.GzipFile) -> None:
+        self._content, self._left = content, ARCHIVE
+
+    def read(self, size: int) -> bytes:
+        """Reads up to `size` bytes; tarfile.ReadError beyond the end of a whole archive."""
+        self._left -= size
+        if self._left < 0:
+            raise tarfile.ReadError(f"it unpacks to more than {ARCHIVE} bytes")
+        return self._content.read(size)
 
 
 def _together(parts: list[tuple[Array, Array]]) -> tuple[Array, Array]:

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from nn.data.dataset import Dataset
-from nn.data.store import Folder, find, refuse_other_content
+from nn.data.store import Folder, find, read_up_to, refuse_other_content
 from rmad.extend import Array
 
 __all__ = ["boston"]
 
 COLUMNS = ["crim", "zn", "indus", "chas", "nox", "rm", "age", "dis", "rad", "tax", "ptratio", "b", "lstat", "medv"]
 ROWS = 506
+SIZE = 1 << 20  # bytes that are read at most, many times those of the file
 N_TRAIN = 404
 # the hash of the numbers does not depend on quotes and ends of lines
 SHA256 = "832e894115c56dd24ec63848d4a3d9bd921d268d0be1bee2a8f4ee5ea318f5f7"
@@ -82,7 +83,9 @@ def _read(path: Path) -> Array:
 def _lines(path: Path) -> list[list[str]]:
     """Returns the fields of all rows under the right header."""
     try:
-        header, *lines = csv.reader(path.read_text(encoding="ascii").splitlines(), strict=True)
+        with path.open("rb") as file:
+            text = read_up_to(file, SIZE).decode("ascii")
+        header, *lines = csv.reader(text.splitlines(), strict=True)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: is no text file (byte {error.start} is {error.object[error.start]:#04x})") from None
     except csv.Error as error:

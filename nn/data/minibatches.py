@@ -156,14 +156,35 @@ class Batches:
         Raises
         ------
         ValueError
-            If the state belongs to another number of cases, or only one of the two has an rng.
+            If the state belongs to another number of cases, only one of the two has an rng, or an entry is missing or
+            wrong. The position is as it was, then.
         """
+        if missing := [name for name in ("cases", "done", "place", "rng") if name not in state]:
+            raise ValueError(f"batches: the state lacks {missing[0]!r}")
         if state["cases"] != len(self.x):
             raise ValueError(f"batches: the state is of {state['cases']} cases, there are {len(self.x)}")
+        for name, most in (("done", np.inf), ("place", self.end + self.size - 1)):
+            if type(state[name]) is not int or not 0 <= state[name] <= most:
+                raise ValueError(f"batches: {name} of the state is {state[name]!r}, no place in the data")
         if (state["rng"] is None) != (self.rng is None):
             raise ValueError(f"batches: the state has {'no' if state['rng'] is None else 'an'} rng, unlike the batches")
-        self.done, self.place = state["done"], state["place"]
         if self.rng is not None:
-            self.rng.bit_generator.state = state["rng"]
-            if self.done:
-                self._shuffle(self.rng)
+            _restore(self.rng, state["rng"])
+        self.done, self.place = state["done"], state["place"]
+        if self.rng is not None and self.done:
+            self._shuffle(self.rng)
+
+
+def _restore(rng: np.random.Generator, state: Any) -> None:
+    """Sets the state of the generator; ValueError, and no change, if it is none of its kind."""
+    before, own = rng.bit_generator.state, rng.bit_generator
+    try:
+        own.state = state
+        at, numbers = state.get("buffer_pos", 0), state.get("buffer", ())  # of Philox; NumPy does not check places
+        if isinstance(state["state"], dict) and "pos" in state["state"]:  # of MT19937, where the end is a place too
+            at, numbers = state["state"]["pos"], state["state"]["key"]
+        if not 0 <= at <= len(numbers):
+            raise ValueError(f"place {at} of {len(numbers)}")
+    except Exception as error:  # whatever the state happens to be
+        own.state = before
+        raise ValueError(f"batches: the state has an rng that is no {type(own).__name__}: {error}") from None

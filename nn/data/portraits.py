@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -136,17 +137,22 @@ def _pictures(data_dir: Folder) -> Array:
 def _read_npy(path: Path) -> Array:
     """Returns (400, 64, 64) uint8; ValueError for any other file."""
     try:
-        array = np.load(path, allow_pickle=False)
+        array = np.lib.format.open_memmap(path, mode="r")  # nothing is read before the header is known to be right
     except Exception as error:  # a damaged header is parsed as Python: ValueError, EOFError, TokenError, MemoryError
-        raise ValueError(f"{path}: is no .npy file of numbers, or a damaged one: {error}") from None
-    return _expected(path, array, SHAPE)
+        raise ValueError(
+            f"{path}: is no .npy file of numbers, or a damaged one (allow_pickle=False): {error}"
+        ) from None
+    return np.array(_expected(path, array, SHAPE))
 
 
 def _read_mat(path: Path) -> Array:
     """Returns (400, 64, 64) uint8; ValueError for any other file."""
-    from scipy.io import loadmat  # here, because SciPy's readers are slow to import
+    from scipy.io import loadmat, whosmat  # here, because SciPy's readers are slow to import
 
     try:
+        sizes = {name: math.prod(lengths) for name, lengths, _ in whosmat(path)}
+        if sizes.get("faces", 0) > math.prod(SHAPE):  # before the numbers are read
+            raise ValueError(f"`faces` has {sizes['faces']} numbers, more than all pictures")
         variables = loadmat(path, variable_names=["faces"])
     except Exception as error:  # a damaged file makes the reader raise ValueError, TypeError, zlib.error
         raise ValueError(f"{path}: is no MATLAB 5 file, or a damaged one: {error}") from None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nn.checks import check_rng, check_sizes
-from nn.data.store import Folder, find, refuse_other_content
+from nn.data.store import Folder, find, read_up_to, refuse_other_content
 from rmad.extend import Array
 
 __all__ = ["Text", "tiny_shakespeare"]
@@ -164,7 +164,8 @@ def tiny_shakespeare(data_dir: Folder = None, *, validation: float = 0.1) -> Tex
     A. Karpathy, char-rnn (2015).
     """
     path = find("tinyshakespeare", "input.txt", data_dir=data_dir)
-    content = path.read_bytes().replace(b"\r\n", b"\n")
+    with path.open("rb") as file:
+        content = read_up_to(file, 2 * LENGTH).replace(b"\r\n", b"\n")
     if len(content) != LENGTH:
         raise ValueError(f"{path}: holds {len(content):,} characters, expected {LENGTH:,}")
     refuse_other_content(path, content, SHA256, "Tiny Shakespeare")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nn.files.io import on_host, packed, safetensors_package, unpacked, write_whole
+from nn.files.io import header_of, on_host, packed, safetensors_package, unpacked, write_whole
 from rmad.extend import Array
 
 __all__ = ["Checkpoints", "DamagedCheckpoint"]
@@ -138,15 +138,17 @@ def _state(path: Path) -> dict[str, Any]:
     """Returns the state in a file; DamagedCheckpoint if it is not whole."""
     if path.is_dir():
         raise DamagedCheckpoint(f"{path} is a folder, not a checkpoint")
-    content = path.read_bytes()
     st = safetensors_package()
     try:
-        size = int.from_bytes(content[:8], "little")
-        metadata = json.loads(content[8 : 8 + size])["__metadata__"]
+        metadata = header_of(path)["__metadata__"]
         form = metadata["format"], metadata["version"]
-        arrays = unpacked(st.deserialize(content))
+        arrays = unpacked(st.deserialize(path.read_bytes()))
         whole = metadata["blake2b"] == _digest(metadata["state"], arrays)
         state = _with_arrays(json.loads(metadata["state"]), arrays)
+        if not isinstance(state, dict):
+            raise ValueError(f"its state is a {type(state).__name__}")
+    except OSError:
+        raise
     except Exception as error:  # whatever the bytes happen to be
         raise DamagedCheckpoint(f"{path} is no checkpoint, or a damaged one: {error}") from error
     if form != (FORMAT, VERSION):

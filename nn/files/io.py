@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -85,22 +86,56 @@ def load(model: Module, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     ValueError
-        Names the file and its fault, or the parameter that does not fit and both shapes; the model is as it was.
+        Names the file and its fault, or the parameter that does not fit and both shapes, or holds NaN; the model is
+        as it was.
     ImportError
         If the package safetensors is not installed.
     """
     _check_order("load", model, path)
-    st = safetensors_package()
-    content = Path(path).read_bytes()
+    st, path = safetensors_package(), Path(path)
     try:
-        entries = st.deserialize(content)
-    except Exception as error:  # the package raises an exception of its own
+        header = header_of(path)
+    except OSError:
+        raise
+    except Exception as error:  # whatever the bytes happen to be
         raise ValueError(f"{path} is no safetensors file, or a damaged one: {error}") from error
     try:
-        state = unpacked(entries)
-        model.load_state_dict(state)
+        model._fitting_arrays(_outlines(header))  # before the numbers are read: they may be more than memory holds
+        entries = st.deserialize(path.read_bytes())
+        model.load_state_dict(unpacked(entries))
     except ValueError as error:
         raise ValueError(f"{path} does not fit the model. {error}") from None
+    except st.SafetensorError as error:
+        raise ValueError(f"{path} is no safetensors file, or a damaged one: {error}") from error
+
+
+def header_of(path: Path) -> dict[str, Any]:
+    """Returns the header of a safetensors file. ValueError unless the file is as long as the header says.
+
+    The rest of the file is not read, and a header only as far as there is a file.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 8 + length <= size:
+            raise ValueError(f"it has {size} bytes, too few for its header")
+        header = json.loads(file.read(length))
+    ends = [int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"]
+    if 8 + length + max(ends, default=0) != size:
+        raise ValueError(f"it has {size} bytes, its header says {8 + length + max(ends, default=0)}")
+    return header
+
+
+def _outlines(header: dict[str, Any]) -> dict[str, Array]:
+    """Returns {name: array} of zeros that take no memory, in the types and shapes of a header."""
+    entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    dtypes = {name: _array(name, str(entry.get("dtype")), (0,), b"").dtype for name, entry in entries.items()}
+    try:
+        return {
+            name: np.broadcast_to(np.zeros((), dtypes[name]), tuple(entry["shape"])) for name, entry in entries.items()
+        }
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"its header has a shape that is none: {error}") from None
 
 
 def _check_order(who: str, model: Any, path: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
@@ -77,9 +78,10 @@ def load_torch_state_dict(
     Raises
     ------
     ValueError
-        Names the parameter that does not fit and both shapes; the model is as it was.
+        Names the parameter that does not fit and both shapes, that NumPy cannot hold, or that has NaN or numbers too
+        large for the model's dtype; the model is as it was.
     TypeError
-        Unless model is a Module and state a state dict; the model is as it was.
+        Unless model is a Module, state a state dict, and rename and flattened are as above; the model is as it was.
 
     Examples
     --------
@@ -88,6 +90,7 @@ def load_torch_state_dict(
     >>> nn.load_torch_state_dict(model, {"0.weight": np.ones((2, 3)), "0.bias": np.zeros(2)})
     """
     _check_kinds(model, state)
+    _check_options(rename, flattened)
     given = _renamed(state, rename)
     sources = list(_sources(model, flattened or {}))
     _check_names(sources, given, flattened or {})
@@ -121,6 +124,16 @@ def _check_kinds(model: Any, state: Any) -> None:
         raise TypeError(f"load_torch_state_dict: state must be a state dict, {{name: array}}, not {found}")
 
 
+def _check_options(rename: Any, flattened: Any) -> None:
+    """Raises TypeError unless the arguments are of the types that lead from torch's names and pixels to ours."""
+    if not (rename is None or callable(rename) or isinstance(rename, Mapping)):
+        raise TypeError(f"load_torch_state_dict: rename must be a dict or a function, not {type(rename).__name__}")
+    if not (flattened is None or isinstance(flattened, Mapping)):
+        raise TypeError(
+            f"load_torch_state_dict: flattened must be a dict {{name: (c, h, w)}}, not {type(flattened).__name__}"
+        )
+
+
 def _converted(source: _Source, given: Mapping[str, Array]) -> Array:
     """Returns an array of ours, made of torch's."""
     arrays = []
@@ -142,7 +155,11 @@ def _renamed(state: Mapping[str, Any], rename: Rename | None) -> dict[str, Array
     """Returns {name: NumPy array} under the new names."""
     given: dict[str, Array] = {}
     for name, value in state.items():
+        if not isinstance(name, str):
+            raise TypeError(f"load_torch_state_dict: the names in a state dict are texts, not {name!r}")
         new = _new_name(name, rename)
+        if not (new is None or isinstance(new, str)):
+            raise TypeError(f"load_torch_state_dict: rename leads from {name!r} to {new!r}, which is no name")
         if new is None or new.rpartition(".")[2] == "num_batches_tracked":
             continue
         if new in given:
@@ -162,23 +179,36 @@ def _new_name(name: str, rename: Rename | None) -> str | None:
         beginning = ".".join(parts[:k])
         if beginning in rename:
             new = rename[beginning]
-            return None if new is None else ".".join(filter(None, [new, *parts[k:]]))
+            return ".".join(filter(None, [new, *parts[k:]])) if isinstance(new, str) else new
     return name
 
 
 def _as_numpy(name: str, value: Any) -> Array:
-    """Returns a tensor of torch as an array, and an array as it is."""
-    if hasattr(value, "detach"):  # a tensor of torch, which need not be imported for this
-        value = value.detach().cpu()
-        if str(value.dtype) == "torch.bfloat16":  # NumPy has no such type, and float32 holds every number of it
-            value = value.float()
-        value = value.numpy()
-    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
+    """Returns a tensor of torch as an array, and an array as it is; ValueError for one without numbers of NumPy's."""
+    try:
+        array = _numpy_of_torch(value) if hasattr(value, "detach") else value
+        if hasattr(array, "dtype") and not hasattr(array, "__array_function__"):
+            array = np.asarray(array)
+    except Exception as error:  # torch raises NotImplementedError, RuntimeError and TypeError, by the kind of tensor
+        raise ValueError(f"load_torch_state_dict: {name!r} has no numbers that NumPy can hold: {error}") from error
+    if hasattr(array, "dtype") and getattr(array.dtype, "kind", "?") not in "biufc":
+        raise ValueError(f"load_torch_state_dict: {name!r} holds {array.dtype}, which are no numbers")
+    if not hasattr(array, "shape") or not hasattr(array, "dtype"):
         raise TypeError(
             f"load_torch_state_dict: {name!r} is a {type(value).__name__}, not an array; of a checkpoint that holds "
             "more than the weights, pass the state dict in it"
         )
-    return value
+    return array
+
+
+def _numpy_of_torch(tensor: Any) -> Array:
+    """Returns the numbers of a tensor of torch, which need not be imported for this."""
+    tensor = tensor.detach().cpu()
+    if str(tensor.dtype).startswith(("torch.bfloat16", "torch.float8")):  # not in NumPy; float32 holds all of them
+        tensor = tensor.float()
+    if hasattr(tensor, "resolve_conj"):  # applies the marks that torch leaves on a tensor until its numbers are used
+        tensor = tensor.resolve_conj().resolve_neg()
+    return tensor.numpy()
 
 
 # -- layouts --------------------------------------------------------------------------------------------
@@ -238,9 +268,12 @@ def _pixels_permuted(
     owner: Any, key: str, shape: tuple[int, ...], name: str, image: ImageShape
 ) -> tuple[tuple[int, ...], Callable[..., Array]]:
     """Returns the layout of a Linear's weight on images (h, w, c), which torch flattens in the order (c, h, w)."""
-    if np.shape(image) != (3,):
-        raise ValueError(f"load_torch_state_dict: flattened[{name!r}] must be (c, h, w), not {image!r}")
-    c, h, w = image
+    try:
+        c, h, w = map(operator.index, image)
+        if min(c, h, w) < 1:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ValueError(f"load_torch_state_dict: flattened[{name!r}] must be (c, h, w), not {image!r}") from None
     if not isinstance(owner, Linear) or key != "weight" or c * h * w != shape[0]:
         raise ValueError(
             f"load_torch_state_dict: flattened gives {name!r} {(c, h, w)}, which is for the weight of a Linear "

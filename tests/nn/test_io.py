@@ -179,3 +179,36 @@ def test_an_array_in_a_tuple(tmp_path):
     with pytest.raises(TypeError, match=r"'pair.0' sits in a tuple"):
         nn.load(module, tmp_path / "m")
     assert module.first is first
+
+
+@pytest.mark.parametrize(
+    ("dtype", "number", "own", "told"),
+    [
+        ("f4", np.nan, 0, "'a' of the state holds NaN"),
+        ("c8", complex(0, np.nan), 0, "'a' of the state holds NaN"),
+        ("f8", 1e39, np.float32(0), "'a' of the state has numbers too large for float32"),
+        ("f8", -1e300, np.float32(0), "'a' of the state has numbers too large for float32"),
+        ("f4", 1e5, np.float16(0), "'a' of the state has numbers too large for float16"),
+        ("i8", 2**40, np.int32(0), "'a' of the state has numbers too large for int32"),
+        ("u8", 2**40, np.uint8(0), "'a' of the state has numbers too large for uint8"),
+        ("f8", np.inf, np.float32(0), None),  # given as such
+        ("f4", np.nan, np.float32(np.nan), None),  # in the place of one
+        ("i8", -7, np.int32(0), None),
+    ],
+)
+def test_numbers_that_do_not_fit(tmp_path, dtype, number, own, told):
+    other, module = nn.Module(), nn.Module()
+    other.a, module.a = np.full(3, number, dtype), np.full(3, own, np.result_type(own) if told is None else None)
+    if not isinstance(own, np.generic):
+        module.a = np.zeros(3, dtype)
+    nn.save(other, tmp_path / "m")
+    for load in (lambda: nn.load(module, tmp_path / "m"), lambda: module.load_state_dict(other.state_dict())):
+        before = module.a
+        if told is None:
+            load()
+            np.testing.assert_array_equal(module.a, np.full(3, number))
+            module.a = before
+        else:
+            with pytest.raises(ValueError, match=told):
+                load()
+            assert module.a is before

@@ -186,3 +186,49 @@ def test_arrays_lie_in_c_order():
     layer = nn.Conv2d(2, 3, 3, rng=np.random.default_rng(0))
     nn.load_torch_state_dict(layer, {"weight": np.ones((3, 2, 3, 3)), "bias": np.ones(3)})
     assert layer.weight.flags.c_contiguous
+
+
+class Odd:
+    """A tensor whose numbers cannot be had, as torch's on the device meta, sparse or marked ones."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def detach(self):
+        raise self.error
+
+
+W, B = np.ones((2, 3)), np.zeros(2)
+MISTAKES = {
+    "a tensor on meta": (
+        {"0.weight": Odd(NotImplementedError("no data"))},
+        {},
+        ValueError,
+        "'0.weight' has no numbers",
+    ),
+    "a sparse tensor": ({"0.weight": Odd(RuntimeError("sparse"))}, {}, ValueError, "'0.weight' has no numbers.*sparse"),
+    "an odd tensor": ({"0.weight": Odd(AttributeError("cpu"))}, {}, ValueError, "'0.weight' has no numbers"),
+    "texts": ({"0.weight": np.full((2, 3), "a")}, {}, ValueError, "'0.weight' holds <U1, which are no numbers"),
+    "objects": ({"0.weight": np.full((2, 3), None)}, {}, ValueError, "'0.weight' holds object, which are no numbers"),
+    "NaN": ({"0.weight": W * np.nan}, {}, ValueError, "'0.weight' of the state holds NaN"),
+    "overflow": ({"0.weight": W * 1e300}, {}, ValueError, "'0.weight' of the state has numbers too large for float32"),
+    "numbers for names": ({0: W}, {}, TypeError, "the names in a state dict are texts, not 0"),
+    "a number for a new name": ({"a": W}, {"rename": {"a": 3}}, TypeError, "rename leads from 'a' to 3"),
+    "a function to a number": ({"a": W}, {"rename": lambda name: 3}, TypeError, "rename leads from '0.bias' to 3"),
+    "a list of names": ({"a": W}, {"rename": ["a"]}, TypeError, "rename must be a dict or a function, not list"),
+    "a list of images": ({"a": W}, {"flattened": ["a"]}, TypeError, "flattened must be a dict"),
+    "a text for an image": ({"0.weight": W}, {"flattened": {"0.weight": "abc"}}, ValueError, r"must be \(c, h, w\)"),
+    "no image": ({"0.weight": W}, {"flattened": {"0.weight": None}}, ValueError, r"must be \(c, h, w\), not None"),
+    "sizes below one": ({"0.weight": W}, {"flattened": {"0.weight": (-1, -3, 1)}}, ValueError, r"must be \(c, h, w\)"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_named_and_changes_nothing(name):
+    state, keywords, error, told = MISTAKES[name]
+    model = nn.Sequential(nn.Linear(3, 2, rng=np.random.default_rng(0)))
+    before = {key: a.copy() for key, a in model.state_dict().items()}
+    with pytest.raises(error, match=told):
+        nn.load_torch_state_dict(model, {"0.bias": B, **state}, **keywords)
+    for key, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[key])
