@@ -182,7 +182,7 @@ def finish(model: Any, config: Config, text: Any, out: Path) -> tuple[Record, st
     """Returns the bits per character on all held-out text, and a sample of generated text."""
     held_out = bits(model, *runner.on_device(config, text.sequences(config.length, part="validation")))
     sample = write(model, text, config, np.random.default_rng([config.seed, 2]))
-    (out / "sample.txt").write_text(sample + "\n")
+    nn.write_whole(out / "sample.txt", lambda file: file.write(f"{sample}\n".encode()))
     return {"validation_bits": held_out}, sample
 
 

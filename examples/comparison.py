@@ -177,5 +177,5 @@ def draw(
         panels[0][1].legend()
     figure.suptitle(f"{name}, {how_many(args.seeds)}")
     path = args.out.with_name(f"{args.out.name}-{name}.png")
-    figure.savefig(path, dpi=120)
+    runner.save_figure(figure, path, dpi=120)
     print(f"figure: {path}", flush=True)

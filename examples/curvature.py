@@ -30,7 +30,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from runner import Parser, one_line
+from runner import Parser, one_line, save_figure
 
 import nn
 import optim
@@ -298,7 +298,7 @@ def main() -> int:
     figure = {"mixture": mixture, "rank": rank, "cosine": cosine}[args.what](args)
     args.out.mkdir(parents=True, exist_ok=True)
     figure.tight_layout()
-    figure.savefig(args.out / f"kronecker-{args.what}.png", dpi=100)
+    save_figure(figure, args.out / f"kronecker-{args.what}.png", dpi=100)
     return 0
 
 

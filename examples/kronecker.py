@@ -220,7 +220,7 @@ def draw(out: Path) -> None:
         axes[0].legend()
         figure.suptitle(data)
         figure.tight_layout()
-        figure.savefig(out / f"{data}.png", dpi=120)
+        runner.save_figure(figure, out / f"{data}.png", dpi=120)
         plt.close(figure)
 
 

@@ -214,7 +214,7 @@ def draw_figure(runs: dict[str, list[Record]], path: Path) -> None:
         axes.legend()
     for axes in panels[:, 0]:
         axes.set_ylabel("test zero-one error")
-    figure.savefig(path, dpi=110)
+    runner.save_figure(figure, path, dpi=110)
 
 
 def draw_run(axes: Any, mu: float, records: list[Record], labels: set[str]) -> None:

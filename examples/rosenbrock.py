@@ -234,7 +234,7 @@ def draw(problem: Problem, hypers: dict[str, dict[str, Any]], seed: int, out: Pa
     right.set(xlabel="updates + 1", ylabel="objective without noise")
     right.grid(True, alpha=0.3)
     right.legend()
-    figure.savefig(out, dpi=120)
+    runner.save_figure(figure, out, dpi=120)
 
 
 def parser() -> runner.Parser:

@@ -209,7 +209,7 @@ def _fitting(what: str, value: Any, own: Any) -> Any:
     """A copy of `value` as an entry of the state like `own`: an array of its shape and dtype, or a number."""
     if getattr(own, "shape", ()) == ():
         number = np.shape(value) == () and np.asarray(value).dtype.kind in "iuf" and bool(np.isfinite(value))
-        if not (number and type(own)(value) == value):
+        if not (number and type(own)(value) == value and (type(own) is float or value >= 0)):  # seeds and counts
             raise ValueError(f"{what} must be a finite number like {own!r}, got {value!r}")
         return type(own)(value)
     if getattr(value, "shape", None) != own.shape or value.dtype != own.dtype:

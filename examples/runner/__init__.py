@@ -4,7 +4,7 @@ from runner.arguments import Parser, listed, natural, option, positive
 from runner.command import Job, as_json, main
 from runner.ending import one_line
 from runner.loop import Config, Methods, Record, Run, on_device, optimizer_for, train
-from runner.report import draw_training, from_json, markdown, progress, read_records
+from runner.report import draw_training, from_json, markdown, progress, read_records, save_figure
 from runner.series import Series
 
 __all__ = [
@@ -29,5 +29,6 @@ __all__ = [
     "positive",
     "progress",
     "read_records",
+    "save_figure",
     "train",
 ]

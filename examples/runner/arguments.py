@@ -46,10 +46,10 @@ class Parser(argparse.ArgumentParser):
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
-        """Ends the program with one line for an OSError, ImportError or ValueError inside."""
+        """Ends the program with one line for a file or an argument inside that does not fit, or not into memory."""
         try:
             yield
-        except (ImportError, OSError, ValueError) as problem:
+        except (ImportError, OSError, ValueError, MemoryError, OverflowError) as problem:
             self.error(" ".join(str(problem).split()))
 
     def add_common(self, methods: Methods, config: type[Config], folder: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,10 +12,11 @@ from typing import Any
 
 import nn
 from nn import write_whole
-from runner.arguments import HYPER, Parser, option
+from runner.arguments import HYPER, Parser, natural, option
 from runner.ending import Stop, last_checkpoint, one_line, word_and_code
-from runner.loop import Config, Record, Run, StateDoesNotFit
-from runner.report import as_json, draw_training, read_records, table
+from runner.loop import Config, Record, Run
+from runner.report import as_json, draw_training, read_json, read_records, table
+from runner.state import COUNT, NUMBER, POSITIVE, StateDoesNotFit, check_config, check_drawn, check_state
 
 
 @dataclass
@@ -58,7 +58,7 @@ def main(job: Job) -> int:
             checkpoints = nn.Checkpoints(out)
             state = None if restart else found(checkpoints, resume)
             config = job.config(**(given if state is None else continued(job.config, given, state["config"])))
-            optimizer, data = job.prepare(config)
+            optimizer, data = prepared(job, config, resumed=state is not None)
             append = begin(out, config, checkpoints, state)
         return carried_out(job, config, optimizer, data, append, checkpoints, state)
 
@@ -97,6 +97,12 @@ def found(checkpoints: nn.Checkpoints, resume: bool) -> dict[str, Any] | None:
         print(f"{checkpoints.refused}; taking {checkpoints.previous.name}", file=sys.stderr)
     if state is not None and not is_run(state):
         raise StateDoesNotFit(f"{checkpoints.path.parent} has the checkpoint of another program")
+    if state is not None:
+        read = checkpoints.path if checkpoints.refused is None else checkpoints.previous
+        try:
+            check_state(state)
+        except ValueError as misfit:
+            raise StateDoesNotFit(f"{read} does not fit: {misfit}") from None
     if resume:
         if state is None:
             print(f"{checkpoints.path.parent} has no checkpoint: the run begins", file=sys.stderr)
@@ -117,12 +123,27 @@ def is_run(state: dict[str, Any]) -> bool:
     return isinstance(run, dict) and isinstance(config, dict) and known <= run.keys()
 
 
-def config_of(config: type[Config], saved: dict[str, Any]) -> Config:
-    """Returns the config that was saved; ValueError if this program cannot have saved it."""
+def prepared(job: Job, config: Config, resumed: bool) -> tuple[Any, Any]:
+    """Returns optimizer and data. A saved config may name what this program lacks: StateDoesNotFit, then."""
     try:
-        return config(**saved)
-    except (KeyError, TypeError, ValueError) as misfit:
-        raise ValueError(f"the run in this folder is one of another program, or of another version: {misfit}") from None
+        return job.prepare(config)
+    except (LookupError, TypeError) as misfit:
+        if not resumed:
+            raise
+        raise StateDoesNotFit(f"the run in this folder is not one of this program: {misfit!r}") from None
+
+
+def config_of(config: type[Config], saved: dict[str, Any]) -> Config:
+    """Returns the config that was saved; StateDoesNotFit if this program cannot have saved it."""
+    try:
+        made = config(**saved)
+        kinds = {float: NUMBER, int: POSITIVE, natural: COUNT}
+        check_config(made, saved["hyper"], {name: kinds[kind] for name, (kind, _) in HYPER.items()})
+        return made
+    except Exception as misfit:  # a field of another type may fail anywhere
+        raise StateDoesNotFit(
+            f"the run in this folder is one of another program, or of another version: {misfit}"
+        ) from None
 
 
 def continued(config: type[Config], given: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]:
@@ -146,8 +167,6 @@ def begin(
     if state is None:
         checkpoints.remove()
         (out / "best.safetensors").unlink(missing_ok=True)
-    for part in out.glob("*.part"):  # a killed run leaves them
-        part.unlink()
     write_json(out / "config.json", asdict(config))
     return record_file(out / "metrics.jsonl", state["run"]["records"] if state else [])
 
@@ -159,7 +178,12 @@ def write_json(path: Path, content: Record) -> None:
 
 
 def record_file(path: Path, records: list[Record]) -> Callable[[Record], None]:
-    """Writes records, one JSON line each; returns a function that appends one."""
+    """Writes records, one JSON line each; returns a function that appends one.
+
+    The folder must be claimed: parts of files that a killed run has left in it are deleted.
+    """
+    for part in path.parent.glob("*.part"):
+        part.unlink()
     lines = "".join(as_json(record) + "\n" for record in records)
     write_whole(path, lambda file: file.write(lines.encode()))
 
@@ -220,9 +244,10 @@ def draw_again(job: Job, out: Path) -> Path:
     """Draws training.png from the records in the folder."""
     if not (out / "config.json").exists():
         raise ValueError(f"there is no run in {out} to draw")
-    config = config_of(job.config, json.loads((out / "config.json").read_text()))
+    config = config_of(job.config, read_json(out / "config.json"))
     records = read_records(out / "metrics.jsonl")
     if not records:
         raise ValueError(f"{out / 'metrics.jsonl'} has no records yet")
+    check_drawn(records, job.drawn, str(out / "metrics.jsonl"))
     draw_training(records, job.drawn, job.ylabel, job.folder(config), out / "training.png")
     return out / "training.png"

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import nn
+from runner.state import StateDoesNotFit
 
 
 class Terminated(KeyboardInterrupt):
@@ -39,7 +40,7 @@ def one_line(prog: str) -> Iterator[None]:
         word, code = word_and_code(end)
         print(f"{prog}: ended by {word}", file=sys.stderr)
         raise SystemExit(code) from None
-    except OSError as problem:
+    except (OSError, StateDoesNotFit) as problem:
         print(f"{prog}: {problem}", file=sys.stderr)
         raise SystemExit(1) from None
     finally:

@@ -16,13 +16,10 @@ import numpy as np
 import nn
 import optim
 from rmad import map_leaves
+from runner.state import StateDoesNotFit, check_state
 
 Record = dict[str, Any]
 Methods = dict[str, tuple[Callable[..., Any], dict[str, Any]]]
-
-
-class StateDoesNotFit(ValueError):
-    """The checkpoint belongs to another model, optimizer or program."""
 
 
 @dataclass
@@ -49,6 +46,10 @@ class Config:
         for name in self.hyper.keys() - known.keys():
             raise ValueError(f"--{name.replace('_', '-')} means nothing to {self.method()}")
         self.hyper = {name: value for name, value in (known | self.hyper).items() if value is not None}
+        for name in ("time_budget", "updates", "patience", "log_interval", "log_every", "checkpoint_every"):
+            value = getattr(self, name)
+            if value is not None and not value >= (name == "log_every"):
+                raise ValueError(f"--{name.replace('_', '-')} {value} is below {int(name == 'log_every')}")
         self.time_budget = self.time_budget or self.budget()
 
     def budget(self) -> float | None:
@@ -201,9 +202,10 @@ def train(
 def load(run: Run, batches: Any, state: Mapping[str, Any], name: str) -> None:
     """Loads a checkpoint of this name into run and batches; StateDoesNotFit if it belongs to others."""
     try:
+        check_state(state)
         run.load_state_dict(state["run"])
         batches.load_state_dict(state["batches"])
-    except (KeyError, ValueError) as misfit:
+    except Exception as misfit:  # the parts raise what they meet in a state that is not theirs
         raise StateDoesNotFit(f"{name} does not fit: {misfit}") from None
 
 

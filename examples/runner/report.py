@@ -6,8 +6,11 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from nn import write_whole
 from runner.loop import Record, Run
+from runner.state import StateDoesNotFit, check_record
 
 
 def progress(record: Record, text: str) -> str:
@@ -63,7 +66,12 @@ def draw_training(records: list[Record], names: tuple[str, ...], ylabel: str, ti
     bottom.set(ylabel=name, xlabel="seconds of training")
     for axes in (top, bottom):
         axes.grid(True, alpha=0.3)
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path, dpi=120)
+
+
+def save_figure(figure: Any, path: Path, dpi: float) -> None:
+    """Writes the figure, whole or not at all, in the format of its suffix; the error of a full disk names the file."""
+    write_whole(path, lambda file: figure.savefig(file, format=path.suffix[1:] or "png", dpi=dpi))
 
 
 def as_json(record: Record, indent: int | None = None) -> str:
@@ -73,20 +81,40 @@ def as_json(record: Record, indent: int | None = None) -> str:
 
 
 def from_json(text: str) -> Record:
-    """Returns the record in a text of `as_json`, with NaN for null."""
-    return {k: math.nan if v is None else v for k, v in json.loads(text).items()}
+    """Returns the record in a text of `as_json`, with NaN for null. ValueError for any other text."""
+    record = _parsed(text)
+    return {k: math.nan if v is None else v for k, v in record.items()}
+
+
+def read_json(path: Path) -> Record:
+    """Reads the object in a JSON file. Raises StateDoesNotFit that names the file for any other content."""
+    try:
+        return _parsed(path.read_text(encoding="utf-8"))
+    except ValueError as problem:
+        raise StateDoesNotFit(f"{path}: {problem}") from None
+
+
+def _parsed(text: str) -> Record:
+    try:
+        found = json.loads(text)
+    except RecursionError as problem:
+        raise ValueError(str(problem)) from None
+    if not isinstance(found, dict):
+        raise ValueError(f"holds a {type(found).__name__}, expected an object")
+    return found
 
 
 def read_records(path: Path) -> list[Record]:
     """Reads the records of a file, one per line; an incomplete last line, which is being written, is left out.
 
-    Raises ValueError that names the file and the line for any other damage.
+    Raises StateDoesNotFit, a ValueError, that names the file and the line for any other damage.
     """
-    records = []
-    for number, line in enumerate(path.read_text().splitlines(keepends=True), 1):
+    records: list[Record] = []
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
         try:
-            if line.endswith("\n"):
-                records.append(from_json(line))
+            if line.endswith(b"\n"):
+                records.append(from_json(line.decode()))
+                check_record(records[-1], records[0])
         except ValueError as problem:
-            raise ValueError(f"{path}, line {number}: {problem}") from None
+            raise StateDoesNotFit(f"{path}, line {number}: {problem}") from None
     return records

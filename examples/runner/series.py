@@ -14,7 +14,8 @@ import nn
 from runner.arguments import positive
 from runner.command import found, record_file
 from runner.ending import Stop, word_and_code
-from runner.loop import Config, Record, Run, StateDoesNotFit, train
+from runner.loop import Config, Record, Run, train
+from runner.state import StateDoesNotFit
 
 __all__ = ["Series"]
 

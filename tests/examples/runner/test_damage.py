@@ -156,3 +156,14 @@ def test_a_folder_that_cannot_be_written(refused: Any, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("nn.files.claim.open", denied, raising=False)
     assert refused(*ADAM) == ("autoencoder.py: [Errno 13] Permission denied: 'out/lock' (--help shows all arguments)\n")
+
+
+def test_no_room_for_a_figure(autoencoder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """matplotlib's own error names no file."""
+    from matplotlib.figure import Figure
+    from runner import save_figure
+
+    monkeypatch.setattr("nn.files.io.open", lambda *_: open("/dev/full", "wb", buffering=0), raising=False)  # noqa: SIM115
+    with pytest.raises(OSError, match=r"No space left on device: 'training.png'"):
+        save_figure(Figure(), pathlib.Path("training.png"), dpi=10)
+    assert not list(pathlib.Path().glob("training*"))

@@ -262,3 +262,13 @@ def test_the_table_of_kronecker(script: Any, tmp_path: pathlib.Path, capsys: pyt
         "| kfac | 50 | -50 |",
         "",
     ]
+
+
+def test_parts_of_a_killed_series_are_deleted(script: Any) -> None:
+    assert script("sgn_regression", *SINE, "--out", "out") == 0
+    for resume in ((), ("--resume",)):
+        parts = [folder / "metrics.jsonl.1-0123abcd.part" for folder in pathlib.Path("out-sine").iterdir()]
+        for part in parts:
+            part.write_text("what a killed run left")
+        assert script("sgn_regression", *SINE, "--out", "out", *resume) == 0
+        assert not any(part.exists() for part in parts)
