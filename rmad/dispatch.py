@@ -81,8 +81,9 @@ class Primitive:
 
     def _record(self, tape: Tape, inputs: list[int], blocks: Sequence[Block | None], y: Any) -> Any:
         """y as a traced array on the tape; plain if no block is left (a constant function)."""
-        found = [block for block in blocks if block is not None]
-        if len(found) < len(blocks):
+        found: Sequence[Any] = blocks
+        if None in blocks:
+            found = [block for block in blocks if block is not None]
             inputs = [i for i, block in zip(inputs, blocks, strict=True) if block is not None]
         if not found:
             return y
@@ -93,7 +94,7 @@ class Primitive:
             raise tape.loses(lossy_dtype(self.name, dtype))
         if isinstance(y, Traced):
             tape.nested = True
-        return Traced(y, tape, tape.append(Node(self, inputs, found, found[0].y)))
+        return Traced(y, tape, tape.append(Node(self, tuple(inputs), found, found[0].y)))
 
     def linearized(
         self, argnums: Sequence[int], args: Sequence[Any], kwargs: dict[str, Any], captured: Captured
@@ -102,7 +103,8 @@ class Primitive:
 
         y is that of the arrays as they are, to the last bit; the blocks hold what `captured` keeps of the constants.
         """
-        y = self(*args, **kwargs)
+        nested = Traced in map(type, args) or Traced in map(type, kwargs.values())
+        y = (self if nested else self.f)(*args, **kwargs)
         if self.captures:
             args = captured.kept(args, argnums, self.name, self.holds_arguments)
             for value in kwargs.values():

@@ -20,14 +20,18 @@ from typing import Any, overload
 
 import numpy as np
 
+from rmad import tuning
 from rmad.blocks import MINUS_ONE, ONE, Block, Diagonal, Explicit, Linear
 from rmad.captured import Captured
 from rmad.dispatch import PRIMITIVES, Primitive
-from rmad.tape import ArraySpec
-from rmad.traced import register, stop
+from rmad.tape import ArraySpec, Node, Tape
+from rmad.traced import Traced, register, stop
 from rmad.types import Array
 
 __all__ = ["PRIMITIVES", "Block", "Primitive", "bilinear", "constant", "elementwise", "linear", "primitive"]
+
+
+_PLAIN = frozenset((np.ndarray, np.float64, np.float32, float, int, complex))
 
 
 def as_array(x: Any) -> Any:
@@ -55,6 +59,31 @@ class Elementwise(Primitive):
         super().__init__(f, name)
         self.derivatives = derivatives
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The most frequent calls, of numbers and arrays on a single tape, in one go; others as every primitive."""
+        tape: Tape | None = None
+        argnums: list[int] = []
+        inputs: list[int] = []
+        values = list(args)
+        for k, a in enumerate(args):
+            kind = type(a)
+            if kind is Traced and (a.tape is tape or (tape is None and not a.tape.nested)):
+                tape = a.tape
+                argnums.append(k)
+                inputs.append(a.index)
+                values[k] = a.value
+            elif kind not in _PLAIN:
+                return super().__call__(*args, **kwargs)
+        if kwargs or tape is None or (self.forward is not None and values[0].size >= tuning.ELEMENTWISE_LOOPS_FROM):
+            return super().__call__(*args, **kwargs)
+        y = self.f(*values)
+        spec = ArraySpec.of(y)
+        if spec.dtype.kind not in "fc":
+            return super().__call__(*args)
+        specs = [tape.nodes[i].spec for i in inputs]
+        blocks = self._diagonals(argnums, specs, y, spec, values, kwargs, tape.captured)
+        return Traced(y, tape, tape.append(Node(self, tuple(inputs), blocks, spec)))
+
     def linearized(
         self, argnums: Sequence[int], args: Sequence[Any], kwargs: dict[str, Any], captured: Captured
     ) -> tuple[Any, Any]:
@@ -63,23 +92,31 @@ class Elementwise(Primitive):
             spec = ArraySpec.of(both[0])
             return both[0], [Diagonal(self, 0, spec, spec, both[1])]
         y = self(*args, **kwargs)
-        blocks = self.blocks(argnums, y, args, kwargs)
-        if len(argnums) < len(args):
-            for block in blocks:
-                if isinstance(block.d, np.ndarray) and _is_constant(block.d, args, argnums):
-                    block.d = captured.array(block.d, self.name, own=True)
-        return y, blocks
-
-    def blocks(self, argnums: Sequence[int], y: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        spec = ArraySpec.of(y)
         args = [np.asarray(a) if isinstance(a, (list, tuple)) else a for a in args]
+        specs = [ArraySpec.of(args[k]) for k in argnums]
+        return y, self._diagonals(argnums, specs, y, ArraySpec.of(y), args, kwargs, captured)
+
+    def _diagonals(
+        self,
+        argnums: Sequence[int],
+        specs: Sequence[ArraySpec],
+        y: Any,
+        spec: ArraySpec,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        captured: Captured,
+    ) -> list[Block]:
+        """diag(∂y/∂args[k]) for k in argnums; specs, spec: those of these arguments and of y."""
         blocks: list[Block] = []
-        for k in argnums:
+        for k, x in zip(argnums, specs, strict=True):
             d = self.derivatives[k] if k < len(self.derivatives) else None
             if d is None:
                 raise self._missing(k)
-            d = _no_wider(as_array(d(y, *args, **kwargs)), spec.dtype) if callable(d) else d
-            blocks.append(Diagonal(self, k, ArraySpec.of(args[k]), spec, d))
+            if callable(d):
+                d = _no_wider(as_array(d(y, *args, **kwargs)), spec.dtype)
+                if len(argnums) < len(args) and isinstance(d, np.ndarray) and _is_constant(d, args, argnums):
+                    d = captured.array(d, self.name, own=True)
+            blocks.append(Diagonal(self, k, x, spec, d))
         return blocks
 
 

@@ -14,72 +14,16 @@ Source: Wengert (1964); Martens & Sutskever (2012), algorithm 1 and section 5.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from rmad.captured import Captured
+from rmad.specs import ArraySpec, Shaped
 from rmad.types import Array
 
 __all__ = ["ArraySpec", "Block", "Joint", "Named", "Node", "Shaped", "Tape", "pull", "push"]
-
-
-class Shaped:
-    """ndim, size, itemsize and nbytes of anything that has a shape and a dtype."""
-
-    __slots__ = ()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        raise NotImplementedError(f"{type(self).__name__}.shape")
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        raise NotImplementedError(f"{type(self).__name__}.dtype")
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
-
-    @property
-    def itemsize(self) -> int:
-        return self.dtype.itemsize
-
-    @property
-    def nbytes(self) -> int:
-        return self.size * self.itemsize
-
-
-class ArraySpec(Shaped):
-    """Shape and dtype of an array, without the array: all that a transpose may know of its input."""
-
-    __slots__ = ("dtype", "shape")
-
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.shape, self.dtype = shape, dtype  # type: ignore[misc]  # slots, in place of the properties
-
-    @classmethod
-    def of(cls, array: Any) -> ArraySpec:
-        """The spec of an array, or of the array that a Python number would become."""
-        try:
-            return cls(array.shape, array.dtype)
-        except AttributeError:
-            return cls.of(np.asarray(array))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ArraySpec) and self.shape == other.shape and self.dtype == other.dtype
-
-    def __hash__(self) -> int:
-        return hash((self.shape, self.dtype))
-
-    def __repr__(self) -> str:
-        return f"{self.dtype}{list(self.shape)}"
 
 
 class Named(Protocol):

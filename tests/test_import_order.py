@@ -23,8 +23,8 @@ DOOR = "rmad.extend"
 # which import each other in any order without a circle. A folder that is not listed here is one *.
 ORDER = {
     "rmad": (
-        "types tuning turns batch argnums jax_names machine leaf tree flat frozen captured tape refusals objects loops "
-        "residuals blocks traced dispatch rules limits stacked record kernels "
+        "types tuning turns batch argnums jax_names machine leaf tree flat frozen captured specs tape refusals "
+        "objects loops residuals blocks traced dispatch rules limits stacked record kernels "
         "primitives joint plan linearization transforms dense sweeps linear_operator operators check view extend"
     ),
     "rmad.machine": "backend config memory",

@@ -18,6 +18,8 @@ from rmad.types import Array
 
 def is_basic(key) -> bool:
     """True if x[key] is a view: integers, slices, None and Ellipsis only."""
+    if type(key) is int or type(key) is slice:
+        return True
     parts = key if isinstance(key, tuple) else (key,)
     return all(
         p is None
