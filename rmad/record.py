@@ -87,7 +87,12 @@ class Record:
         return leaf
 
     def verify(self) -> None:
-        """ValueError if an array that blocks hold has been written into since f used it."""
+        """ValueError if an array that blocks hold has been written into since f used it.
+
+        RuntimeError if an interrupt has left the tape half rewritten.
+        """
+        if not self.tape.whole:
+            raise RuntimeError("an interrupt came while the first product was planned: linearize the function again")
         if self.tape.captured.watched:
             self.tape.captured.verify(partial(holds, self.tape))
 

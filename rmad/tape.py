@@ -143,6 +143,7 @@ class Tape:
         self.nested = False  # True if an outer tape traces the arrays of this one
         self.level = next(_levels)
         self.closed = False  # True when the function has returned
+        self.whole = True  # False while the nodes are rewritten, and for ever if that is interrupted
         self.captured = Captured()  # the plain arrays that blocks need
         self.lost: TypeError | None = None  # the first conversion that would have lost a derivative
 

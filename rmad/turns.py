@@ -88,11 +88,12 @@ class lazy(Generic[V]):
 @contextmanager
 def lent(owner: object) -> Iterator[None]:
     """A context in which tasks of the caller's run, on several threads as a rule, while `owner` has its turn."""
-    token = _waiting.set((*_waiting.get(), owner))
+    before = _waiting.get()
     try:
+        _waiting.set((*before, owner))
         yield
     finally:
-        _waiting.reset(token)
+        _waiting.set(before)  # not reset by a token, which an interrupt may keep from being stored
 
 
 def in_turn(kind: type[T]) -> type[T]:

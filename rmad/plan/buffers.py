@@ -77,21 +77,27 @@ class Pool:
         """Within, `give` takes these arrays too (None is left out), as soon as they are not in use any more."""
         given = [array for array in arrays if array is not None and array.size]
         numbers = set()
-        for array in given:
-            raw = array.reshape(-1).view(np.uint8)
-            start = -address(raw) % LINE
-            if start < raw.size:
-                k = self._add(raw)
-                numbers.add(k)
-                self.lent[id(array)] = (k, start, raw.size, array)
         try:
+            for array in given:
+                raw = array.reshape(-1).view(np.uint8)
+                start = -address(raw) % LINE
+                if start < raw.size:
+                    k = self._add(raw)
+                    numbers.add(k)
+                    self.lent[id(array)] = (k, start, raw.size, array)
             yield
-        finally:  # also if planning is interrupted: the arrays are not the pool's
             for array in given:
                 self.lent.pop(id(array), None)
             self._stretches.drop(numbers)
             for k in numbers:
                 del self._raws[k]
+        except BaseException:
+            self._forget()
+            raise
+
+    def _forget(self) -> None:
+        """Begins with no memory: an interrupt may have come between two steps. Sweeps planned before keep theirs."""
+        self.lent, self._raws, self._stretches = {}, {}, Stretches()
 
 
 class Stretches:

@@ -26,6 +26,7 @@ def rewrite(tape: Tape, outputs: Sequence[int | None]) -> None:
     Takes time linear in the number of terms: a sum that only one node reads gives its terms to that node as they
     stand, so that s = s + x in a loop copies none of them twice.
     """
+    tape.whole = False
     uses = count_uses(tape.nodes, outputs)
     sums: dict[int, _Sum] = {}
     for j, node in enumerate(tape.nodes):
@@ -42,6 +43,7 @@ def rewrite(tape: Tape, outputs: Sequence[int | None]) -> None:
             node.inputs, node.blocks = total.inputs, total.blocks
             sums[j] = total
     tape.prune(outputs)
+    tape.whole = True
 
 
 class _Sum:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pathlib
 import subprocess
 import sys
 import threading
@@ -14,6 +15,8 @@ import threadpoolctl
 
 import nn
 import optim
+import rmad
+import rmad.plan
 from nn import module
 from optim.problem import blas, parameters, threads
 from optim.problem.threads import Crew
@@ -54,11 +57,11 @@ class Interrupt:
         sys.settrace(self.before)
 
 
-def at_every_step(files, call, times=1):
+def at_every_step(files, call, times=1, stride=1):
     """Calls call() again and again, interrupted at its first step, its second, …: yields what it returned, or None."""
     k = 0
     while True:
-        k += 1
+        k += stride
         found = None
         try:
             with Interrupt(files, k, times) as interrupt:
@@ -177,3 +180,30 @@ def test_parameters_are_the_old_ones_or_the_new(name):
         seen.add(same(now, new))
         model.load_state_dict(old)
     assert seen == {False, True}
+
+
+PLAN = [str(path) for path in pathlib.Path(rmad.plan.__file__).parent.glob("*.py")]
+
+
+@pytest.mark.parametrize("name", ["Jv", "JTu"])
+def test_a_product_that_is_interrupted_while_it_is_planned(name):
+    """The next one is right; only a tape that is half rewritten says that it is of no more use."""
+    rng = np.random.default_rng(0)
+    x, W = rng.normal(size=(4, 3)), rng.normal(size=(3, 3))
+    f = lambda x: np.sum(np.tanh(np.tanh(x @ W + x) @ W - x), axis=0)  # noqa: E731
+    right = rmad.linearize(f, x)[1]
+    v, lost, total = (x if name == "Jv" else x[0]), 0, 0
+    expected = getattr(right, name)(v), right.Jv(x), right.JTu(x[0])
+    fresh = [rmad.linearize(f, x)[1]]
+    for hit, _ in at_every_step(PLAN, lambda: getattr(fresh[0], name)(v), stride=11):
+        lin = fresh[0]
+        try:
+            found = getattr(lin, name)(v), lin.Jv(x), lin.JTu(x[0])
+        except RuntimeError as error:
+            told, lost = str(error), lost + 1
+            assert "linearize the function again" in told, hit
+        else:
+            for a, b in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(a, b, err_msg=hit)
+        fresh[0], total = rmad.linearize(f, x)[1], total + 1
+    assert 0 < lost < total / 4
