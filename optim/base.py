@@ -133,6 +133,8 @@ class Optimizer:
         if state.keys() != own.keys():
             raise ValueError(f"{name}: the state has the entries {sorted(state)}, expected {sorted(own)}")
         new = {key: _fitting(f"{name}: state[{key!r}]", state[key], own[key]) for key in own}
+        if new.get("damping", 0) < 0:
+            raise ValueError(f"damping must be ≥ 0, got {new['damping']}")
         try:
             for key, value in new.items():
                 setattr(self, key, value)
@@ -146,6 +148,9 @@ class Optimizer:
             raise TypeError(
                 f"{type(self).__name__}: a state is a dict, as state_dict gives it, not {type(state).__name__}"
             )
+        for key in state:
+            if not isinstance(key, str):
+                raise ValueError(f"{type(self).__name__}: the state has the entry {key!r}, whose name is no text")
 
     def _accept(self, flat: Array) -> None:
         self.objective.assign(flat)

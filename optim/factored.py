@@ -7,7 +7,9 @@ Martens & Grosse (2015), sections 5 and 8.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -74,7 +76,7 @@ class Factored(Optimizer):
         if invert:
             made_of = factors, self.damping + self.objective.l2
             inverse = self._invert(*made_of)
-            if not all(is_finite(np.reshape(a, -1)) for a in inverse.arrays()):
+            if not self._is_finite(inverse):
                 return "non-finite inverse of the curvature"
             self._inverted, self._inverse = made_of, inverse
         self.factors = factors
@@ -109,6 +111,7 @@ class Factored(Optimizer):
         self._check_state(state)
         numbers = {key: value for key, value in state.items() if not key.startswith(("factors.", "inverted."))}
         factors, inverted = (loaded(state, name, self.delta) for name in ("factors", "inverted"))
+        made = None if inverted is None else self._inverse_of_state(inverted, state.get("inverted.damping"))
         before = self.factors, self._inverted, self._inverse
         self.factors = self._inverted = self._inverse = None
         try:
@@ -117,6 +120,24 @@ class Factored(Optimizer):
             self.factors, self._inverted, self._inverse = before
             raise
         self.factors = factors
-        if inverted is not None:
-            self._inverted = inverted, float(state["inverted.damping"])
-            self._inverse = self._invert(*self._inverted)
+        if made is not None:
+            self._inverted, self._inverse = made
+
+    def _inverse_of_state(
+        self, factors: KroneckerFactors, damping: Any
+    ) -> tuple[tuple[KroneckerFactors, float], KroneckerInverse]:
+        """The factors and λ in a state, and their inverse; ValueError if there is none."""
+        if not (isinstance(damping, int | float) and 0 <= damping < math.inf):
+            raise ValueError(f"the state's inverted.damping must be a finite number ≥ 0, got {damping!r}")
+        try:
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                inverse = self._invert(factors, float(damping))
+        except np.linalg.LinAlgError as error:
+            raise ValueError(f"the state's inverted factors have no inverse: {error}") from None
+        if not self._is_finite(inverse):
+            raise ValueError("the state's inverted factors have no finite inverse")
+        return (factors, float(damping)), inverse
+
+    @staticmethod
+    def _is_finite(inverse: KroneckerInverse) -> bool:
+        return all(is_finite(np.reshape(a, -1)) for a in inverse.arrays())

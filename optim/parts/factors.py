@@ -142,12 +142,15 @@ def loaded(state: Mapping[str, Any], name: str, like: Array) -> KroneckerFactors
     if not any(key.startswith(f"{name}.") for key in state):
         return None
     try:
-        d, rest, unused = (np.array(state[f"{name}.{key}"], like=like) for key in ("d", "rest", "unused"))
-        blocks = tuple(_blocks(state, name, like))
+        with np.errstate(over="ignore"):  # what overflows is not finite
+            d, rest, unused = (np.array(state[f"{name}.{key}"], like=like) for key in ("d", "rest", "unused"))
+            factors = KroneckerFactors(tuple(_blocks(state, name, like)), d, rest, unused)
+        fits = _of(factors, like) and factors.is_finite()
     except KeyError as error:
         raise ValueError(f"the state has no entry {error}") from None
-    factors = KroneckerFactors(blocks, d, rest, unused)
-    if not (_of(factors, like) and factors.is_finite()):
+    except Exception as error:  # an entry may be anything, and fail anywhere
+        raise ValueError(f"the state's {name} are no factors: {error}") from error
+    if not fits:
         raise ValueError(f"the state's {name} do not fit {like.size:,} parameters of {like.dtype}, or are not finite")
     return factors
 
@@ -165,6 +168,10 @@ def _blocks(state: Mapping[str, Any], name: str, like: Array) -> Iterator[Block]
 def _of(factors: KroneckerFactors, like: Array) -> bool:
     """True if these are factors for parameters like the flat vector `like`."""
     matrices = [M for block in factors.blocks for M in (block.A, block.G)]
+    if not all(M.ndim == 2 and M.shape[0] == M.shape[1] for M in matrices):
+        return False
+    if not all(mask.shape == like.shape and mask.dtype == bool for mask in (factors.rest, factors.unused)):
+        return False
     sizes = [
         0 <= b.columns[0] < b.columns[1] and sum(last - first for first, last, _ in b.parts) == b.size * b.columns[1]
         for b in factors.blocks

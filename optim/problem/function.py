@@ -100,14 +100,20 @@ class Function:
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Rebinds every array to a copy of the one of its name. ValueError names what does not fit."""
+        """Rebinds every array to a copy of the one of its name. ValueError or TypeError names what does not fit."""
+        if not isinstance(state, Mapping):
+            raise TypeError(f"Function: a state is {{name: array}}, as state_dict gives it, not {type(state).__name__}")
         own = self.state_dict()
         if state.keys() != own.keys():
-            raise ValueError(f"Function: the state has the entries {sorted(state)}, expected {sorted(own)}")
+            raise ValueError(f"Function: the state has the entries {sorted(map(str, state))}, expected {sorted(own)}")
         for name, array in own.items():
+            if not hasattr(state[name], "dtype"):
+                raise TypeError(f"Function: {name} of the state must be an array, not {type(state[name]).__name__}")
             if np.shape(state[name]) != array.shape or state[name].dtype != array.dtype:
                 found = f"{state[name].dtype}{list(state[name].shape)}"
                 raise ValueError(f"Function: {name} is {array.dtype}{list(array.shape)}, the state has {found}")
+            if array.dtype.kind in "fc" and np.isnan(state[name]).any() and not np.isnan(array).any():
+                raise ValueError(f"Function: {name} of the state holds NaN")
         new = {name: np.array(state[name], like=array) for name, array in own.items()}
         self._leaves = {name: new[name] for name in self._leaves}
         for k, module in enumerate(_modules(self._like)):
