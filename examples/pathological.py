@@ -166,7 +166,7 @@ def train(series: runner.Series, args: argparse.Namespace, task: str, mu: float,
 
 def solved(records: list[Record]) -> bool:
     """Returns True if the last record has an error below SOLVED."""
-    return bool(records) and records[-1]["test_error"] < SOLVED
+    return bool(records) and records[-1].get("test_error", 1.0) < SOLVED
 
 
 def table(runs: dict[str, list[Record]]) -> str:

@@ -27,6 +27,13 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def is_plain(value: Any) -> bool:
+    """Returns True for what JSON has: no arrays, which answer a comparison with arrays."""
+    if isinstance(value, Mapping | list):
+        return all(map(is_plain, value.values() if isinstance(value, Mapping) else value))
+    return value is None or isinstance(value, str | int | float)
+
+
 NUMBER: Kind = "a number", is_number
 POSITIVE: Kind = "a whole number > 0", lambda value: is_whole(value) and 0 < value < 2**63
 COUNT: Kind = "a whole number ≥ 0", lambda value: is_whole(value) and 0 <= value < 2**63
@@ -58,6 +65,8 @@ OF_TYPE: dict[Any, Kind] = {float: NUMBER, int: ("a whole number", is_whole), st
 def check_state(state: Any) -> None:
     """Raises ValueError that names an entry unless runner.train can have made the state."""
     _check(state, "", STATE)
+    if "config" in state:  # the checkpoint of a script
+        _check_kind(state["config"], "config", ("a dict of numbers and texts", is_plain))
     run = state["run"]
     _check(run, "run/", RUN)
     if run["best"] is not None:

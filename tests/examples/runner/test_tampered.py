@@ -92,6 +92,7 @@ TAMPERED: dict[str, tuple[tuple[Any, ...], Any, str]] = {
     "another generator": (("batches", "rng"), {"bit_generator": "x"}, "the state has an rng that is no PCG64"),
     "a text for a seed": (("config", "seed"), "x", "seed is 'x', expected a whole number"),
     "a list for hyper-parameters": (("config", "hyper"), [], "of another program, or of another version"),
+    "an array for a seed": (("config", "seed"), np.ones(2), "expected a dict of numbers and texts"),
     "half a case": (("config", "hyper", "batch"), 2.5, "batch is 2.5, expected a whole number > 0"),
     "no record ever": (("config", "log_every"), 0, "--log-every 0 is below 1"),
     "data that are not there": (("config", "data"), "x", "is not one of this program: KeyError('x')"),
