@@ -33,8 +33,8 @@ def _square(x) -> Array:
 
 
 def _ratio(a, b) -> Array:
-    """a / b, and 0 at a = 0 for every b."""
-    return a / np.where(a == 0, 1, b)
+    """a / b, and 0 at a = b = 0."""
+    return a / np.where((a == 0) & (b == 0), 1, b)
 
 
 # -- the error function and the normal distribution ------------------------------------------------------
