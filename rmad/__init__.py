@@ -77,6 +77,10 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of ours
             from rmad.primitives.scipy_ufuncs import polygamma
 
             return polygamma
+        if name == "testing":
+            import importlib
+
+            return importlib.import_module("rmad.testing")  # needs hypothesis
         from rmad.jax_names import advice
 
         raise AttributeError(f"module 'rmad' has no attribute {name!r}{advice(name)}")

@@ -26,6 +26,7 @@ __all__ = ["check_grads"]
 _STEPS = {8: (1e-2, 1e-3, 1e-4), 4: (1e-1, 3e-2, 1e-2)}  # by bytes of the real type: ~ε^(1/5), and neighbours
 _RTOL = {8: 1e-6, 4: 2e-4}
 _ADJOINT = {8: 1e-12, 4: 1e-5}
+KINKS = "; differences are no measure where f has a kink within a step of x"
 
 
 def check_grads(
@@ -174,13 +175,17 @@ class _Check:
         adjoint_error = None
         for k, (u, JTu) in enumerate(adjoints):
             try:
-                _adjoint(names[k], [(u, Jv[k])], [(JTu, v)])
+                _adjoint(names[k], [(u, Jv[k])], [(JTu, v)], *self.rounding(u, v, at.ys[k]))
             except AssertionError as error:
                 adjoint_error = error
                 break
         self.close(names, "Jv", Jv, estimates, at.ys)
         if adjoint_error is not None:
             raise AssertionError(f"{adjoint_error}; Jv agrees with central differences, so Jᵀu is wrong")
+
+    def rounding(self, u: Array, v: Array, y: Array) -> tuple[float, float]:
+        """A factor of the tolerance of ⟨u, Jv⟩ = ⟨Jᵀu, v⟩ of the whole J, next to that of a block, and an allowance."""
+        return 1.0, 0.0
 
     def differences(self, at: _Point, i: int, v: Array) -> Iterator[list[Array]]:
         """(4 D(h/2) − D(h)) / 3 with D(h) = (f(x + hv) − f(x − hv)) / 2h, per output leaf, for each step h.
@@ -230,8 +235,7 @@ class _Check:
                 at = np.unravel_index(np.argmax(e), e.shape)
                 raise AssertionError(
                     f"{name}: {what}{list(map(int, at))} = {J[at]}, but central differences give {D[at]} "
-                    f"({int((e > 1).sum())} of {e.size} elements differ, rtol = {rtol:g}); differences are no "
-                    "measure where f has a kink within a step of x"
+                    f"({int((e > 1).sum())} of {e.size} elements differ, rtol = {rtol:g}){KINKS}"
                 ) from self.left_domain
 
     # -- random trees ----------------------------------------------------------------------------------
@@ -293,10 +297,16 @@ def _same_spec(name: str, a: Array, spec: ArraySpec) -> None:
         raise AssertionError(f"{name} has dtype {_tree.dtype_of(a)}, must have {spec.dtype}")
 
 
-def _adjoint(name: str, forward: Sequence[tuple[Array, Array]], backward: Sequence[tuple[Array, Array]]) -> None:
+def _adjoint(
+    name: str,
+    forward: Sequence[tuple[Array, Array]],
+    backward: Sequence[tuple[Array, Array]],
+    slack: float = 1.0,
+    noise: float = 0.0,
+) -> None:
     """⟨u, Jv⟩ = Re⟨Jᵀu, v⟩, relative to |u||Jv| + |Jᵀu||v|."""
     left, right = _inner(forward), _inner(backward)
     scale = sum(_norm(a) * _norm(b) for a, b in (*forward, *backward))
-    tolerance = _ADJOINT[_precision([a for pair in (*forward, *backward) for a in pair])]
-    if not abs(left - right) <= tolerance * scale:  # also true of nan
+    tolerance = slack * _ADJOINT[_precision([a for pair in (*forward, *backward) for a in pair])]
+    if not abs(left - right) <= tolerance * scale + noise:  # also true of nan
         raise AssertionError(f"{name}: push and pull are not adjoint, ⟨u, Jv⟩ = {left!r}, ⟨Jᵀu, v⟩ = {right!r}")

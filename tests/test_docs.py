@@ -113,7 +113,7 @@ def test_the_commands_of_a_page_exist(page: pathlib.Path) -> None:
 # -- the reference ---------------------------------------------------------------------------------------------------
 
 LIBRARY = ("nn.models", "nn.init", "nn.functional", "nn.data", "nn.data.tasks")
-REFERENCE = ("rmad", "nn", *LIBRARY, "optim", "optim.schedules")
+REFERENCE = ("rmad", "rmad.testing", "nn", *LIBRARY, "optim", "optim.schedules")
 
 
 def shown_in_the_reference() -> set[int]:

@@ -46,12 +46,18 @@ def test_no_floor_imports_another_or_anything_above(floor):
 @pytest.mark.parametrize("floor", FLOORS)
 def test_third_parties(floor):
     """Only what the floor is built of, and the optional packages that one file each may import."""
-    optional = {"cupy", "cupyx", "numba", "matplotlib", "tqdm", "pooch", "safetensors"}
+    optional = {"cupy", "cupyx", "numba", "matplotlib", "tqdm", "pooch", "safetensors", "hypothesis"}
     for path in files(floor):
         foreign = imported(path) - set(sys.stdlib_module_names) - REQUIRED - {floor, "rmad"}
         assert foreign <= optional, path
     if floor == "rmad":
         assert not {"matplotlib", "tqdm", "pooch"} & set().union(*map(imported, files(floor)))
+
+
+def test_the_tester_alone_imports_hypothesis():
+    found = [path for floor in FLOORS for path in files(floor) if "hypothesis" in imported(path)]
+    assert found
+    assert {path.parent for path in found} == {ROOT / "rmad" / "testing"}
 
 
 def test_one_file_imports_cupy():
@@ -86,7 +92,20 @@ import sys, rmad, numpy as np
 rmad.grad(lambda x: np.sum(np.tanh(x)))(np.ones(3))
 print(*sorted({name.split(".")[0] for name in sys.modules}))
 """
-    extras = {"matplotlib", "tqdm", "cupy", "cupyx", "pooch", "safetensors", "torch", "jax", "numba", "nn", "optim"}
+    extras = {
+        "hypothesis",
+        "matplotlib",
+        "tqdm",
+        "cupy",
+        "cupyx",
+        "pooch",
+        "safetensors",
+        "torch",
+        "jax",
+        "numba",
+        "nn",
+        "optim",
+    }
     assert not set(python(code).split()) & extras
 
 

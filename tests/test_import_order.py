@@ -25,7 +25,8 @@ ORDER = {
     "rmad": (
         "types tuning turns batch argnums jax_names machine leaf tree flat frozen captured specs tape refusals "
         "objects loops residuals blocks traced dispatch rules limits stacked record kernels "
-        "primitives joint plan linearization transforms dense sweeps linear_operator operators check view extend"
+        "primitives joint plan linearization transforms dense sweeps linear_operator operators check "
+        "testing view extend"
     ),
     "rmad.machine": "backend config memory",
     "rmad.kernels": "compiled loader windows elementwise patches winograd depthwise cells",
@@ -35,6 +36,7 @@ ORDER = {
     "rmad.joint": "checkpointing layout recurrence",
     "rmad.plan": "rewrite buffers forms program calls push pull plan timing",
     "rmad.sweeps": "inline rows per_case squares uses factors case_maps averaged",
+    "rmad.testing": "compare strategies losses derivatives functions loss_checks layers optimizers check",
     "nn": "torch_names init module functional checks activations containers losses * files models data",
     "nn.losses": "base *",
     "nn.files": "io *",
@@ -51,7 +53,7 @@ ORDER = {
 }
 
 # Modules that documents and examples may import from, next to the three packages.
-PUBLIC = {"nn.data", "nn.data.tasks", "nn.functional", "nn.init", "nn.models", "optim.schedules", DOOR}
+PUBLIC = {"nn.data", "nn.data.tasks", "nn.functional", "nn.init", "nn.models", "optim.schedules", "rmad.testing", DOOR}
 MEASURES_INNER_PARTS = {"benchmarks/hf_overhead.py"}  # times CG in a step by replacing the function
 
 
@@ -257,7 +259,11 @@ def test_a_folder_says_what_it_is() -> None:
 
 
 def public_names() -> set[str]:
-    return PUBLIC | {f"{package}.{name}" for package in PACKAGES for name in importlib.import_module(package).__all__}
+    return PUBLIC | {
+        f"{package}.{name}"
+        for package in (*PACKAGES, "rmad.testing")
+        for name in importlib.import_module(package).__all__
+    }
 
 
 def pieces(path: pathlib.Path) -> Iterator[tuple[str, tuple[str, ...]]]:
