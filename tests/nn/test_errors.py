@@ -186,6 +186,21 @@ LAYERS = {
         ValueError,
         r"but t has shape \(5,\); labels are for nn.SoftmaxCrossEntropy, np.eye\(3\)\[t\] makes targets of them",
     ),
+    "a row of images for columns": (
+        lambda: nn.SquaredError()(np.ones((5, 3, 1)), np.ones((5, 3))),
+        ValueError,
+        r"z has shape \(5, 3, 1\), but t has shape \(5, 3\); t\[..., None\] has a column$",
+    ),
+    "labels of one position": (
+        lambda: nn.SquaredError()(np.ones((5, 1, 3)), np.ones((5, 1), int)),
+        ValueError,
+        r"labels are for nn.SoftmaxCrossEntropy, np.eye\(3\)\[t\]",
+    ),
+    "numbers for rows": (
+        lambda: nn.SquaredError()(np.ones((5, 1, 3)), np.ones((5, 1))),
+        ValueError,
+        r"z has shape \(5, 1, 3\), but t has shape \(5, 1\)$",
+    ),
     "words for targets": (lambda: nn.SquaredError()(np.ones((1, 1)), [["a"]]), TypeError, "t must hold real numbers"),
     "no target": (lambda: nn.SquaredError()(Z, None), ValueError, r"there is no target t.*opt.step\(x, t\)"),
 }

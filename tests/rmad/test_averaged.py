@@ -6,7 +6,12 @@ from recorded import F64, identity_columns, mlp, normal, recorded, rng
 
 import nn
 import rmad
+from rmad.blocks import Diagonal
+from rmad.primitives.elementwise import sigmoid
 from rmad.sweeps.averaged import averaged
+from rmad.sweeps.case_maps import Constants, Scalar, Scale, find_map
+from rmad.sweeps.rows import Rows
+from rmad.tape import ArraySpec
 
 
 def test_kfra_by_its_recursion():
@@ -102,3 +107,26 @@ def test_what_the_averaged_sweep_refuses(monkeypatch):
     _, wide = recorded(lambda W, x: np.tanh(x @ W), W, x)
     with pytest.raises(ValueError, match=r"tanh has an input of 4 numbers per case, .* 4 × 4 matrix; use KFAC or KFLR"):
         averaged([wide], [1.0], np.eye(4))
+
+
+@pytest.mark.parametrize(
+    ("n", "shape", "kind"),
+    [
+        (4, (), Scalar),
+        (4, (3,), Constants),
+        (4, (1, 3), Constants),
+        (4, (4, 3), Scale),
+        (4, (4, 1), Scale),
+        (1, (3,), Constants),
+        (1, (1, 3), Scale),  # the one case's own, as far as can be seen
+    ],
+)
+def test_a_factor_that_all_cases_share_is_no_factor_of_each(n, shape, kind):
+    """Its mean takes no pass over the cases; either way the map pulls d ⊙ M."""
+    spec, d = ArraySpec((n, 3), np.dtype(float)), normal(*shape)
+    block, rows = Diagonal(sigmoid, 0, spec, spec, d), [Rows(n, 0)]
+    found, _ = find_map([block], rows, None, [1.0], lambda task, k: [task(j) for j in range(k)])
+    assert type(found) is kind
+    M = normal(3, 2, seed=1)
+    mean = np.mean(np.broadcast_to(d, (n, 3)), axis=0)
+    np.testing.assert_allclose(found.mean_pull(M), mean[:, None] * M, rtol=1e-12)
