@@ -19,7 +19,6 @@ import numpy as np
 from rmad import tuning
 from rmad.argnums import Argnums, chooser
 from rmad.leaf import dtype_of, sizes
-from rmad.plan.buffers import prototype
 from rmad.primitives.arguments import like
 from rmad.record import Record
 from rmad.stacked import pull_stack, push_stack
@@ -158,10 +157,13 @@ class Swept:
     last: True if the axis of the vectors comes last.
     """
 
-    def __init__(self, units: Units, sweep: Callable[[list[Array | None]], list[Any]], tape: Tape, last: bool) -> None:
+    def __init__(
+        self, units: Units, sweep: Callable[[list[Array | None]], list[Any]], record: Record, last: bool
+    ) -> None:
         self.units, self.last = units, last
         self.found: dict[tuple[int, int], Any] = {}
-        kind, step = prototype(tape), _at_a_time(tape)
+        kind = next((y for y, k in zip(record.values, record.outputs, strict=True) if k is not None), np.float64())
+        step = _at_a_time(record.tape)
         for start in range(0, units.count, step):
             stop = min(start + step, units.count)
             for r, rows in enumerate(sweep(units.stacks(start, stop, kind))):
@@ -207,7 +209,7 @@ def _at_a_time(tape: Tape) -> int:
 
 def by_columns(record: Record) -> Any:
     """J from pushes of the unit vectors of x."""
-    swept = Swept(_columns(record), lambda V: push_stack(record.tape, V, record.outputs), record.tape, True)
+    swept = Swept(_columns(record), lambda V: push_stack(record.tape, V, record.outputs), record, True)
 
     def element(j: int, i: int) -> Any:
         return _derivative(swept.of(j, i), record.out.dtypes[j], False)
@@ -218,7 +220,7 @@ def by_columns(record: Record) -> Any:
 def by_rows(record: Record) -> Any:
     """J from pulls of the unit vectors of y."""
     n = record.n_inputs
-    swept = Swept(_rows(record), lambda U: pull_stack(record.tape, U, record.outputs, n), record.tape, False)
+    swept = Swept(_rows(record), lambda U: pull_stack(record.tape, U, record.outputs, n), record, False)
 
     def element(j: int, i: int) -> Any:
         return _derivative(swept.of(i, j), record.x.dtypes[i], True)

@@ -28,7 +28,7 @@ class Record:
     caller also vouches for x and for large arrays that f captures: nobody writes into them while the tape is in use.
 
     x, out: the structures of x and f(x). outputs: per array of f(x) its node on the tape, None for a constant.
-    n_inputs: nodes[:n_inputs] are the inputs, the arrays of x.
+    n_inputs: nodes[:n_inputs] are the inputs, the arrays of x. values: the arrays of f(x), until `give_y` drops them.
     """
 
     def __init__(self, f: Callable[..., Any], x: Any, args: Sequence[Any]) -> None:
@@ -49,7 +49,7 @@ class Record:
         self.outputs = [z.index if isinstance(z, Traced) and z.tape is self.tape else None for z in outputs]
         self.tape.prune(self.outputs)
         self.verify()
-        self._values = [z.value if k is not None else z for z, k in zip(outputs, self.outputs, strict=True)]
+        self.values = [z.value if k is not None else z for z, k in zip(outputs, self.outputs, strict=True)]
         self.out.forget_values()
 
     def _run(self, f: Callable[..., Any], x: Any, args: Sequence[Any]) -> tuple[list[Any], _tree.TreeDef]:
@@ -112,14 +112,14 @@ class Record:
     @property
     def y(self) -> Any:
         """f(x)."""
-        return self.out.unflatten(self._values)
+        return self.out.unflatten(self.values)
 
     def give_y(self) -> Any:
         """Returns f(x) and drops it from the record: only the tape outlives the run.
 
         Blocks may hold its arrays (exp is its own derivative), so small ones are given as copies, large ones watched.
         """
-        values, self._values = self._values, []
+        values, self.values = self.values, []
         for j, (a, k) in enumerate(zip(values, self.outputs, strict=True)):
             if k is not None and isinstance(a, np.ndarray):
                 values[j] = self._kept(a, self.out.paths[j], own=True)

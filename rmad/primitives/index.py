@@ -10,6 +10,7 @@ from numpy.lib.array_utils import normalize_axis_index
 from rmad.blocks import Block, Linear
 from rmad.primitives.arguments import cast, refuse_out, stacked
 from rmad.rules import LinearPrimitive, as_array, linear
+from rmad.tape import ArraySpec, Node
 from rmad.traced import Traced, implements, register, stop
 from rmad.types import Array
 
@@ -133,6 +134,13 @@ class _GetItem(LinearPrimitive):
     def blocks(self, argnums, y, args, kwargs) -> list[Block]:
         return super().blocks(argnums, y, args, kwargs) if argnums == [0] else []
 
+    def view(self, x, key) -> Any:
+        """x[key] as a view: what a call does if no other tape traces x, in one go."""
+        tape, y = x.tape, x.value[key]
+        spec = ArraySpec.of(y)
+        block = Index(self, 0, tape.nodes[x.index].spec, spec, _scatter, (x, key), {})
+        return Traced(y, tape, tape.append(Node(self, (x.index,), (block,), spec)))
+
 
 def _scatter(u, x, key) -> Array:
     """y_j = x_{key(j)}, so x̄_i = Σ u_j over all j with key(j) = i: zeros of the shape of x, plus u at the key."""
@@ -171,7 +179,9 @@ _getitem.on_stack, scatter.on_stack = _selected_stack, _scattered_stack
 
 
 def getitem(x, key) -> Array:
-    return _getitem(x, key if is_basic(key) else _plain_key(key))
+    if not is_basic(key):
+        return _getitem(x, _plain_key(key))
+    return _getitem(x, key) if not isinstance(x, Traced) or x.tape.nested else _getitem.view(x, key)
 
 
 register("getitem", getitem)
