@@ -8,6 +8,7 @@ from typing import Any, Generic
 from rmad import tree as _tree
 from rmad.plan.plan import Plan, products_before_a_plan
 from rmad.record import Record, filled
+from rmad.ties import Undecided, is_lost
 from rmad.traced import Traced
 from rmad.turns import in_turn
 from rmad.types import Array, Out, Tree
@@ -26,6 +27,7 @@ class Linearization(Generic[Tree, Out]):
         self._record = record
         self._plan: Plan | None = None
         self._unplanned: int | None = None  # products to come without a plan
+        self._may_lose: bool | None = None
 
     def __repr__(self) -> str:
         x, y, nodes = self._record.x, self._record.out, self._record.tape.nodes
@@ -81,7 +83,20 @@ class Linearization(Generic[Tree, Out]):
         self._record.verify()
         if self._record.tape.nested or Traced in map(type, arrays) or not self._pays():
             return sweep(arrays)
-        return filled(like, planned(self._plan or self.plan, arrays))
+        try:
+            results = planned(self._plan or self.plan, arrays)
+        except Undecided:
+            return sweep(arrays)
+        if planned is Plan.Jv and self._loses() and any(map(is_lost, results)):
+            return sweep(arrays)
+        return filled(like, results)
+
+    def _loses(self) -> bool:
+        """True if a plan may leave NaN where a sweep over the tape as recorded finds a number: see `rmad.ties`."""
+        if self._may_lose is None:
+            tape = self._record.tape
+            self._may_lose = tape.decomposes or any(node.joint is not None for node in tape.nodes)
+        return self._may_lose
 
     def _pays(self) -> bool:
         """True once enough products were made for a plan to pay off; it depends on the tape only, not on the clock."""

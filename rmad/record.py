@@ -15,6 +15,7 @@ from rmad.limits import settled
 from rmad.objects import stacked
 from rmad.residuals import holds
 from rmad.tape import ArraySpec, Node, Tape, pull, push
+from rmad.ties import AtTies, Decomposition, Undecided, determined, is_lost
 from rmad.traced import Traced
 from rmad.types import Array
 
@@ -31,7 +32,7 @@ class Record:
     n_inputs: nodes[:n_inputs] are the inputs, the arrays of x. values: the arrays of f(x), until `give_y` drops them.
     """
 
-    def __init__(self, f: Callable[..., Any], x: Any, args: Sequence[Any]) -> None:
+    def __init__(self, f: Callable[..., Any], x: Any, args: Sequence[Any], tape: Tape | None = None) -> None:
         if not callable(f):
             raise TypeError(f"the function comes first, and {type(f).__name__} is none: rmad.linearize(f, x)")
         known = isinstance(x, _tree.TreeDef)
@@ -39,10 +40,14 @@ class Record:
         arrays = self.x.leaves
         if not arrays:
             raise _nothing_to_differentiate(x)
-        self.n_inputs, self.tape = len(arrays), Tape()
+        self.n_inputs, self.tape = len(arrays), Tape() if tape is None else tape
         self.tape.captured.watches = not known
         values = arrays if known else list(map(self._kept, arrays, self.x.paths))
         outputs, self.out = self._run(f, self.x.unflatten([self._traced(value) for value in values]), args)
+        self._again: Callable[[Tape], Record] | None = None
+        if self.tape.decomposes and tape is None:
+            again = self.x.unflatten(values)
+            self._again = lambda tape: Record(f, again, args, tape)
         if not known:
             self.x.forget_values()
         self.tape.captured.give_back(outputs)
@@ -135,12 +140,24 @@ class Record:
 
     def push_arrays(self, tangents: Sequence[Array]) -> Any:
         """Jv for the tangents of the arrays of x."""
-        return filled(self.out, _fresh(settled(push(self.tape, tangents, self.outputs)), tangents))
+        results = settled(push(self.tape, tangents, self.outputs))
+        if any(map(is_lost, results)):
+            results = determined(results, self.tape, tangents, self._pulled)
+        return filled(self.out, _fresh(results, tangents))
 
     def pull_arrays(self, cotangents: Sequence[Array]) -> Any:
         """Jᵀu for the cotangents of the arrays of f(x)."""
-        results = settled(pull(self.tape, cotangents, self.outputs, self.n_inputs))
-        return filled(self.x, _fresh(results, cotangents))
+        return filled(self.x, _fresh(self._pulled(cotangents), cotangents))
+
+    def _pulled(self, cotangents: Sequence[Array | None]) -> list[Array | None]:
+        """The cotangents of the inputs; if they need it, by one more run of f, which `rmad.ties` explains."""
+        try:
+            return settled(pull(self.tape, cotangents, self.outputs, self.n_inputs))
+        except Undecided:
+            if self._again is None:
+                raise
+        tape = AtTies(Decomposition.sites(self.tape))
+        return list(map(tape.choice.below, self._again(tape)._pulled(cotangents)))
 
 
 def _nothing_to_differentiate(x: Any) -> TypeError:

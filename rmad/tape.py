@@ -142,6 +142,7 @@ class Tape:
         self.nodes: list[Node] = []
         self.nested = False  # True if an outer tape traces the arrays of this one
         self.level = next(_levels)
+        self.decomposes = False  # True if eigenvectors or singular vectors were taken: see `rmad.ties`
         self.closed = False  # True when the function has returned
         self.whole = True  # False while the nodes are rewritten, and for ever if that is interrupted
         self.captured = Captured()  # the plain arrays that blocks need

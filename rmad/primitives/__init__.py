@@ -12,6 +12,7 @@ from rmad.primitives import (
     decompositions,
     determinants,
     diagonal,
+    eigen,
     einsum,
     elementwise,
     fft,
@@ -27,6 +28,8 @@ from rmad.primitives import (
     shape,
     sorting,
     statistics,
+    svd,
+    tied,
 )
 from rmad.traced import DEFERRED
 
@@ -37,6 +40,7 @@ __all__ = [
     "decompositions",
     "determinants",
     "diagonal",
+    "eigen",
     "einsum",
     "elementwise",
     "fft",
@@ -52,6 +56,8 @@ __all__ = [
     "shape",
     "sorting",
     "statistics",
+    "svd",
+    "tied",
 ]
 
 for _rearrangement in (shape.reshape, shape.transpose, shape.swapaxes, shape.broadcast_to, reduce.sum, reduce.mean):

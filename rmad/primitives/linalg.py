@@ -36,6 +36,11 @@ def all_of(x) -> Array:
     return np.expand_dims(x, (-1, -2))
 
 
+def right(d) -> Array:
+    """diag(d) for products from the right, X diag(d) = X * right(d)."""
+    return np.expand_dims(d, -2)
+
+
 def _columns(b) -> Array:
     """A vector as a matrix of one column."""
     return np.expand_dims(b, -1)

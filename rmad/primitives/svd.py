@@ -1,0 +1,130 @@
+"""numpy.linalg: singular values and singular vectors of (stacks of) matrices.
+
+Singular vectors are unique up to a common phase of each pair, which does not turn in the derivative. For vectors of
+a repeated singular value see `rmad.ties`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from rmad.primitives.linalg import from_triangle, mH, right
+from rmad.primitives.tied import Ties, Zeros, gaps, inverse, largest, or_nan, packed, skew, tied_pairs
+from rmad.ties import Decomposition, Vectors
+from rmad.traced import implements, stop
+from rmad.types import Array
+
+
+class _SVD(Vectors):
+    """A = U diag(s) Vᴴ: ds = Re diag(P), dU = U (X + Y)/2 + (I − U Uᴴ) dA V / s, dV = V (X − Y)/2 + …, P = Uᴴ dA V,
+
+    X_ij = (P + Pᴴ)_ij / (s_j − s_i) and Y_ij = (P − Pᴴ)_ij / (s_j + s_i): only X needs the gap, and only Y and the part
+    outside of U and V need singular values that are not zero.
+    """
+
+    def __init__(self, y, A, hermitian) -> None:
+        super().__init__(y)
+        m, n = A.shape[-2:]
+        self.s, self.U, self.V = np.real(y[..., 0, :]), y[..., 1 : m + 1, :], y[..., m + 1 :, :]
+        Decomposition.read_by(y, self.U, self.V)
+        k = self.s.shape[-1]
+        self.tall, self.wide, self.is_complex = m > k, n > k, y.dtype.kind == "c"
+        self.one = np.eye(k, dtype=bool, like=stop(y))
+        self.ties = cache(self._ties)
+        self.coefficients = cache(self._coefficients)
+
+    def _ties(self) -> Ties:
+        return Ties(tied_pairs(self.s, largest(self.s)), self.s, "singular value")
+
+    def _coefficients(self) -> tuple[Any, Any, Any, Zeros]:
+        """1/(s_j − s_i), 1/(s_j + s_i), 1/s, without those that are not finite to rounding."""
+        zero = np.concatenate([stop(self.s), np.zeros_like(stop(self.s[..., :1]))], axis=-1)
+        zero = tied_pairs(zero, largest(self.s))[..., -1, :-1]
+        both = zero[..., None, :] & zero[..., :, None]
+        zeros = Zeros(self.s, both & (self.is_complex | ~self.one), [zero & self.tall, zero & self.wide])
+        F = inverse(gaps(self.s), self.ties().pairs | self.one)
+        return F, inverse(self.s[..., None, :] + self.s[..., :, None], both), inverse(self.s, zero), zeros
+
+    def has_ties(self) -> bool:
+        return self.are_used and (self.ties().exist or self.coefficients()[3].exist)
+
+    def push(self, v) -> Array:
+        vV = v @ self.V
+        if not self.are_used:
+            ds = np.sum(np.real(np.conj(self.U) * vV), axis=-2)
+            return packed(ds, np.zeros_like(self.U), np.zeros_like(self.V))
+        F, G, R, zeros = self.coefficients()
+        P = mH(self.U) @ vV
+        X = or_nan(F, self.ties().pairs) * (P + mH(P))
+        Y = or_nan(G, zeros.pairs) * (P - mH(P))
+        dU, dV = self.U @ (X + Y) / 2, self.V @ (X - Y) / 2
+        if self.tall:
+            dU = dU + (vV - self.U @ P) * right(or_nan(R, zeros.columns[0]))
+        if self.wide:
+            dV = dV + (mH(v) @ self.U - self.V @ mH(P)) * right(or_nan(R, zeros.columns[1]))
+        return packed(np.sum(self.one * np.real(P), axis=-2), dU, dV)
+
+    def pull(self, u) -> Array:
+        U, V, m = self.U, self.V, self.U.shape[-2]
+        u_s, u_U, u_V = np.real(u[..., 0, :]), u[..., 1 : m + 1, :], u[..., m + 1 :, :]
+        if not self.are_used:
+            return (U * right(u_s)) @ mH(V)
+        F, G, R, zeros = self.coefficients()
+        A, B = mH(U) @ u_U, mH(V) @ u_V
+        a, b = (A - mH(A)) / 2, (B - mH(B)) / 2
+        middle = F * (a + b) + G * (a - b) + self.one * right(u_s)
+        if self.ties().exist:
+            middle = middle + self.ties().limits(self, a + b, [u_U, u_V], u_s, self._rotated)
+        outside = [u_U - U @ A, u_V - V @ B]
+        above, beside = (x * right(R) for x in outside)
+        if zeros.exist:
+            turned = packed(np.zeros_like(stop(self.s)), stop(U) @ skew(zeros.pairs, stop(U)), np.zeros_like(stop(V)))
+            more = zeros.limits(self, a - b, outside, [u_U, u_V], turned)
+            middle, above, beside = middle + more[0], above + more[1], beside + more[2]
+        y = U @ middle @ mH(V)
+        if self.tall:
+            y = y + above @ mH(V)
+        return y + U @ mH(beside) if self.wide else y
+
+    def _rotated(self, X) -> Array:
+        return packed(np.zeros_like(stop(self.s)), stop(self.U) @ X, stop(self.V) @ X)
+
+
+def _singular(A, hermitian) -> Array:
+    U, s, Vh = np.linalg.svd(A, full_matrices=False, hermitian=hermitian)
+    return packed(s, U, mH(Vh))
+
+
+_svd = Decomposition(_singular, _SVD, "svd")
+_SVDResult = type(np.linalg.svd(np.eye(1)))
+
+
+@implements(np.linalg.svd)
+def svd(a, full_matrices=True, compute_uv=True, hermitian=False) -> Any:
+    """a = U diag(s) Vᴴ; with `hermitian` only the lower triangle of a is read, as in NumPy, and has a derivative.
+
+    Raises ValueError if full_matrices asks for vectors that are an arbitrary basis of a null space.
+    """
+    m, n = a.shape[-2:]
+    if hermitian:
+        a = from_triangle(a, True)
+    if compute_uv and full_matrices and m != n:
+        raise ValueError(
+            f"svd: the last {abs(m - n)} singular vectors of a {m} × {n} matrix are an arbitrary basis "
+            "and have no derivative; pass full_matrices=False"
+        )
+    y = _svd(a, hermitian)
+    s = np.real(y[..., 0, :])
+    if not compute_uv:
+        return s
+    U, V = y[..., 1 : m + 1, :], y[..., m + 1 :, :]
+    Decomposition.read_by(y, U, V)
+    return _SVDResult(U, s, mH(V))
+
+
+@implements(np.linalg.svdvals)
+def svdvals(x, /) -> Array:
+    return np.linalg.svd(x, compute_uv=False)

@@ -1,0 +1,197 @@
+"""The limits of C_ij/(λ_j − λ_i) for values that are tied, and the proof that there are any: see `rmad.ties`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from rmad.ties import Undecided, Vectors
+from rmad.traced import stop
+from rmad.types import Array
+
+__all__ = ["Ties", "Zeros", "gaps", "inverse", "largest", "or_nan", "packed", "skew", "tied_pairs"]
+
+ROUNDING = 1 << 8  # units in the last place, times √n, by which a coefficient that vanishes may differ from 0
+
+
+def tied_pairs(values: Any, scale: Array) -> Array:
+    """Mask (…, n, n) of the pairs i ≠ j of values that agree to rounding, or are linked by some that do.
+
+    scale: ‖A‖, per pair or broadcast to it.
+    """
+    w = stop(values)
+    n = w.shape[-1]
+    limit = w.real.dtype.type(max(10.0, 3 * n**0.5) * float(np.finfo(w.dtype).eps))
+    one = np.eye(n, dtype=bool, like=w)
+    linked = (np.abs(w[..., None, :] - w[..., :, None]) <= limit * scale) | one
+    while np.any(linked & ~one):
+        more = linked @ linked
+        if not np.any(more & ~linked):
+            break
+        linked = more
+    return linked & ~one
+
+
+def inverse(x: Array, skipped: Array) -> Array:
+    """1/x, and 0 for the skipped places."""
+    kept = ~skipped
+    return kept / (x * kept + skipped)
+
+
+def gaps(w: Array) -> Array:
+    """w_j − w_i"""
+    return w[..., None, :] - w[..., :, None]
+
+
+def or_nan(x: Array, mask: Array) -> Array:
+    """x, NaN in the places of the mask."""
+    return np.where(mask, np.asarray(np.nan, stop(x).dtype, like=stop(x)), x) if np.any(mask) else x
+
+
+def packed(values: Array, *vectors: Array) -> Array:
+    """One array of rows: the values, and the rows of every matrix of vectors."""
+    dtype = vectors[0].dtype
+    return np.concatenate([np.expand_dims(values, -2).astype(dtype), *vectors], axis=-2)
+
+
+def largest(w: Array) -> Array:
+    """max |w|, (…, 1, 1), without its derivative."""
+    return np.max(np.abs(stop(w)), axis=-1, initial=0)[..., None, None]
+
+
+def skew(mask: Array, like: Array) -> Array:
+    """A random Ω = −Ωᴴ in the places of a symmetric mask."""
+    draw = np.random.default_rng(0).standard_normal((2, *mask.shape))
+    X = draw[0] + 1j * draw[1] if like.dtype.kind == "c" else draw[0]
+    return np.asarray((X - np.conj(np.swapaxes(X, -1, -2))).astype(like.dtype), like=like) * mask
+
+
+class Ties:
+    """The tied pairs of one decomposition, and the limits that they need.
+
+    Parameters
+    ----------
+    pairs : mask (…, n, n), symmetric
+    values : (…, n)
+    what : "eigenvalue" or "singular value"
+    growth : (…,) or a number
+        By how much the vectors' condition enlarges rounding errors.
+    """
+
+    def __init__(self, pairs: Array, values: Any, what: str, growth: Any = 1.0) -> None:
+        w = stop(values)
+        self.pairs, self.what, self._w = pairs, what, w
+        self.exist = bool(np.any(pairs))
+        n, eps = w.shape[-1], float(np.finfo(w.dtype).eps)
+        self._rounding = ROUNDING * n**0.5 * eps * np.asarray(growth)[..., None, None]
+        self._half_of_the_digits = eps**0.5 * np.asarray(growth)[..., None, None]
+
+    def limits(
+        self, of: Vectors, coefficient: Any, vectors: Sequence[Any], values: Any, rotated: Callable[[Array], Array]
+    ) -> Any:
+        """The limits of C_ij/conj(λ_j − λ_i) for the tied pairs, (…, n, n), 0 elsewhere.
+
+        coefficient: C. vectors, values: their cotangents, (…, m, n) and (…, n). rotated: Ω → the direction V Ω.
+        Raises LinAlgError if there are none, Undecided if that cannot be told.
+        """
+        used = np.any(np.concatenate([stop(u) != 0 for u in vectors], axis=-2), axis=-2)
+        needed = used[..., None, :] | used[..., :, None] | (self._w[..., None, :] == self._w[..., :, None])
+        if not np.any(self.pairs & needed):
+            return np.zeros_like(stop(coefficient))
+        if of.choice is None:
+            raise Undecided(self._message())
+        S, sums, sizes = self._slopes(of, coefficient)
+        below = stop(of.choice.below(coefficient))
+        left = np.abs(below - stop(S) * np.conj(gaps(self._w)))
+        size = np.max(np.stack([np.max(np.abs(stop(u)), (-2, -1), initial=0) for u in vectors]), 0)[..., None, None]
+        turned = np.abs(stop(of.slope(coefficient, rotated(skew(self.pairs, below)))))
+        with np.errstate(all="ignore"):
+            small, scale = self._rounding * size, largest(self._w)
+            vanishes = (left <= small) & (turned <= self._half_of_the_digits * size)
+            vanishes &= sums <= self._half_of_the_digits * sizes + np.where(scale > 0, small / scale, 0)
+        axes = np.count_nonzero(stop(of.y)[..., 1:, :], axis=-2) <= len(vectors)  # where a test may pass by symmetry
+        axes = axes & (stop(values) != 0)
+        vanishes &= ~(axes[..., None, :] & axes[..., :, None])
+        if np.any(self.pairs & ~vanishes & np.isfinite(left)):
+            raise np.linalg.LinAlgError(self._message())
+        return S
+
+    def _slopes(self, of: Vectors, coefficient: Any) -> tuple[Any, Array, Array]:
+        """½ (∂C_ij/∂λ_j − ∂C_ij/∂λ_i); the size of their sum, which must be 0, and of its terms."""
+        n = self._w.shape[-1]
+        S: Any = np.zeros_like(stop(coefficient))
+        total, sizes = S, np.abs(S)
+        for k in np.flatnonzero(np.any(self.pairs, axis=tuple(range(self.pairs.ndim - 1)))):
+            D = of.slope(coefficient, of.along_value(int(k)))
+            column = np.arange(n, like=self._w) == k
+            row = column[:, None]
+            S = S + D * (self.pairs * (column / 2 - row / 2)).astype(self._w.real.dtype)
+            here = self.pairs & (column | row)
+            total, sizes = total + stop(D) * here, sizes + np.abs(stop(D)) * here
+        return S, np.abs(total), sizes
+
+    def _message(self) -> str:
+        return f"a repeated {self.what} (to rounding): its vectors have no derivative (the values have one)"
+
+
+class Zeros:
+    """The singular values that are zero to rounding, and the limits that they need: of C_ij/(s_i + s_j) and x_j/s_j.
+
+    Parameters
+    ----------
+    s : (…, n)
+    pairs : mask (…, n, n)
+        Where 1/(s_i + s_j) is needed; the diagonal too if the vectors are complex.
+    columns : list of masks (…, n)
+        Where 1/s_j is needed, for the parts outside of U and of V.
+    """
+
+    def __init__(self, s: Any, pairs: Array, columns: Sequence[Array]) -> None:
+        self.pairs, self.columns, self._s = pairs, columns, stop(s)
+        n, eps = self._s.shape[-1], float(np.finfo(self._s.dtype).eps)
+        self._rounding, self._half_of_the_digits = ROUNDING * n**0.5 * eps, eps**0.5
+        self.exist = bool(np.any(pairs)) or any(map(np.any, columns))
+
+    def limits(
+        self, of: Vectors, C: Any, outside: Sequence[Any], cotangents: Sequence[Any], turned: Array
+    ) -> list[Any]:
+        """The limits for C, (…, n, n), and for each x of `outside`, (…, m, n); 0 where none is needed.
+
+        cotangents: of the vectors. turned: a direction in which U turns against V, among the vectors of zeros.
+        """
+        used = np.any(np.concatenate([stop(u) != 0 for u in cotangents], axis=-2), axis=-2) | (self._s == 0)
+        if not (np.any(self.pairs & (used[..., None, :] | used[..., :, None])) or np.any(self.columns & used)):
+            return [np.zeros_like(stop(x)) for x in (C, *outside)]
+        if of.choice is None:
+            raise Undecided(self.message)
+        found = self._slopes(of, C, outside)
+        size = np.max(np.stack([np.max(np.abs(stop(u)), (-2, -1), initial=0) for u in cotangents]), 0)[..., None, None]
+        small, s = self._rounding * size, self._s
+        sums = s[..., None, :] + s[..., :, None]
+        places = [self.pairs, *(column[..., None, :] for column in self.columns)]
+        for x, limit, divisor, mask in zip(
+            (C, *outside), found, (sums, s[..., None, :], s[..., None, :]), places, strict=True
+        ):
+            left = np.abs(stop(of.choice.below(x)) - stop(limit) * divisor)
+            if np.any(mask & (left > small)):
+                raise np.linalg.LinAlgError(self.message)
+        if np.any(self.pairs & (np.abs(stop(of.slope(C, turned))) > self._half_of_the_digits * size)):
+            raise np.linalg.LinAlgError(self.message)
+        return found
+
+    def _slopes(self, of: Vectors, C: Any, outside: Sequence[Any]) -> list[Any]:
+        """½ (∂C_ij/∂s_j + ∂C_ij/∂s_i) and ∂x_j/∂s_j"""
+        n, dtype = self._s.shape[-1], self._s.dtype
+        found: list[Any] = [np.zeros_like(stop(x)) for x in (C, *outside)]
+        every = np.any(self.pairs, axis=-1) | self.columns[0] | self.columns[1]
+        for k in np.flatnonzero(np.any(every, axis=tuple(range(every.ndim - 1)))):
+            direction = of.along_value(int(k))
+            column = np.arange(n, like=self._s) == k
+            found[0] = found[0] + of.slope(C, direction) * (self.pairs * (column | column[:, None]) / 2).astype(dtype)
+            for j, (x, mask) in enumerate(zip(outside, self.columns, strict=True)):
+                found[j + 1] = found[j + 1] + of.slope(x, direction) * (mask & column)[..., None, :].astype(dtype)
+        return found
+
+    message = "singular vectors of a singular value zero have no derivative"
