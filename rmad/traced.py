@@ -165,7 +165,8 @@ class Traced(Shaped, NDArrayOperatorsMixin):
         raise self.tape.loses(not_a_number("complex({})"))
 
     def __index__(self) -> int:
-        raise self.tape.loses(not_a_number("int({})", "range(x) and the index a[x] of a plain a do"))
+        # Not noted on the tape: code that swallows it, as `integers ** x` of NumPy 2.0 does, learns "no integer".
+        raise not_a_number("int({})", "range(x) and the index a[x] of a plain a do")
 
     def item(self, *args: Any) -> Any:
         raise self.tape.loses(not_a_number("{}.item()"))
