@@ -23,13 +23,12 @@ g⁗(0) δ_ij δ_kl is not made symmetric. A length that is squared outside its 
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Iterator, Sequence
-from itertools import starmap
 from typing import Any
 
 import numpy as np
 
-from rmad import tuning
 from rmad.blocks import Diagonal, Explicit, Linear
 from rmad.captured import Captured
 from rmad.rules import ExplicitPrimitive
@@ -51,7 +50,7 @@ def at_zero(n: Array) -> Array | None:
 
 
 class _LengthBlock(Explicit):
-    """The block of a length; settings: its other arguments, which tell one length of x from another."""
+    """The block of a length; settings: n and the arguments other than x, which tell one length of x from another."""
 
     __slots__ = ("settings",)
     settings: list[Any]
@@ -64,7 +63,7 @@ class Length(ExplicitPrimitive):
         blocks: list[Block] = []
         for block in super().blocks(argnums, y, args, kwargs):
             length = _LengthBlock(block.primitive, block.argnum, block.x, block.y, block.pair)
-            length.settings = [a for k, a in enumerate(args) if k not in argnums]
+            length.settings = [y, *(a for k, a in enumerate(args) if k not in argnums)]
             blocks.append(length)
         return blocks
 
@@ -75,7 +74,7 @@ class Length(ExplicitPrimitive):
         """
         if at_zero(y) is not None:
             node = Node(self, inputs, [block for block in blocks if block is not None], ArraySpec.of(y))
-            for k in _same(tape.nodes, node):
+            for k in _same(tape, node):
                 return Traced(y, tape, k)
         return super()._record(tape, inputs, blocks, y)
 
@@ -253,7 +252,7 @@ def _add(total: Tangents, k: int, term: Any) -> None:
 def _tangents(n: Traced, along: Array) -> Tangents:
     """The tangents of all nodes of the outer tape that depend on n, for a tangent of n."""
     nodes = n.tape.nodes
-    v: Tangents = dict.fromkeys(_same(nodes, nodes[n.index]), along)
+    v: Tangents = dict.fromkeys(_same(n.tape, nodes[n.index]), along)
     for j in range(min(v), len(nodes)):
         node = nodes[j]
         if j in v or not any(i in v for i in node.inputs):
@@ -269,28 +268,73 @@ def _tangents(n: Traced, along: Array) -> Tangents:
     return v
 
 
-def _same(nodes: Sequence[Node], this: Node) -> list[int]:
-    """The nodes that hold the same number as this one: norm(x) * norm(x) calls norm twice."""
-    return [k for k, node in enumerate(nodes) if node is this or _is__same(node, this)]
+def _same(tape: Tape, node: Node) -> list[int]:
+    """The nodes of the tape that hold the same array as this one: norm(A @ x) * norm(A @ x) computes both twice."""
+    if tape not in _numberings:
+        _numberings[tape] = _Numbering(tape.nodes)
+    return _numberings[tape].same(node)
 
 
-def _is__same(a: Node, b: Node) -> bool:
-    if a.primitive is None or a.primitive is not b.primitive or list(a.inputs) != list(b.inputs) or a.spec != b.spec:
+class _Numbering:
+    """Nodes with equal blocks of equal nodes have one number: equal linear maps of the inputs, whatever the values are.
+
+    Source: value numbering of compilers (Cocke & Schwartz 1970, section 6.1).
+    """
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self.nodes = nodes
+        self.number: list[int] = []  # per node the first one that is like it
+        self.alike: dict[Any, list[int]] = {}  # the first ones, by primitive, shape, dtype and numbers of their inputs
+
+    def same(self, this: Node) -> list[int]:
+        """The nodes that are like this one, which need not be on the tape."""
+        for k in range(len(self.number), len(self.nodes)):
+            node = self.nodes[k]
+            first = self._find(node) if node.inputs else k
+            self.number.append(k if first is None else first)
+            if first is None:
+                self.alike.setdefault(self._key(node), []).append(k)
+        first = self._find(this)
+        return [] if first is None else [k for k, j in enumerate(self.number) if j == first]
+
+    def _key(self, node: Node) -> Any:
+        return node.primitive, node.spec.shape, node.spec.dtype, tuple(self.number[i] for i in node.inputs)
+
+    def _find(self, node: Node) -> int | None:
+        return next((k for k in self.alike.get(self._key(node), ()) if _equal_blocks(self.nodes[k], node)), None)
+
+
+_numberings: weakref.WeakKeyDictionary[Tape, _Numbering] = weakref.WeakKeyDictionary()
+
+
+def _equal_blocks(a: Node, b: Node) -> bool:
+    """True if both nodes are one, or map random tangents alike, each argument by itself."""
+    if a is b:
+        return True
+    if a.joint is not None and b.joint is not None:
+        V: list[Any] = [_random(block.x) for block in a.blocks]
+        return _equal(a.joint.push(V), b.joint.push(V))
+    return all(map(_equal_block, a.blocks, b.blocks))
+
+
+def _equal_block(a: Block, b: Block) -> bool:
+    if a.argnum != b.argnum:
         return False
-    return all(map(_alike, a.blocks, b.blocks))
+    if isinstance(a, _LengthBlock) and isinstance(b, _LengthBlock):
+        return all(map(_equal, a.settings, b.settings))
+    v = _random(a.x)
+    return _equal(a.push(v), b.push(v))
 
 
-def _alike(a: Block, b: Block) -> bool:
-    """True if two blocks of one primitive stand for the same argument, the others being equal."""
-    pairs = zip(getattr(a, "settings", ()), getattr(b, "settings", ()), strict=True)
-    return a.argnum == b.argnum and all(starmap(_equal, pairs))
+def _random(spec: ArraySpec) -> Array:
+    draw = np.random.default_rng(0).standard_normal((2, *spec.shape))
+    return (draw[0] + 1j * draw[1] if spec.dtype.kind == "c" else draw[0]).astype(spec.dtype)
 
 
 def _equal(p: Any, q: Any) -> bool:
-    """True for two settings that are the same; blocks hold copies of small arrays."""
-    if isinstance(p, np.ndarray) and isinstance(q, np.ndarray) and p.nbytes <= tuning.CAPTURED_COPY:
-        return p is q or np.array_equal(p, q)
-    return p is q or (not (hasattr(p, "dtype") or hasattr(q, "dtype")) and p == q)
+    if hasattr(p, "dtype") and hasattr(q, "dtype"):
+        return p is q or bool(np.array_equal(stop(p), stop(q)))
+    return p is q or (type(p) is type(q) and p == q)
 
 
 def _changes(block: Block, tape: Tape, moved: Tangents) -> Iterator[Block]:
