@@ -14,7 +14,7 @@ import numpy as np
 
 from rmad.blocks import unbroadcast
 from rmad.primitives.arguments import as_float_array
-from rmad.primitives.softmax import ArrayLike, Axis, finite_max
+from rmad.primitives.softmax import ArrayLike, Axis, finite_max, softmax_primitive
 from rmad.rules import primitive
 from rmad.traced import stop
 from rmad.types import Array
@@ -55,22 +55,37 @@ def _log_sum(a: Array, b: Array | None, axis: Axis, keepdims: bool) -> tuple[Arr
     return (y, sign) if keepdims else (np.squeeze(y, axis)[()], np.squeeze(sign, axis)[()])
 
 
+def _scaled_terms(a: Array, b: Array | None, axis: Axis) -> tuple[Array, Array, Array]:
+    """e = exp(a − top), Σ b e (one if it is zero), and top. Entries of +∞ share evenly: e is 1 there, 0 elsewhere."""
+    a = _without_weight_zero(a, b)
+    top = finite_max(stop(a), axis)
+    infinite = np.isposinf(stop(a).real)
+    e = np.where(np.any(infinite, axis=axis, keepdims=True), infinite, np.exp(a - top))
+    s = np.sum(e if b is None else b * e, axis=axis, keepdims=True)
+    return e, np.where(stop(s) == 0, np.ones_like(s), s), top
+
+
 @primitive(_log_sum, name="logsumexp")
 def _logsumexp(out: Any, a: Any, b: Any, axis: Axis, keepdims: bool) -> Any:
-    """y = log|s|: dy = Re ds/s and dsign = i sign Im ds/s, with ds/s = Σ p da + q db, p = b q, q = sign* exp(a − y)."""
-    y, sign = ((z if keepdims or axis is None else np.expand_dims(z, axis)) for z in out)
-    y = np.where(np.isfinite(stop(y)), y, np.zeros_like(y))
+    """y = log|s|: dy = Re ds/s and dsign = i sign Im ds/s, with ds/s = Σ p da + q db, p = b q, q = exp(a)/s.
+
+    They are quotients of scaled terms: exp(a − y) would lose as many digits as y has before the point.
+    """
     is_complex = out[1].dtype.kind == "c"
     shape_a, shape_b = a.shape, None if b is None else b.shape
+    terms = cache(lambda: _scaled_terms(a, b, axis))
 
     @cache
     def p() -> Any:
-        q = np.exp(_without_weight_zero(a, b) - y) * np.conj(sign)
-        return q if b is None else b * q
+        if b is None and not is_complex and np.all(np.isfinite(stop(a))):
+            return softmax_primitive(a, axis)
+        e, s, _ = terms()
+        return (e if b is None else b * e) / s
 
     @cache
     def q() -> Any:
-        return np.exp(a - y) * np.conj(sign)
+        _, s, top = terms()
+        return np.exp(a - top) / s
 
     def total(z: Any) -> Any:
         return np.sum(z, axis=axis, keepdims=keepdims)

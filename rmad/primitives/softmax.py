@@ -11,9 +11,12 @@ from rmad.kernels import elementwise as fast
 from rmad.primitives.arguments import as_float_array
 from rmad.primitives.layers.symmetric import SymmetricKernels
 from rmad.rules import primitive
+from rmad.traced import stop
 from rmad.types import Array
 
-__all__ = ["ArrayLike", "Axis", "finite_max", "log_softmax", "softmax"]
+__all__ = ["ArrayLike", "Axis", "finite_max", "log_softmax", "softmax", "softmax_primitive"]
+
+NEAR_ONE = 1 - 2.0**-7  # a difference of one and less than that keeps all digits but two
 
 Axis = int | tuple[int, ...] | None
 ArrayLike: TypeAlias = "Array | float | Sequence[Any]"
@@ -46,30 +49,46 @@ def _inner(a: Array, b: Array, axis: Axis) -> Array:
     return np.sum(a * b, axis=axis, keepdims=True)
 
 
+def _near_one(p: Array) -> Array | None:
+    """Ones in the places of probabilities above ½, zeros elsewhere; None if 1 − p has all its digits for every p.
+
+    In each row they choose v_t for the largest p_t. Subtracted from v, it leaves v − Σ p v as it is, without the
+    difference of v_t and p_t v_t.
+    """
+    p = stop(p)
+    if isinstance(p, np.ndarray) and not (p.size and p.item(p.argmax()) > NEAR_ONE):
+        return None
+    return (p > 0.5).astype(p.dtype)
+
+
 class _SoftmaxProduct:
     """v → y∘(v − Σ y v)"""
 
     def __init__(self, y: Array, axis: Axis) -> None:
-        self.y, self.axis = y, axis
+        self.y, self.axis, self.top = y, axis, _near_one(y)
 
     def __call__(self, v: Array) -> Array:
+        if self.top is not None:
+            v = v - _inner(self.top, v, self.axis)
         z = v - _inner(self.y, v, self.axis)
         z *= self.y
         return z
 
     def into(self, v: Array, out: Array) -> None:
+        if self.top is not None:
+            v = np.subtract(v, _inner(self.top, v, self.axis), out)
         np.subtract(v, _inner(self.y, v, self.axis), out)
         np.multiply(out, self.y, out)
 
 
 @primitive(_softmax_of, name="softmax")
-def _softmax(y: Any, x: Any, axis: Axis) -> Any:
+def softmax_primitive(y: Any, x: Any, axis: Axis) -> Any:
     """dy = y∘(dx − Σ y dx), which is symmetric."""
     product = _SoftmaxProduct(y, axis)
     return ((product, product),)
 
 
-_softmax.kernels = SymmetricKernels()
+softmax_primitive.kernels = SymmetricKernels()
 
 
 def softmax(x: ArrayLike, axis: Axis = None) -> Array:
@@ -96,7 +115,7 @@ def softmax(x: ArrayLike, axis: Axis = None) -> Array:
     >>> rmad.softmax(np.array([[0.0, np.log(3.0)]]), axis=-1)
     array([[0.25, 0.75]])
     """
-    return _softmax(_real(x, "softmax"), axis)
+    return softmax_primitive(_real(x, "softmax"), axis)
 
 
 def _log_softmax_of(x: Array, axis: Axis) -> Array:
@@ -109,10 +128,22 @@ def _log_softmax_of(x: Array, axis: Axis) -> Array:
 def _log_softmax(y: Any, x: Any, axis: Axis) -> Any:
     """dy = dx − Σ p dx, p = softmax(x)."""
     p = np.exp(y)
+    top = _near_one(p)
+
+    def push(v: Array) -> Array:
+        return v - _inner(p, v, axis)
+
+    def pull(u: Array) -> Array:
+        return u - p * np.sum(u, axis=axis, keepdims=True)
+
+    if top is None:
+        return ((push, pull),)
+    others = np.sum(p - top * p, axis=axis, keepdims=True)
+    rest = np.where(top, others, -p)  # top − p
     return (
         (
-            lambda v: v - _inner(p, v, axis),
-            lambda u: u - p * np.sum(u, axis=axis, keepdims=True),
+            lambda v: push(v - _inner(top, v, axis)),
+            lambda u: pull(u - top * u) + rest * _inner(top, u, axis),
         ),
     )
 
