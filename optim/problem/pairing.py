@@ -1,9 +1,9 @@
 """Refuses a loss that lets z and t broadcast against each other: with z (n, 1) and t (n,), z − t is (n, n).
 
-A loss is looked at only if two of the arrays that it is given allow that: shapes of one size that differ, and that
-broadcast to a larger one. It is then run once on arrays that remember being given. An elementwise function of such an
-array counts as given too; one whose axes the loss has changed does not, so z[:, None] − z and z − t[None] are what
-they seem: every pair.
+A loss is looked at only if the shapes that it is given allow that. It is then run once on arrays that remember being
+given. An elementwise function of such an array counts as given too, and so does a column of it, as z[:, 0], z[:, :1]
+and z.ravel() are; one that the loss has given a further axis does not, so z[:, None] − z and z − t[None] are what they
+seem: every pair.
 """
 
 from __future__ import annotations
@@ -36,12 +36,10 @@ def check_pairing(loss: Any, value: Callable[[Any, Any], Any], z: Any, t: Any) -
 
     The loss is run on the host, without its errors and NumPy's warnings: the run that follows reports those.
     """
-    if hasattr(z, "shape") and z.shape == getattr(t, "shape", ()):
-        return
     if isinstance(t, list | tuple) and all(isinstance(a, int | float | np.generic) for a in t):
         t = np.asarray(t)
     shapes = tuple(leaf.shape for _, leaf in [*tree.leaves(z), *tree.leaves(t)] if hasattr(leaf, "shape"))
-    if not any(_spread(a, b) for a, b in combinations(shapes, 2)):
+    if not any(_spread(a, b) or _columns(a, b) for a, b in combinations(shapes, 2)):
         return
     passed = _passed(loss)
     if shapes in passed:
@@ -74,6 +72,12 @@ def _spread(a: Shape, b: Shape) -> Shape | None:
     return y if math.prod(y) > math.prod(a) else None
 
 
+def _columns(a: Shape, b: Shape) -> bool:
+    """True if columns (n,) and (n, 1) of a and b would broadcast, and one of the two is such a column itself."""
+    n = a[0] if a else 1
+    return n > 1 and b[:1] == (n,) and max(len(a), len(b)) > 1 and n in (math.prod(a), math.prod(b))
+
+
 def _given(arrays: Any, name: str) -> Any:
     """The tree with its arrays as read-only `Given`, on the host."""
 
@@ -89,16 +93,46 @@ def _given(arrays: Any, name: str) -> Any:
 
 
 class Given(np.ndarray[Any, Any]):
-    """An array that a loss was given, or an elementwise function of one. `path`: its name, "" for any other array."""
+    """An array that a loss was given, a column of one, or an elementwise function of these.
 
+    root: the name of the array that was given, "" for any other array. path: that of the column.
+    """
+
+    root: str = ""
     path: str = ""
 
     @classmethod
-    def of(cls, array: Any, path: str) -> Any:
+    def of(cls, array: Any, path: str, root: str | None = None) -> Any:
         """The array under this name."""
         given = array.view(cls)
-        given.path = path
+        given.path, given.root = path, path if root is None else root
         return given
+
+    def _column(self, y: Any, what: str) -> Any:
+        """y, made of this array, under its name if the axis of cases is still the first one and no axis was added."""
+        if not (self.root and isinstance(y, np.ndarray) and y.ndim <= self.ndim and y.shape[:1] == self.shape[:1]):
+            return y
+        return Given.of(y, self.path if y.shape == self.shape else self.path + what, self.root)
+
+    def __getitem__(self, key: Any) -> Any:
+        y = super().__getitem__(key)
+        keys = key if isinstance(key, tuple) else (key,)
+        if not all(k is Ellipsis or isinstance(k, slice | int | np.integer) for k in keys):
+            return y  # a further axis, or cases in another order
+        return self._column(y, f"[{', '.join(map(_written, keys))}]")
+
+    def reshape(self, *shape: Any, **kwargs: Any) -> Any:
+        y = super().reshape(*shape, **kwargs)
+        return self._column(y, ".ravel()") if y.ndim == 1 else y
+
+    def ravel(self, *args: Any, **kwargs: Any) -> Any:
+        return self._column(super().ravel(*args, **kwargs), ".ravel()")
+
+    def flatten(self, *args: Any, **kwargs: Any) -> Any:
+        return self._column(super().flatten(*args, **kwargs), ".flatten()")
+
+    def squeeze(self, *args: Any, **kwargs: Any) -> Any:
+        return self._column(super().squeeze(*args, **kwargs), ".squeeze()")
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
         if any(hasattr(a, "__array_ufunc__") and not isinstance(a, np.ndarray | np.generic) for a in inputs):
@@ -116,10 +150,18 @@ class Given(np.ndarray[Any, Any]):
         return _named(func(*_plain(args), **kwargs), shared)
 
     def astype(self, *args: Any, **kwargs: Any) -> Any:
-        return Given.of(super().astype(*args, **kwargs), self.path)
+        return Given.of(super().astype(*args, **kwargs), self.path, self.root)
 
     def copy(self, *args: Any, **kwargs: Any) -> Any:
-        return Given.of(super().copy(*args, **kwargs), self.path)
+        return Given.of(super().copy(*args, **kwargs), self.path, self.root)
+
+
+def _written(key: Any) -> str:
+    """A key as it is written between brackets."""
+    if not isinstance(key, slice):
+        return "..." if key is Ellipsis else str(key)
+    start, stop, step = ("" if k is None else str(k) for k in (key.start, key.stop, key.step))
+    return f"{start}:{stop}" + (f":{step}" if step else "")
 
 
 def _plain(a: Any) -> Any:
@@ -134,15 +176,16 @@ def _named(y: Any, given: Sequence[Given]) -> Any:
         return tuple(_named(a, given) for a in y)
     if not isinstance(y, np.ndarray):
         return y
-    return Given.of(y, next((a.path for a in given if a.shape == y.shape), ""))
+    path, root = next(((a.path, a.root) for a in given if a.shape == y.shape), ("", ""))
+    return Given.of(y, path, root)
 
 
 def _shared(args: Sequence[Any], function: str) -> list[Given]:
     """The given arrays among the arguments. BroadcastError if two of them broadcast against each other."""
-    given = [leaf for _, leaf in tree.leaves(list(args)) if isinstance(leaf, Given) and leaf.path]
+    given = [leaf for _, leaf in tree.leaves(list(args)) if isinstance(leaf, Given) and leaf.root]
     for a, b in combinations(given, 2):
-        if (y := _spread(a.shape, b.shape)) is not None:
-            a, b = (b, a) if a.path.startswith("t") else (a, b)
+        if a.root != b.root and (y := _spread(a.shape, b.shape)) is not None:
+            a, b = (b, a) if a.root.startswith("t") else (a, b)
             raise BroadcastError(
                 f"the loss broadcasts {a.path} of shape {a.shape} and {b.path} of shape {b.shape} to {y} in "
                 f"{function}: every entry of one meets every entry of the other. {b.path}.reshape({a.path}.shape) "

@@ -84,6 +84,23 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], Any, Any, str]] = {
     "an object with both at once": (same, T, Both(), FLAT),
     "an object without hash": (same, T, NoHash(), FLAT),
     "a loss in another": (same, T, optim.ClippedCurvature(squares), FLAT),
+    "a column of z": (same, T[:, None], lambda z, t: squares(z[:, 0], t), r"z\[:, 0\] of shape \(7,\) and t of shape"),
+    "a raveled z": (same, T[:, None], lambda z, t: squares(z.ravel(), t), r"z.ravel\(\) of shape \(7,\)"),
+    "a reshaped z": (same, T[:, None], lambda z, t: squares(z.reshape(-1), t), r"z.ravel\(\) of shape \(7,\)"),
+    "a squeezed z": (same, T[:, None], lambda z, t: squares(np.squeeze(z), t), r"z.squeeze\(\) of shape \(7,\)"),
+    "a squeezed t": (same, T[:, None], lambda z, t: squares(z, t.squeeze()), r"t.squeeze\(\) of shape \(7,\)"),
+    "a mean and a variance": (
+        lambda z: z @ np.ones((1, 2)),
+        T,
+        lambda z, t: np.mean((z[:, :1] - t) ** 2 * np.exp(-z[:, 1:]) + z[:, 1:]),
+        r"z\[:, :1\] of shape \(7, 1\) and t of shape \(7,\)",
+    ),
+    "one output of two": (
+        lambda z: z @ np.ones((1, 2)),
+        T[:, None],
+        lambda z, t: squares(z[..., 1], t),
+        r"z\[..., 1\] of shape \(7,\) and t of shape \(7, 1\)",
+    ),
     "a loss of nn": (same, T, nn.SquaredError(), r"z has shape \(7, 1\), but t has shape \(7,\)"),
 }
 
@@ -93,6 +110,13 @@ ACCEPTED: dict[str, Row] = {
     "a number": (same, 0.5, squares),
     "a vector of the output": (same, T, lambda z, t: squares(z[:, 0], t)),
     "a column of the target": (same, T, lambda z, t: squares(z, t[:, None])),
+    "columns of both": (same, T[:, None], lambda z, t: squares(z[:, 0], t[:, 0]) + squares(z.ravel(), t.ravel())),
+    "squared distances": (
+        lambda z: z @ np.ones((1, 2)),
+        T[:, None],
+        lambda z, t: np.mean(np.sum(z * z, axis=1, keepdims=True) + np.sum(t * t, axis=1) - 2 * z[:, :1] @ t.T),
+    ),
+    "pairs of columns": (same, T[:, None], lambda z, t: squares(z[:, 0], t[:, 0][:, None])),
     "all pairs": (same, T, lambda z, t: squares(z, t[None])),
     "energy distance": (same, T, lambda z, t: np.mean(np.abs(z - t[None])) - np.mean(np.abs(z - z.T)) / 2),
     "pairs by a new column": (same, T, lambda z, t: squares(z.reshape(-1, 1), t)),
@@ -154,5 +178,5 @@ def test_a_loss_is_looked_at_once_for_each_pair_of_shapes():
     for n in (5, 5, 7, 5):
         value(np.ones((n, 1)), np.ones(n))
     assert shapes == [(5, 1), (5, 1), (5, 1), (7, 1), (7, 1), (5, 1)]
-    value(np.ones((3, 1)), np.ones((3, 1)))
-    assert len(shapes) == 7, "shapes that agree are not looked at"
+    value(np.ones((3, 2)), np.ones(()))
+    assert len(shapes) == 7, "shapes that broadcast to no larger one are not looked at"
