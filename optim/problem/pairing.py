@@ -38,8 +38,9 @@ def check_pairing(loss: Any, value: Callable[[Any, Any], Any], z: Any, t: Any) -
     """
     if isinstance(t, list | tuple) and all(isinstance(a, int | float | np.generic) for a in t):
         t = np.asarray(t)
-    shapes = tuple(leaf.shape for _, leaf in [*tree.leaves(z), *tree.leaves(t)] if hasattr(leaf, "shape"))
-    if not any(_spread(a, b) or _columns(a, b) for a, b in combinations(shapes, 2)):
+    arrays = [leaf for _, leaf in [*tree.leaves(z), *tree.leaves(t)] if hasattr(leaf, "shape")]
+    shapes = tuple(a.shape for a in arrays)
+    if not any(_spread(a.shape, b.shape) or _columns(a, b) for a, b in combinations(arrays, 2)):
         return
     passed = _passed(loss)
     if shapes in passed:
@@ -72,10 +73,16 @@ def _spread(a: Shape, b: Shape) -> Shape | None:
     return y if math.prod(y) > math.prod(a) else None
 
 
-def _columns(a: Shape, b: Shape) -> bool:
-    """True if columns (n,) and (n, 1) of a and b would broadcast, and one of the two is such a column itself."""
-    n = a[0] if a else 1
-    return n > 1 and b[:1] == (n,) and max(len(a), len(b)) > 1 and n in (math.prod(a), math.prod(b))
+def _columns(a: Any, b: Any) -> bool:
+    """True if columns (n,) and (n, 1) of a and b would broadcast, and one of the two is such a column itself.
+
+    Not for the labels of classes, integers (n,) next to scores (n, k): they are an index.
+    """
+    n = a.shape[0] if a.shape else 1
+    if n == 1 or b.shape[:1] != (n,) or a.ndim == b.ndim == 1:
+        return False
+    columns = [c for c in (a, b) if c.size == n]
+    return len(columns) == 2 or any(c.ndim > 1 or c.dtype.kind not in "iu" for c in columns)
 
 
 def _given(arrays: Any, name: str) -> Any:
