@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rmad import tree as _tree
+from rmad.machine.arrays import ON_THE_CPU, moved_to, sample
+from rmad.machine.backend import to_numpy
 from rmad.tape import ArraySpec
 from rmad.transforms import Linearization, jvp, linearize, vjp
 from rmad.types import Array
@@ -93,13 +95,13 @@ class _Check:
     ) -> None:
         self.modes, self.rtol, self.steps, self.rng = modes, rtol, steps, rng
         self.left_domain: Exception | None = None  # raised by f at a displaced x
-        self.on_device: Any = None  # a CuPy leaf of x, if there is one: u and v are made on its device
+        self.like = ON_THE_CPU  # the kind of x, NumPy's or CuPy's: u and v are made on its device
 
     def run(self, f: Callable[[Any], Any], x: Any, order: int, where: str) -> None:
         if order < 1:
             return
         leaves, _ = _tree.flatten(x, "x")
-        self.on_device = next((leaf for leaf in leaves if hasattr(leaf, "get")), None)
+        self.like = sample(leaves)
         y, lin = linearize(f, x)
         self.blocks(lin, where)
         self.jacobian(_Point(f, lin, *_tree.flatten(x, "x"), *_tree.flatten(y, "f(x)"), where))
@@ -201,7 +203,7 @@ class _Check:
             except (ValueError, ArithmeticError) as error:  # NumPy's LinAlgError among them
                 self.left_domain = error
                 return [np.full(shape, np.nan) for shape in shapes]
-            found = [_host(leaf).astype(_wide(leaf)) for leaf in _tree.flatten(y, "f(x)")[0]]
+            found = [to_numpy(leaf).astype(_wide(leaf)) for leaf in _tree.flatten(y, "f(x)")[0]]
             if [leaf.shape for leaf in found] != shapes:
                 return [np.full(shape, np.nan) for shape in shapes]
             return found
@@ -219,11 +221,11 @@ class _Check:
         """Every element of `got` agrees with one of the estimates."""
         size = _precision([*got, *ys])
         rtol = _RTOL[size] if self.rtol is None else self.rtol
-        wanted = [_host(J).astype(_wide(J)) for J in got]
+        wanted = [to_numpy(J).astype(_wide(J)) for J in got]
         best = [np.full(J.shape, np.inf) for J in wanted]
         for estimate in estimates:
             for k, (J, D, y) in enumerate(zip(wanted, estimate, ys, strict=True)):
-                scale = max(_largest(J), _largest(_host(y)), 1e-300)
+                scale = max(_largest(J), _largest(to_numpy(y)), 1e-300)
                 noise = (1e-10 if size == 8 else 1e-5) * scale  # rounding of f, divided by the step
                 with np.errstate(invalid="ignore"):
                     error = np.where(np.isnan(D), np.inf, np.abs(J - D)) / (rtol * np.abs(D) + noise)
@@ -244,12 +246,7 @@ class _Check:
         a = self.rng.standard_normal(spec.shape)
         if spec.dtype.kind == "c":
             a = a + 1j * self.rng.standard_normal(spec.shape)
-        a = np.asarray(a).astype(spec.dtype)
-        if self.on_device is None:
-            return a
-        copy = np.empty_like(self.on_device, shape=spec.shape, dtype=spec.dtype)
-        copy[...] = a
-        return copy
+        return moved_to(self.like, np.asarray(a).astype(spec.dtype))
 
     def random_like(self, tree: Any) -> Any:
         arrays, treedef = _tree.flatten(tree, "x")
@@ -260,10 +257,6 @@ def _varying(tree: Any, treedef: _tree.TreeDef) -> list[Array]:
     """The leaves of a derivative that belong to differentiable leaves, shapes unchecked."""
     every = [leaf for _, leaf in _tree.leaves(tree)]
     return [leaf for leaf, k in zip(every, treedef._where, strict=True) if k is not None]
-
-
-def _host(a: Any) -> Array:
-    return a.get() if hasattr(a, "get") else np.asarray(a)
 
 
 def _wide(a: Any) -> Any:
@@ -283,11 +276,11 @@ def _largest(a: Array) -> float:
 
 def _inner(pairs: Sequence[tuple[Array, Array]]) -> float:
     """Σ Re⟨a, b⟩ in double precision."""
-    return float(sum(np.vdot(_host(a).astype(_wide(a)), _host(b).astype(_wide(b))).real for a, b in pairs))
+    return float(sum(np.vdot(to_numpy(a).astype(_wide(a)), to_numpy(b).astype(_wide(b))).real for a, b in pairs))
 
 
 def _norm(a: Array) -> float:
-    return float(np.linalg.norm(_host(a).astype(_wide(a)).ravel()))
+    return float(np.linalg.norm(to_numpy(a).astype(_wide(a)).ravel()))
 
 
 def _same_spec(name: str, a: Array, spec: ArraySpec) -> None:

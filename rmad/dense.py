@@ -19,7 +19,7 @@ import numpy as np
 from rmad import tuning
 from rmad.argnums import Argnums, chooser
 from rmad.leaf import dtype_of, sizes
-from rmad.primitives.arguments import like
+from rmad.machine import arrays
 from rmad.record import Record
 from rmad.stacked import pull_stack, push_stack
 from rmad.tape import Tape
@@ -138,17 +138,16 @@ class Units:
                     self.segments.append((j, unit, self.count, self.count + n))
                     self.count += n
 
-    def stacks(self, start: int, stop: int, kind: Any) -> list[Array | None]:
-        """Vectors start … stop − 1, (stop − start, *shape) per array, in the library of `kind`; None for zeros."""
+    def stacks(self, start: int, stop: int, like: Array) -> list[Array | None]:
+        """Vectors start … stop − 1, (stop − start, *shape) per array, of the kind of `like`; None for zeros."""
         found: list[Any] = [None] * len(self.shapes)
         for j, unit, first, last in self.segments:
-            some = np.arange(max(first, start), min(last, stop))
+            some = arrays.arange(like, max(first, start), min(last, stop))
             if len(some):
                 if found[j] is None:
-                    found[j] = np.zeros((stop - start, math.prod(self.shapes[j])), self.dtypes[j])
+                    found[j] = arrays.zeros(like, (stop - start, math.prod(self.shapes[j])), self.dtypes[j])
                 found[j][some - start, some - first] = unit
-        shaped = zip(found, self.shapes, strict=True)
-        return [None if V is None else like(V.reshape(-1, *shape), kind) for V, shape in shaped]
+        return [None if V is None else V.reshape(-1, *shape) for V, shape in zip(found, self.shapes, strict=True)]
 
 
 class Swept:
@@ -162,11 +161,10 @@ class Swept:
     ) -> None:
         self.units, self.last = units, last
         self.found: dict[tuple[int, int], Any] = {}
-        kind = next((y for y, k in zip(record.values, record.outputs, strict=True) if k is not None), np.float64())
         step = _at_a_time(record.tape)
         for start in range(0, units.count, step):
             stop = min(start + step, units.count)
-            for r, rows in enumerate(sweep(units.stacks(start, stop, kind))):
+            for r, rows in enumerate(sweep(units.stacks(start, stop, record.tape.like))):
                 if rows is not None:
                     self._keep(r, rows, start, stop)
 
@@ -183,7 +181,7 @@ class Swept:
                 continue
             if (r, s) not in self.found:
                 shape = (*part.shape[:-1], last - first) if self.last else (last - first, *part.shape[1:])
-                self.found[r, s] = np.zeros_like(part, order="C", shape=shape, subok=False)
+                self.found[r, s] = arrays.zeros(part, shape)
             to = slice(low - first, high - first)
             self.found[r, s][(..., to) if self.last else to] = part
 
@@ -249,7 +247,7 @@ def _derivative(products: list[Any], dtype: np.dtype[Any], adjoint: bool) -> Any
         return products[0] + 1j * products[1]
     of_one, of_i = (stop(a) for a in products)
     error, size = np.abs(of_i - 1j * of_one), np.abs(of_one) + np.abs(of_i)
-    if np.any(error > np.sqrt(np.finfo(dtype).eps) * np.max(size, initial=0, where=np.isfinite(size))):
+    if np.any(error > np.sqrt(np.finfo(dtype).eps) * arrays.highest(np.where(np.isfinite(size), size, 0), 0)):
         raise ValueError(
             "f is not holomorphic, so its Jacobian in a complex x is linear over the reals only: "
             "make f a function of the real and the imaginary part, or use rmad.linearize"
@@ -261,18 +259,20 @@ def _tree_of_trees(record: Record, element: Callable[[int, int], Any]) -> Any:
     """A tree like y of trees like x; element: (number of y's array, of x's) → ∂y/∂x in any shape, None for zeros."""
     x, y = record.x, record.out
 
+    def zeros(shape: tuple[int, ...], dtype: Any) -> Any:
+        return arrays.zeros(record.tape.like, shape, dtype)[()]
+
     def shaped(j: int, i: int) -> Any:
         shape, dtype, J = y.shapes[j] + x.shapes[i], np.result_type(y.dtypes[j], x.dtypes[i]), element(j, i)
-        J = np.zeros(shape, dtype) if J is None else np.reshape(J, shape)
+        J = zeros(shape, dtype) if J is None else np.reshape(J, shape)
         return (J if J.dtype == dtype else J.astype(dtype))[()]
 
-    def zeros(shape: tuple[int, ...], c: Any) -> Any:
-        return np.zeros(shape, dtype_of(c))[()]
-
     def row(of_array: Callable[[int], Any], shape: tuple[int, ...]) -> Any:
-        return x.unflatten([of_array(i) for i in range(record.n_inputs)], lambda c: zeros(shape + np.shape(c), c))
+        return x.unflatten(
+            [of_array(i) for i in range(record.n_inputs)], lambda c: zeros(shape + np.shape(c), dtype_of(c))
+        )
 
     def constant(c: Any) -> Any:
-        return row(lambda i: zeros(np.shape(c) + x.shapes[i], c), np.shape(c))
+        return row(lambda i: zeros(np.shape(c) + x.shapes[i], dtype_of(c)), np.shape(c))
 
     return y.unflatten([row(partial(shaped, j), y.shapes[j]) for j in range(len(y.shapes))], constant)

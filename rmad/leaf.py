@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad.machine import arrays
 from rmad.types import Array
 
 __all__ = [
@@ -91,7 +92,7 @@ def as_pairs(a: Any) -> Any:
         return a
     if hasattr(a, "tape"):  # traced
         return np.stack([np.real(a), np.imag(a)], axis=-1)
-    return np.ascontiguousarray(a).reshape(-1).view(real_dtype(dtype)).reshape(*np.shape(a), 2)
+    return arrays.contiguous(a).reshape(-1).view(real_dtype(dtype)).reshape(*np.shape(a), 2)
 
 
 def from_pairs(pairs: Any, dtype: np.dtype[Any]) -> Any:

@@ -31,6 +31,7 @@ import numpy as np
 
 from rmad.blocks import Diagonal, Explicit, Linear
 from rmad.captured import Captured
+from rmad.machine import arrays
 from rmad.rules import ExplicitPrimitive
 from rmad.tape import ArraySpec, Block, Node, Tape, pull
 from rmad.traced import Traced, stop
@@ -186,7 +187,7 @@ class Poles(Tape):
 
     def _one_hot(self, shape: tuple[int, ...], k: int) -> Array:
         """Zeros of this shape, and a one for element k."""
-        y = np.zeros_like(stop(self.n), shape=math.prod(shape))
+        y = arrays.zeros(self.n, math.prod(shape))
         y[k] = 1
         return np.reshape(y, shape)
 
@@ -354,7 +355,7 @@ def _changes(block: Block, tape: Tape, moved: Tangents) -> Iterator[Block]:
 def _directions(zero: Array, dtype: Any) -> tuple[Array, Array]:
     """Two tangents with a number of its own at every zero of n."""
     draw = np.random.default_rng(0).uniform(0.5, 1.5, (2, *zero.shape)).astype(dtype)
-    a, b = (zero * (d if isinstance(zero, np.generic) else np.asarray(d, like=zero)) for d in draw)
+    a, b = (zero * (d if isinstance(zero, np.generic) else arrays.moved_to(zero, d)) for d in draw)
     return a, b
 
 

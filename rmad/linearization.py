@@ -89,7 +89,7 @@ class Linearization(Generic[Tree, Out]):
             return sweep(arrays)
         if planned is Plan.Jv and self._loses() and any(map(is_lost, results)):
             return sweep(arrays)
-        return filled(like, results)
+        return filled(like, results, self._record.tape.like)
 
     def _loses(self) -> bool:
         """True if a plan may leave NaN where a sweep over the tape as recorded finds a number: see `rmad.ties`."""

@@ -19,6 +19,7 @@ import numpy as np
 
 from rmad.flat import Flat
 from rmad.linear_operator import Operator, multiplied
+from rmad.machine import arrays
 from rmad.machine.backend import linear_operator
 from rmad.traced import Traced, stop
 from rmad.transforms import grad, linearize
@@ -58,7 +59,7 @@ def _product(apply: Callable[[Array], Array], v: Array, dtype: Any, rows: int, o
     """
     if v.ndim == 2:
         columns = [_product(apply, v[:, k], dtype, rows, out) for k in range(v.shape[1])]
-        return np.stack(columns, axis=1) if columns else np.zeros_like(stop(v), shape=(rows, 0), dtype=out)
+        return np.stack(columns, axis=1) if columns else arrays.zeros(v, (rows, 0), out)
     if v.dtype.kind == "c":
         return apply(np.real(v).astype(dtype)) + 1j * apply(np.imag(v).astype(dtype))
     return apply(v if v.dtype == dtype else v.astype(dtype))  # SciPy's solvers hand in float64

@@ -12,6 +12,7 @@ from rmad import tree as _tree
 from rmad import tuning
 from rmad.frozen import is_constant
 from rmad.limits import settled
+from rmad.machine.arrays import sample, zeros
 from rmad.objects import stacked
 from rmad.residuals import holds
 from rmad.tape import ArraySpec, Node, Tape, pull, push
@@ -37,12 +38,13 @@ class Record:
             raise TypeError(f"the function comes first, and {type(f).__name__} is none: rmad.linearize(f, x)")
         known = isinstance(x, _tree.TreeDef)
         self.x = x if known else _tree.TreeDef(x, "x")
-        arrays = self.x.leaves
-        if not arrays:
+        leaves = self.x.leaves
+        if not leaves:
             raise _nothing_to_differentiate(x)
-        self.n_inputs, self.tape = len(arrays), Tape() if tape is None else tape
+        self.n_inputs, self.tape = len(leaves), Tape() if tape is None else tape
         self.tape.captured.watches = not known
-        values = arrays if known else list(map(self._kept, arrays, self.x.paths))
+        self.tape.like = sample(leaves)
+        values = leaves if known else list(map(self._kept, leaves, self.x.paths))
         outputs, self.out = self._run(f, self.x.unflatten([self._traced(value) for value in values]), args)
         self._again: Callable[[Tape], Record] | None = None
         if self.tape.decomposes and tape is None:
@@ -143,11 +145,11 @@ class Record:
         results = settled(push(self.tape, tangents, self.outputs))
         if any(map(is_lost, results)):
             results = determined(results, self.tape, tangents, self._pulled)
-        return filled(self.out, _fresh(results, tangents))
+        return filled(self.out, _fresh(results, tangents), self.tape.like)
 
     def pull_arrays(self, cotangents: Sequence[Array]) -> Any:
         """Jᵀu for the cotangents of the arrays of f(x)."""
-        return filled(self.x, _fresh(self._pulled(cotangents), cotangents))
+        return filled(self.x, _fresh(self._pulled(cotangents), cotangents), self.tape.like)
 
     def _pulled(self, cotangents: Sequence[Array | None]) -> list[Array | None]:
         """The cotangents of the inputs; if they need it, by one more run of f, which `rmad.ties` explains."""
@@ -180,14 +182,14 @@ def _output_leaves(out: Any) -> tuple[list[Any], _tree.TreeDef]:
         raise TypeError(f"f must return a tree of arrays: {error}") from None
 
 
-def filled(treedef: _tree.TreeDef, results: Sequence[Array | None]) -> Any:
-    """The tree of results, with zeros for None and for constant leaves.
+def filled(treedef: _tree.TreeDef, results: Sequence[Array | None], like: Array) -> Any:
+    """The tree of results, with zeros of the kind of `like` for None and for constant leaves.
 
     A constant leaf keeps its dtype, so that it stays outside the flat vectors of `rmad.ravel`.
     """
     specs = zip(results, treedef.shapes, treedef.dtypes, strict=True)
-    arrays = [np.zeros(shape, dtype) if r is None else r for r, shape, dtype in specs]
-    return treedef.unflatten(arrays, np.zeros_like)
+    arrays = [zeros(like, shape, dtype) if r is None else r for r, shape, dtype in specs]
+    return treedef.unflatten(arrays, lambda leaf: zeros(like, np.shape(leaf), _tree.dtype_of(leaf)))
 
 
 def _fresh(results: list[Array | None], given: Sequence[Array]) -> list[Array | None]:

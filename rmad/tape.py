@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from rmad.captured import Captured
+from rmad.machine.arrays import ON_THE_CPU
 from rmad.specs import ArraySpec, Shaped
 from rmad.types import Array
 
@@ -145,6 +146,7 @@ class Tape:
         self.decomposes = False  # True if eigenvectors or singular vectors were taken: see `rmad.ties`
         self.closed = False  # True when the function has returned
         self.whole = True  # False while the nodes are rewritten, and for ever if that is interrupted
+        self.like: Array = ON_THE_CPU  # an empty array of the kind, NumPy's or CuPy's, of the arrays of the inputs
         self.captured = Captured()  # the plain arrays that blocks need
         self.lost: TypeError | None = None  # the first conversion that would have lost a derivative
 

@@ -18,6 +18,7 @@ from typing import Any, Concatenate, Literal, overload
 from rmad import tree as _tree
 from rmad.argnums import Argnums, chooser
 from rmad.linearization import Linearization
+from rmad.machine.arrays import one
 from rmad.record import Record
 from rmad.traced import Traced, stop
 from rmad.types import Out, P, Tree
@@ -179,7 +180,7 @@ def _one_like(y: Any, out: _tree.TreeDef) -> Any:
         raise TypeError(f"the gradient is of a scalar, but f returned {kind}; use rmad.vjp or rmad.linearize")
     if out.dtypes and out.dtypes[0].kind == "c":
         raise TypeError("the gradient is of a real scalar, but f returned a complex one; use rmad.vjp")
-    return out.dtypes[0].type(1) if out.dtypes else y
+    return one(y, out.dtypes[0]) if out.dtypes else y
 
 
 @overload

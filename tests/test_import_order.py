@@ -28,7 +28,7 @@ ORDER = {
         "primitives joint plan linearization transforms dense sweeps linear_operator operators check "
         "testing view extend"
     ),
-    "rmad.machine": "backend config memory",
+    "rmad.machine": "backend arrays config memory",
     "rmad.kernels": "compiled loader windows elementwise patches winograd depthwise cells",
     "rmad.kernels.compiled": "convolution depthwise maths cells",
     "rmad.primitives": "arguments layers *",

@@ -22,6 +22,7 @@ from rmad.blocks import Block
 from rmad.captured import Captured
 from rmad.flat import ravel
 from rmad.limits import settled
+from rmad.machine import arrays
 from rmad.record import Record
 from rmad.rules import Primitive
 from rmad.stacked import pull_stack, push_stack
@@ -121,7 +122,7 @@ class Piece:
         now, before = _some(y), self.some_of_y
         if now is None or before is None:
             return
-        tolerance = np.finfo(now.dtype).eps ** 0.5 * np.max(np.abs(before), initial=0, where=np.isfinite(before))
+        tolerance = np.finfo(now.dtype).eps ** 0.5 * arrays.largest(np.where(np.isfinite(before), before, 0))
         if now.shape != before.shape or not np.allclose(now, before, rtol=0, atol=tolerance, equal_nan=True):
             raise ValueError(
                 "checkpoint(f): f returned something else when a product ran it again. It must return the same at "
@@ -203,19 +204,19 @@ class PieceBlock(Block):
 
     def push(self, v: Any) -> Any:
         y = self._push(v, False)
-        return np.zeros_like(v, shape=self.y.shape, dtype=self.y.dtype) if y is None else y
+        return arrays.zeros(v, self.y.shape, self.y.dtype) if y is None else y
 
     def pull(self, u: Any) -> Any:
         x = self._pull(u, False)
-        return np.zeros_like(u, shape=self.x.shape, dtype=self.x.dtype) if x is None else x
+        return arrays.zeros(u, self.x.shape, self.x.dtype) if x is None else x
 
     def push_stack(self, V: Any) -> Any:
         Y = self._push(V, True)
-        return np.zeros_like(V, shape=(len(V), *self.y.shape), dtype=self.y.dtype) if Y is None else Y
+        return arrays.zeros(V, (len(V), *self.y.shape), self.y.dtype) if Y is None else Y
 
     def pull_stack(self, U: Any) -> Any:
         X = self._pull(U, True)
-        return np.zeros_like(U, shape=(len(U), *self.x.shape), dtype=self.x.dtype) if X is None else X
+        return arrays.zeros(U, (len(U), *self.x.shape), self.x.dtype) if X is None else X
 
     def _push(self, v: Any, stacked: bool) -> Any:
         tangents: list[Any] = [None] * len(self.piece.argnums)

@@ -14,9 +14,10 @@ from typing import Protocol
 
 import numpy as np
 
+from rmad.machine import arrays
 from rmad.types import Array
 
-__all__ = ["Cell", "Layout", "ParameterSums", "Residuals", "new", "zeros"]
+__all__ = ["Cell", "Layout", "ParameterSums", "Residuals"]
 
 
 class Cell(Protocol):
@@ -39,14 +40,6 @@ class Cell(Protocol):
     def pull(
         self, d: Array, extras: Sequence[Array], uh: Array, uc: Array | None, ua: Array, scratch: Array
     ) -> None: ...
-
-
-def new(like: Array, *shape: int) -> Array:
-    return np.empty_like(like, shape=shape, order="C", subok=False)
-
-
-def zeros(like: Array, *shape: int) -> Array:
-    return np.zeros_like(like, shape=shape, order="C", subok=False)
 
 
 class Layout:
@@ -105,10 +98,10 @@ class Residuals:
 
     def __init__(self, cell: Cell, steps: int, like: Array, layout: Layout, n: int) -> None:
         m = layout.h.stop - layout.h.start
-        self.inputs = new(like, steps, layout.shape[1], n)
+        self.inputs = arrays.empty(like, (steps, layout.shape[1], n))
         self.inputs[:, layout.first] = self.inputs[:, layout.second] = 1
-        self.d = new(like, steps, cell.blocks * m, n)
-        extras = [new(like, steps, m, n) for _ in range(cell.extras)]
+        self.d = arrays.empty(like, (steps, cell.blocks * m, n))
+        extras = [arrays.empty(like, (steps, m, n)) for _ in range(cell.extras)]
         more = zip(*extras, strict=True) if extras else repeat((), steps)
         self.steps = list(zip(self.inputs, self.d, more, strict=True))
 
@@ -119,7 +112,7 @@ class ParameterSums:
     def __init__(self, layout: Layout, like: Array) -> None:
         self.shape, self.like = layout.shape, like
         sizes = [(_length(rows), _length(columns)) for rows, columns in layout.sides]
-        self.sums = [(*side, zeros(like, *size)) for side, size in zip(layout.sides, sizes, strict=True)]
+        self.sums = [(*side, arrays.zeros(like, size)) for side, size in zip(layout.sides, sizes, strict=True)]
         self.terms = [np.empty_like(total) for _, _, total in self.sums]
 
     def add(self, ua: Array, inputs: Array) -> None:
@@ -129,7 +122,7 @@ class ParameterSums:
 
     def whole(self) -> Array:
         """P̄, with zeros in the other blocks."""
-        P = zeros(self.like, *self.shape)
+        P = arrays.zeros(self.like, self.shape)
         for rows, columns, total in self.sums:
             P[rows, columns] = total
         return P

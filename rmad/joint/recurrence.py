@@ -19,7 +19,8 @@ import numpy as np
 
 from rmad import tuning
 from rmad.joint.checkpointing import Piece, Pieces
-from rmad.joint.layout import Cell, Layout, ParameterSums, Residuals, new, zeros
+from rmad.joint.layout import Cell, Layout, ParameterSums, Residuals
+from rmad.machine import arrays
 from rmad.traced import Traced
 from rmad.turns import turn
 from rmad.types import Array
@@ -50,10 +51,10 @@ class Recurrence:
         self.i, self.m = x.shape[2], len(U)
         self.layout = Layout(self.cell, self.i, self.m, b is not None, e is not None)
         self.P = self._filled(W, U, b, e)
-        y = new(x, self.n, self.m) if self.last else new(x, self.n, self.T, self.m)
-        h = zeros(x, self.m, self.n) if h is None else h.T
+        y = arrays.empty(x, (self.n, self.m)) if self.last else arrays.empty(x, (self.n, self.T, self.m))
+        h = arrays.zeros(x, (self.m, self.n)) if h is None else h.T
         if self.cell.has_cell:
-            c = zeros(x, self.m, self.n) if c is None else c.T
+            c = arrays.zeros(x, (self.m, self.n)) if c is None else c.T
         self.size = min(self.every or self.T, self.T)
         firsts = range(0, self.T, self.size)
         buffers = [self._residuals() for _ in range(self._most_held(len(firsts)))]
@@ -75,7 +76,7 @@ class Recurrence:
         return max(1, min(segments, int((self.T * step / tuning.CHECKPOINTED_SHARE - states) / (self.size * step))))
 
     def _filled(self, W: Array | None, U: Array | None, b: Array | None, e: Array | None) -> Array:
-        return self.layout.fill(zeros(self.x, *self.layout.shape), W, U, b, e)
+        return self.layout.fill(arrays.zeros(self.x, self.layout.shape), W, U, b, e)
 
     def _advance(self, s: int, first: int, r: Residuals, y: Array | None = None) -> tuple[Array, Array | None]:
         """Segment s from its checkpoint: fills the residuals, and y with the states; returns the state after it."""
@@ -84,10 +85,10 @@ class Recurrence:
         np.copyto(r.inputs[:count, layout.x], np.transpose(self.x[:, first:stop], (1, 2, 0)))
         np.copyto(r.inputs[0, layout.h], h)
         if c is not None:
-            c, start = new(c, self.m, self.n), c
+            c, start = arrays.empty(c, (self.m, self.n)), c
             np.copyto(c, start)
-        end = new(self.x, self.m, self.n)
-        scratch = [new(self.x, self.m, self.n) for _ in range(self.cell.scratch)]
+        end = arrays.empty(self.x, (self.m, self.n))
+        scratch = [arrays.empty(self.x, (self.m, self.n)) for _ in range(self.cell.scratch)]
         with np.errstate(over="ignore"):
             for k in range(count):
                 inputs, a, extras = r.steps[k]
@@ -121,7 +122,7 @@ class Recurrence:
         for rows, cut in self.layout.parts:
             if columns is not None:
                 cut = slice(max(cut.start, columns.start), max(cut.start, columns.start, min(cut.stop, columns.stop)))
-            parts.append((rows, cut, np.ascontiguousarray(P[rows, cut])))
+            parts.append((rows, cut, arrays.contiguous(P[rows, cut])))
         return parts
 
     @property
@@ -136,13 +137,13 @@ class Recurrence:
         if not all(v is None for v in (vW, vU, vb, ve)):
             by_parameters = self._parts(self._filled(vW, vU, vb, ve))
         by_state = self._parts(self.P, layout.h if vx is None else layout.both)
-        before = zeros(self.x, layout.shape[1], n)  # [·; v_x; v_h; ·]
-        vh, vc = before[layout.h], zeros(self.x, m, n) if cell.has_cell else None
+        before = arrays.zeros(self.x, (layout.shape[1], n))  # [·; v_x; v_h; ·]
+        vh, vc = before[layout.h], arrays.zeros(self.x, (m, n)) if cell.has_cell else None
         _start(vh, vh0)
         _start(vc, vc0)
         starts = vx is not None or vh0 is not None  # before the first step there is a tangent already
-        va, more = new(self.x, cell.blocks * m, n), new(self.x, cell.blocks * m, n)
-        out = None if self.last else new(self.x, n, self.T, m)
+        va, more = arrays.empty(self.x, (cell.blocks * m, n)), arrays.empty(self.x, (cell.blocks * m, n))
+        out = None if self.last else arrays.empty(self.x, (n, self.T, m))
         for t, inputs, d, extras in self._steps():
             if vx is not None:
                 np.copyto(before[layout.x], vx[:, t].T)
@@ -155,17 +156,17 @@ class Recurrence:
             cell.push(d, extras, va, vh, vc)
             if out is not None:
                 np.copyto(out[:, t], vh.T)
-        return np.ascontiguousarray(vh.T) if out is None else out
+        return arrays.contiguous(vh.T) if out is None else out
 
     def pull(self, u: Array, wanted: Sequence[bool]) -> list[Array | None]:
         """Jᵀ u: cotangents of W, U, b, x, h, c, e (None for those not wanted)."""
         m, n, cell, layout = self.m, self.n, self.cell, self.layout
         of_parameters = any((*wanted[:3], wanted[6]))
         sums, back = ParameterSums(layout, self.x), self._back(wanted[3])
-        before = zeros(self.x, layout.shape[1], n)  # [·; u_x; u_h; ·]
-        uh, uc = before[layout.h], zeros(self.x, m, n) if cell.has_cell else None
-        ua, scratch = new(self.x, cell.blocks * m, n), new(self.x, m, n)
-        ux = new(self.x, *self.x.shape) if wanted[3] else None
+        before = arrays.zeros(self.x, (layout.shape[1], n))  # [·; u_x; u_h; ·]
+        uh, uc = before[layout.h], arrays.zeros(self.x, (m, n)) if cell.has_cell else None
+        ua, scratch = arrays.empty(self.x, (cell.blocks * m, n)), arrays.empty(self.x, (m, n))
+        ux = arrays.empty(self.x, self.x.shape) if wanted[3] else None
         to_start = wanted[3] or wanted[4]  # the cotangents before the first step are wanted too
         if self.last:
             np.copyto(uh, u.T)
@@ -199,7 +200,7 @@ class Recurrence:
         else:
             (x_rows, _), (h_rows, _) = layout.sides
             found = [(x_rows, layout.x), (h_rows, layout.h)] if with_x else [(h_rows, layout.h)]
-        return [(rows, columns, np.ascontiguousarray(self.P[rows, columns]).T) for rows, columns in found]
+        return [(rows, columns, arrays.contiguous(self.P[rows, columns]).T) for rows, columns in found]
 
 
 def _start(buffer: Array | None, v: Array | None) -> None:

@@ -17,6 +17,7 @@ from rmad import tuning
 from rmad.kernels import loader
 from rmad.kernels.patches import Geometry, NewArray
 from rmad.kernels.windows import Slices, taps
+from rmad.machine import arrays
 from rmad.types import Array
 
 __all__ = ["DepthwiseFolded", "DepthwiseForward", "DepthwiseWeights", "is_depthwise"]
@@ -61,7 +62,7 @@ class _Depthwise(ABC):
         return np.multiply(a, b, out=self.scratch[: a.size].reshape(a.shape))
 
     def loop(self, a: Array, b: Array, out: Array) -> None:
-        flat = [np.ascontiguousarray(array, self.dtype).reshape(-1) for array in (a, b, out)]
+        flat = [arrays.contiguous(array, self.dtype).reshape(-1) for array in (a, b, out)]
         g = self.geometry
         sizes = (self.n, *g.size, *g.out, *g.kernel, g.o)
         steps = (*g.stride, *g.dilation, g.padding[0][0], g.padding[1][0])

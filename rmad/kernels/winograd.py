@@ -20,6 +20,7 @@ import numpy as np
 from rmad import tuning
 from rmad.kernels import loader
 from rmad.kernels.patches import Geometry, NewArray
+from rmad.machine import arrays
 from rmad.types import Array
 
 __all__ = ["WinogradForward", "WinogradPair", "WinogradWeights", "fits"]
@@ -76,7 +77,7 @@ class _Winograd:
 
     def _lines(self, x: Array) -> Array:
         """Images as (n, h, w·c)."""
-        x = np.ascontiguousarray(x, dtype=self.dtype)
+        x = arrays.contiguous(x, self.dtype)
         return x.reshape(x.shape[0], x.shape[1], x.shape[2] * x.shape[3])
 
     def _tiles(self, planes: Array, rows: int, c: int) -> Array:

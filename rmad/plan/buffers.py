@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from rmad.tape import ArraySpec, Tape
+from rmad.machine import arrays
+from rmad.tape import ArraySpec
 from rmad.types import Array
 
-__all__ = ["Pool", "address", "prototype", "shares"]
+__all__ = ["Pool", "address", "shares"]
 
 LINE = 64  # bytes: buffers begin at multiples of it
 
@@ -21,12 +22,12 @@ LINE = 64  # bytes: buffers begin at multiples of it
 class Pool:
     """Buffers that nodes take and give back while a sweep is planned: stretches of a few long arrays of bytes.
 
-    prototype: any array of the kind (NumPy, CuPy) to allocate. lent: by id of the buffer, its stretch and the buffer
-    itself, so that no other array gets that id.
+    like: any array of the kind (NumPy, CuPy) to allocate. lent: by id of the buffer, its stretch and the buffer itself,
+    so that no other array gets that id.
     """
 
-    def __init__(self, prototype: Any) -> None:
-        self.prototype = prototype
+    def __init__(self, like: Array) -> None:
+        self.like = like
         self.lent: dict[int, tuple[int, int, int, Array]] = {}
         self._raws: dict[int, Array] = {}  # the arrays of bytes, by number
         self._numbers = itertools.count()
@@ -39,7 +40,7 @@ class Pool:
 
     def new(self, shape: tuple[int, ...], dtype: np.dtype[Any] | type) -> Array:
         """A new array of zeros, which no other node ever takes."""
-        return np.zeros_like(self.prototype, order="C", shape=shape, dtype=dtype, subok=False)
+        return arrays.zeros(self.like, shape, dtype)
 
     def take(self, spec: ArraySpec) -> Array:
         """A buffer in the smallest stretch that holds it; the rest of the stretch stays free."""
@@ -159,17 +160,6 @@ class Stretches:
             del self._by_length[stop - start]
             del self._lengths[bisect_left(self._lengths, stop - start)]
         return stop
-
-
-def prototype(tape: Tape) -> Any:
-    """Any array that a block of the tape holds: it tells NumPy from CuPy."""
-    for node in tape.nodes:
-        for block in node.blocks:
-            held = [getattr(block, "d", None), *getattr(block, "args", ())]
-            for a in held:
-                if hasattr(a, "__array_function__") and not np.isscalar(a):
-                    return a
-    return np.empty(0)
 
 
 def shares(y: Array, buffer: Array) -> bool:

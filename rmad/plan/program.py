@@ -10,7 +10,7 @@ import numpy as np
 
 from rmad import tree as _tree
 from rmad.blocks import Block, Diagonal, Linear
-from rmad.plan.buffers import Pool, address, prototype
+from rmad.plan.buffers import Pool, address
 from rmad.plan.forms import is_bias, is_matmul
 from rmad.plan.rewrite import rewrite
 from rmad.tape import ArraySpec, Node, Tape
@@ -45,7 +45,7 @@ class Program:
         self.nodes, self.outputs, self.n_inputs = tape.nodes, outputs, n_inputs
         self._specs = [node.spec for node in tape.nodes[:n_inputs]]
         self._sharing, self._make_v = sharing, make_v
-        self.pool: Pool = Pool(prototype(tape)) if sharing is None else sharing.pool
+        self.pool: Pool = Pool(tape.like) if sharing is None else sharing.pool
         self.flat = len({spec.dtype for spec in self._specs}) == 1
         self.z: list[Array | None] = [
             None if k is None else self._output(j, tape.nodes[k].spec) for j, k in enumerate(outputs)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from rmad.blocks import ONE, Block, Diagonal, Linear
+from rmad.machine import arrays
 from rmad.plan.buffers import shares
 from rmad.plan.calls import Sweep, column_dots
 from rmad.plan.forms import (
@@ -176,7 +177,7 @@ class Pull(Sweep):
         """Σ u over all axes but the last, by a product with ones: three times as fast as a sum"""
         rows = u.reshape(-1, u.shape[-1])
         if shares(rows, u):
-            ones = np.ones_like(rows, shape=(1, len(rows)))
+            ones = arrays.ones(rows, (1, len(rows)))
             self.product(ones, rows, out.reshape(1, -1), add)
         else:
             axes = tuple(range(u.ndim - 1))

@@ -26,7 +26,6 @@ __all__ = [
     "is_complex",
     "kept",
     "known",
-    "like",
     "masked",
     "moved",
     "refuse_out",
@@ -106,12 +105,6 @@ def cast(x: Any, dtype: Any, casting: Any = "unsafe") -> Any:
     """x in the dtype that the caller asked for, if any; TypeError if `casting` forbids it."""
     x = x if hasattr(x, "dtype") else np.asarray(x)
     return x if dtype is None or x.dtype == dtype else x.astype(dtype, casting=casting)
-
-
-def like(a: Any, x: Any) -> Any:
-    """A plain array, made on the CPU, on the device of x."""
-    x = stop(x)
-    return a if isinstance(x, np.ndarray | np.generic) or isinstance(a, Traced) else np.asarray(a, like=x)
 
 
 def masked(x: Any, where: Any, fill: Any) -> Any:

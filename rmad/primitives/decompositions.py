@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad.machine import arrays
 from rmad.primitives.linalg import eye, from_triangle, mH, to_triangle
 from rmad.rules import primitive
 from rmad.traced import implements, stop
@@ -19,7 +20,7 @@ from rmad.types import Array, Pairs
 def _cholesky(L, H) -> Pairs:
     """dL = L Φ(L⁻¹ dH L⁻ᴴ), Φ the lower triangle with half of the diagonal (Murray 2016, eq. 8)."""
     inverse = cache(lambda: np.linalg.inv(L))
-    half = np.tri(L.shape[-1], dtype=stop(L).real.dtype, like=stop(L))
+    half = arrays.tri(L, L.shape[-1], dtype=stop(L).real.dtype)
     half = half - eye(L.shape, L) * half / 2
     return (
         (

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad.machine import arrays
 from rmad.primitives.linalg import all_of, eye, mH, mT
 from rmad.rules import primitive
 from rmad.traced import stop
@@ -44,7 +45,8 @@ def _products_without_two(s) -> Array:
     """Π_{l ≠ i, j} s_l for every i ≠ j, (…, n, n): the products before i, between, and after j."""
     before, after = _products_without_one(s)
     n = s.shape[-1]
-    i, j = np.arange(n)[:, None], np.arange(n)
+    j = arrays.arange(s, n)
+    i = j[:, None]
     previous = np.concatenate([np.ones_like(s[..., :1]), s[..., :-1]], axis=-1)
     between = np.cumprod(np.where(j > i + 1, previous[..., None, :], np.ones_like(s)[..., None, :]), axis=-1)
     upper = (j > i) * before[..., :, None] * between * after[..., None, :]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad.machine import arrays
 from rmad.primitives.arguments import axes_of, from_end, known, stacked
 from rmad.rules import as_array, linear
 from rmad.traced import implements
@@ -14,9 +15,9 @@ from rmad.types import Array
 
 def _on_diagonal(u, shape, offset, axis1, axis2) -> Array:
     """Zeros of this shape with u on a diagonal. y_i = x_ii, so x̄_ij = u_i δ_ij: the transpose of np.diagonal."""
-    total = np.zeros_like(u, shape=shape)
+    total = arrays.zeros(u, shape)
     view = np.moveaxis(total, (axis1, axis2), (-2, -1))
-    i = np.arange(u.shape[-1])
+    i = arrays.arange(u, u.shape[-1])
     view[..., i + max(-offset, 0), i + max(offset, 0)] = u
     return total
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad.machine import arrays
 from rmad.primitives.linalg import eye, from_triangle, mH, mT, right
 from rmad.primitives.tied import Ties, gaps, inverse, largest, or_nan, packed, tied_pairs
 from rmad.ties import Decomposition, Vectors
@@ -77,7 +78,7 @@ def eigvalsh(a, UPLO="L") -> Array:
 def _anchor(V) -> bool:
     """Mask of the component of each column that LAPACK makes real: the largest of the real ones."""
     score = np.abs(V) + (np.imag(V) == 0)
-    rows = np.arange(V.shape[-2], like=V)[:, None]
+    rows = arrays.arange(V, V.shape[-2])[:, None]
     return rows == np.argmax(score, axis=-2, keepdims=True)
 
 
@@ -104,11 +105,11 @@ class _Eig(Vectors):
     def _ties(self) -> Ties:
         """An eigenvalue moves by up to κ ‖dA‖, κ the norm of its row of V⁻¹ times that of its column of V."""
         A, condition = np.abs(stop(self.A)), np.linalg.norm(stop(self.inverse()), axis=-1)
-        size = np.sqrt(np.max(np.sum(A, axis=-1), axis=-1, initial=0))
-        size = size * np.sqrt(np.max(np.sum(A, axis=-2), axis=-1, initial=0))  # ≥ ‖A‖
+        size = np.sqrt(arrays.highest(np.sum(A, axis=-1), 0, -1))
+        size = size * np.sqrt(arrays.highest(np.sum(A, axis=-2), 0, -1))  # ≥ ‖A‖
         means = (condition[..., None, :] + condition[..., :, None]) / 2
         pairs = tied_pairs(self.w, size[..., None, None] * means)
-        return Ties(pairs, self.w, "eigenvalue", np.max(condition, axis=-1, initial=1) ** 2)
+        return Ties(pairs, self.w, "eigenvalue", arrays.highest(condition, 1, -1) ** 2)
 
     def has_ties(self) -> bool:
         return self.are_used and self.ties().exist

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad.machine import arrays
 from rmad.primitives.arguments import from_end, stacked
 from rmad.rules import linear, primitive
 from rmad.traced import implements, register, stop
@@ -29,7 +30,7 @@ def _resize(x, size, axis) -> Array:
     if x.shape[axis] == size:
         return x
     shape = (*x.shape[:axis], size - x.shape[axis], *x.shape[axis + 1 :])
-    return np.concatenate([x, np.zeros_like(x, shape=shape)], axis=axis)
+    return np.concatenate([x, arrays.zeros(x, shape)], axis=axis)
 
 
 def _complex_rule(f, inverse) -> Callable[..., Any]:
@@ -53,7 +54,7 @@ def _scale_inner(x, n, axis, factor) -> Array:
     """Half of a spectrum of length n, with every entry that stands for two, k and n − k, times `factor`."""
     k = np.arange(n // 2 + 1)
     weights = np.where((k > 0) & (2 * k < n), factor, 1.0).reshape((-1,) + (1,) * (x.ndim - 1 - axis % x.ndim))
-    return x * np.asarray(weights, dtype=stop(x).real.dtype, like=stop(x))
+    return x * arrays.moved_to(x, weights, stop(x).real.dtype)
 
 
 @primitive(np.fft.rfft)

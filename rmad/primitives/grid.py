@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rmad.machine import arrays
 from rmad.primitives.arguments import axes_of, cast, from_end, kept, stacked
 from rmad.rules import as_array, linear
 from rmad.traced import implements, stop
@@ -16,9 +17,9 @@ def _difference_transpose(u, x, n, axis) -> Array:
     Of n differences the signs multiply, and n zeros stand on either side.
     """
     if n == 0 or not u.size:
-        return u if n == 0 else np.zeros_like(u, shape=x.shape)
+        return u if n == 0 else arrays.zeros(u, x.shape)
     shape = [n if k == axis % x.ndim else m for k, m in enumerate(x.shape)]
-    zeros = np.zeros_like(stop(u), shape=shape)
+    zeros = arrays.zeros(u, shape)
     w = np.diff(np.concatenate([zeros, u, zeros], axis=axis), n, axis=axis)
     return -w if n % 2 else w
 

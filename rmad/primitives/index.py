@@ -8,6 +8,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from rmad.blocks import Block, Linear
+from rmad.machine import arrays
 from rmad.primitives.arguments import cast, refuse_out, stacked
 from rmad.rules import LinearPrimitive, as_array, linear
 from rmad.tape import ArraySpec, Node
@@ -56,7 +57,7 @@ def scatter_add(total, key, u) -> None:
     elif isinstance(total, np.ndarray) and total.flags.c_contiguous and np.size(u):
         _scatter_add_numpy(total, parts, u)
     else:
-        np.add.at(total, key, u)
+        arrays.add_at(total, key, u)
 
 
 def _scatter_add_numpy(total, key, u) -> None:
@@ -75,9 +76,9 @@ def _scatter_add_numpy(total, key, u) -> None:
         total += (ones @ u.reshape(n, width)).reshape(total.shape)
     elif total.ndim > 1 and total.size <= 8 * u.size:
         places = np.arange(total.size).reshape(total.shape)[key]
-        np.add.at(total.reshape(-1), places.reshape(-1), np.broadcast_to(u, places.shape).reshape(-1))
+        arrays.add_at(total.reshape(-1), places.reshape(-1), np.broadcast_to(u, places.shape).reshape(-1))
     else:
-        np.add.at(total, key if len(key) != 1 else key[0], u)
+        arrays.add_at(total, key if len(key) != 1 else key[0], u)
 
 
 def _behind_stack(key) -> Any:
@@ -103,7 +104,7 @@ class Index(Linear):
         if U.dtype.kind == "c" and self.x.dtype.kind != "c":
             U = np.real(U)
         if total is None:
-            total = np.zeros_like(U, shape=(len(U), *self.x.shape), dtype=self.x.dtype)
+            total = arrays.zeros(U, (len(U), *self.x.shape), self.x.dtype)
         elif not owned:
             total = total.copy()
         key = _behind_stack(self.args[1])
@@ -120,7 +121,7 @@ class Index(Linear):
         if u.dtype.kind == "c" and self.x.dtype.kind != "c":
             u = np.real(u)
         if total is None:
-            total = np.zeros_like(u, shape=self.x.shape, dtype=self.x.dtype)
+            total = arrays.zeros(u, self.x.shape, self.x.dtype)
         elif not owned:
             total = total.copy()
         scatter_add(total, self.args[1], u)
@@ -148,7 +149,7 @@ def _scatter(u, x, key) -> Array:
 
 
 def _zeros_plus(u, key, shape) -> Array:
-    total = np.zeros_like(u, shape=shape)
+    total = arrays.zeros(u, shape)
     scatter_add(total, key, u)
     return total
 
@@ -214,7 +215,10 @@ def take_along_axis(arr, indices, axis=-1) -> Array:
     axis = normalize_axis_index(axis, arr.ndim)
     if indices.ndim != arr.ndim:
         raise ValueError(f"take_along_axis: arr has shape {arr.shape} and indices {indices.shape}")
-    grid = [np.reshape(np.arange(n), [-1 if q == k else 1 for q in range(arr.ndim)]) for k, n in enumerate(arr.shape)]
+    grid = [
+        np.reshape(arrays.arange(arr, n), [-1 if q == k else 1 for q in range(arr.ndim)])
+        for k, n in enumerate(arr.shape)
+    ]
     return getitem(arr, tuple(indices if k == axis else g for k, g in enumerate(grid)))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from rmad.blocks import Block
+from rmad.machine import arrays
 from rmad.primitives.arguments import cast, known, refuse_out
 from rmad.primitives.index import scatter
 from rmad.rules import Primitive, as_array
@@ -36,7 +37,7 @@ class Part(Block):
             term = self.push(v)
             return (term, True) if total is None else (total + term, True)
         if total is None:
-            total = np.zeros_like(v, shape=self.y.shape, dtype=self.y.dtype)
+            total = arrays.zeros(v, self.y.shape, self.y.dtype)
         elif not owned:
             total = total.copy()
         total[self.key] += v
@@ -50,7 +51,7 @@ class Part(Block):
         if isinstance(V, Traced) or isinstance(total, Traced):
             return super().push_stack_add(V, total, owned)
         if total is None:
-            total = np.zeros_like(V, shape=(len(V), *self.y.shape), dtype=self.y.dtype)
+            total = arrays.zeros(V, (len(V), *self.y.shape), self.y.dtype)
         elif not owned:
             total = total.copy()
         total[self._stacked_key()] += V

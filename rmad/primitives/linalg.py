@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rmad.blocks import unbroadcast
+from rmad.machine import arrays
 from rmad.rules import constant, primitive
 from rmad.traced import Traced, implements, stop
 from rmad.types import Array, Pairs
@@ -28,7 +29,7 @@ def mH(x) -> Array:
 
 def eye(shape, like, dtype=bool) -> Array:
     """The identity of shape (…, n, m) without the stack, from `like`'s library; as booleans it promotes no dtype."""
-    return np.eye(*shape[-2:], dtype=dtype, like=stop(like))
+    return arrays.eye(like, *shape[-2:], dtype=dtype)
 
 
 def all_of(x) -> Array:

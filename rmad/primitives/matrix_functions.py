@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad.machine import arrays
 from rmad.primitives.arguments import as_float_array
 from rmad.primitives.linalg import mH
 from rmad.rules import primitive
@@ -35,7 +36,7 @@ def _expm(Y: Array, A: Array) -> Any:
 def _frechet(A: Array, v: Array) -> Array:
     """Linear in v, which is scaled to the size of A so that it costs neither squarings nor digits."""
     n = A.shape[-1]
-    size, wanted = (float(np.max(np.abs(stop(x)), initial=0)) or 1.0 for x in (v, A))
+    size, wanted = (arrays.largest(stop(x)) or 1.0 for x in (v, A))
     most = np.finfo(v.dtype).maxexp - 1
     scale = 2.0 ** min(max(math.frexp(wanted)[1] - math.frexp(size)[1], -most), most)
     above = np.concatenate([A, v * scale], axis=-1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from rmad.primitives.arguments import axes_of, like, stacked
+from rmad.machine import arrays
+from rmad.primitives.arguments import axes_of, stacked
 from rmad.rules import linear
 from rmad.traced import Traced, implements, stop
 from rmad.types import Array
@@ -62,7 +63,7 @@ def _constant(array, widths, values) -> Array:
 def _along(x, axis, width, mode, options) -> Array:
     n = x.shape[axis]
     if mode in COPIES and options.get("reflect_type", "even") == "even":
-        return np.take(x, np.pad(np.arange(n), width, mode), axis=axis)
+        return np.take(x, arrays.moved_to(x, np.pad(np.arange(n), width, mode)), axis=axis)
     if mode in STATISTICS:
         return _with_statistics(x, axis, width, STATISTICS[mode], options.get("stat_length"))
     x = np.moveaxis(x, axis, -1)
@@ -73,8 +74,8 @@ def _along(x, axis, width, mode, options) -> Array:
     else:  # odd reflections: 2 edge - reflection, as often as the width needs
         matrix = np.pad(np.eye(n, dtype=x.dtype), (width, (0, 0)), mode, reflect_type="odd")
         offset = None
-    y = x @ like(matrix.T, x)
-    return np.moveaxis(y if offset is None else y + like(offset, x), -1, axis)
+    y = x @ arrays.moved_to(x, matrix.T)
+    return np.moveaxis(y if offset is None else y + arrays.moved_to(x, offset), -1, axis)
 
 
 def _with_statistics(x, axis, width, statistic, stat_length) -> Array:

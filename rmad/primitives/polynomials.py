@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from rmad.machine import arrays
 from rmad.primitives.arguments import cast, conj
 from rmad.rules import as_array, bilinear
 from rmad.traced import implements
@@ -84,5 +85,5 @@ def vander(x, N=None, increasing=False) -> Array:
         powers.append(powers[-1] * x)
     powers = powers[: x.size if N is None else N]
     if not powers:
-        return np.zeros_like(x, shape=(x.size, 0))
+        return arrays.zeros(x, (x.size, 0))
     return np.stack(powers if increasing else powers[::-1], axis=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rmad.machine import arrays
 from rmad.primitives.arguments import axes_of, conj, known, refuse_out
 from rmad.primitives.einsum import pair
 from rmad.primitives.matmul import matmul, mT
@@ -130,8 +131,6 @@ def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None) -> Array:
         raise ValueError(f"cross: vectors of 2 or 3 components, not {a.shape[-1]} and {b.shape[-1]}")
     if a.shape[-1] == b.shape[-1] == 2:
         return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
-    a, b = (
-        np.concatenate([x, np.zeros_like(x, shape=(*x.shape[:-1], 1))], -1) if x.shape[-1] == 2 else x for x in (a, b)
-    )
+    a, b = (np.concatenate([x, arrays.zeros(x, (*x.shape[:-1], 1))], -1) if x.shape[-1] == 2 else x for x in (a, b))
     next, after = [1, 2, 0], [2, 0, 1]
     return np.moveaxis(a[..., next] * b[..., after] - a[..., after] * b[..., next], -1, axisc)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad.machine import arrays
 from rmad.primitives.arguments import (
     axes_of,
     cast,
@@ -111,7 +112,7 @@ def _bounded(extremum, of_two, identity, a, axis, keepdims, initial, where) -> A
         return extremum(a, axis=axis, keepdims=keepdims)
     a = masked(a, where, identity)
     if any(a.shape[k] == 0 for k in axes_of(axis, a.ndim)):
-        y = np.full_like(stop(a), identity, shape=np.sum(stop(a), axis=axis, keepdims=keepdims).shape)
+        y = arrays.full(a, np.sum(stop(a), axis=axis, keepdims=keepdims).shape, identity)
     else:
         y = extremum(a, axis=axis, keepdims=keepdims)
     return of_two(y, initial_of(initial, y))
@@ -223,7 +224,7 @@ def _cumulative(scan, identity) -> Callable[..., Any]:
         y = scan(x, axis=axis)
         if not include_initial:
             return y
-        first = np.full_like(stop(y), identity, shape=[1 if k == axis % y.ndim else n for k, n in enumerate(y.shape)])
+        first = arrays.full(y, [1 if k == axis % y.ndim else n for k, n in enumerate(y.shape)], identity)
         return np.concatenate([first, y], axis=axis)
 
     return handler

@@ -11,6 +11,7 @@ import numpy as np
 
 from rmad import tuning
 from rmad.blocks import unbroadcast
+from rmad.machine import arrays
 from rmad.primitives.arguments import as_float_array
 from rmad.primitives.linalg import mH, mT
 from rmad.rules import primitive
@@ -34,7 +35,7 @@ def _triangular_solution(A: Array, B: Array, lower: bool, unit: bool) -> Array:
         return solve_triangular(A, B, lower=lower, unit_diagonal=unit, check_finite=False)
     T = _triangle(A, lower, unit)
     if unit:
-        T = T + np.eye(T.shape[-1], dtype=bool, like=T)
+        T = T + arrays.eye(T, T.shape[-1], dtype=bool)
     if lower:  # backwards, a lower triangle is an upper one
         return np.linalg.solve(T[..., ::-1, ::-1], B[..., ::-1, :])[..., ::-1, :]
     return np.linalg.solve(T, B)

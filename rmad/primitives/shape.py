@@ -10,7 +10,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from rmad.leaf import real_dtype
-from rmad.primitives.arguments import axes_of, cast, from_end, known, like, stacked
+from rmad.machine import arrays
+from rmad.primitives.arguments import axes_of, cast, from_end, known, stacked
 from rmad.rules import as_array, constant, linear
 from rmad.tape import ArraySpec
 from rmad.traced import implements, register, stop
@@ -256,8 +257,8 @@ def resize(a, new_shape) -> Array:
     shape = (new_shape,) if np.ndim(new_shape) == 0 else tuple(new_shape)
     size = math.prod(shape)
     if a.size == 0 or size == 0:
-        return np.zeros_like(a, shape=shape)
-    return np.reshape(np.ravel(a)[np.arange(size) % a.size], shape)
+        return arrays.zeros(a, shape)
+    return np.reshape(np.ravel(a)[arrays.arange(a, size) % a.size], shape)
 
 
 # -- arrays of one value ------------------------------------------------------------------------------------
@@ -285,8 +286,8 @@ def linspace(
     common = np.result_type(start, stop, float(num))
     start, stop = np.broadcast_arrays(cast(start, common), cast(stop, common))
     steps = num - 1 if endpoint else num
-    t = np.reshape((np.arange(num) / (steps or 1)).astype(real_dtype(common)), (num, *[1] * start.ndim))
-    t = like(t, start)
+    t = arrays.arange(start, num) / (steps or 1)
+    t = np.reshape(t.astype(real_dtype(common)), (num, *[1] * start.ndim))
     y = np.moveaxis((1 - t) * start + t * stop, 0, axis)
     y = y if dtype is None else y.astype(dtype)
     return (y, (stop - start) / steps if steps else np.full_like(start, math.nan)) if retstep else y

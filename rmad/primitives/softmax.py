@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from rmad.kernels import elementwise as fast
+from rmad.machine import arrays
 from rmad.primitives.arguments import as_float_array
 from rmad.primitives.layers.symmetric import SymmetricKernels
 from rmad.rules import primitive
@@ -24,7 +25,7 @@ ArrayLike: TypeAlias = "Array | float | Sequence[Any]"
 
 def finite_max(x: Array, axis: Axis) -> Array:
     """The largest real part along the axes, zero if that is infinite: subtracted before exp, it prevents overflow."""
-    top = np.max(x.real if x.dtype.kind == "c" else x, axis=axis, keepdims=True, initial=-np.inf)
+    top = arrays.highest(x.real if x.dtype.kind == "c" else x, -np.inf, axis, keepdims=True)
     return np.where(np.isfinite(top), top, np.zeros_like(top))
 
 

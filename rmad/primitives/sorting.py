@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from rmad.primitives.arguments import cast, kept, like, moved, refuse_out
+from rmad.machine import arrays
+from rmad.primitives.arguments import cast, kept, moved, refuse_out
 from rmad.rules import as_array, constant
 from rmad.traced import Traced, implements, stop
 from rmad.types import Array
@@ -88,7 +89,7 @@ def _quantile(a, q, axis, out, method, keepdims, places) -> Array:
     rows, rest = moved(a, axis)
     below, above, gamma, missing = places(rows, np.reshape(q, -1), method)
     low, high = (cast(np.take_along_axis(rows, k, axis=-1), dtype) for k in (below, above))
-    y = low + like(gamma.astype(dtype), rows) * (high - low) if np.any(stop(gamma)) else low
+    y = low + arrays.moved_to(rows, gamma.astype(dtype)) * (high - low) if np.any(stop(gamma)) else low
     if np.any(missing):
         y = np.where(missing, math.nan, y)
     front = np.reshape(np.moveaxis(y, -1, 0), (*q.shape, *rest))

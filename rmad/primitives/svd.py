@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad.machine import arrays
 from rmad.primitives.linalg import from_triangle, mH, right
 from rmad.primitives.tied import Ties, Zeros, gaps, inverse, largest, or_nan, packed, skew, tied_pairs
 from rmad.ties import Decomposition, Vectors
@@ -32,7 +33,7 @@ class _SVD(Vectors):
         Decomposition.read_by(y, self.U, self.V)
         k = self.s.shape[-1]
         self.tall, self.wide, self.is_complex = m > k, n > k, y.dtype.kind == "c"
-        self.one = np.eye(k, dtype=bool, like=stop(y))
+        self.one = arrays.eye(y, k, dtype=bool)
         self.ties = cache(self._ties)
         self.coefficients = cache(self._coefficients)
 

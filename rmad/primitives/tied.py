@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad.machine import arrays
 from rmad.ties import Undecided, Vectors
 from rmad.traced import stop
 from rmad.types import Array
@@ -24,7 +25,7 @@ def tied_pairs(values: Any, scale: Array) -> Array:
     w = stop(values)
     n = w.shape[-1]
     limit = w.real.dtype.type(max(10.0, 3 * n**0.5) * float(np.finfo(w.dtype).eps))
-    one = np.eye(n, dtype=bool, like=w)
+    one = arrays.eye(w, n, dtype=bool)
     linked = (np.abs(w[..., None, :] - w[..., :, None]) <= limit * scale) | one
     while np.any(linked & ~one):
         more = linked @ linked
@@ -47,7 +48,7 @@ def gaps(w: Array) -> Array:
 
 def or_nan(x: Array, mask: Array) -> Array:
     """x, NaN in the places of the mask."""
-    return np.where(mask, np.asarray(np.nan, stop(x).dtype, like=stop(x)), x) if np.any(mask) else x
+    return np.where(mask, arrays.moved_to(x, np.nan, stop(x).dtype), x) if np.any(mask) else x
 
 
 def packed(values: Array, *vectors: Array) -> Array:
@@ -58,14 +59,14 @@ def packed(values: Array, *vectors: Array) -> Array:
 
 def largest(w: Array) -> Array:
     """max |w|, (…, 1, 1), without its derivative."""
-    return np.max(np.abs(stop(w)), axis=-1, initial=0)[..., None, None]
+    return arrays.highest(np.abs(stop(w)), 0, -1)[..., None, None]
 
 
 def skew(mask: Array, like: Array) -> Array:
     """A random Ω = −Ωᴴ in the places of a symmetric mask."""
     draw = np.random.default_rng(0).standard_normal((2, *mask.shape))
     X = draw[0] + 1j * draw[1] if like.dtype.kind == "c" else draw[0]
-    return np.asarray((X - np.conj(np.swapaxes(X, -1, -2))).astype(like.dtype), like=like) * mask
+    return arrays.moved_to(like, (X - np.conj(np.swapaxes(X, -1, -2))).astype(like.dtype)) * mask
 
 
 class Ties:
@@ -105,7 +106,7 @@ class Ties:
         S, sums, sizes = self._slopes(of, coefficient)
         below = stop(of.choice.below(coefficient))
         left = np.abs(below - stop(S) * np.conj(gaps(self._w)))
-        size = np.max(np.stack([np.max(np.abs(stop(u)), (-2, -1), initial=0) for u in vectors]), 0)[..., None, None]
+        size = np.max(np.stack([arrays.highest(np.abs(stop(u)), 0, (-2, -1)) for u in vectors]), 0)[..., None, None]
         turned = np.abs(stop(of.slope(coefficient, rotated(skew(self.pairs, below)))))
         with np.errstate(all="ignore"):
             small, scale = self._rounding * size, largest(self._w)
@@ -125,7 +126,7 @@ class Ties:
         total, sizes = S, np.abs(S)
         for k in np.flatnonzero(np.any(self.pairs, axis=tuple(range(self.pairs.ndim - 1)))):
             D = of.slope(coefficient, of.along_value(int(k)))
-            column = np.arange(n, like=self._w) == k
+            column = arrays.arange(self._w, n) == k
             row = column[:, None]
             S = S + D * (self.pairs * (column / 2 - row / 2)).astype(self._w.real.dtype)
             here = self.pairs & (column | row)
@@ -167,7 +168,7 @@ class Zeros:
         if of.choice is None:
             raise Undecided(self.message)
         found = self._slopes(of, C, outside)
-        size = np.max(np.stack([np.max(np.abs(stop(u)), (-2, -1), initial=0) for u in cotangents]), 0)[..., None, None]
+        size = np.max(np.stack([arrays.highest(np.abs(stop(u)), 0, (-2, -1)) for u in cotangents]), 0)[..., None, None]
         small, s = self._rounding * size, self._s
         sums = s[..., None, :] + s[..., :, None]
         places = [self.pairs, *(column[..., None, :] for column in self.columns)]
@@ -188,7 +189,7 @@ class Zeros:
         every = np.any(self.pairs, axis=-1) | self.columns[0] | self.columns[1]
         for k in np.flatnonzero(np.any(every, axis=tuple(range(every.ndim - 1)))):
             direction = of.along_value(int(k))
-            column = np.arange(n, like=self._s) == k
+            column = arrays.arange(self._s, n) == k
             found[0] = found[0] + of.slope(C, direction) * (self.pairs * (column | column[:, None]) / 2).astype(dtype)
             for j, (x, mask) in enumerate(zip(outside, self.columns, strict=True)):
                 found[j + 1] = found[j + 1] + of.slope(x, direction) * (mask & column)[..., None, :].astype(dtype)

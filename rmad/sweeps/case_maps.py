@@ -19,7 +19,7 @@ import numpy as np
 
 from rmad import tuning
 from rmad.blocks import ONE, Block, Diagonal, Linear
-from rmad.primitives.arguments import like
+from rmad.machine import arrays
 from rmad.primitives.layers import conv, selection
 from rmad.primitives.matmul import matmul
 from rmad.sweeps.rows import Rows
@@ -59,7 +59,7 @@ class CaseMap(ABC):
     def pull(self, s: int, row: Array) -> Array:
         """J_nᵀ row for every case n of part s: (n, d_x); row: (d_y,), or one for every case, (n, d_y)."""
         block = self.blocks[s]
-        u = np.empty_like(row, order="C", shape=block.y.shape, dtype=block.y.dtype)
+        u = arrays.empty(row, block.y.shape, block.y.dtype)
         view = self.y[s].view(u)
         view[...] = np.reshape(row, (-1, *view.shape[1:]))
         return np.reshape(self.x[s].view(block.pull(u)), (self.y[s].n, -1))
@@ -84,12 +84,12 @@ class Fixed(CaseMap):
     """J_n = J for every case: any m rows are pulled as if they were cases, n at a time."""
 
     def mean_pull(self, M: Array) -> Array:
-        rows, n = np.ascontiguousarray(M.T), self.y[0].n
+        rows, n = arrays.contiguous(M.T), self.y[0].n
         found = []
         for k in range(0, len(rows), n):
             part = rows[k : k + n]
             if len(part) < n:
-                part = np.concatenate([part, np.zeros_like(rows, shape=(n - len(part), rows.shape[1]))])
+                part = np.concatenate([part, arrays.zeros(rows, (n - len(part), rows.shape[1]))])
             found.append(self.pull(0, part)[: len(rows) - k].copy())
         return np.concatenate(found).T
 
@@ -106,7 +106,7 @@ class Weight(Fixed):
         W = self.blocks[0].args[1]
         if other is not self or len(M) != W.shape[1]:
             return super().both(M, other)
-        left, out = W @ M, np.empty_like(M, shape=(len(W), len(W)))
+        left, out = W @ M, arrays.empty(M, (len(W), len(W)))
         for k in range(0, len(W), tuning.SYMMETRIC_PRODUCT_ROWS):
             last = min(k + tuning.SYMMETRIC_PRODUCT_ROWS, len(W))
             np.matmul(left[k:last], W[:last].T, out[k:last, :last])
@@ -165,14 +165,14 @@ class Selected(CaseMap):
         """(n, d_y): the numbers, among a case's d_x, of the chosen elements."""
         chosen = self.blocks[s].args[1]
         n, width = self.y[s].n, self.blocks[s].x.size // self.y[s].n
-        return np.reshape(chosen.index(), (n, -1)) - like(np.arange(n)[:, None] * width, chosen.code)
+        return np.reshape(chosen.index(), (n, -1)) - arrays.arange(chosen.code, n)[:, None] * width
 
     def mean_pull(self, M: Array) -> Array:
-        out = np.zeros_like(M, shape=(self.blocks[0].x.size // self.y[0].n, M.shape[1]))
+        out = arrays.zeros(M, (self.blocks[0].x.size // self.y[0].n, M.shape[1]))
         for s, w in enumerate(self.weights):
             share = M * self.dtype.type(w / self.y[s].n)
             for at in self.index(s):
-                np.add.at(out, at, share)
+                arrays.add_at(out, at, share)
         return out
 
     def both(self, M: Array, other: CaseMap) -> Array:
@@ -181,11 +181,11 @@ class Selected(CaseMap):
 
         def part(s: int) -> Any:
             d = self.blocks[s].x.size // self.y[s].n
-            out, share = np.zeros_like(M, shape=(d, d)), M * self.dtype.type(self.weights[s] / self.y[s].n)
+            out, share = arrays.zeros(M, (d, d)), M * self.dtype.type(self.weights[s] / self.y[s].n)
             overlap = self.blocks[s].args[1].windows.overlap
             for at in self.index(s):
                 if overlap:
-                    np.add.at(out, (at[:, None], at), share)
+                    arrays.add_at(out, (at[:, None], at), share)
                 else:
                     out[at[:, None], at] += share
             return out
@@ -291,5 +291,5 @@ def _is_fixed(jacobian: CaseMap) -> bool:
     """True if one row pulled through every case gives one result."""
     row = np.random.default_rng(1).standard_normal(jacobian.blocks[0].y.size // jacobian.y[0].n)
     found = [jacobian.pull(s, row.astype(jacobian.dtype)) for s in range(len(jacobian.blocks))]
-    tolerance = 8 * float(np.finfo(jacobian.dtype).eps) * max(float(np.max(np.abs(a), initial=0)) for a in found)
+    tolerance = 8 * float(np.finfo(jacobian.dtype).eps) * max(map(arrays.largest, found))
     return all(bool(np.all(np.abs(a - found[0][0]) <= tolerance)) for a in found)

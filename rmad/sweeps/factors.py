@@ -22,6 +22,7 @@ import numpy as np
 
 from rmad.blocks import Diagonal
 from rmad.kernels.patches import Gathered
+from rmad.machine import arrays
 from rmad.plan.rewrite import rewrite
 from rmad.primitives.layers import conv
 from rmad.primitives.matmul import matmul, mT
@@ -48,7 +49,7 @@ class Meetings:
     ) -> None:
         if sharing not in ("expand", "reduce"):
             raise ValueError(f'sharing must be "expand" or "reduce", got {sharing!r}')
-        own = Tape()
+        own, self.like = Tape(), tape.like
         own.nodes, self.ends = inlined(tape, outputs, n_inputs)
         rewrite(own, self.ends)  # a weight and its bias are then terms of one sum
         self.nodes, self.n_inputs, self.n, self.reduce = own.nodes, n_inputs, n, sharing == "reduce"
@@ -76,7 +77,7 @@ class Meetings:
     def _activation_side(self, group: Group, use: Use) -> Side:
         dtype = use.block.y.dtype
         if isinstance(use.block, Diagonal):  # a shift: the activation is 1
-            return np.ones((1, 1), dtype), float(use.block.y.size / use.block.x.size)
+            return arrays.ones(self.like, (1, 1), dtype), float(use.block.y.size / use.block.x.size)
         total, ones, count = None, None, 0  # Σ a aᵀ, Σ a and the number of rows a
         for rows in self._per_case(activation_rows(use, group.part), "mean"):
             total = _added(total, gram(rows))
@@ -122,7 +123,7 @@ class Meetings:
         """G = 0 per group and use, (q, q): that of a place on which the loss does not depend."""
         sizes = [[group.shape[0 if use.swapped else 1] for use in group.uses] for group in self.groups]
         return [
-            [np.zeros((q, q), use.block.y.dtype) for q, use in zip(row, group.uses, strict=True)]
+            [arrays.zeros(self.like, (q, q), use.block.y.dtype) for q, use in zip(row, group.uses, strict=True)]
             for row, group in zip(sizes, self.groups, strict=True)
         ]
 
@@ -246,12 +247,12 @@ def _patches(use: Use, x: Array, part: tuple[int, int]) -> Iterator[Array]:
     """
 
     def new(shape: Any, dtype: Any) -> Any:
-        return np.empty_like(x, order="C", shape=shape, dtype=dtype)
+        return arrays.empty(x, shape, dtype)
 
     geometry = use.block.args[2]  # type: ignore[attr-defined]
     if (groups := geometry.groups) > 1:
         i, g = geometry.i // groups, part[0] * groups // part[1]
-        x = np.ascontiguousarray(x[..., g * i : (g + 1) * i])
+        x = arrays.contiguous(x[..., g * i : (g + 1) * i])
         geometry = geometry._replace(groups=1, i=i, o=geometry.o // groups)
     for _, patches in Gathered(geometry, len(x), x.dtype, new).patches(x):
         yield _rows(patches)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rmad.blocks import Block, Diagonal, Linear
-from rmad.primitives.arguments import like
+from rmad.machine import arrays
 from rmad.primitives.index import Index, scatter_add
 from rmad.primitives.layers import conv
 from rmad.primitives.matmul import matmul
@@ -36,7 +36,7 @@ def _transposed(block: Block, u: Array, rows: Rows, part: slice) -> Array | None
         return _of_factor(block, u, rows, part)
     if is_embedding(block, rows):
         key, shares = rows.view(block.args[1])[part], rows.view(u)[part]  # type: ignore[attr-defined]
-        total = np.zeros_like(u, shape=(len(key), *block.x.shape))
+        total = arrays.zeros(u, (len(key), *block.x.shape))
         scatter_add(total, (np.broadcast_to(_numbers(key), key.shape), key), shares)
         return total
     return None
@@ -49,7 +49,7 @@ def one_by_one(block: Block, u: Array, rows: Rows, part: slice) -> Array:
     found = []
     for k in range(rows.n)[part]:
         lone[k] = given[k]
-        found.append(np.array(block.pull(alone), copy=True))
+        found.append(block.pull(alone).copy())
         lone[k] = 0
     return np.stack(found)
 
@@ -70,12 +70,12 @@ def is_embedding(block: Block, rows: Rows) -> bool:
 
 def _numbers(key: Array) -> Array:
     """The number of the case of every element, (n, 1, …), to broadcast."""
-    return np.reshape(like(np.arange(len(key)), key), (-1, *[1] * (key.ndim - 1)))
+    return np.reshape(arrays.arange(key, len(key)), (-1, *[1] * (key.ndim - 1)))
 
 
 def _matrices(a: Array) -> Array:
     """(m, …, i) as (m, r, i)."""
-    return np.reshape(a, (len(a), -1, a.shape[-1])) if a.size else np.zeros_like(a, shape=(len(a), 0, a.shape[-1]))
+    return np.reshape(a, (len(a), -1, a.shape[-1])) if a.size else arrays.zeros(a, (len(a), 0, a.shape[-1]))
 
 
 def _of_kernel(block: Linear, u: Array, part: slice) -> Array:
@@ -112,8 +112,8 @@ def squares_of_embedding(block: Linear, u: Array, rows: Rows) -> Array:
     key, u = rows.view(block.args[1]), rows.view(u)
     tokens, width = block.x.shape[0], u.shape[key.ndim :]
     pairs, place = np.unique(_numbers(key) * tokens + np.where(key < 0, key + tokens, key), return_inverse=True)
-    sums = np.zeros_like(u, shape=(len(pairs), *width))
+    sums = arrays.zeros(u, (len(pairs), *width))
     scatter_add(sums, place.reshape(-1), np.reshape(u, (place.size, *width)))
-    total = np.zeros_like(u, shape=block.x.shape)
+    total = arrays.zeros(u, block.x.shape)
     scatter_add(total, pairs % tokens, np.square(sums))
     return total

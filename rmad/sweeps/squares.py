@@ -21,7 +21,7 @@ import numpy as np
 
 from rmad import tuning
 from rmad.blocks import Block
-from rmad.primitives.arguments import like
+from rmad.machine import arrays
 from rmad.sweeps.inline import inlined
 from rmad.sweeps.per_case import (
     gradients,
@@ -61,14 +61,14 @@ def squares(
         return None
     places = [i for i in range(n_inputs) if wanted is None or i in wanted]
     try:
-        found = _found(_Sweep(nodes, n_inputs, n), given, places)
+        found = _found(_Sweep(nodes, n_inputs, n, tape.like), given, places)
     except _CasesMix:
         if all(np.any(np.reshape(u, (len(u), -1)) != 0, axis=1).all() for _, u in given if np.ndim(u)):
             return None
         try:  # cases of no cotangent hide the layout: find it with others
-            probe, rng = _Sweep(nodes, n_inputs, n), np.random.default_rng(0)
-            probe.run([(k, like(rng.uniform(1, 2, np.shape(u)), u).astype(u.dtype)) for k, u in given])
-            found = _found(_Sweep(nodes, n_inputs, n, probe), given, places)
+            probe, rng = _Sweep(nodes, n_inputs, n, tape.like), np.random.default_rng(0)
+            probe.run([(k, arrays.moved_to(u, rng.uniform(1, 2, np.shape(u)).astype(u.dtype))) for k, u in given])
+            found = _found(_Sweep(nodes, n_inputs, n, tape.like, probe), given, places)
         except _CasesMix:
             return None
     return [found.get(i) for i in range(n_inputs)]
@@ -91,10 +91,11 @@ class _Sweep:
     that may be without rows. probe: a sweep that has found the layouts.
     """
 
-    def __init__(self, nodes: list[Node], n_inputs: int, n: int, probe: _Sweep | None = None) -> None:
-        self.probe = probe
+    def __init__(self, nodes: list[Node], n_inputs: int, n: int, like: Array, probe: _Sweep | None = None) -> None:
+        self.like, self.probe = like, probe
         self.nodes, self.n_inputs, self.n = nodes, n_inputs, n
         half = np.random.default_rng(0).permutation(n) < (n + 1) // 2  # by chance, so that no other layout fits
+        half = arrays.moved_to(like, half)
         self.halves: tuple[Any, Any] = (half, ~half)
         self.rows: list[Rows | None] = [None] * len(nodes)
         self.apart = [False] * len(nodes)
@@ -109,9 +110,6 @@ class _Sweep:
         """u_i += J_jiᵀ u_j for each half, from (output node, its cotangent), through nodes with rows per case."""
         u: list[list[Any]] = [[None, None] for _ in self.nodes]
         owned = [[False, False] for _ in self.nodes]
-        if cotangents:
-            half = like(self.halves[0], cotangents[0][1])
-            self.halves = (half, ~half)
         for k, cotangent in cotangents:
             for s, half in enumerate(self.halves):
                 part = self._only(cotangent, half)
@@ -132,7 +130,7 @@ class _Sweep:
         """The cotangent of the cases in one half, zero in the rows of the others."""
         if self.n == 1:
             return cotangent * half[0].astype(cotangent.dtype)
-        part = np.array(cotangent, copy=True, order="C")
+        part = cotangent.copy()
         part[~half] = 0
         return part
 
@@ -160,12 +158,12 @@ class _Sweep:
         spec = self.nodes[i].spec
         uses = [(j, block) for j, block in self.uses[i] if self.total[j] is not None]
         if not uses:
-            return np.zeros(spec.shape, spec.dtype)
+            return arrays.zeros(self.like, spec.shape, spec.dtype)
         if len(uses) == 1:
             found = self._at_once(*uses[0])
             if found is not None:
                 return found
-        total = np.zeros_like(self.total[uses[0][0]], order="C", shape=spec.shape, dtype=spec.dtype)
+        total = arrays.zeros(self.like, spec.shape, spec.dtype)
         step = max(1, tuning.CASE_GRADIENTS_CHUNK // max(1, self._largest(i)))
         for start in range(0, self.n, step):
             total += np.sum(np.square(self._gradients(i, slice(start, min(start + step, self.n)))), axis=0)

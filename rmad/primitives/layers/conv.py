@@ -20,6 +20,7 @@ from rmad.kernels.depthwise import DepthwiseFolded, DepthwiseForward, DepthwiseW
 from rmad.kernels.patches import Folded, Forward, Geometry, NewArray, Weights
 from rmad.kernels.windows import Pair, paddings, pair
 from rmad.kernels.winograd import WinogradForward, WinogradPair, WinogradWeights, fits
+from rmad.machine import arrays
 from rmad.machine.backend import is_cupy
 from rmad.primitives.layers.images import OfImages
 from rmad.rules import as_array, bilinear
@@ -47,7 +48,7 @@ def _run(wanted: str, geometry: Geometry, n: int, a: Array, b: Array, shape: tup
     dtype = np.result_type(a.dtype, b.dtype)
 
     def new(shape: Any, dtype: Any) -> Any:
-        return np.empty_like(a, order="C", shape=shape, dtype=dtype)
+        return arrays.empty(a, shape, dtype)
 
     out = new(shape, dtype)
     if is_cupy(a):

@@ -17,7 +17,7 @@ from rmad import tuning
 from rmad.blocks import Linear
 from rmad.kernels.patches import NewArray
 from rmad.kernels.windows import Pair, Windows, paddings, pair
-from rmad.primitives.arguments import like
+from rmad.machine import arrays
 from rmad.primitives.layers.images import OfImages
 from rmad.primitives.layers.selection import Selection, select, transposed
 from rmad.rules import Primitive, linear
@@ -117,10 +117,10 @@ def _largest(x: Array, windows: Windows) -> Array:
     """The largest element of every window; NaN if it has one."""
     (_, to, at), *others = windows.parts
     if windows.padded:
-        y = np.full_like(x, -np.inf, order="C", shape=windows.shape_of(x))
+        y = arrays.full(x, windows.shape_of(x), -np.inf)
         y[to] = x[at]
     else:
-        y = np.array(x[at], order="C", copy=True)
+        y = x[at].copy()
     for _, to, at in others:
         np.maximum(y[to], x[at], out=y[to])
     return y
@@ -158,15 +158,15 @@ _maximum = register(_largest, MaxPool(_largest, "max_pool2d"))
 # -- the mean -----------------------------------------------------------------------------------------------
 
 
-def _weights(like_this: Array, windows: Windows, whole: bool) -> Array:
+def _weights(like: Array, windows: Windows, whole: bool) -> Array:
     """1 / the number of elements in each mean: one number, or (p, q, 1) if padding does not count."""
     if whole:
-        return like_this.dtype.type(1 / windows.taps)
-    return like((1 / windows.pixels[:, :, None]).astype(like_this.dtype), like_this)
+        return like.dtype.type(1 / windows.taps)
+    return arrays.moved_to(like, (1 / windows.pixels[:, :, None]).astype(like.dtype))
 
 
 def _means(x: Array, windows: Windows, whole: bool) -> Array:
-    y = np.empty_like(x, order="C", shape=windows.shape_of(x))
+    y = arrays.empty(x, windows.shape_of(x))
     mean_into(x, windows, _weights(x, windows, whole), y)
     return y
 
@@ -184,7 +184,7 @@ def mean_into(x: Array, windows: Windows, weights: Array, y: Array) -> None:
 
 def _shared(u: Array, windows: Windows, whole: bool) -> Array:
     """y = Σ x / m over the m pixels of a window, so x̄ = Σ u / m over the windows of a pixel."""
-    x = np.zeros_like(u, order="C", shape=(u.shape[0], *windows.size, u.shape[3]))
+    x = arrays.zeros(u, (u.shape[0], *windows.size, u.shape[3]))
     share_into(u * _weights(u, windows, whole), windows, x, windows.overlap)
     return x
 
@@ -208,7 +208,7 @@ class MeanKernels:
 
     def push(self, block: Linear, new: NewArray, add: bool) -> Callable[[Array, Array], Any]:
         _, windows, whole = block.args
-        weights = _weights(np.empty(0, block.y.dtype), windows, whole)
+        weights = _weights(new((0,), block.y.dtype), windows, whole)
         if not add:
             return lambda v, out: mean_into(v, windows, weights, out)
         part = new(block.y.shape, block.y.dtype)
@@ -221,7 +221,7 @@ class MeanKernels:
 
     def pull(self, block: Linear, new: NewArray, add: bool) -> Callable[[Array, Array], Any]:
         _, windows, whole = block.args
-        weights = _weights(np.empty(0, block.y.dtype), windows, whole)
+        weights = _weights(new((0,), block.y.dtype), windows, whole)
         scaled = new(block.y.shape, block.y.dtype)
 
         def pull(u: Array, out: Array) -> None:

@@ -14,7 +14,7 @@ from rmad import tuning
 from rmad.blocks import Linear
 from rmad.kernels.patches import NewArray
 from rmad.kernels.windows import Windows
-from rmad.primitives.arguments import like
+from rmad.machine import arrays
 from rmad.rules import linear
 from rmad.types import Array
 
@@ -35,13 +35,15 @@ class Selection:
         windows, (n, _, _, c) = self.windows, self.code.shape
         (h, w), (s, t), (d, e) = windows.size, windows.stride, windows.dilation
         (top, _), (left, _) = windows.padding
-        taps = np.arange(windows.taps)
+        code = self.code
+        taps, images = arrays.arange(code, windows.taps), arrays.arange(code, n)
         shift = (taps // windows.kernel[1] * d * w + taps % windows.kernel[1] * e) * c
-        rows, columns = np.arange(windows.out[0]) * s - top, np.arange(windows.out[1]) * t - left
-        corner = ((rows[:, None] * w + columns)[:, :, None] * c + np.arange(c))[None]
-        index = np.take(like(shift, self.code), self.code)
-        index += like(corner, self.code)
-        index += like(np.arange(n)[:, None, None, None] * (h * w * c), self.code)
+        rows = arrays.arange(code, windows.out[0]) * s - top
+        columns = arrays.arange(code, windows.out[1]) * t - left
+        corner = ((rows[:, None] * w + columns)[:, :, None] * c + arrays.arange(code, c))[None]
+        index = np.take(shift, code)
+        index += corner
+        index += images[:, None, None, None] * (h * w * c)
         return index
 
     def keep_index(self) -> Array:
@@ -59,7 +61,7 @@ def _select(x: Array, chosen: Selection) -> Array:
 
 
 def _put(u: Array, chosen: Selection) -> Array:
-    x = np.zeros_like(u, order="C", shape=chosen.shape())
+    x = arrays.zeros(u, chosen.shape())
     put(x, u, chosen.index(), chosen.windows, False)
     return x
 
@@ -68,7 +70,7 @@ def put(x: Array, u: Array, index: Array, windows: Windows, add: bool) -> None:
     """x[index] += u in place; with add=False x is zero before."""
     flat = x.reshape(-1)
     if windows.overlap:
-        np.add.at(flat, index.reshape(-1), u.reshape(-1))
+        arrays.add_at(flat, index.reshape(-1), u.reshape(-1))
     elif add:
         flat[index] += u
     else:

@@ -1,0 +1,153 @@
+"""New arrays of the kind of an array at hand, NumPy's or CuPy's: the only place that knows how each of them is made.
+
+    zeros(x, (3, n))    a (3, n) array of zeros with the dtype of x, on the device of x
+    moved_to(x, a)      the constant a on the device of x
+
+NumPy's own ways to say this, `zeros_like(x, shape=…)`, `eye(n, like=x)`, `array(x, copy=True)`, `add.at` and
+`max(initial=…)`, fail on CuPy's arrays or give a wrong result: shape=() counts as no shape there. x may be traced; the
+new arrays are not.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from rmad.types import Array
+
+__all__ = [
+    "ON_THE_CPU",
+    "add_at",
+    "arange",
+    "contiguous",
+    "copied",
+    "empty",
+    "eye",
+    "full",
+    "highest",
+    "kind_of",
+    "largest",
+    "moved_to",
+    "one",
+    "ones",
+    "sample",
+    "tri",
+    "zeros",
+]
+
+ON_THE_CPU: Array = np.empty(0)  # stands for the kind of an array when there is none at hand
+
+
+def kind_of(x: Any) -> ModuleType:
+    """The module that makes arrays of this kind: `cupy` for CuPy's arrays, traced or not, `numpy` for anything else."""
+    cupy = sys.modules.get("cupy")
+    if cupy is None or type(x) is np.ndarray:
+        return np
+    while hasattr(x, "tape"):  # traced
+        x = x.value
+    return cupy if isinstance(x, cupy.ndarray) else np
+
+
+def sample(values: Iterable[Any]) -> Array:
+    """An empty array of the kind of these: CuPy's if one of them is. It stands for that kind and holds no memory."""
+    if "cupy" in sys.modules:
+        for x in values:
+            if (kind := kind_of(x)) is not np:
+                return kind.empty(0)
+    return ON_THE_CPU
+
+
+# -- new arrays ----------------------------------------------------------------------------------------
+
+
+def empty(like: Any, shape: Any, dtype: Any = None) -> Array:
+    """An array of any content, in C order; dtype: that of `like` unless given."""
+    return kind_of(like).empty(shape, like.dtype if dtype is None else dtype)
+
+
+def zeros(like: Any, shape: Any, dtype: Any = None) -> Array:
+    """An array of zeros, in C order; dtype: that of `like` unless given."""
+    return kind_of(like).zeros(shape, like.dtype if dtype is None else dtype)
+
+
+def ones(like: Any, shape: Any, dtype: Any = None) -> Array:
+    """An array of ones, in C order; dtype: that of `like` unless given."""
+    return kind_of(like).ones(shape, like.dtype if dtype is None else dtype)
+
+
+def full(like: Any, shape: Any, value: Any, dtype: Any = None) -> Array:
+    """An array that holds `value` everywhere, in C order; dtype: that of `like` unless given."""
+    return kind_of(like).full(shape, value, like.dtype if dtype is None else dtype)
+
+
+def one(like: Any, dtype: Any = None) -> Any:
+    """The number 1: a scalar of NumPy, a 0-d array of CuPy; dtype: that of `like` unless given."""
+    dtype = like.dtype if dtype is None else np.dtype(dtype)
+    return dtype.type(1) if (kind := kind_of(like)) is np else kind.ones((), dtype)
+
+
+def eye(like: Any, n: int, m: int | None = None, *, dtype: Any = bool) -> Array:
+    """The identity, (n, m); as booleans, the default, it promotes no dtype that it meets."""
+    return kind_of(like).eye(n, m, dtype=dtype)
+
+
+def tri(like: Any, n: int, m: int | None = None, k: int = 0, *, dtype: Any = bool) -> Array:
+    """Ones at and below the k-th diagonal of an (n, m) array."""
+    return kind_of(like).tri(n, m, k, dtype)
+
+
+def arange(like: Any, start: int, stop: int | None = None, *, dtype: Any = np.intp) -> Array:
+    """start … stop − 1, or 0 … start − 1 without a stop."""
+    return kind_of(like).arange(start, stop, dtype=dtype)
+
+
+# -- copies --------------------------------------------------------------------------------------------
+
+
+def moved_to(like: Any, a: Any, dtype: Any = None) -> Any:
+    """An array or scalar of NumPy on the device of `like`: `a` itself if it is there already, or traced."""
+    kind = kind_of(like)
+    if hasattr(a, "tape") or (kind is np and dtype is None):
+        return a
+    return kind.asarray(a, dtype)
+
+
+def copied(like: Any, a: Any, dtype: Any = None) -> Array:
+    """A copy of `a`, in C order, on the device of `like`."""
+    return kind_of(like).array(a, dtype, order="C", copy=True)
+
+
+def contiguous(a: Any, dtype: Any = None) -> Array:
+    """`a` in C order and with at least one axis, copied if need be."""
+    return kind_of(a).ascontiguousarray(a, dtype)
+
+
+# -- what the two do differently -----------------------------------------------------------------------
+
+
+def add_at(total: Any, key: Any, u: Any) -> None:
+    """total[key] += u in place; an element that the key names several times gets every share."""
+    kind = kind_of(total)
+    if kind is not np and total.dtype.kind == "c":  # the GPU adds real numbers only
+        add_at(total.real, key, u.real)
+        add_at(total.imag, key, u.imag)
+    else:
+        kind.add.at(total, key, u)
+
+
+def highest(x: Any, start: float, axis: Any = None, keepdims: bool = False) -> Any:
+    """max(start, max x) over these axes; `start` if there are no elements."""
+    if (kind := kind_of(x)) is np:
+        return np.max(x, axis=axis, keepdims=keepdims, initial=start)
+    if x.size:
+        return kind.maximum(kind.max(x, axis=axis, keepdims=keepdims), start)
+    return full(x, kind.sum(x, axis=axis, keepdims=keepdims).shape, start)
+
+
+def largest(x: Any) -> float:
+    """max |x_i| as a number, 0 for an empty array."""
+    return float(highest(abs(x), 0.0))
