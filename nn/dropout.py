@@ -6,7 +6,7 @@ import numpy as np
 
 from nn.checks import check_floats, check_rng
 from nn.module import Module
-from rmad.extend import Array, first_case, stop
+from rmad.extend import Array, arrays, first_case
 
 __all__ = ["Dropout"]
 
@@ -65,7 +65,7 @@ class Dropout(Module):
         kept = max(1, round((1 - self.p) * LEVELS))
         mask = self._bits(np.shape(x)) < kept
         factor = np.multiply(mask, LEVELS / kept, dtype=x.dtype)
-        return x * np.asarray(factor, like=stop(x))
+        return x * arrays.moved_to(x, factor)
 
     def on_begin_step(self) -> None:
         """Chooses new masks."""

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 import rmad
-from rmad.extend import Array, avg_pool2d, conv2d, fast, max_pool2d, normal_cdf, sigmoid, softplus, stop
+from rmad.extend import Array, arrays, avg_pool2d, conv2d, fast, max_pool2d, normal_cdf, sigmoid, softplus
 
 __all__ = [
     "avg_pool2d",
@@ -220,6 +220,7 @@ def _added_mask(mask: Array | None, t: int, s: int, scores: Array, causal: bool)
     """Returns the summand of the scores: a constant, so that a sweep skips it; softmax turns −∞ into 0."""
     if mask is not None:
         _check_mask(mask, t, s, np.shape(scores))
+        mask = arrays.moved_to(scores, mask)
     if mask is not None and mask.dtype.kind != "b":
         added = mask.astype(scores.dtype)
         after = _added_mask(None, t, s, scores, causal)
@@ -227,14 +228,13 @@ def _added_mask(mask: Array | None, t: int, s: int, scores: Array, causal: bool)
             added = added + after
         _check_seen(added > -math.inf)
         return added
-    seen = np.tri(t, s, s - t, dtype=bool) if causal else None
+    seen = arrays.tri(scores, t, s, s - t) if causal else None
     if mask is not None:
-        seen = mask if seen is None else mask & np.asarray(seen, like=mask)
+        seen = mask if seen is None else mask & seen
     if seen is None:
         return None
     _check_seen(seen)
-    added = np.where(seen, 0, -math.inf).astype(scores.dtype)
-    return np.asarray(added, like=stop(scores))
+    return np.where(seen, 0, -math.inf).astype(scores.dtype)
 
 
 def _check_mask(mask: Array, t: int, s: int, scores: tuple[int, ...]) -> None:

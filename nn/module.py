@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from rmad.extend import Array, tree
+from rmad.extend import Array, arrays, tree
 
 __all__ = ["Module"]
 
@@ -284,11 +284,12 @@ def _fitting(kind: str, name: str, array: Array, given: Array) -> Array:
     if dtype.kind != array.dtype.kind:
         raise ValueError(f"{kind}: {name!r} is {array.dtype}, the state has {dtype}")
     with np.errstate(over="ignore"):
-        new = np.array(given, dtype=array.dtype, order="C", like=array)  # those of PyTorch are transposed views
+        given = arrays.moved_to(array, given)
+        new = arrays.copied(array, given, array.dtype)  # those of PyTorch are transposed views
     if array.dtype.kind in "fc":
         if np.isnan(new).any() and not np.isnan(array).any():
             raise ValueError(f"{kind}: {name!r} of the state holds NaN")
-        too_large = (np.isinf(new) & ~np.isinf(given)).any()
+        too_large: Any = (np.isinf(new) & ~np.isinf(given)).any()
     else:
         too_large = array.dtype.kind in "iu" and (new != given).any()
     if too_large:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from nn.module import Module
-from rmad.extend import Array, tree
+from rmad.extend import Array, arrays, tree
 
 __all__ = ["Summary", "SummaryRow", "summary"]
 
@@ -147,7 +147,7 @@ def _run(model: Module, shapes: tuple[tuple[int, ...], ...], like: Array, dtype:
         watch = _Watch(model)
         try:
             with np.errstate(all="ignore"):  # zeros may lead to a division by zero
-                watch.model(*(np.zeros(shape, dtype, like=like) for shape in inputs))
+                watch.model(*(arrays.zeros(like, shape, dtype) for shape in inputs))
         except Exception as error:  # a model may raise anything
             failures.append(f"{' and '.join(map(str, inputs))}: {type(error).__name__}: {error}")
             cause = error

@@ -16,7 +16,7 @@ from optim.problem.objective import Objective
 from optim.problem.pairs import original
 from optim.problem.vectors import dot, is_finite
 from optim.types import Loss, Model
-from rmad.extend import Array, tree
+from rmad.extend import Array, arrays, tree
 
 __all__ = ["NumericalWarning", "Optimizer", "StepInfo", "TrainingDiverged"]
 
@@ -222,4 +222,4 @@ def _fitting(what: str, value: Any, own: Any) -> Any:
         raise ValueError(f"{what} must be an array of {own.dtype}{list(own.shape)}, got {found}")
     if not np.isfinite(value).all():
         raise ValueError(f"{what} holds NaN or Inf")
-    return np.array(value, like=own)  # on the device of the parameters
+    return arrays.copied(own, value)  # on the device of the parameters

@@ -14,7 +14,7 @@ from optim.problem.losses import loss_value_and_gradient
 from optim.problem.objective import Objective
 from optim.types import Loss, Model
 from rmad import JacobianOperator, ravel
-from rmad.extend import Array, loss_curvature
+from rmad.extend import Array, arrays, loss_curvature
 
 __all__ = ["check_ggn"]
 
@@ -77,7 +77,8 @@ def check_ggn(
     exact = _Differences(objective, x, t, eps)
     _check_factors(exact, rng, rtol)
     p = objective.size
-    _check_columns(exact, np.arange(p) if columns is None else rng.permutation(p)[:columns], rng, rtol)
+    js = np.arange(p) if columns is None else rng.permutation(p)[:columns]
+    _check_columns(exact, arrays.moved_to(exact.theta, js), rng, rtol)
 
 
 class _Differences:
@@ -97,6 +98,11 @@ class _Differences:
         """L″ w."""
         return (self._slope(self.z + self.eps * w) - self._slope(self.z - self.eps * w)) / (2 * self.eps)
 
+    @staticmethod
+    def random(like: Array, rng: np.random.Generator) -> Array:
+        """A random vector like the given one."""
+        return arrays.moved_to(like, rng.standard_normal(like.size))
+
     def _F(self, theta: Array) -> Array:
         return ravel(self.objective.model_at(theta)(self.x), pairs=True)[0]
 
@@ -107,7 +113,7 @@ class _Differences:
 
 def _check_factors(exact: _Differences, rng: np.random.Generator, rtol: float) -> None:
     """J w and L″ w for one random vector each."""
-    w, u = rng.standard_normal(exact.theta.size), rng.standard_normal(exact.z.size)
+    w, u = exact.random(exact.theta, rng), exact.random(exact.z, rng)
     curvature = loss_curvature(exact.objective.loss, exact.unravel(exact.z), exact.t)
     _compare("J w", exact.operator.matvec(w), exact.J(w), rtol)
     _compare("L″ w", ravel(curvature(exact.unravel(u)), pairs=True)[0], exact.L2(u), rtol)
@@ -116,13 +122,13 @@ def _check_factors(exact: _Differences, rng: np.random.Generator, rtol: float) -
 def _check_columns(exact: _Differences, js: Array, rng: np.random.Generator, rtol: float) -> None:
     """Jᵀ w for one random vector, and G e_j for the given j."""
     Je = {int(j): exact.J(_unit(exact.theta, j)) for j in js}
-    u = rng.standard_normal(exact.z.size)
+    u = exact.random(exact.z, rng)
     JTu = exact.operator.rmatvec(u)
-    _compare("Jᵀ w", JTu[js], np.array([Je[int(j)] @ u for j in js]), rtol)  # [Jᵀw]_j = ⟨J e_j, w⟩
+    _compare("Jᵀ w", JTu[js], np.stack([Je[int(j)] @ u for j in js]), rtol)  # [Jᵀw]_j = ⟨J e_j, w⟩
     q, Ge = exact.objective.quadratic(exact.x, exact.t), np.empty_like(exact.theta)
     for j in js:
         expected = exact.L2(Je[int(j)])
-        rows = np.array([Je[int(i)] @ expected for i in js]) + exact.objective.l2 * (js == j)
+        rows = np.stack([Je[int(i)] @ expected for i in js]) + exact.objective.l2 * (js == j)
         q.ggn_product(_unit(exact.theta, j), Ge)  # the product that the optimizers' CG asks for
         _compare(f"G e_{j}", Ge[js], rows, rtol)
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
+import rmad
 from optim import tuning
 from optim.base import NO_GAIN, Optimizer, StepInfo, quiet
 from optim.hyper import COUNT, Number, OneOf, Rule
@@ -188,10 +189,10 @@ class LevenbergMarquardt(Optimizer):
         G, b, D = (G + G.T) / 2, -q.gradient.astype(np.float64), self._scales(np.diag(G))
 
         def solve(lam: float) -> tuple[Any, str]:
-            try:
-                return cho_solve(cho_factor(G + lam * np.diag(D)), b).astype(q.gradient.dtype), ""
-            except LinAlgError:
+            delta = _positive_solution(G + lam * np.diag(D), b)
+            if delta is None:
                 return None, "G + λD is not positive definite"
+            return delta.astype(q.gradient.dtype), ""
 
         return solve
 
@@ -201,7 +202,9 @@ class LevenbergMarquardt(Optimizer):
         small = self.cg_tolerance**2 * dot(b, b)
         diagonal: Array | None = None
         if self.scaling == "diagonal":
-            diagonal = np.array([column[k] for k, column in enumerate(_columns(q))], dtype=b.dtype)
+            diagonal = np.empty_like(b)
+            for k, column in enumerate(_columns(q)):
+                diagonal[k] = column[k]
 
         def stop(i: int, phi: float, r: Array) -> str | None:
             return "residual" if dot(r, r) <= small else None
@@ -223,6 +226,17 @@ class LevenbergMarquardt(Optimizer):
         if self.scaling == "identity":
             return np.ones_like(diagonal)
         return np.maximum(diagonal, max(float(diagonal.max()), 1e-30) * 1e-10)
+
+
+def _positive_solution(A: Array, b: Array) -> Array | None:
+    """A⁻¹ b by Cholesky; None if A is not positive definite, which CuPy shows by NaN in place of an error."""
+    if isinstance(A, np.ndarray):
+        try:
+            return cho_solve(cho_factor(A), b)
+        except LinAlgError:
+            return None
+    L = np.linalg.cholesky(A)
+    return rmad.cho_solve((L, True), b, check_finite=False) if np.isfinite(L).all() else None
 
 
 def _columns(q: Quadratic) -> Iterator[Array]:

@@ -23,7 +23,7 @@ from optim.parts.preconditioner import Diagonals, Preconditioner, diagonal_inver
 from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import blocks, dot, is_finite
 from optim.types import Batch, Loss, Model
-from rmad.extend import Array
+from rmad.extend import Array, arrays
 
 __all__ = ["SGN"]
 
@@ -135,7 +135,7 @@ class SGN(Optimizer):
         self.damping = float(value_at("damping", damping, 0))
         self.k = 0
         self.cg_steps = math.ceil(self.cg_iterations / 3) if adapt_cg else self.cg_iterations  # of the next update
-        self.m = np.zeros_like(self.objective.flat()) if momentum else np.zeros(0)
+        self.m = np.zeros_like(self.objective.flat()) if momentum else arrays.zeros(self.objective.flat(), 0)
 
     @quiet
     def step(self, x: object, t: object = None) -> StepInfo:

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rmad.extend import Array, Traced, stop, tuning
+from rmad.extend import Array, Traced, arrays, stop, tuning
 
 __all__ = ["BoundLoss", "Curvature", "DiagonalCurvature", "Loss"]
 
@@ -229,7 +229,7 @@ def diagonal_columns(root: Array | float, like: Array) -> Array:
     """Returns S: (c, n, …) with S[c] = √d at output c, zeros elsewhere. root: √d, an array like z or a number."""
     n, shape = like.shape[0], like.shape[1:]
     c = int(np.prod(shape))
-    S = np.zeros_like(like, shape=(c, n, c))
-    k = np.arange(c)
+    S = arrays.zeros(like, (c, n, c))
+    k = arrays.arange(like, c)
     S[k, :, k] = root if np.ndim(root) == 0 else np.reshape(root, (n, c)).T
     return np.reshape(S, (c, n, *shape))

@@ -6,7 +6,7 @@ import numpy as np
 
 from nn.functional import sigmoid, softplus
 from nn.losses.base import DiagonalCurvature, Loss, blocks, diagonal_columns, is_traced
-from rmad.extend import Array, fast
+from rmad.extend import Array, arrays, fast
 
 __all__ = ["SigmoidCrossEntropy"]
 
@@ -103,7 +103,7 @@ class SigmoidCrossEntropy(Loss):
     def sample(self, z: Array, rng: np.random.Generator) -> Array:
         """Returns t, an array like z: ones with probability σ(z), zeros elsewhere."""
         z = self._checked(z)
-        uniform = np.asarray(rng.random(z.shape, dtype=np.float32), like=z)
+        uniform = arrays.moved_to(z, rng.random(z.shape, dtype=np.float32))
         return (uniform < sigmoid(z)).astype(z.dtype)
 
     def _both(self, z: Array, t: Array | None) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from nn.functional import log_softmax, softmax
 from nn.losses.base import Loss, is_traced
-from rmad.extend import Array, fast, stop
+from rmad.extend import Array, arrays, fast, stop
 
 __all__ = ["SoftmaxCrossEntropy", "SoftmaxCurvature"]
 
@@ -84,17 +84,17 @@ class SoftmaxCrossEntropy(Loss):
         n, k = p.shape[0], p.shape[-1]
         p = np.reshape(p, (n, -1, k))  # the middle axes do not mix: each has columns of its own
         middle = p.shape[1]
-        S = np.zeros_like(p, shape=(middle, k, n, middle, k))
+        S = arrays.zeros(p, (middle, k, n, middle, k))
         for b in range(middle):
             root = np.sqrt(p[:, b] * over_n).T[:, :, None]  # (class, case, 1)
-            S[b, :, :, b, :] = (np.eye(k, dtype=p.dtype, like=p)[:, None, :] - p[:, b]) * root
+            S[b, :, :, b, :] = (arrays.eye(p, k, dtype=p.dtype)[:, None, :] - p[:, b]) * root
         return np.reshape(S, (middle * k, *z.shape))
 
     def sample(self, z: Array, rng: np.random.Generator) -> Array:
         """Returns t: (n, …), labels drawn with probabilities p."""
         p = softmax(self._checked(z).astype(np.float64))
         c = np.cumsum(p, axis=-1)
-        uniform = np.asarray(rng.random(p.shape[:-1]), like=p)[..., None] * c[..., -1:]
+        uniform = arrays.moved_to(p, rng.random(p.shape[:-1]))[..., None] * c[..., -1:]
         return np.minimum(np.sum(c <= uniform, axis=-1), p.shape[-1] - 1)  # rounding may reach the total
 
     def _shifted(self, z: Array, t: Array) -> tuple[np.float64, Array, Array]:
@@ -189,14 +189,14 @@ def _chosen(x: Array, t: Array) -> np.float64:
     if not _is_labels(t, x):
         return np.sum(t * x, dtype=np.float64)
     t = np.reshape(t, -1)
-    return np.sum(np.reshape(x, (t.size, x.shape[-1]))[np.arange(t.size), t], dtype=np.float64)
+    return np.sum(np.reshape(x, (t.size, x.shape[-1]))[arrays.arange(x, t.size), t], dtype=np.float64)
 
 
 def _minus_targets(p: Array, t: Array, n: int) -> Array:
     """Writes (p − t)/n over p; returns p."""
     if _is_labels(t, p):
         flat = np.reshape(t, -1)
-        np.reshape(p, (flat.size, p.shape[-1]))[np.arange(flat.size), flat] -= 1
+        np.reshape(p, (flat.size, p.shape[-1]))[arrays.arange(p, flat.size), flat] -= 1
     else:
         p -= t
     p *= 1 / n

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from nn.losses.base import DiagonalCurvature, Loss, blocks, diagonal_columns, is_traced
-from rmad.extend import Array
+from rmad.extend import Array, arrays
 
 __all__ = ["SquaredError"]
 
@@ -76,4 +76,4 @@ class SquaredError(Loss):
     def sample(self, z: Array, rng: np.random.Generator) -> Array:
         """Returns t ~ N(z, 1), an array like z."""
         z = self._checked(z)
-        return z + np.asarray(rng.standard_normal(z.shape, dtype=np.float64), like=z).astype(z.dtype)
+        return z + arrays.moved_to(z, rng.standard_normal(z.shape, dtype=np.float64)).astype(z.dtype)

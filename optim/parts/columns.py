@@ -14,7 +14,7 @@ import numpy as np
 
 from optim.problem.losses import eigen_blocks, loss_value_and_gradient, unit
 from optim.problem.shard import LinearizedShard
-from rmad.extend import Array, loss_curvature, tree
+from rmad.extend import Array, arrays, loss_curvature, tree
 
 __all__ = ["all_columns", "averaged_curvature", "drawn_columns", "gradient_columns", "signs_of_cases"]
 
@@ -60,7 +60,7 @@ def _mixed_columns(shard: LinearizedShard, rng: np.random.Generator, samples: in
         for columns in all_columns(shard, at_a_time):
             for k, stack in enumerate(columns):
                 signs = rng.choice([-1.0, 1.0], (len(stack), shard.n))
-                term = np.einsum("kn...,kn->n...", stack, np.asarray(signs, stack.dtype, like=stack))
+                term = np.einsum("kn...,kn->n...", stack, arrays.moved_to(stack, signs, stack.dtype))
                 u[k:] = [u[k] + term if len(u) > k else term]
         yield [(c * c.dtype.type(1 / math.sqrt(samples)))[None] for c in u]
 
@@ -89,8 +89,8 @@ def _diagonal_columns(z: Array, root: Array, at_a_time: int) -> Stacks:
     root = np.reshape(root, (len(z), c))
     for first in range(0, c, at_a_time):
         last = min(first + at_a_time, c)
-        U = np.zeros_like(z, shape=(last - first, len(z), c))
-        k = np.arange(last - first)
+        U = arrays.zeros(z, (last - first, len(z), c))
+        k = arrays.arange(z, last - first)
         U[k, :, first + k] = root[:, first:last].T
         yield [np.reshape(U, (last - first, *z.shape))]
 
@@ -101,13 +101,13 @@ def _one_output_at_a_time(outputs: list[Array], roots: list[Array], at_a_time: i
         for (columns,) in _diagonal_columns(z, roots[i], at_a_time):
             shapes = [(len(columns), *a.shape) for a in outputs]
             yield [
-                columns if k == i else np.zeros_like(a, shape=shape)
+                columns if k == i else arrays.zeros(a, shape)
                 for k, (a, shape) in enumerate(zip(outputs, shapes, strict=True))
             ]
 
 
 def _signed(root: Array, rng: np.random.Generator) -> Array:
-    return root * np.asarray(rng.choice([-1.0, 1.0], root.shape), root.dtype, like=root)
+    return root * arrays.moved_to(root, rng.choice([-1.0, 1.0], root.shape), root.dtype)
 
 
 def _separable(shard: LinearizedShard) -> list[Array] | None:
@@ -122,12 +122,12 @@ def _separable(shard: LinearizedShard) -> list[Array] | None:
         return None
     curvature, d = loss_curvature(shard.loss, shard.z, shard.t), list[Array]()
     for k in range(2):
-        v = [np.asarray(rng.uniform(1, 2, a.shape), a.dtype, like=a) for a in outputs]
+        v = [arrays.moved_to(a, rng.uniform(1, 2, a.shape), a.dtype) for a in outputs]
         Lv = shard.out.match(curvature(shard.out.unflatten(v)), "L″ v")
         found = [a / b for a, b in zip(Lv, v, strict=True)]
         d = d if k else found
-        off = max(float(np.max(np.abs(a - b), initial=0.0)) for a, b in zip(found, d, strict=True))
-        if not off <= 100 * float(np.finfo(d[0].dtype).eps) * max(float(np.max(np.abs(a), initial=0.0)) for a in d):
+        off = max(arrays.largest(a - b) for a, b in zip(found, d, strict=True))
+        if not off <= 100 * float(np.finfo(d[0].dtype).eps) * max(map(arrays.largest, d)):
             return None
     return [np.sqrt(np.maximum(a, 0)) for a in d]
 
@@ -172,12 +172,12 @@ def averaged_curvature(shard: LinearizedShard) -> Array:
         raise TypeError(
             f"KFRA needs a model with one array of outputs, got {type(z).__name__}; KFAC and KFLR take several"
         )
-    z = np.asarray(z) if not z.ndim else z
+    z = np.asarray(z) if isinstance(z, np.generic) else z
     curvature, c = loss_curvature(shard.loss, z, shard.t), z.size // shard.n
     if hasattr(curvature, "diagonal"):
         rows = np.reshape(np.broadcast_to(curvature.diagonal, z.shape), (shard.n, c))
         return np.diag(np.sum(rows, axis=0, dtype=np.float64)).astype(z.dtype) * z.dtype.type(weight)
-    H = np.empty_like(z, shape=(c, c))
+    H = arrays.empty(z, (c, c))
     for k in range(c):
         H[k] = np.sum(np.reshape(curvature(unit(z, k)), (-1, c)), axis=0)
     return (H + H.T) * (z.dtype.type(weight) / 2)
@@ -193,7 +193,7 @@ def signs_of_cases(seed: tuple[int, ...], first: int, z: Array) -> Array:
     bits = np.random.PCG64(np.random.SeedSequence(seed)).advance(first * words)
     drawn = bits.random_raw(n * words).reshape(n, words).view(np.uint8)
     signs = np.unpackbits(drawn, axis=1)[:, :size].reshape(z.shape)
-    return np.asarray(signs, like=z).astype(z.dtype) * 2 - 1
+    return arrays.moved_to(z, signs).astype(z.dtype) * 2 - 1
 
 
 def _name(loss: Any) -> str:

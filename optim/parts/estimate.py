@@ -21,7 +21,7 @@ from optim.parts.factors import Block, KroneckerFactors, parts_of
 from optim.problem.quadratic import Quadratic
 from optim.problem.shard import LinearizedShard
 from optim.problem.vectors import sum_into
-from rmad.extend import Array, Meetings, averaged, squares, tree
+from rmad.extend import Array, Meetings, arrays, averaged, squares, tree
 
 __all__ = ["METHODS", "kronecker_factors"]
 
@@ -158,4 +158,4 @@ def _signs(c: Array, n: int, rng: np.random.Generator) -> Array:
     """±1 for every case, to broadcast over c."""
     if np.ndim(c) == 0 or len(c) != n:
         return c.dtype.type(1)
-    return np.asarray(rng.choice([-1, 1], (n, *[1] * (c.ndim - 1))), dtype=c.dtype, like=c)
+    return arrays.moved_to(c, rng.choice([-1, 1], (n, *[1] * (c.ndim - 1))), c.dtype)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from optim.problem.vectors import is_finite
-from rmad.extend import Array
+from rmad.extend import Array, arrays
 
 __all__ = ["Block", "KroneckerFactors", "loaded", "parts_of", "saved"]
 
@@ -143,7 +143,7 @@ def loaded(state: Mapping[str, Any], name: str, like: Array) -> KroneckerFactors
         return None
     try:
         with np.errstate(over="ignore"):  # what overflows is not finite
-            d, rest, unused = (np.array(state[f"{name}.{key}"], like=like) for key in ("d", "rest", "unused"))
+            d, rest, unused = (arrays.copied(like, state[f"{name}.{key}"]) for key in ("d", "rest", "unused"))
             factors = KroneckerFactors(tuple(_blocks(state, name, like)), d, rest, unused)
         fits = _of(factors, like) and factors.is_finite()
     except KeyError as error:
@@ -160,7 +160,7 @@ def _blocks(state: Mapping[str, Any], name: str, like: Array) -> Iterator[Block]
         if f"{name}.{k}.parts" not in state:
             return
         parts = tuple((int(a), int(b), int(rows)) for a, b, rows in state[f"{name}.{k}.parts"])
-        A, G = (np.array(state[f"{name}.{k}.{key}"], like=like) for key in ("A", "G"))
+        A, G = (arrays.copied(like, state[f"{name}.{k}.{key}"]) for key in ("A", "G"))
         c, of = (int(number) for number in state.get(f"{name}.{k}.columns", (0, 1)))
         yield Block(parts, A, G, (c, of))
 

@@ -18,7 +18,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from optim.hyper import Number
 from optim.parts.factors import Block, KroneckerFactors
-from rmad.extend import Array, SymmetricOperator
+from rmad.extend import Array, SymmetricOperator, arrays
 
 __all__ = ["KroneckerInverse", "KroneckerOperator"]
 
@@ -88,7 +88,7 @@ class KroneckerOperator(SymmetricOperator):
 
     def log_determinant(self) -> float:
         """log det(C + λI); −∞ if it is singular."""
-        alone = np.ones(self.shape[0], bool)
+        alone = arrays.ones(self.factors.d, self.shape[0], bool)
         total = 0.0
         with np.errstate(divide="ignore"):
             for block in self.factors.blocks:
@@ -136,7 +136,7 @@ class KroneckerInverse:
         self.parts = self._run(lambda k: kind(self.blocks[k], damping), len(self.blocks))
         denominator = factors.d + dtype.type(damping)
         info = np.finfo(dtype)
-        floor = max(float(info.eps) * float(np.max(factors.d, initial=0.0)), float(info.tiny))
+        floor = max(float(info.eps) * float(arrays.highest(factors.d, 0.0)), float(info.tiny))
         np.maximum(denominator, floor, out=denominator)
         self.diagonal = np.where(factors.unused & skip_unused, dtype.type(0), 1 / denominator)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rmad.extend import tree
+from rmad.extend import arrays, tree
 
 __all__ = ["Function"]
 
@@ -114,7 +114,7 @@ class Function:
                 raise ValueError(f"Function: {name} is {array.dtype}{list(array.shape)}, the state has {found}")
             if array.dtype.kind in "fc" and np.isnan(state[name]).any() and not np.isnan(array).any():
                 raise ValueError(f"Function: {name} of the state holds NaN")
-        new = {name: np.array(state[name], like=array) for name, array in own.items()}
+        new = {name: arrays.copied(array, state[name]) for name, array in own.items()}
         self._leaves = {name: new[name] for name in self._leaves}
         for k, module in enumerate(_modules(self._like)):
             start = f"modules[{k}]."

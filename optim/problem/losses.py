@@ -110,7 +110,7 @@ def unit(z: Array, k: int) -> Array:
 def eigen_blocks(curvature: Callable[[Array], Array], z: Array, n: int) -> tuple[Array, Array]:
     """Eigenvalues (n, m) and eigenvectors (n, m, m) of the blocks L″ₙₙ of the cases, from one product per output."""
     m = z.size // n
-    columns = [np.array(np.reshape(curvature(unit(z, k)), (n, m)), copy=True) for k in range(m)]
+    columns = [np.reshape(curvature(unit(z, k)), (n, m)).copy() for k in range(m)]
     H = np.stack(columns, axis=1)
     return np.linalg.eigh((H + np.swapaxes(H, 1, 2)) / 2)
 

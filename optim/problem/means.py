@@ -18,7 +18,7 @@ import numpy as np
 
 from optim.problem.batch import Shard, cases
 from optim.problem.losses import loss_value_and_gradient
-from rmad.extend import Array, loss_curvature, tree
+from rmad.extend import Array, arrays, loss_curvature, tree
 
 __all__ = ["comes_apart", "declared_mean", "is_mean", "same_value", "together"]
 
@@ -105,12 +105,12 @@ def _agree(whole: Any, parts: Sequence[Any], weights: Sequence[float], eps: floa
     if any(len(row) != len(leaves) for row in rows):
         return False
     for k, a in enumerate(leaves):
-        b = np.concatenate([row[k] * np.asarray(w, a.real.dtype) for row, w in zip(rows, weights, strict=True)])
+        b = np.concatenate([row[k] * a.real.dtype.type(w) for row, w in zip(rows, weights, strict=True)])
         if a.shape == b.shape and not np.isfinite(a).all() and not np.isfinite(b).all():
             continue  # an overflow, which says nothing about the rest
         own = float(np.finfo(a.dtype).eps)
         tolerance = np.sqrt(own) if eps is None else ROUNDING * max(eps, own)
-        if a.shape != b.shape or not np.max(np.abs(a - b), initial=0) <= tolerance * np.max(np.abs(a), initial=0):
+        if a.shape != b.shape or not arrays.largest(a - b) <= tolerance * arrays.largest(a):
             return False
     return True
 
@@ -125,4 +125,4 @@ def _floats(z: Any) -> list[Array]:
 
 def _noise(a: Array, rng: np.random.Generator) -> Array:
     """Random numbers like a, of the size of a derivative's direction."""
-    return np.asarray(rng.standard_normal(a.shape), a.dtype, like=a)
+    return arrays.moved_to(a, rng.standard_normal(a.shape), a.dtype)

@@ -19,7 +19,7 @@ from optim.problem.pairing import BroadcastError
 from optim.problem.quadratic import Quadratic
 from optim.problem.threads import in_order
 from optim.problem.vectors import sum_into
-from rmad.extend import Array, Record, pull, tree
+from rmad.extend import Array, Record, arrays, pull, tree
 
 __all__ = ["Objective"]
 
@@ -147,7 +147,7 @@ class Objective(Division):
             outputs, pairs = zip(*in_order([losses for _, _, losses in found]), strict=True)
             if not is_mean(self.loss, shards, outputs, t, pairs):
                 return None
-        total = np.empty_like(structure.leaves[0], shape=(self.size,))
+        total = arrays.empty(structure.leaves[0], (self.size,))
         for k, view in enumerate(self._split(total)):
             sum_into(view, [leaves[k] for _, leaves, _ in found if leaves[k] is not None])
             for _, leaves, _ in found:

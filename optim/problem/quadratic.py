@@ -20,7 +20,7 @@ from optim.problem.parameters import Parameters
 from optim.problem.shard import LinearizedShard
 from optim.problem.shards import HessianShards, Shards, sums
 from optim.problem.vectors import dot, sum_into
-from rmad.extend import Array, SymmetricOperator, address, in_turn, lazy, lent, shares, tree
+from rmad.extend import Array, SymmetricOperator, address, arrays, in_turn, lazy, lent, shares, tree
 
 __all__ = ["Quadratic"]
 
@@ -289,11 +289,11 @@ class _Vector:
         self._like, self._size = like, size
 
     def another(self) -> Array:
-        return np.empty_like(self._like, shape=(self._size,))
+        return arrays.empty(self._like, (self._size,))
 
     @lazy
     def made(self) -> Array:
-        return np.zeros_like(self._like, shape=(self._size,))
+        return arrays.zeros(self._like, (self._size,))
 
     def __call__(self) -> Array:
         return self.made

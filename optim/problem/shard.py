@@ -11,7 +11,7 @@ import numpy as np
 from optim.problem.batch import Shard, cases
 from optim.problem.losses import loss_gradient, loss_value
 from optim.problem.vectors import dot
-from rmad.extend import Array, Plan, Record, lazy, loss_curvature, squares, tree
+from rmad.extend import Array, Plan, Record, arrays, lazy, loss_curvature, squares, tree
 
 __all__ = ["LinearizedShard"]
 
@@ -162,7 +162,7 @@ class LinearizedShard(Shard):
             return partial(curvature.in_place, z, weight)
         out, plan = self.out, self.plan  # not self: a cycle would keep the buffers until the collector comes
         specs = zip(z, out.shapes, out.dtypes, strict=True)
-        v = [np.zeros(shape, dtype) if buffer is None else buffer for buffer, shape, dtype in specs]
+        v = [arrays.zeros(plan.pool.like, shape, dtype) if buffer is None else buffer for buffer, shape, dtype in specs]
         return lambda: plan.set_outputs(out.match(curvature(out.unflatten(v)), "L″ J v"), weight)
 
 

@@ -19,7 +19,7 @@ from optim.problem.parameters import Parameters
 from optim.problem.shard import LinearizedShard
 from optim.problem.vectors import accumulated
 from rmad import grad
-from rmad.extend import Array, Plan, Record, tree
+from rmad.extend import Array, Plan, Record, arrays, tree
 
 __all__ = ["HessianShards", "Shards", "sums"]
 
@@ -150,7 +150,7 @@ class HessianShards:
     ) -> None:
         self._value, self._structure, self.shards, self._v = loss_value(objective.loss), structure, shards, v
         self._trained = [tree.is_differentiable(leaf) for _, leaf in tree.leaves(structure.tree)]
-        self._total = np.empty_like(structure.leaves[0], shape=(objective.size,))
+        self._total = arrays.empty(structure.leaves[0], (objective.size,))
         self._views = objective._split(self._total)
         self._kept: list[Plan] | None = None
         if keep:
