@@ -272,7 +272,7 @@ def _tangents(n: Traced, along: Array) -> Tangents:
 def _same(tape: Tape, node: Node) -> list[int]:
     """The nodes of the tape that hold the same array as this one: norm(A @ x) * norm(A @ x) computes both twice."""
     if tape not in _numberings:
-        _numberings[tape] = _Numbering(tape.nodes)
+        _numberings[tape] = _Numbering(tape.nodes, tape.like)
     return _numberings[tape].same(node)
 
 
@@ -282,8 +282,8 @@ class _Numbering:
     Source: value numbering of compilers (Cocke & Schwartz 1970, section 6.1).
     """
 
-    def __init__(self, nodes: Sequence[Node]) -> None:
-        self.nodes = nodes
+    def __init__(self, nodes: Sequence[Node], like: Array) -> None:
+        self.nodes, self.like = nodes, like
         self.number: list[int] = []  # per node the first one that is like it
         self.alike: dict[Any, list[int]] = {}  # the first ones, by primitive, shape, dtype and numbers of their inputs
 
@@ -302,34 +302,35 @@ class _Numbering:
         return node.primitive, node.spec.shape, node.spec.dtype, tuple(self.number[i] for i in node.inputs)
 
     def _find(self, node: Node) -> int | None:
-        return next((k for k in self.alike.get(self._key(node), ()) if _equal_blocks(self.nodes[k], node)), None)
+        candidates = self.alike.get(self._key(node), ())
+        return next((k for k in candidates if _equal_blocks(self.nodes[k], node, self.like)), None)
 
 
 _numberings: weakref.WeakKeyDictionary[Tape, _Numbering] = weakref.WeakKeyDictionary()
 
 
-def _equal_blocks(a: Node, b: Node) -> bool:
+def _equal_blocks(a: Node, b: Node, like: Array) -> bool:
     """True if both nodes are one, or map random tangents alike, each argument by itself."""
     if a is b:
         return True
     if a.joint is not None and b.joint is not None:
-        V: list[Any] = [_random(block.x) for block in a.blocks]
+        V: list[Any] = [_random(block.x, like) for block in a.blocks]
         return _equal(a.joint.push(V), b.joint.push(V))
-    return all(map(_equal_block, a.blocks, b.blocks))
+    return all(_equal_block(p, q, like) for p, q in zip(a.blocks, b.blocks, strict=True))
 
 
-def _equal_block(a: Block, b: Block) -> bool:
+def _equal_block(a: Block, b: Block, like: Array) -> bool:
     if a.argnum != b.argnum:
         return False
     if isinstance(a, _LengthBlock) and isinstance(b, _LengthBlock):
         return all(map(_equal, a.settings, b.settings))
-    v = _random(a.x)
+    v = _random(a.x, like)
     return _equal(a.push(v), b.push(v))
 
 
-def _random(spec: ArraySpec) -> Array:
+def _random(spec: ArraySpec, like: Array) -> Array:
     draw = np.random.default_rng(0).standard_normal((2, *spec.shape))
-    return (draw[0] + 1j * draw[1] if spec.dtype.kind == "c" else draw[0]).astype(spec.dtype)
+    return arrays.moved_to(like, (draw[0] + 1j * draw[1] if spec.dtype.kind == "c" else draw[0]).astype(spec.dtype))
 
 
 def _equal(p: Any, q: Any) -> bool:
