@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nn.checks import check_rng, check_sizes
-from rmad.extend import Array
+from rmad.extend import Array, arrays
 
 __all__ = ["Batches", "batches"]
 
@@ -138,7 +138,7 @@ class Batches:
         """Draws the order of a pass."""
         self._started_from = rng.bit_generator.state
         order = rng.permutation(len(self.x))
-        self._order = np.asarray(order, like=self.x) if hasattr(self.x, "__array_function__") else order
+        self._order = arrays.moved_to(self.x, order)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the position. The rng should be its own: its state is that of the beginning of the pass."""

@@ -19,7 +19,7 @@ import numpy as np
 from rmad import tuning
 from rmad.kernels import loader
 from rmad.kernels.windows import Pair, taps
-from rmad.machine.backend import array_module
+from rmad.machine import arrays
 from rmad.types import Array
 
 __all__ = ["Folded", "Forward", "Geometry", "Weights"]
@@ -196,7 +196,7 @@ class Gathered(Patches):
         shape = (g.groups, len(padded), lines.stop - lines.start, g.out[1], *g.kernel, c)
         steps = (g.stride[0] * row, g.stride[1] * column, g.dilation[0] * row, g.dilation[1] * column)
         padded = padded[:, lines.start * g.stride[0] :]
-        return array_module(padded).lib.stride_tricks.as_strided(padded, shape, (c * one, image, *steps, one))
+        return arrays.kind_of(padded).lib.stride_tricks.as_strided(padded, shape, (c * one, image, *steps, one))
 
 
 class Forward(Gathered):

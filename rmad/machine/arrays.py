@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad.machine.backend import is_cupy
 from rmad.types import Array
 
 __all__ = [
@@ -32,9 +33,12 @@ __all__ = [
     "kind_of",
     "largest",
     "moved_to",
+    "on_the_cpu",
     "one",
     "ones",
+    "order",
     "sample",
+    "take",
     "tri",
     "zeros",
 ]
@@ -116,6 +120,11 @@ def moved_to(like: Any, a: Any, dtype: Any = None) -> Any:
     return kind.asarray(a, dtype)
 
 
+def on_the_cpu(a: Any) -> Any:
+    """A plain array of CuPy copied to the CPU; anything else as it is."""
+    return a.get() if is_cupy(a) else a
+
+
 def copied(like: Any, a: Any, dtype: Any = None) -> Array:
     """A copy of `a`, in C order, on the device of `like`."""
     return kind_of(like).array(a, dtype, order="C", copy=True)
@@ -146,6 +155,20 @@ def highest(x: Any, start: float, axis: Any = None, keepdims: bool = False) -> A
     if x.size:
         return kind.maximum(kind.max(x, axis=axis, keepdims=keepdims), start)
     return full(x, kind.sum(x, axis=axis, keepdims=keepdims).shape, start)
+
+
+def order(x: Array, axis: int, kind: Any, stable: Any) -> Array:
+    """argsort of x; CuPy's is stable whatever the `kind`."""
+    module = kind_of(x)
+    return np.argsort(x, axis, kind=kind, stable=stable) if module is np else module.argsort(x, axis)
+
+
+def take(x: Array, index: Array, out: Array) -> None:
+    """out ← x[index], of a vector."""
+    if kind_of(x) is np:
+        np.take(x, index, None, out, "clip")  # "raise" would copy `out`
+    else:
+        x.take(index, None, out)
 
 
 def largest(x: Any) -> float:

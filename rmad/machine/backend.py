@@ -12,18 +12,21 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["array_module", "devices", "import_cupy", "is_cupy", "linear_operator", "synchronize", "to_numpy"]
+__all__ = [
+    "devices",
+    "import_cupy",
+    "is_cupy",
+    "linear_operator",
+    "special_functions",
+    "synchronize",
+    "to_numpy",
+]
 
 
 def is_cupy(array: Any) -> bool:
     """True if `array` lives on the GPU. Costs a dictionary look-up on a machine without CuPy."""
     cupy = sys.modules.get("cupy")
     return cupy is not None and isinstance(array, cupy.ndarray)
-
-
-def array_module(array: Any) -> Any:
-    """The module that makes arrays of this kind: `cupy` for CuPy's, `numpy` for anything else."""
-    return sys.modules["cupy"] if is_cupy(array) else np
 
 
 def import_cupy() -> Any:
@@ -42,6 +45,15 @@ def linear_operator(array: Any) -> Any:
     else:
         from scipy.sparse.linalg import LinearOperator
     return LinearOperator
+
+
+def special_functions(array: Any) -> Any:
+    """The module of special functions for arrays like `array`: SciPy's, or cupyx's on the GPU."""
+    if is_cupy(array):
+        from cupyx.scipy import special
+    else:
+        from scipy import special
+    return special
 
 
 def to_numpy(array: Any) -> np.ndarray[Any, Any]:

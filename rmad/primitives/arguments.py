@@ -104,7 +104,11 @@ def conj(d: Any) -> Any:
 def cast(x: Any, dtype: Any, casting: Any = "unsafe") -> Any:
     """x in the dtype that the caller asked for, if any; TypeError if `casting` forbids it."""
     x = x if hasattr(x, "dtype") else np.asarray(x)
-    return x if dtype is None or x.dtype == dtype else x.astype(dtype, casting=casting)
+    if dtype is None or x.dtype == dtype:
+        return x
+    if not np.can_cast(x.dtype, dtype, casting):
+        raise TypeError(f"cannot cast {x.dtype} to {np.dtype(dtype)} according to the rule {casting!r}")
+    return x.astype(dtype)
 
 
 def masked(x: Any, where: Any, fill: Any) -> Any:

@@ -52,9 +52,9 @@ ifft = primitive(np.fft.ifft, _complex_rule(np.fft.ifft, np.fft.fft))
 
 def _scale_inner(x, n, axis, factor) -> Array:
     """Half of a spectrum of length n, with every entry that stands for two, k and n − k, times `factor`."""
-    k = np.arange(n // 2 + 1)
+    k = arrays.arange(x, n // 2 + 1)
     weights = np.where((k > 0) & (2 * k < n), factor, 1.0).reshape((-1,) + (1,) * (x.ndim - 1 - axis % x.ndim))
-    return x * arrays.moved_to(x, weights, stop(x).real.dtype)
+    return x * weights.astype(stop(x).real.dtype)
 
 
 @primitive(np.fft.rfft)

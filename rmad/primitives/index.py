@@ -236,18 +236,21 @@ def extract(condition, arr) -> Array:
 def delete(arr, obj, axis=None) -> Array:
     if axis is None:
         arr, axis = np.ravel(arr), 0
-    return take(arr, np.delete(np.arange(arr.shape[axis]), stop(obj)), axis)
+    return take(arr, np.delete(arrays.arange(arr, arr.shape[axis]), stop(obj)), axis)
 
 
 @implements(np.insert)
 def insert(arr, obj, values, axis=None) -> Array:
-    """NumPy inserts labels of the values among labels of the elements; then every label is looked up."""
+    """NumPy inserts labels of the values among labels of the elements; then every label is looked up.
+
+    CuPy cannot insert, so that the labels are NumPy's on a GPU too.
+    """
     arr, values = as_array(arr), as_array(values)
     if axis is None:
         arr, axis = np.ravel(arr), 0
     labels = np.arange(arr.size).reshape(arr.shape)
     inserted = np.arange(arr.size, arr.size + values.size).reshape(values.shape)
-    places = np.insert(labels, stop(obj), inserted, axis=axis)
+    places = arrays.moved_to(arr, np.insert(labels, arrays.on_the_cpu(stop(obj)), inserted, axis=axis))
     return getitem(np.concatenate([np.ravel(arr), np.ravel(values).astype(arr.dtype)]), places)
 
 

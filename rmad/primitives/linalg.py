@@ -73,7 +73,7 @@ def inv(Y, A) -> Pairs:
     return ((lambda v: -(Y @ v @ Y), lambda u: -(mH(Y) @ u @ mH(Y))),)
 
 
-@primitive(lambda A, rtol: np.linalg.pinv(A, rtol=rtol), name="pinv")
+@primitive(lambda A, rtol: np.linalg.pinv(A, rtol), name="pinv")  # by position: CuPy calls it rcond
 def _pinv(P, A, rtol) -> Pairs:
     """Golub & Pereyra (1973), eq. (4.12), for a rank that does not change:
     dA⁺ = −A⁺ dA A⁺ + A⁺A⁺ᴴ dAᴴ (I − A A⁺) + (I − A⁺A) dAᴴ A⁺ᴴA⁺.

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from scipy import special as sc
 
+from rmad.machine.backend import is_cupy, special_functions
 from rmad.primitives.arguments import is_complex
 from rmad.primitives.elementwise import LN2, LN10, expm1, log1p, sigmoid
 from rmad.rules import Elementwise, Primitive, constant, elementwise
@@ -23,7 +24,6 @@ from rmad.traced import register
 from rmad.types import Array
 
 ROOT_PI, ROOT_2PI, ROOT_2 = math.sqrt(math.pi), math.sqrt(2 * math.pi), math.sqrt(2)
-zeta = sc._ufuncs._zeta  # the ufunc under sc.zeta(s, q), and under sc.polygamma
 
 
 def _square(x) -> Array:
@@ -136,9 +136,15 @@ def _rgamma_derivative(y, x) -> Array:
     return np.where(left, reflected, -sc.rgamma(a) * sc.digamma(a))
 
 
+def _zeta(s, q) -> Array:
+    """ζ(s, q) = Σ (q + k)⁻ˢ, k ≥ 0, as a ufunc on the CPU, whose name CuPy does not know."""
+    of_gpu = next(filter(is_cupy, (s, q)), None)
+    return sc._ufuncs._zeta(s, q) if of_gpu is None else special_functions(of_gpu).zeta(s, q)
+
+
 def _less_one(p) -> Array:
     """p - 1, and 0 at p = 0: there d/dx xᵖ = p xᵖ⁻¹ must be 0 at x = 0 too."""
-    return np.where(p == 0, 0, p - 1)
+    return p - (p != 0)
 
 
 _beta_kernel: Primitive = elementwise(  # xᵖ (1 - x)^q exp(-c)
@@ -168,7 +174,8 @@ elementwise(sc.rgamma, _rgamma_derivative)
 elementwise(sc.gammaln, lambda y, x: sc.digamma(x))
 elementwise(sc.loggamma, lambda y, x: sc.digamma(x))
 elementwise(sc.digamma, lambda y, x: zeta(2, x))  # polygamma(1, x), A&S 6.4.10
-elementwise(zeta, None, lambda y, s, q: -s * zeta(s + 1, q))
+zeta: Primitive = elementwise(_zeta, None, lambda y, s, q: -s * zeta(s + 1, q), name="zeta")
+register(sc._ufuncs._zeta, zeta)  # the ufunc under sc.zeta(s, q), and under sc.polygamma
 elementwise(
     sc.beta,
     lambda y, a, b: y * (sc.digamma(a) - sc.digamma(a + b)),

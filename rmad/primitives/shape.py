@@ -241,10 +241,10 @@ def repeat(a, repeats, axis=None) -> Array:
     """Each element repeated in its place."""
     if axis is None:
         a, axis = np.ravel(a), 0
-    axis, repeats = normalize_axis_index(axis, a.ndim), np.asarray(stop(repeats))
+    axis, repeats = normalize_axis_index(axis, a.ndim), np.asarray(arrays.on_the_cpu(stop(repeats)))
     n = a.shape[axis]
     if repeats.size != 1:
-        return np.take(a, np.repeat(np.arange(n), repeats), axis=axis)
+        return np.take(a, arrays.moved_to(a, np.repeat(np.arange(n), repeats)), axis=axis)
     r = int(repeats.reshape(()))
     before, after = a.shape[:axis], a.shape[axis + 1 :]
     y = np.broadcast_to(np.reshape(a, (*before, n, 1, *after)), (*before, n, r, *after))

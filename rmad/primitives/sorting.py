@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rmad.machine import arrays
+from rmad.machine.backend import is_cupy
 from rmad.primitives.arguments import cast, kept, moved, refuse_out
 from rmad.rules import as_array, constant
 from rmad.traced import Traced, implements, stop
@@ -25,7 +26,7 @@ for _name in f"{ORDERS} {PLACES}".split():
 def sort(a, axis=-1, kind=None, order=None, *, stable=None) -> Array:
     if axis is None:
         a, axis = np.ravel(a), 0
-    return np.take_along_axis(a, np.argsort(stop(a), axis=axis, kind=kind, stable=stable), axis=axis)
+    return np.take_along_axis(a, arrays.order(stop(a), axis, kind, stable), axis=axis)
 
 
 @implements(np.partition)
@@ -71,7 +72,7 @@ def _family(scale, places) -> Callable[..., Any]:
         if weights is not None or old:
             raise NotImplementedError("quantiles of a traced array take no weights and no `interpolation`")
         if scale != 1:
-            q = q / scale if isinstance(q, Traced | int | float) else np.asarray(q) / scale
+            q = _given(q) / scale
         return _quantile(a, q, axis, out, method, keepdims, places)
 
     return handler
@@ -83,7 +84,7 @@ def _quantile(a, q, axis, out, method, keepdims, places) -> Array:
     a = cast(a, None)
     if isinstance(q, Traced) and method != "linear":
         raise NotImplementedError(f"the derivative with respect to q is known for method='linear', not {method!r}")
-    q = q if isinstance(q, Traced | int | float) else np.asarray(q)
+    q = _given(q)
     dtype = a.dtype if method in DISCRETE else np.result_type(a, q)  # a Python float q does not promote
     q = as_array(q)
     rows, rest = moved(a, axis)
@@ -96,21 +97,30 @@ def _quantile(a, q, axis, out, method, keepdims, places) -> Array:
     return np.reshape(front, (*q.shape, *kept(a.shape, axis))) if keepdims else front
 
 
+def _given(q) -> Any:
+    """Lists as arrays; a Python number stays one, which promotes no dtype."""
+    return q if isinstance(q, Traced | int | float) or is_cupy(q) else np.asarray(q)
+
+
 def _places(q, n, method) -> tuple[Any, Any, Any]:
-    """j, γ of each quantile of n numbers. With method='linear' it is q (n - 1); else NumPy's, of the ranks."""
-    place = np.quantile(np.arange(float(n)), stop(q), method=method)
+    """j, j + 1, γ of each quantile of n numbers. With method='linear' it is q (n - 1); else NumPy's, of the ranks.
+
+    j is on the CPU, as its uses are a few numbers.
+    """
+    place = np.quantile(np.arange(float(n)), arrays.on_the_cpu(stop(q)), method=method)
     if method == "linear":
         place = q * (n - 1)
-    j = np.minimum(np.floor(stop(place)), n - 1).astype(np.intp)
-    return j, np.minimum(j + 1, n - 1), place - j.astype(place.dtype)
+    j = np.minimum(np.floor(arrays.on_the_cpu(stop(place))), n - 1).astype(np.intp)
+    return j, np.minimum(j + 1, n - 1), place - arrays.moved_to(place, j.astype(place.dtype))
 
 
 def _places_in_row(rows, q, method) -> tuple[Any, Any, Any, Any]:
     """The places in each row of the two neighbours of the quantile: (…, k) indices, γ (k), rows with a NaN."""
     plain, n = stop(rows), rows.shape[-1]
     j, after, gamma = _places(q, n, method)
-    order = np.argpartition(plain, np.unique([*j, *after, n - 1]), axis=-1)
+    order = np.argpartition(plain, np.unique([*j, *after, n - 1]).tolist(), axis=-1)
     last = np.take_along_axis(plain, order[..., -1:], axis=-1)  # NaN sorts to the end
+    j, after = arrays.moved_to(order, j), arrays.moved_to(order, after)
     return order[..., j], order[..., after], gamma, np.isnan(last)
 
 
@@ -119,12 +129,12 @@ def _places_of_present(rows, q, method) -> tuple[Any, Any, Any, Any]:
     plain = stop(rows)
     order = np.argsort(plain, axis=-1)
     n = np.sum(~np.isnan(plain), axis=-1, keepdims=True)
-    below = np.zeros(np.broadcast_shapes(n.shape, q.shape), np.intp)
+    below = arrays.zeros(n, np.broadcast_shapes(n.shape, q.shape), np.intp)
     above, gamma = below, np.zeros_like(below, dtype=q.dtype)
-    for m in np.unique(n):
+    for m in arrays.on_the_cpu(np.unique(n)):
         if m > 0:
-            j, after, part = _places(q, int(m), method)
-            here = n == m
+            j, after, part = (arrays.moved_to(n, a) for a in _places(q, int(m), method))
+            here = n == int(m)
             below, above = np.where(here, j, below), np.where(here, after, above)
             gamma = np.where(here, part, gamma)
     return np.take_along_axis(order, below, -1), np.take_along_axis(order, above, -1), gamma, n == 0

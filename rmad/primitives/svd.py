@@ -95,8 +95,20 @@ class _SVD(Vectors):
 
 
 def _singular(A, hermitian) -> Array:
-    U, s, Vh = np.linalg.svd(A, full_matrices=False, hermitian=hermitian)
+    if not hermitian:
+        U, s, Vh = np.linalg.svd(A, full_matrices=False)
+    elif arrays.kind_of(A) is np:
+        U, s, Vh = np.linalg.svd(A, full_matrices=False, hermitian=True)
+    else:  # CuPy's svd has no `hermitian`
+        return _from_eigenvalues(*np.linalg.eigh(A))
     return packed(s, U, mH(Vh))
+
+
+def _from_eigenvalues(w, Q) -> Array:
+    """A = Q diag(w) Qᴴ = (Q diag(sign w)) diag|w| Qᴴ, as NumPy does it, by decreasing |w|."""
+    order = np.argsort(-np.abs(w), axis=-1)
+    w, Q = np.take_along_axis(w, order, -1), np.take_along_axis(Q, order[..., None, :], -1)
+    return packed(np.abs(w), Q, Q * right(np.where(w < 0, -1, 1)))
 
 
 _svd = Decomposition(_singular, _SVD, "svd")

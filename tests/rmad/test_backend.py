@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from rmad.machine import backend
+from rmad.machine import arrays, backend
 
 
 def test_on_numpy_arrays_the_backend_is_numpy() -> None:
@@ -14,7 +14,7 @@ def test_on_numpy_arrays_the_backend_is_numpy() -> None:
     x = np.ones(3)
     assert not backend.is_cupy(x)
     assert not backend.is_cupy(1.0)
-    assert backend.array_module(x) is np
+    assert arrays.kind_of(x) is np
     assert backend.to_numpy(x) is x
     assert backend.linear_operator(x) is LinearOperator
     backend.synchronize(x)
@@ -31,7 +31,7 @@ def test_on_cupy_arrays_the_backend_is_cupy() -> None:
     cupy = pytest.importorskip("cupy")
     x = cupy.ones(3)
     assert backend.is_cupy(x)
-    assert backend.array_module(x) is cupy
+    assert arrays.kind_of(x) is cupy
     assert backend.linear_operator(x).__module__.startswith("cupyx")
     assert isinstance(backend.to_numpy(x), np.ndarray)
     backend.synchronize(x)

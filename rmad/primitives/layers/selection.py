@@ -91,9 +91,14 @@ class SelectKernels:
     def push(self, block: Linear, new: NewArray, add: bool) -> Callable[[Array, Array], Any]:
         index = block.args[1].keep_index()
         if not add:
-            return lambda v, out: np.take(v.reshape(-1), index, None, out, "clip")  # "raise" would copy `out`
+            return lambda v, out: arrays.take(v.reshape(-1), index, out)
         part = new(index.shape, block.y.dtype)
-        return lambda v, out: np.add(out, np.take(v.reshape(-1), index, None, part, "clip"), out)
+
+        def push(v: Array, out: Array) -> None:
+            arrays.take(v.reshape(-1), index, part)
+            np.add(out, part, out)
+
+        return push
 
     def pull(self, block: Linear, new: NewArray, add: bool) -> Callable[[Array, Array], Any]:
         chosen = block.args[1]
