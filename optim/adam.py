@@ -95,18 +95,18 @@ class Adam(FirstOrder):
         self.m = np.zeros_like(self.objective.flat())
         self.v = np.zeros_like(self.m)
 
-    def _update(self, flat: Array, gradient: Array, lr: float) -> None:
-        self.k += 1
-        b1, b2 = self.betas
-        root = math.sqrt(1 - b2**self.k)
-        lr_k, eps_k = lr * root / (1 - b1**self.k), self.eps * root
-        for theta, m, v, u in blocks(flat, self.m, self.v, gradient):
+    def _update(self, flat: Array, gradient: Array, lr: float) -> dict[str, Array]:
+        k, (b1, b2) = self.k + 1, self.betas
+        root = math.sqrt(1 - b2**k)
+        lr_k, eps_k = lr * root / (1 - b1**k), self.eps * root
+        new_m, new_v = np.empty_like(self.m), np.empty_like(self.v)
+        for theta, m, v, old_m, old_v, u in blocks(flat, new_m, new_v, self.m, self.v, gradient):
             w = (1 - b1) * u
-            np.multiply(m, b1, out=m)
+            np.multiply(old_m, b1, out=m)
             np.add(m, w, out=m)  # m ← β₁ m + (1 − β₁) ∇f
             np.multiply(u, u, out=w)
             np.multiply(w, 1 - b2, out=w)
-            np.multiply(v, b2, out=v)
+            np.multiply(old_v, b2, out=v)
             np.add(v, w, out=v)  # v ← β₂ v + (1 − β₂) ∇f²
             np.sqrt(v, out=w)
             np.add(w, eps_k, out=w)
@@ -115,3 +115,4 @@ class Adam(FirstOrder):
             if self.weight_decay:
                 np.multiply(theta, 1 - lr * self.weight_decay, out=theta)
             np.subtract(theta, w, out=theta)
+        return {"m": new_m, "v": new_v}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -16,15 +17,19 @@ from optim.problem.objective import Objective
 from optim.problem.pairs import original
 from optim.problem.vectors import dot, is_finite
 from optim.types import Loss, Model
+from optim.undo import Before
 from rmad.extend import Array, arrays, tree
 
-__all__ = ["NumericalWarning", "Optimizer", "StepInfo", "TrainingDiverged"]
+__all__ = ["NumericalWarning", "Optimizer", "StepInfo", "TrainingDiverged", "all_or_nothing"]
+
+M = TypeVar("M", bound="Optimizer")
+P = ParamSpec("P")
 
 State: TypeAlias = "dict[str, Array | float]"
 """The entries of a state_dict by name."""
 
-quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-"""Decorates a step: NumPy does not warn, because what is not finite is found and reported as a rejected step."""
+quiet = functools.partial(np.errstate, over="ignore", invalid="ignore", divide="ignore")
+"""In a step NumPy does not warn, because what is not finite is found and reported as a rejected step."""
 
 
 class NumericalWarning(RuntimeWarning):
@@ -81,8 +86,10 @@ class StepInfo:
 class Optimizer:
     """Base of the optimizers: opt = Method(model, loss, **hyper); info = opt.step(x, t).
 
-    A step rebinds the model's arrays to new ones and never writes into the old. Subclasses name in `_state` what
-    `state_dict` holds, and in `HYPER` what their hyper-parameters may be; the model's own parameters are not state.
+    A step rebinds arrays to new ones, the model's and the method's own, and never writes into the old. Decorated with
+    `all_or_nothing`, it leaves everything as it was if it raises. Subclasses name in `_state` what
+    `state_dict` holds, in `_parts` the objects among their attributes that a step changes, and in `HYPER` what their
+    hyper-parameters may be; the model's own parameters are not state.
 
     Parameters
     ----------
@@ -105,6 +112,7 @@ class Optimizer:
     HYPER: ClassVar[Mapping[str, Rule]] = {"l2": Number(at_least=0.0)}
     most_rejected = 10  # in a row
     _state: tuple[str, ...] = ()
+    _parts: tuple[str, ...] = ()
 
     def __init__(self, model: Model, loss: Loss, *, l2: float = 0.0) -> None:
         self.objective = Objective(model, loss, **hyper.checked(Optimizer.HYPER, {"l2": l2}))
@@ -153,7 +161,8 @@ class Optimizer:
                 raise ValueError(f"{type(self).__name__}: the state has the entry {key!r}, whose name is no text")
 
     def _accept(self, flat: Array) -> None:
-        self.objective.assign(flat)
+        """Ends a step at `flat`, a new vector: the model's arrays become views of it."""
+        self.objective.adopt(flat)
         self.objective.end_step()
         self.rejected_in_a_row = 0
 
@@ -196,6 +205,29 @@ class Optimizer:
 
     def _on_reject(self) -> None:
         """Changes the method's own state after a step that was refused."""
+
+
+def all_or_nothing(step: Callable[Concatenate[M, P], StepInfo]) -> Callable[Concatenate[M, P], StepInfo]:
+    """Decorates the step of an optimizer: an exception in it, or Ctrl-C, leaves optimizer and model as they were.
+
+    NumPy does not warn in it, because what is not finite is found and reported as a rejected step.
+    """
+
+    @functools.wraps(step)
+    def whole(self: M, *args: P.args, **kwargs: P.kwargs) -> StepInfo:
+        before = Before(self)
+        try:
+            with quiet():
+                return step(self, *args, **kwargs)
+        except BaseException:
+            try:
+                before.restore()
+            except BaseException:  # Ctrl-C again, with half of it restored
+                before.restore()
+                raise
+            raise
+
+    return whole
 
 
 def not_finite(loss: float, gradient: Array, squared_norm: float) -> str:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from optim.base import Optimizer, StepInfo, not_finite, quiet
+from optim.base import Optimizer, StepInfo, all_or_nothing, not_finite
 from optim.hyper import NONE, Flag, Number, Rule
 from optim.parts.damping import decided_by_rounding
 from optim.problem.quadratic import Quadratic
@@ -125,7 +125,7 @@ class CurveBall(Optimizer):
         self.beta_rho = math.nan, math.nan
         self.z = np.zeros_like(self.objective.flat())
 
-    @quiet
+    @all_or_nothing
     def step(self, x: object, t: object = None) -> StepInfo:
         """Makes one update on a batch; skipped if the loss, Δz or the result is not finite.
 
@@ -164,10 +164,10 @@ class CurveBall(Optimizer):
         beta, rho = self._coefficients(A, b, float(np.finfo(delta.dtype).eps))
         record["products"] = q.products
         del q  # its buffers are as long as θ
-        for z_k, delta_k in blocks(self.z, delta):
-            np.multiply(z_k, rho, out=z_k)
-            np.subtract(z_k, beta * delta_k, out=z_k)  # z ← ρ z − β Δz, eq. (15)
-        del delta
+        for delta_k, z_k in blocks(delta, self.z):
+            np.multiply(delta_k, beta, out=delta_k)
+            np.subtract(rho * z_k, delta_k, out=delta_k)
+        self.z = delta  # z ← ρ z − β Δz, eq. (15)
         return self._move((x, t), system if due else None, beta, rho, record)
 
     def _move(self, batch: Batch, system: System | None, beta: float, rho: float, record: dict[str, Any]) -> StepInfo:

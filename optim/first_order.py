@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
-from optim.base import Optimizer, StepInfo, quiet
+from optim.base import Optimizer, StepInfo, all_or_nothing
 from optim.hyper import SCHEDULE, Number, Rule, Schedule, value_at
 from optim.problem.vectors import is_finite
 from optim.types import Loss, Model
@@ -46,10 +46,10 @@ class FirstOrder(Optimizer, ABC):
         return value_at("lr", self.lr, self.k)
 
     @abstractmethod
-    def _update(self, flat: Array, gradient: Array, lr: float) -> None:
-        """Moves the parameters, given as a fresh vector, in place, and the method's own state."""
+    def _update(self, flat: Array, gradient: Array, lr: float) -> dict[str, Array]:
+        """Moves the parameters, given as a fresh vector, in place; returns the method's new vectors by name."""
 
-    @quiet
+    @all_or_nothing
     def step(self, x: object, t: object = None) -> StepInfo:
         """Makes one update on a batch; skipped if the loss, the gradient or the result is not finite.
 
@@ -75,8 +75,9 @@ class FirstOrder(Optimizer, ABC):
             return ended
         flat = self.objective.flat()
         lr = self._lr()
-        self._update(flat, gradient, lr)
+        vectors = self._update(flat, gradient, lr)
         if not is_finite(flat):
             return self._reject("non-finite parameters after the update", record)
         self._accept(flat)
+        vars(self).update(vectors, k=self.k + 1)
         return StepInfo(**record, step_size=lr)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from optim import presets
-from optim.base import NO_GAIN, Optimizer, StepInfo, quiet
+from optim.base import NO_GAIN, Optimizer, StepInfo, all_or_nothing
 from optim.hyper import COUNT, NONE, SCHEDULE, Flag, Instance, Number, OneOf, Rule, Schedule, checked, value_at
 from optim.parts.cg import CGResult, relative_progress
 from optim.parts.damping import Tikhonov, damping_rule
@@ -113,6 +113,7 @@ class HessianFree(Optimizer):
         "probe_seed": Number(at_least=0, whole=True),
     }
     _state = ("k", "damping", "delta", "radius", "probe_seed")
+    _parts = ("_rule", "structural_loss")
 
     def __init__(
         self,
@@ -178,7 +179,7 @@ class HessianFree(Optimizer):
     def damping(self, strength: float) -> None:
         self._rule.strength = Number(at_least=0.0)("damping", float(strength))
 
-    @quiet
+    @all_or_nothing
     def step(
         self,
         x: object,
@@ -229,7 +230,7 @@ class HessianFree(Optimizer):
         watch = self._selection.watch(lambda delta: f_at(self.objective, delta, watched))
         cg = self._solve(model, sets, watch)
         record |= {"cg_iterations": cg.iterations, "products": q.products}
-        if not cg.finite or (cg.iterations == 0 and cg.reason != "solved"):
+        if not cg.finite:
             return self._reject(cg.reason, record)
         return self._move(model, sets, cg, watch, record)
 

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from optim import tuning
-from optim.base import StepInfo, quiet
+from optim.base import StepInfo, all_or_nothing
 from optim.factored import Factored
 from optim.hyper import COUNT, FRACTION, NONE, Flag, Number, OneOf, Rule, generator
 from optim.parts.damping import decided_by_rounding, reduction_ratio
@@ -161,7 +161,7 @@ class KFAC(Factored):
         self.k = 0  # updates made
         self.delta = np.zeros_like(self.objective.flat())  # δ₀
 
-    @quiet
+    @all_or_nothing
     def step(self, x: object, t: object = None, *, curvature_batch: Batch | None = None) -> StepInfo:
         """Makes one update on a batch. If anything is NaN or infinite, the step is rejected and λ raised.
 

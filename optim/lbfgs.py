@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
-from optim.base import Optimizer, StepInfo, quiet
+from optim.base import Optimizer, StepInfo, all_or_nothing
 from optim.hyper import COUNT, Number, Rule
 from optim.problem.vectors import is_finite
 from optim.types import Loss, Model
@@ -45,7 +45,7 @@ class _SciPy(Optimizer, ABC):
     def _minimize(self, f: Function, theta: Array) -> OptimizeResult:
         """Runs the solver from `theta`."""
 
-    @quiet
+    @all_or_nothing
     def step(self, x: object, t: object = None) -> StepInfo:
         """Runs the solver once. θ is the best point that the run has seen: f never rises.
 
@@ -82,10 +82,8 @@ class _SciPy(Optimizer, ABC):
         record, ended = self._begun(*known)
         if ended:
             return ended
-        try:
-            result = self._minimize(f, start.astype(np.float64))
-        finally:
-            self.objective.assign(start)
+        result = self._minimize(f, start.astype(np.float64))
+        self.objective.assign(start)
         self.evaluations = len(values)
         if f_best < record["loss"]:
             self._accept(best)

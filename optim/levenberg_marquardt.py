@@ -16,7 +16,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 import rmad
 from optim import tuning
-from optim.base import NO_GAIN, Optimizer, StepInfo, quiet
+from optim.base import NO_GAIN, Optimizer, StepInfo, all_or_nothing
 from optim.hyper import COUNT, Number, OneOf, Rule
 from optim.parts.cg import pcg
 from optim.parts.damping import decided_by_rounding
@@ -123,7 +123,7 @@ class LevenbergMarquardt(Optimizer):
         if solver == "auto":
             self.solver = "dense" if self.objective.size <= self.most_dense else "cg"
 
-    @quiet
+    @all_or_nothing
     def step(self, x: object, t: object = None) -> StepInfo:
         """Makes one update: f on (x, t) falls, or the step is rejected and θ and λ stay.
 

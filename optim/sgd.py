@@ -76,11 +76,11 @@ class SGD(FirstOrder):
             raise ValueError("nesterov needs momentum > 0")
         self.velocity = np.zeros_like(self.objective.flat())
 
-    def _update(self, flat: Array, gradient: Array, lr: float) -> None:
-        self.k += 1
-        mu = self.momentum
-        for theta, v, u in blocks(flat, self.velocity, gradient):
-            np.multiply(v, mu, out=v)
+    def _update(self, flat: Array, gradient: Array, lr: float) -> dict[str, Array]:
+        mu, velocity = self.momentum, np.empty_like(self.velocity)
+        for theta, v, old, u in blocks(flat, velocity, self.velocity, gradient):
+            np.multiply(old, mu, out=v)
             np.add(v, u, out=v)  # v ← μ v + ∇f
             d = u + mu * v if self.nesterov else v
             np.subtract(theta, lr * d, out=theta)
+        return {"velocity": velocity}

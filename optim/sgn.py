@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from optim.base import NO_GAIN, Optimizer, StepInfo, quiet
+from optim.base import NO_GAIN, Optimizer, StepInfo, all_or_nothing
 from optim.hyper import COUNT, FRACTION, SCHEDULE, Flag, Instance, Number, Rule, Schedule, value_at
 from optim.parts.cg import CGResult, InverseP, pcg
 from optim.parts.damping import Tikhonov, decided_by_rounding, reduction_ratio
@@ -137,7 +137,7 @@ class SGN(Optimizer):
         self.cg_steps = math.ceil(self.cg_iterations / 3) if adapt_cg else self.cg_iterations  # of the next update
         self.m = np.zeros_like(self.objective.flat()) if momentum else arrays.zeros(self.objective.flat(), 0)
 
-    @quiet
+    @all_or_nothing
     def step(self, x: object, t: object = None) -> StepInfo:
         """Makes one update on a batch; with the line search f on it never rises.
 
@@ -187,10 +187,12 @@ class SGN(Optimizer):
         mu = self.momentum
         if not mu:
             return gradient
-        for m, u in blocks(self.m, gradient):
-            np.multiply(m, mu, out=m)
-            np.add(m, (1 - mu) * u, out=m)
-        return self.m / (1 - mu**self.k)
+        m = np.empty_like(self.m)
+        for m_k, old, u in blocks(m, self.m, gradient):
+            np.multiply(old, mu, out=m_k)
+            np.add(m_k, (1 - mu) * u, out=m_k)
+        self.m = m
+        return m / (1 - mu**self.k)
 
     def _solve(self, q: Quadratic, b: Array, inverse_P: InverseP) -> CGResult:
         """(G + ρI) Δθ = b, eq. (15), by algorithm 2 from Δθ = 0."""

@@ -14,6 +14,7 @@ their own dtype, so that `ravel` of a derivative is as long as `ravel` of the tr
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from operator import is_
 from typing import Any
@@ -52,6 +53,10 @@ def _items(tree: Any) -> list[tuple[str, Any]] | None:
     return None
 
 
+def _is_leaf(tree: Any) -> bool:
+    return not (tree is None or isinstance(tree, tuple | list | dict) or hasattr(type(tree), "__tree_items__"))
+
+
 def _walk(tree: Any, path: str) -> Iterator[tuple[str, Any]]:
     items = _items(tree)
     if items is None:
@@ -63,7 +68,9 @@ def _walk(tree: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def _collect(tree: Any, found: list[Any]) -> None:
     """Appends the leaves, without their paths."""
-    if isinstance(tree, tuple | list):
+    if isinstance(tree, np.ndarray):  # most nodes: the other tests would take as long again
+        found.append(tree)
+    elif isinstance(tree, (tuple, list)):  # building a union takes longer than the test
         for sub in tree:
             _collect(sub, found)
     elif isinstance(tree, dict):
@@ -132,22 +139,15 @@ def rebind(tree: Any, new: Sequence[Any]) -> None:
 
 
 def _rebind(tree: Any, new: Iterator[Any], path: str) -> None:
-    if isinstance(tree, list):
-        keys: list[tuple[Any, Any]] = list(enumerate(tree))
-    elif isinstance(tree, dict):
-        keys = list(tree.items())
-    elif hasattr(type(tree), "__tree_items__"):
-        keys = list(tree.__tree_items__().items())
-    else:
-        keys = list(enumerate(tree or ()))
-    for (key, sub), (label, _) in zip(keys, _items(tree) or (), strict=True):
-        if _items(sub) is not None:
+    keys: Any = list(tree) if isinstance(tree, dict) else itertools.count()
+    for key, (label, sub) in zip(keys, _items(tree) or (), strict=False):
+        if not _is_leaf(sub):
             _rebind(sub, new, path + label)
         elif is_differentiable(sub):
             if isinstance(tree, list | dict):
                 tree[key] = next(new)
             elif hasattr(type(tree), "__tree_assign__"):
-                tree.__tree_assign__(key, next(new))
+                tree.__tree_assign__(label[1:], next(new))
             else:
                 raise TypeError(f"{path}{label} sits in a tuple and cannot be rebound; use a list or a dict")
 

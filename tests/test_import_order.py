@@ -41,7 +41,7 @@ ORDER = {
     "nn.losses": "base *",
     "nn.files": "io *",
     "nn.data": "dataset sources store *",
-    "optim": "types tuning hyper schedules problem base parts presets first_order factored *",
+    "optim": "types tuning hyper schedules problem undo base parts presets first_order factored *",
     "optim.problem": (
         "blas threads vectors batch pairing losses means function pairs parameters nonconvex shard shards quadratic "
         "division objective"

@@ -141,7 +141,7 @@ def kept_iterations(most: int, first: float = 5.0, growth: float = 1.3) -> set[i
     return kept
 
 
-@quiet
+@quiet()
 def pcg(
     product: Product,
     b: Array,
@@ -186,7 +186,9 @@ def pcg(
     Returns
     -------
     CGResult
-        The kept iterates. A run also ends where pᵀA p ≤ 0 (A is indefinite), and at a product that is not finite.
+        The kept iterates. A run also ends where pᵀA p ≤ 0 (A is indefinite), and at a product that is not finite. If A
+        is indefinite along the very first p and φ(x0) ≥ 0, so that x0 is of no use, the result is x0 + p, from zero
+        the preconditioned steepest descent P⁻¹b (Nocedal & Wright, 2006, algorithm 7.1).
 
     Raises
     ------
@@ -221,6 +223,8 @@ def _iterate(run: Run, record: _Recorder, iterations: int, stop: Stop | None, ra
             return f"non-finite product in CG iteration {run.i + 1}", False
         alpha, reason = _step_length(run, pAp, ball)
         if pAp <= 0 and ball is None:
+            if run.phi >= 0:  # nothing was found before: the step along P⁻¹r, of the length that P gives it
+                run.advance(1.0, pAp)
             break
         ry = run.ry
         if not run.advance(alpha, pAp):

@@ -77,7 +77,11 @@ class Parameters(Updates):
 
     def assign(self, flat: Array) -> None:
         """Rebinds the model's arrays to views of a new copy of `flat`, (p,); the old arrays stay as they were."""
-        structure, views = self._structure(), self._split(flat.astype(self.dtype, copy=True))
+        self.adopt(flat.astype(self.dtype, copy=True))
+
+    def adopt(self, flat: Array) -> None:
+        """Rebinds the model's arrays to views of `flat` itself, (p,), which must not be written into any more."""
+        structure, views = self._structure(), self._split(flat.astype(self.dtype, copy=False))
         tree.rebind(self.model, views)
         structure.leaves = views
 

@@ -107,9 +107,23 @@ def test_negative_curvature_ends_it():
     assert result.iterations == result.products - 1 == result.iterates[-1].i
     assert result.iterates[-1].phi == pytest.approx(phi(A, b, result.x))
     assert result.iterates[-1].phi < 0  # what was found up to there is of use
-    at_once = pcg(product_of(-np.eye(3)), b)
-    assert (at_once.iterations, at_once.reason) == (0, "negative curvature in CG iteration 1")
-    np.testing.assert_array_equal(at_once.x, 0)
+
+
+@pytest.mark.parametrize("inverse_P", [None, np.array([1.0, 0.5, 2.0])])
+def test_negative_curvature_at_once(inverse_P):
+    """The preconditioned steepest descent from zero, or a warm start that is a descent as it stands."""
+    A, b = -np.diag([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 0.5])
+    P_b = b if inverse_P is None else inverse_P * b
+    found = pcg(product_of(A), b, None, inverse_P)
+    assert (found.iterations, found.products, found.reason) == (1, 1, "negative curvature in CG iteration 1")
+    np.testing.assert_allclose(found.x, P_b)
+    assert found.iterates[-1].phi == pytest.approx(phi(A, b, P_b))
+    x0 = np.array([0.1, 0.1, 0.1])
+    kept = pcg(product_of(A), b, x0, inverse_P)
+    assert (kept.iterations, kept.reason) == (0, "negative curvature in CG iteration 1")
+    np.testing.assert_array_equal(kept.x, x0)
+    up = pcg(product_of(A), b, -x0, inverse_P)  # φ(−x0) > 0
+    np.testing.assert_allclose(up.x, -x0 + (b + A @ x0 if inverse_P is None else inverse_P * (b + A @ x0)))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

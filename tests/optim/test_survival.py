@@ -159,14 +159,35 @@ def test_rejection_raises_damping(problem):
     assert opt.damping == 6.0
 
 
-def test_negative_curvature_at_once_is_a_rejected_step(make_quadratic):
-    model, loss = make_quadratic(-np.eye(2), np.zeros(2), np.ones(2))
+def test_negative_curvature_at_once_takes_the_gradient_s_direction(make_quadratic):
+    model, loss = make_quadratic(-np.eye(2), np.zeros(2), np.array([1.0, 2.0]))
     opt = optim.HessianFree(model, loss, damping=0.5, curvature="hessian", preconditioner=False)
     info = opt.step(None, None)
-    assert (info.rejected, info.reason) == (True, "negative curvature in CG iteration 1")
-    assert opt.damping == 0.75
-    assert opt.step(None, None).rejected
-    assert not opt.step(None, None).rejected  # λ = 1.125 > 1 makes the model convex
+    assert (info.rejected, info.reason) == (False, "negative curvature in CG iteration 1")
+    np.testing.assert_allclose(model.params["theta"], [2.0, 4.0])  # θ − ∇f(θ)
+    assert info.reduction_ratio == pytest.approx(1)
+    assert opt.damping == pytest.approx(1 / 3)
+    info = opt.step(None, None)  # the warm start 0.95 δ is a descent already, and CG adds nothing to it
+    assert (info.rejected, info.cg_iterations) == (False, 0)
+    np.testing.assert_allclose(model.params["theta"], [2.95, 5.9])
+
+
+def test_negative_curvature_at_a_saddle_never_rejects(make_quadratic):
+    """Both methods whose curvature may be negative, and a preconditioner: f falls in each of twenty steps."""
+    H = np.diag([2.0, -1.0, -3.0])
+    bounded = lambda z, t: 0.5 * np.sum(np.diag(H) * z**2) + np.sum(z**4)  # noqa: E731
+    makers = {
+        "hf": lambda m: optim.HessianFree(m, bounded, damping=0.1, curvature="hessian"),
+        "hf, plain": lambda m: optim.HessianFree(m, bounded, damping=0.1, curvature="hessian", preconditioner=False),
+        "sgn": lambda m: optim.SGN(m, bounded, damping=0.1),
+    }
+    for name, make in makers.items():
+        model, _ = make_quadratic(H, np.zeros(3), np.array([0.01, 0.1, 0.2]))
+        opt = make(model)
+        infos = [opt.step(None, None) for _ in range(20)]
+        assert infos[0].reason == "negative curvature in CG iteration 1", name
+        assert not any(info.rejected for info in infos[:5]), name
+        np.testing.assert_allclose(model.params["theta"] ** 2, [0, 1 / 4, 3 / 4], atol=1e-3, err_msg=name)
 
 
 def test_direction_that_does_not_lower_the_loss_is_rejected(problem, monkeypatch):
