@@ -16,7 +16,7 @@ from rmad.machine.arrays import sample, zeros
 from rmad.objects import stacked
 from rmad.residuals import holds
 from rmad.tape import ArraySpec, Node, Tape, pull, push
-from rmad.ties import AtTies, Decomposition, Undecided, determined, is_lost
+from rmad.ties import AtTies, Decomposition, Undecided, agreed, determined, is_lost, rounding
 from rmad.traced import Traced
 from rmad.types import Array
 
@@ -152,14 +152,16 @@ class Record:
         return filled(self.x, _fresh(self._pulled(cotangents), cotangents), self.tape.like)
 
     def _pulled(self, cotangents: Sequence[Array | None]) -> list[Array | None]:
-        """The cotangents of the inputs; if they need it, by one more run of f, which `rmad.ties` explains."""
+        """The cotangents of the inputs; if they need it, by two more runs of f, which `rmad.ties` explains."""
         try:
             return settled(pull(self.tape, cotangents, self.outputs, self.n_inputs))
         except Undecided:
             if self._again is None:
                 raise
-        tape = AtTies(Decomposition.sites(self.tape))
-        return list(map(tape.choice.below, self._again(tape)._pulled(cotangents)))
+        sites = Decomposition.sites(self.tape)
+        here, turned = AtTies(sites), AtTies(sites, turned=True)
+        found, others = (list(map(tape.choice.below, self._again(tape)._pulled(cotangents))) for tape in (here, turned))
+        return agreed(found, others, rounding(turned, self.n_inputs))
 
 
 def _nothing_to_differentiate(x: Any) -> TypeError:

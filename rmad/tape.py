@@ -144,6 +144,7 @@ class Tape:
         self.nested = False  # True if an outer tape traces the arrays of this one
         self.level = next(_levels)
         self.decomposes = False  # True if eigenvectors or singular vectors were taken: see `rmad.ties`
+        self.decomposed: dict[Any, Any] = {}  # what they were taken of → values and vectors, as one array
         self.closed = False  # True when the function has returned
         self.whole = True  # False while the nodes are rewritten, and for ever if that is interrupted
         self.like: Array = ON_THE_CPU  # an empty array of the kind, NumPy's or CuPy's, of the arrays of the inputs

@@ -7,12 +7,15 @@ L'Hôpital's rule the quotient is the derivative of C along the gap: 0 for Σ_k 
 
 pull  `Vectors.pull` knows C, but not its derivative. If it needs that, it raises `Undecided`, and the record runs f
       once more, on a tape `AtTies`, with the values and vectors as inputs of an outer tape, `Choice`: C is traced by
-      that, and its derivatives are pushes. If C does not vanish, or not for other choices, the sweep raises
-      LinAlgError. So does a sweep that is not a record's, such as those of plans.
+      that, and its derivatives are pushes. If C does not vanish, the sweep raises LinAlgError. So it does if one more
+      run, with the tied vectors turned at random, gives other cotangents: C may vanish because f happens to be
+      stationary at LAPACK's choice, or because the vectors have a factor that is 0. A sweep that is not a record's,
+      such as those of plans, leaves `Undecided` to its caller.
 push  v knows nothing of what follows. The tangents of tied vectors are NaN, which marks the results that depend on
       them. Those come from pulls, one for each number.
 
-A decomposition is one node: values and vectors are the rows of one array, so that a pull has both cotangents.
+A decomposition is one node: values and vectors are the rows of one array, so that a pull has both cotangents. An
+array that f decomposes again, once for the values and once for the vectors, has that node only.
 """
 
 from __future__ import annotations
@@ -24,11 +27,23 @@ import numpy as np
 
 from rmad.blocks import Explicit
 from rmad.dispatch import Primitive
-from rmad.tape import ArraySpec, Block, Node, Tape, push
+from rmad.machine import arrays
+from rmad.tape import ArraySpec, Block, Node, Tape, pull, push
 from rmad.traced import Traced, stop
 from rmad.types import Array
 
-__all__ = ["AtTies", "Choice", "Decomposition", "Undecided", "VectorBlock", "Vectors", "determined", "is_lost"]
+__all__ = [
+    "AtTies",
+    "Choice",
+    "Decomposition",
+    "Undecided",
+    "VectorBlock",
+    "Vectors",
+    "agreed",
+    "determined",
+    "is_lost",
+    "rounding",
+]
 
 
 class Undecided(np.linalg.LinAlgError):
@@ -50,13 +65,14 @@ class Choice(Tape):
 class AtTies(Tape):
     """The tape of a run of f whose tied decompositions are inputs of `choice`.
 
-    sites: of the run before, every decomposition in order, None for one without ties.
+    sites: of the run before, every decomposition in order, None for one without ties. turned: True for other vectors.
     """
 
-    def __init__(self, sites: Sequence[Vectors | None]) -> None:
+    def __init__(self, sites: Sequence[Vectors | None], turned: bool = False) -> None:
         self.choice = Choice()  # made first: the later tape is the inner one
         super().__init__()
         self._sites: Iterator[Vectors | None] = iter(sites)
+        self._turned = turned
 
     def next(self, A: Any) -> Any:
         """The packed array of the next decomposition as an input of `choice`; None if it has no ties."""
@@ -65,19 +81,21 @@ class AtTies(Tape):
             return None
         if isinstance(A, Traced) and A.tape is self.choice:
             raise np.linalg.LinAlgError("a repeated value of a matrix made of vectors of a repeated value")
-        return Traced(site.y, self.choice, self.choice.append(Node(None, (), (), ArraySpec.of(site.y))))
+        y = site.turned() if self._turned else site.y
+        return Traced(y, self.choice, self.choice.append(Node(None, (), (), ArraySpec.of(y))))
 
 
 class Vectors:
-    """The derivative of one decomposition; subclasses give `push`, `pull` and `has_ties`, all of packed arrays.
+    """The derivative of one decomposition; subclasses give `push`, `pull`, `has_ties`, `turned`, all of packed arrays.
 
     y: the packed array. readers: the nodes that take the vectors out of it; a tape that is pruned has cut off unused
-    ones.
+    ones. rounding: the size of the errors in the last pull, (…, 1, 1), if there were ties.
     """
 
     def __init__(self, y: Any) -> None:
         self.y = y
         self.readers: list[Node] = []
+        self.rounding: Any = 0.0
 
     @property
     def are_used(self) -> bool:
@@ -95,6 +113,10 @@ class Vectors:
     def pull(self, u: Array) -> Array:
         """Jᵀ u. Raises LinAlgError if u depends on the choice of tied vectors."""
         raise NotImplementedError(f"{type(self).__name__}.pull")
+
+    def turned(self) -> Any:
+        """The packed array with other vectors of the tied values, drawn at random."""
+        raise NotImplementedError(f"{type(self).__name__}.turned")
 
     @property
     def choice(self) -> Choice | None:
@@ -125,11 +147,24 @@ class VectorBlock(Explicit):
 
 
 class Decomposition(Primitive):
-    """y = f(A, …), values and vectors packed as rows. rule: (y, A, …) → Vectors."""
+    """y = f(A, …), values and vectors packed as rows.
 
-    def __init__(self, f: Callable[..., Any], rule: Callable[..., Vectors], name: str) -> None:
+    rule: (y, A, …) → Vectors. part: (a, …) → A, what f reads of a; None for all of it.
+    """
+
+    def __init__(
+        self, f: Callable[..., Any], rule: Callable[..., Vectors], name: str, part: Callable[..., Any] | None = None
+    ) -> None:
         super().__init__(f, name)
-        self.rule = rule
+        self.rule, self.part = rule, part
+
+    def of(self, a: Traced, *options: Any) -> Any:
+        """The packed array of a, made once: the values of one call and the vectors of another belong together."""
+        key = self, a.index, options
+        if key not in a.tape.decomposed:
+            A = a if self.part is None else self.part(a, *options)
+            a.tape.decomposed[key] = self(A, *options)
+        return a.tape.decomposed[key]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         A = args[0]
@@ -154,8 +189,8 @@ class Decomposition(Primitive):
         """Tells the decomposition which arrays hold its vectors, on every tape that traces it."""
         while isinstance(y, Traced):
             for block in y.tape.nodes[y.index].blocks:
-                assert isinstance(block, VectorBlock)
-                block.vectors.readers += [a.tape.nodes[a.index] for a in vectors]
+                if isinstance(block, VectorBlock):  # no others but in an array that was turned
+                    block.vectors.readers += [a.tape.nodes[a.index] for a in vectors]
             y, vectors = y.value, tuple(a.value for a in vectors)
 
     @staticmethod
@@ -168,6 +203,36 @@ class Decomposition(Primitive):
                 has_ties = isinstance(block, VectorBlock) and block.vectors.has_ties()
                 found.append(block.vectors if has_ties else None)  # type: ignore[union-attr]
         return found
+
+
+def rounding(tape: Tape, n_inputs: int) -> list[Array | None]:
+    """The size of the errors that the last pull of tied vectors has left in the cotangents of the inputs."""
+    rng, seeds, indices = np.random.default_rng(0), [], []
+    for node in tape.nodes:
+        for index, block in zip(node.inputs, node.blocks, strict=True):
+            if isinstance(block, VectorBlock) and np.any(block.vectors.rounding):
+                draw = arrays.moved_to(block.vectors.y, rng.standard_normal(block.x.shape))
+                seeds.append((block.vectors.rounding * draw).astype(block.x.dtype))
+                indices.append(index)
+    return pull(tape, seeds, indices, n_inputs)
+
+
+def agreed(found: list[Array | None], turned: list[Array | None], errors: Sequence[Array | None]) -> list[Array | None]:
+    """The cotangents that were found; LinAlgError if those with other vectors differ by more than rounding errors."""
+    for a, b, error in zip(found, turned, errors, strict=True):
+        if a is None or b is None:
+            continue
+        limit = np.finfo(a.dtype).eps ** 0.5 * _size(a) + (0 if error is None else _size(error))
+        if not _size(stop(a) - stop(b)) <= limit and np.isfinite(limit):
+            raise np.linalg.LinAlgError(
+                "f depends on the choice of vectors of a repeated value, or of a singular value zero (to rounding), "
+                "and has no derivative there"
+            )
+    return found
+
+
+def _size(a: Any) -> float:
+    return float(arrays.highest(np.abs(stop(a)), 0))
 
 
 def is_lost(y: Any) -> bool:

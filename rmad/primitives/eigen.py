@@ -14,7 +14,7 @@ import numpy as np
 
 from rmad.machine import arrays
 from rmad.primitives.linalg import eye, from_triangle, mH, mT, right
-from rmad.primitives.tied import Ties, gaps, inverse, largest, or_nan, packed, tied_pairs
+from rmad.primitives.tied import Ties, gaps, inverse, largest, or_nan, packed, rotation, tied_pairs
 from rmad.ties import Decomposition, Vectors
 from rmad.traced import implements, stop
 from rmad.types import Array
@@ -49,22 +49,25 @@ class _Eigh(Vectors):
         M = mH(self.Q) @ u[..., 1:, :]
         middle = self.F() * M + self.one * right(u_w)
         if self.ties().exist:
-            middle = middle + self.ties().limits(self, (M - mH(M)) / 2, [u[..., 1:, :]], u_w, self._rotated)
+            middle = middle + self.ties().limits(self, (M - mH(M)) / 2, [u[..., 1:, :]], u_w)
         return self.Q @ middle @ mH(self.Q)
 
-    def _rotated(self, X) -> Array:
-        Q = stop(self.Q)
-        return packed(np.zeros_like(stop(self.w)), Q @ X)
+    def turned(self) -> Array:
+        return packed(self.w, self.Q @ rotation(self.ties().pairs, stop(self.Q)))
 
 
-_eigh = Decomposition(lambda H, UPLO: packed(*np.linalg.eigh(H, UPLO)), _Eigh, "eigh")
+def _triangle(a, UPLO) -> Array:
+    return from_triangle(a, UPLO == "L")
+
+
+_eigh = Decomposition(lambda H, UPLO: packed(*np.linalg.eigh(H, UPLO)), _Eigh, "eigh", _triangle)
 _EighResult = type(np.linalg.eigh(np.eye(1)))
 
 
 @implements(np.linalg.eigh)
 def eigh(a, UPLO="L") -> Any:
     """a Q = Q diag(w); only the triangle UPLO of a is read, as in NumPy, and has a derivative."""
-    y = _eigh(from_triangle(a, UPLO.upper() == "L"), UPLO)
+    y = _eigh.of(a, UPLO.upper())
     Q = y[..., 1:, :]
     Decomposition.read_by(y, Q)
     return _EighResult(np.real(y[..., 0, :]), Q)
@@ -129,9 +132,14 @@ class _Eig(Vectors):
             turn = turn + 1j * _of_columns(self.anchor, np.imag(dV)) / _of_columns(self.anchor, np.real(V))
         return dV - V * turn
 
-    def _rotated(self, X) -> Array:
-        V = stop(self.V)
-        return packed(np.zeros_like(stop(self.w)), self._normalized(V, V @ X))
+    def turned(self) -> Array:
+        V = self.V @ rotation(self.ties().pairs, stop(self.V))
+        V = V / np.linalg.norm(V, axis=-2, keepdims=True)
+        if self.anchor is not None:
+            anchor = np.abs(stop(V)) == np.max(np.abs(stop(V)), axis=-2, keepdims=True)
+            phase = np.conj(_of_columns(anchor, V)) / np.max(np.abs(V), axis=-2, keepdims=True)
+            V = np.where(anchor, np.abs(V), V * phase)
+        return packed(self.w, V)
 
     def pull(self, u) -> Array:
         V, u_w, u_V = self.V, u[..., 0, :], u[..., 1:, :]
@@ -144,7 +152,7 @@ class _Eig(Vectors):
         M = mH(V) @ across
         middle = np.conj(self.F()) * M + self.one * right(u_w)
         if self.ties().exist:
-            middle = middle + self.ties().limits(self, M, [u_V], u_w, self._rotated)
+            middle = middle + self.ties().limits(self, M, [u_V], u_w)
         return mH(self.inverse()) @ middle @ mH(V)
 
 
@@ -155,7 +163,7 @@ _EigResult = type(np.linalg.eig(np.eye(1)))
 @implements(np.linalg.eig)
 def eig(a) -> Any:
     """a V = V diag(w)"""
-    y = _eig(a)
+    y = _eig.of(a)
     V = y[..., 1:, :]
     Decomposition.read_by(y, V)
     return _EigResult(y[..., 0, :], V)

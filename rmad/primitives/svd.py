@@ -13,7 +13,7 @@ import numpy as np
 
 from rmad.machine import arrays
 from rmad.primitives.linalg import from_triangle, mH, right
-from rmad.primitives.tied import Ties, Zeros, gaps, inverse, largest, or_nan, packed, skew, tied_pairs
+from rmad.primitives.tied import Ties, Zeros, gaps, inverse, largest, or_nan, packed, rotation, tied_pairs
 from rmad.ties import Decomposition, Vectors
 from rmad.traced import implements, stop
 from rmad.types import Array
@@ -45,7 +45,7 @@ class _SVD(Vectors):
         zero = np.concatenate([stop(self.s), np.zeros_like(stop(self.s[..., :1]))], axis=-1)
         zero = tied_pairs(zero, largest(self.s))[..., -1, :-1]
         both = zero[..., None, :] & zero[..., :, None]
-        zeros = Zeros(self.s, both & (self.is_complex | ~self.one), [zero & self.tall, zero & self.wide])
+        zeros = Zeros(self.s, zero, both & (self.is_complex | ~self.one), [zero & self.tall, zero & self.wide])
         F = inverse(gaps(self.s), self.ties().pairs | self.one)
         return F, inverse(self.s[..., None, :] + self.s[..., :, None], both), inverse(self.s, zero), zeros
 
@@ -78,20 +78,28 @@ class _SVD(Vectors):
         a, b = (A - mH(A)) / 2, (B - mH(B)) / 2
         middle = F * (a + b) + G * (a - b) + self.one * right(u_s)
         if self.ties().exist:
-            middle = middle + self.ties().limits(self, a + b, [u_U, u_V], u_s, self._rotated)
+            middle = middle + self.ties().limits(self, a + b, [u_U, u_V], u_s)
         outside = [u_U - U @ A, u_V - V @ B]
         above, beside = (x * right(R) for x in outside)
         if zeros.exist:
-            turned = packed(np.zeros_like(stop(self.s)), stop(U) @ skew(zeros.pairs, stop(U)), np.zeros_like(stop(V)))
-            more = zeros.limits(self, a - b, outside, [u_U, u_V], turned)
+            more = zeros.limits(self, a - b, outside, [u_U, u_V])
             middle, above, beside = middle + more[0], above + more[1], beside + more[2]
         y = U @ middle @ mH(V)
         if self.tall:
             y = y + above @ mH(V)
         return y + U @ mH(beside) if self.wide else y
 
-    def _rotated(self, X) -> Array:
-        return packed(np.zeros_like(stop(self.s)), stop(self.U) @ X, stop(self.V) @ X)
+    def turned(self) -> Array:
+        R, zero = rotation(self.ties().pairs, stop(self.U)), right(self.coefficients()[3].zero)
+        return packed(self.s, _redrawn(self.U @ R, zero), _redrawn(self.V @ R, zero))
+
+
+def _redrawn(U, zero) -> Array:
+    """U with other vectors of the values 0, its last columns, drawn at random: U diag(s) Vᴴ stays as it is."""
+    if not np.any(zero):
+        return U
+    drawn = arrays.moved_to(U, np.random.default_rng(0).standard_normal(U.shape).astype(U.dtype))
+    return np.where(zero, np.linalg.qr(np.where(zero, drawn, U))[0], U)
 
 
 def _singular(A, hermitian) -> Array:
@@ -111,7 +119,11 @@ def _from_eigenvalues(w, Q) -> Array:
     return packed(np.abs(w), Q, Q * right(np.where(w < 0, -1, 1)))
 
 
-_svd = Decomposition(_singular, _SVD, "svd")
+def _part(a, hermitian) -> Array:
+    return from_triangle(a, True) if hermitian else a
+
+
+_svd = Decomposition(_singular, _SVD, "svd", _part)
 _SVDResult = type(np.linalg.svd(np.eye(1)))
 
 
@@ -122,14 +134,12 @@ def svd(a, full_matrices=True, compute_uv=True, hermitian=False) -> Any:
     Raises ValueError if full_matrices asks for vectors that are an arbitrary basis of a null space.
     """
     m, n = a.shape[-2:]
-    if hermitian:
-        a = from_triangle(a, True)
     if compute_uv and full_matrices and m != n:
         raise ValueError(
             f"svd: the last {abs(m - n)} singular vectors of a {m} × {n} matrix are an arbitrary basis "
             "and have no derivative; pass full_matrices=False"
         )
-    y = _svd(a, hermitian)
+    y = _svd.of(a, hermitian)
     s = np.real(y[..., 0, :])
     if not compute_uv:
         return s

@@ -1,8 +1,8 @@
-"""The limits of C_ij/(λ_j − λ_i) for values that are tied, and the proof that there are any: see `rmad.ties`."""
+"""The limits of C_ij/(λ_j − λ_i) for values that are tied, and other vectors of these values: see `rmad.ties`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from rmad.ties import Undecided, Vectors
 from rmad.traced import stop
 from rmad.types import Array
 
-__all__ = ["Ties", "Zeros", "gaps", "inverse", "largest", "or_nan", "packed", "skew", "tied_pairs"]
+__all__ = ["Ties", "Zeros", "gaps", "inverse", "largest", "or_nan", "packed", "rotation", "tied_pairs"]
 
 ROUNDING = 1 << 8  # units in the last place, times √n, by which a coefficient that vanishes may differ from 0
 
@@ -62,11 +62,18 @@ def largest(w: Array) -> Array:
     return arrays.highest(np.abs(stop(w)), 0, -1)[..., None, None]
 
 
-def skew(mask: Array, like: Array) -> Array:
-    """A random Ω = −Ωᴴ in the places of a symmetric mask."""
-    draw = np.random.default_rng(0).standard_normal((2, *mask.shape))
+def rotation(pairs: Array, like: Array) -> Array:
+    """A random unitary matrix that mixes tied vectors: Cayley's (I + Ω)⁻¹(I − Ω) of a random Ω = −Ωᴴ."""
+    draw = np.random.default_rng(0).standard_normal((2, *pairs.shape))
     X = draw[0] + 1j * draw[1] if like.dtype.kind == "c" else draw[0]
-    return arrays.moved_to(like, (X - np.conj(np.swapaxes(X, -1, -2))).astype(like.dtype)) * mask
+    X = arrays.moved_to(like, (X - np.conj(np.swapaxes(X, -1, -2))).astype(like.dtype)) * pairs
+    one = arrays.eye(like, pairs.shape[-1], dtype=like.dtype)
+    return np.linalg.solve(one + X, one - X)
+
+
+def _size(matrices: Sequence[Any]) -> Array:
+    """The largest modulus in several stacks of matrices, per matrix, (…, 1, 1)."""
+    return np.max(np.stack([arrays.highest(np.abs(stop(A)), 0, (-2, -1)) for A in matrices]), 0)[..., None, None]
 
 
 class Ties:
@@ -87,15 +94,12 @@ class Ties:
         self.exist = bool(np.any(pairs))
         n, eps = w.shape[-1], float(np.finfo(w.dtype).eps)
         self._rounding = ROUNDING * n**0.5 * eps * np.asarray(growth)[..., None, None]
-        self._half_of_the_digits = eps**0.5 * np.asarray(growth)[..., None, None]
 
-    def limits(
-        self, of: Vectors, coefficient: Any, vectors: Sequence[Any], values: Any, rotated: Callable[[Array], Array]
-    ) -> Any:
+    def limits(self, of: Vectors, coefficient: Any, vectors: Sequence[Any], values: Any) -> Any:
         """The limits of C_ij/conj(λ_j − λ_i) for the tied pairs, (…, n, n), 0 elsewhere.
 
-        coefficient: C. vectors, values: their cotangents, (…, m, n) and (…, n). rotated: Ω → the direction V Ω.
-        Raises LinAlgError if there are none, Undecided if that cannot be told.
+        coefficient: C. vectors, values: their cotangents, (…, m, n) and (…, n).
+        Raises LinAlgError if C does not vanish, Undecided if its slope is not known.
         """
         used = np.any(np.concatenate([stop(u) != 0 for u in vectors], axis=-2), axis=-2)
         needed = used[..., None, :] | used[..., :, None] | (self._w[..., None, :] == self._w[..., :, None])
@@ -103,35 +107,24 @@ class Ties:
             return np.zeros_like(stop(coefficient))
         if of.choice is None:
             raise Undecided(self._message())
-        S, sums, sizes = self._slopes(of, coefficient)
-        below = stop(of.choice.below(coefficient))
-        left = np.abs(below - stop(S) * np.conj(gaps(self._w)))
-        size = np.max(np.stack([arrays.highest(np.abs(stop(u)), 0, (-2, -1)) for u in vectors]), 0)[..., None, None]
-        turned = np.abs(stop(of.slope(coefficient, rotated(skew(self.pairs, below)))))
-        with np.errstate(all="ignore"):
-            small, scale = self._rounding * size, largest(self._w)
-            vanishes = (left <= small) & (turned <= self._half_of_the_digits * size)
-            vanishes &= sums <= self._half_of_the_digits * sizes + np.where(scale > 0, small / scale, 0)
-        axes = np.count_nonzero(stop(of.y)[..., 1:, :], axis=-2) <= len(vectors)  # where a test may pass by symmetry
-        axes = axes & (stop(values) != 0)
-        vanishes &= ~(axes[..., None, :] & axes[..., :, None])
-        if np.any(self.pairs & ~vanishes & np.isfinite(left)):
+        S = self._slopes(of, coefficient)
+        left = np.abs(stop(of.choice.below(coefficient)) - stop(S) * np.conj(gaps(self._w)))
+        small = self._rounding * (_size(vectors) + _size([S]) * largest(self._w))
+        if np.any(self.pairs & (left > small)):
             raise np.linalg.LinAlgError(self._message())
+        quotients = inverse(gaps(self._w), self.pairs | arrays.eye(self._w, self._w.shape[-1]))
+        of.rounding = of.rounding + self._rounding * largest(values) + small * _size([quotients])
         return S
 
-    def _slopes(self, of: Vectors, coefficient: Any) -> tuple[Any, Array, Array]:
-        """½ (∂C_ij/∂λ_j − ∂C_ij/∂λ_i); the size of their sum, which must be 0, and of its terms."""
+    def _slopes(self, of: Vectors, coefficient: Any) -> Any:
+        """½ (∂C_ij/∂λ_j − ∂C_ij/∂λ_i)"""
         n = self._w.shape[-1]
         S: Any = np.zeros_like(stop(coefficient))
-        total, sizes = S, np.abs(S)
         for k in np.flatnonzero(np.any(self.pairs, axis=tuple(range(self.pairs.ndim - 1)))):
             D = of.slope(coefficient, of.along_value(int(k)))
             column = arrays.arange(self._w, n) == k
-            row = column[:, None]
-            S = S + D * (self.pairs * (column / 2 - row / 2)).astype(self._w.real.dtype)
-            here = self.pairs & (column | row)
-            total, sizes = total + stop(D) * here, sizes + np.abs(stop(D)) * here
-        return S, np.abs(total), sizes
+            S = S + D * (self.pairs * (column / 2 - column[:, None] / 2)).astype(self._w.real.dtype)
+        return S
 
     def _message(self) -> str:
         return f"a repeated {self.what} (to rounding): its vectors have no derivative (the values have one)"
@@ -143,24 +136,23 @@ class Zeros:
     Parameters
     ----------
     s : (…, n)
+    zero : mask (…, n)
     pairs : mask (…, n, n)
         Where 1/(s_i + s_j) is needed; the diagonal too if the vectors are complex.
     columns : list of masks (…, n)
         Where 1/s_j is needed, for the parts outside of U and of V.
     """
 
-    def __init__(self, s: Any, pairs: Array, columns: Sequence[Array]) -> None:
-        self.pairs, self.columns, self._s = pairs, columns, stop(s)
+    def __init__(self, s: Any, zero: Array, pairs: Array, columns: Sequence[Array]) -> None:
+        self.zero, self.pairs, self.columns, self._s = zero, pairs, columns, stop(s)
         n, eps = self._s.shape[-1], float(np.finfo(self._s.dtype).eps)
-        self._rounding, self._half_of_the_digits = ROUNDING * n**0.5 * eps, eps**0.5
+        self._rounding = ROUNDING * n**0.5 * eps
         self.exist = bool(np.any(pairs)) or any(map(np.any, columns))
 
-    def limits(
-        self, of: Vectors, C: Any, outside: Sequence[Any], cotangents: Sequence[Any], turned: Array
-    ) -> list[Any]:
+    def limits(self, of: Vectors, C: Any, outside: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
         """The limits for C, (…, n, n), and for each x of `outside`, (…, m, n); 0 where none is needed.
 
-        cotangents: of the vectors. turned: a direction in which U turns against V, among the vectors of zeros.
+        cotangents: of the vectors. Raises as `Ties.limits`.
         """
         used = np.any(np.concatenate([stop(u) != 0 for u in cotangents], axis=-2), axis=-2) | (self._s == 0)
         if not (np.any(self.pairs & (used[..., None, :] | used[..., :, None])) or np.any(self.columns & used)):
@@ -168,8 +160,8 @@ class Zeros:
         if of.choice is None:
             raise Undecided(self.message)
         found = self._slopes(of, C, outside)
-        size = np.max(np.stack([arrays.highest(np.abs(stop(u)), 0, (-2, -1)) for u in cotangents]), 0)[..., None, None]
-        small, s = self._rounding * size, self._s
+        s = self._s
+        small = self._rounding * (_size(cotangents) + _size(found[:1]) * largest(s))
         sums = s[..., None, :] + s[..., :, None]
         places = [self.pairs, *(column[..., None, :] for column in self.columns)]
         for x, limit, divisor, mask in zip(
@@ -178,8 +170,7 @@ class Zeros:
             left = np.abs(stop(of.choice.below(x)) - stop(limit) * divisor)
             if np.any(mask & (left > small)):
                 raise np.linalg.LinAlgError(self.message)
-        if np.any(self.pairs & (np.abs(stop(of.slope(C, turned))) > self._half_of_the_digits * size)):
-            raise np.linalg.LinAlgError(self.message)
+        of.rounding = of.rounding + small * largest(inverse(s, self.zero))
         return found
 
     def _slopes(self, of: Vectors, C: Any, outside: Sequence[Any]) -> list[Any]:
