@@ -6,8 +6,9 @@ up in one table, `HANDLERS`. So the language is NumPy itself, and SciPy's ufuncs
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from types import FunctionType
 from typing import Any, TypeVar
@@ -81,13 +82,32 @@ def _lookup(key: Any, what: Any) -> Callable[..., Any]:
     return handler
 
 
-def _refuse_foreign(what: str, args: Any) -> None:
-    """Raises TypeError if an array of PyTorch or of another device is among the traced ones."""
-    found = [stop(a) for a in args]
+_NOT_IN_CUPY = re.compile(r"operand type\(s\) all returned NotImplemented from __array_ufunc__\(<ufunc '(\w+)'>")
+
+
+def _refuse_foreign(what: str, args: Any, error: Exception) -> None:
+    """Raises TypeError if a tensor of PyTorch or an array of another device is among them, or CuPy lacks a function."""
+    found = list(_operands(args))
     if any(hasattr(a, "detach") for a in found):
         raise TypeError(f"{what} of a traced array and a tensor of PyTorch; pass the tensor's .numpy()")
-    if any(map(is_cupy, found)) and any(isinstance(a, np.ndarray) and a.ndim for a in found):
+    if not any(map(is_cupy, found)):
+        return
+    if any(isinstance(a, np.ndarray) and a.ndim for a in found):
         raise TypeError(f"{what} of arrays of NumPy and of CuPy; cupy.asarray(a) is the array a on the GPU")
+    if any(isinstance(a, list) and a and isinstance(a[0], int | float | complex | list) for a in args):
+        raise TypeError(f"{what} of a list and of arrays of CuPy; cupy.asarray(a) is the list a as an array on the GPU")
+    if missing := _NOT_IN_CUPY.match(str(error)):
+        needed = "" if missing[1] == what else f", or its derivative, needs {missing[1]}, which"
+        raise TypeError(f"{what}{needed or ' is a function that'} CuPy does not have") from None
+
+
+def _operands(args: Any) -> Iterator[Any]:
+    """The plain values of arguments, of those in lists and tuples too."""
+    for a in args:
+        if isinstance(a, list | tuple):
+            yield from _operands(a)
+        else:
+            yield stop(a)
 
 
 def stop(x: Any) -> Any:
@@ -131,8 +151,8 @@ class Traced(Shaped, NDArrayOperatorsMixin):
         try:
             key = ufunc if method == "__call__" else (ufunc, method)
             return _lookup(key, ufunc if key is ufunc else f"{label(ufunc)}.{method}")(*inputs, **kwargs)
-        except (AttributeError, TypeError):  # the first: a tensor's dtype has no kind
-            _refuse_foreign(ufunc.__name__, inputs)
+        except (AttributeError, TypeError) as error:  # the first: a tensor's dtype has no kind
+            _refuse_foreign(ufunc.__name__, inputs, error)
             raise
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -144,8 +164,8 @@ class Traced(Shaped, NDArrayOperatorsMixin):
             return func(*stop(args), **stop(kwargs))
         try:
             return _lookup(func, func)(*args, **kwargs)
-        except (AttributeError, TypeError):
-            _refuse_foreign(func.__name__, args)
+        except (AttributeError, TypeError) as error:
+            _refuse_foreign(func.__name__, args, error)
             raise
 
     # -- errors, in place of losing the derivative ---------------------------------------------------

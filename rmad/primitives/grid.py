@@ -34,7 +34,7 @@ def diff(a, n=1, axis=-1, prepend=None, append=None) -> Array:
 
     def end(e) -> Array:
         """A scalar stands for a slice of itself."""
-        e = as_array(e)
+        e = arrays.moved_to(a, as_array(e))
         return e if e.ndim else np.broadcast_to(e, kept(a.shape, axis))
 
     before = [] if _absent(prepend) else [end(prepend)]

@@ -245,7 +245,8 @@ def insert(arr, obj, values, axis=None) -> Array:
 
     CuPy cannot insert, so that the labels are NumPy's on a GPU too.
     """
-    arr, values = as_array(arr), as_array(values)
+    arr = as_array(arr)
+    values = arrays.moved_to(arr, as_array(values))
     if axis is None:
         arr, axis = np.ravel(arr), 0
     labels = np.arange(arr.size).reshape(arr.shape)

@@ -284,9 +284,10 @@ def linspace(
 ) -> Array | tuple[Array, Array]:
     """start (1 - t) + stop t, t from 0 to 1."""
     common = np.result_type(start, stop, float(num))
-    start, stop = np.broadcast_arrays(cast(start, common), cast(stop, common))
+    like = arrays.sample((start, stop))
+    start, stop = np.broadcast_arrays(*(arrays.moved_to(like, cast(a, common)) for a in (start, stop)))
     steps = num - 1 if endpoint else num
-    t = arrays.arange(start, num) / (steps or 1)
+    t = arrays.arange(like, num) / (steps or 1)
     t = np.reshape(t.astype(real_dtype(common)), (num, *[1] * start.ndim))
     y = np.moveaxis((1 - t) * start + t * stop, 0, axis)
     y = y if dtype is None else y.astype(dtype)
