@@ -119,6 +119,7 @@ class Optimizer:
         if place := tree.in_tuple(model, "model"):
             raise TypeError(f"{place} sits in a tuple and cannot be rebound; use a list or a dict")
         self.rejected_in_a_row = 0
+        self._is_function: bool | None = None  # if f has one value at one point; None before that is known
 
     def _keep(self, rules: Mapping[str, Rule], given: Mapping[str, Any]) -> None:
         """Makes the hyper-parameters that have a rule attributes of the same name; raises for one out of range."""
@@ -180,6 +181,27 @@ class Optimizer:
         if reason:
             return record, self._reject(reason, record, stacklevel=5)
         return record, self._converged("the gradient is zero", record) if converges and norm == 0 else None
+
+    def _check_function(self, f: float, x: Any, t: Any) -> None:
+        """Warns, in the first step only, if f on (x, t) at the present point is no longer the f given.
+
+        Methods call it that compare values of f within a step. The f given may be rounded in another way, by a closed
+        form; evaluated twice in one way, a function has the same value to the last bit.
+        """
+        if self._is_function is not None:
+            return
+        again = self.objective.value(x, t)
+        near = math.isclose(again, f, rel_tol=math.sqrt(np.finfo(self.objective.dtype).eps))
+        self._is_function = near or math.isnan(again) or again == self.objective.value(x, t)
+        if not self._is_function:
+            warnings.warn(
+                f"{type(self).__name__}: the loss of one batch at the same parameters was {f:.6g}, and then "
+                f"{again:.6g}: model or loss draw random numbers in every evaluation, but a step compares several. "
+                "Draw the numbers once per update, outside of the model, and pass them with the batch: "
+                "opt.step((x, noise), t)",
+                RuntimeWarning,
+                stacklevel=4,
+            )
 
     def _converged(self, why: str, record: Mapping[str, Any]) -> StepInfo:
         """A step that leaves the parameters alone because nothing is left to gain."""

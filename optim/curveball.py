@@ -159,6 +159,8 @@ class CurveBall(Optimizer):
             return self._reject(reason + z, record | {"products": q.products})
 
         due = self.adapt_damping and self.k % self.interval == 0
+        if due:
+            self._check_function(q.value, x, t)
         system = self._system(q, delta, norm2, zGz, slope_z) if self.beta is None or due else None
         A, b = system or (None, None)
         beta, rho = self._coefficients(A, b, float(np.finfo(delta.dtype).eps))

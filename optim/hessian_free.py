@@ -223,6 +223,7 @@ class HessianFree(Optimizer):
         record, ended = self._begun(f, gradient, reason=reason, damping=self.damping, converges=True)
         if ended:
             return ended
+        self._check_function(q.value, *sets.curvature)
         model = DampedModel.formed(q, f, gradient, self._rule, self.preconditioner, (self.probe_seed, self.k))
         if not model.preconditioner_is_finite:
             return self._reject("non-finite preconditioner", record)

@@ -191,6 +191,8 @@ class KFAC(Factored):
         record, ended = self._begun(f, gradient, damping=self.damping)
         if ended:
             return ended
+        if self.adapt_every:
+            self._check_function(q.value, *(part or (x, t)))
         if reason := self._renew(q):
             return self._reject(reason, record)
         step = self._scaled(q, gradient)

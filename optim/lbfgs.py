@@ -82,6 +82,7 @@ class _SciPy(Optimizer, ABC):
         record, ended = self._begun(*known)
         if ended:
             return ended
+        self._check_function(known[0], x, t)
         result = self._minimize(f, start.astype(np.float64))
         self.objective.assign(start)
         self.evaluations = len(values)

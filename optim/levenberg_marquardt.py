@@ -147,6 +147,7 @@ class LevenbergMarquardt(Optimizer):
         record, ended = self._begun(q.value, q.gradient, damping=self.damping, converges=True)
         if ended:
             return ended
+        self._check_function(q.value, x, t)
         solve = self._dense(q) if self.solver == "dense" else self._by_cg(q)
         lam, reason = self.damping, ""
         for _ in range(self.tries):

@@ -164,6 +164,8 @@ class SGN(Optimizer):
         record, ended = self._begun(f, gradient, damping=self.damping, converges=True)
         if ended:
             return ended
+        if self.line_search or self._adapts:
+            self._check_function(f, x, t)
         self.k += 1
         direction = self._averaged(gradient)
         cg = self._solve(q, np.negative(direction), self._preconditioner(q, direction))

@@ -93,7 +93,7 @@ def test_each_batch_has_its_role(make_problem, monkeypatch):
         "quadratic": {"c"},
         "value_and_gradient": {"g"},
         "value_at": {"b", "l", "r"},
-        "value": {"l", "r"},
+        "value": {"c", "l", "r"},  # c: the first step evaluates f twice, to see that it is a function
     }
     assert info.loss == pytest.approx(problem.f(theta, *sets["g"]))
     assert problem.f(problem.theta, *sets["l"]) < problem.f(theta, *sets["l"])
