@@ -14,6 +14,22 @@ LEVELS = 1 << 16  # a mask compares 16 random bits with a threshold
 DRAWS = 16  # such numbers per step of Philox's counter
 
 
+class _Read:
+    """The two numbers that the masks depend on, read once: the host waits for those that are on a GPU."""
+
+    def __init__(self) -> None:
+        self._known: tuple[tuple[Array, int], ...] = ()
+
+    def number(self, a: Array) -> int:
+        """Returns the number in the array of one."""
+        for known, value in self._known:
+            if known is a:
+                return value
+        value = int(a[0])
+        self._known = ((a, value), *self._known[:1])
+        return value
+
+
 class Dropout(Module):
     """y = m ⊙ x / (1 − p) in training, m ∈ {0, 1} with P(m = 0) = p; y = x in use (`eval`).
 
@@ -56,6 +72,7 @@ class Dropout(Module):
         self.p = float(p)
         self.seed = rng.integers(0, 1 << 63, size=1)
         self.updates = np.zeros(1, np.int64)  # begun so far
+        self._read = _Read()
 
     def forward(self, x: Array) -> Array:
         """Returns y, an array like x: (n, …)."""
@@ -77,7 +94,7 @@ class Dropout(Module):
             raise ValueError(f"Dropout({self.describe()}): x has no axis of cases")
         n, units = shape[0], int(np.prod(shape[1:]))
         steps = -(-units // DRAWS)
-        key = int(self.seed[0]) + (int(self.updates[0]) << 64)
+        key = self._read.number(self.seed) + (self._read.number(self.updates) << 64)
         bits = np.random.Philox(key=key).advance(first_case() * steps)
         raw = bits.random_raw(n * steps * 4) if n * steps else np.zeros(0, np.uint64)
         return raw.view(np.uint16).reshape(n, steps * DRAWS)[:, :units].reshape(shape)

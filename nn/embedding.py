@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 from nn import init as _init
 from nn.checks import check_dtype, check_sizes, initial
 from nn.module import Module
+from nn.once import once
 from rmad.extend import Array, stop
 
 __all__ = ["Embedding"]
@@ -76,12 +77,17 @@ class Embedding(Module):
         if kind is None or kind not in "iu":
             found = type(x).__name__ if kind is None else x.dtype
             raise TypeError(f"Embedding({self.describe()}): x of shape {np.shape(x)} must hold integers, not {found}")
+        once(x, ("tokens", n), lambda: self._are_tokens(x))
+        return self.weight[x]
+
+    def _are_tokens(self, x: Array) -> None:
+        """Raises ValueError unless every number in x is that of a token."""
+        n = self.weight.shape[0]
         if x.size and (x.min() < 0 or x.max() >= n):
             wrong = x.min() if x.min() < 0 else x.max()
             raise ValueError(
                 f"Embedding({self.describe()}): x of shape {x.shape} holds the token {wrong}, expected 0 … {n - 1}"
             )
-        return self.weight[x]
 
     def describe(self) -> str:
         """Returns "n_tokens, features"."""

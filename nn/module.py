@@ -78,6 +78,11 @@ class Module:
     def __tree_assign__(self, name: str, value: Any) -> None:
         setattr(self, name, _as_leaf(value))
 
+    def __tree_map_rest__(self, f: Callable[[Array], Array]) -> None:
+        for name in self.buffers:
+            if getattr(self, name) is not None:
+                setattr(self, name, f(getattr(self, name)))
+
     # -- training and use -------------------------------------------------------------------------------
 
     def modules(self) -> Iterator[Module]:

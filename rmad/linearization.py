@@ -8,6 +8,7 @@ from typing import Any, Generic
 from rmad import tree as _tree
 from rmad.plan.plan import Plan, products_before_a_plan
 from rmad.record import Record, filled
+from rmad.tape import Joint
 from rmad.ties import Undecided, is_lost
 from rmad.traced import Traced
 from rmad.turns import in_turn
@@ -27,7 +28,7 @@ class Linearization(Generic[Tree, Out]):
         self._record = record
         self._plan: Plan | None = None
         self._unplanned: int | None = None  # products to come without a plan
-        self._may_lose: bool | None = None
+        self._joints: list[Joint] | None = None  # of the tape, looked up once
 
     def __repr__(self) -> str:
         x, y, nodes = self._record.x, self._record.out, self._record.tape.nodes
@@ -93,10 +94,10 @@ class Linearization(Generic[Tree, Out]):
 
     def _loses(self) -> bool:
         """True if a plan may leave NaN where a sweep over the tape as recorded finds a number: see `rmad.ties`."""
-        if self._may_lose is None:
-            tape = self._record.tape
-            self._may_lose = tape.decomposes or any(node.joint is not None for node in tape.nodes)
-        return self._may_lose
+        tape = self._record.tape
+        if self._joints is None:
+            self._joints = [node.joint for node in tape.nodes if node.joint is not None]
+        return tape.decomposes or any(joint.decomposes for joint in self._joints)
 
     def _pays(self) -> bool:
         """True once enough products were made for a plan to pay off; it depends on the tape only, not on the clock."""

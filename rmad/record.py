@@ -16,7 +16,7 @@ from rmad.machine.arrays import sample, zeros
 from rmad.objects import stacked
 from rmad.residuals import holds
 from rmad.tape import ArraySpec, Node, Tape, pull, push
-from rmad.ties import AtTies, Decomposition, Undecided, agreed, determined, is_lost, rounding
+from rmad.ties import AtTies, Decomposition, Undecided, agreed, determined, is_lost, may_lose, rounding
 from rmad.traced import Traced
 from rmad.types import Array
 
@@ -143,7 +143,7 @@ class Record:
     def push_arrays(self, tangents: Sequence[Array]) -> Any:
         """Jv for the tangents of the arrays of x."""
         results = settled(push(self.tape, tangents, self.outputs))
-        if any(map(is_lost, results)):
+        if may_lose(self.tape) and any(map(is_lost, results)):
             results = determined(results, self.tape, tangents, self._pulled)
         return filled(self.out, _fresh(results, tangents), self.tape.like)
 

@@ -92,7 +92,12 @@ def _sum(term: Array, total: Array | None, owned: bool) -> tuple[Array, bool]:
 
 
 class Joint(Protocol):
-    """All blocks of one node, swept together at the cost of one. `tape`: f on a tape of its own."""
+    """All blocks of one node, swept together at the cost of one.
+
+    tape: f on a tape of its own. decomposes: True if its last push met eigenvectors or singular vectors.
+    """
+
+    decomposes: bool
 
     @property
     def tape(self) -> Tape: ...

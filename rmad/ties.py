@@ -42,6 +42,7 @@ __all__ = [
     "agreed",
     "determined",
     "is_lost",
+    "may_lose",
     "rounding",
 ]
 
@@ -233,6 +234,11 @@ def agreed(found: list[Array | None], turned: list[Array | None], errors: Sequen
 
 def _size(a: Any) -> float:
     return float(arrays.highest(np.abs(stop(a)), 0))
+
+
+def may_lose(tape: Tape) -> bool:
+    """True if a push that was made over this tape may have left NaN for numbers that have a derivative."""
+    return tape.decomposes or any(node.joint is not None and node.joint.decomposes for node in tape.nodes)
 
 
 def is_lost(y: Any) -> bool:

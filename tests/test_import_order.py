@@ -37,7 +37,7 @@ ORDER = {
     "rmad.plan": "rewrite buffers forms program calls push pull plan timing",
     "rmad.sweeps": "inline rows per_case squares uses factors case_maps averaged",
     "rmad.testing": "compare strategies losses derivatives functions loss_checks layers optimizers check",
-    "nn": "torch_names init module functional checks activations containers losses * files models data",
+    "nn": "torch_names once init module functional checks activations containers losses * files models data",
     "nn.losses": "base *",
     "nn.files": "io *",
     "nn.data": "dataset sources store *",

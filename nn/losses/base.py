@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from nn.once import once
 from rmad.extend import Array, Traced, arrays, stop, tuning
 
 __all__ = ["BoundLoss", "Curvature", "DiagonalCurvature", "Loss"]
@@ -151,8 +152,13 @@ class Loss(ABC):
     def _between_0_and_1(self, t: Array) -> None:
         """Raises ValueError unless t is in [0, 1]. NaN passes: it makes the loss NaN, which an optimizer reports."""
         t = stop(t)
-        if t.size and (t.min() < 0 or t.max() > 1):
-            raise ValueError(f"{self._name}: t must lie in [0, 1], but reaches from {t.min():g} to {t.max():g}")
+
+        def check() -> None:
+            if t.size and (t.min() < 0 or t.max() > 1):
+                low, high = float(t.min()), float(t.max())
+                raise ValueError(f"{self._name}: t must lie in [0, 1], but reaches from {low:g} to {high:g}")
+
+        once(t, "between 0 and 1", check)
 
 
 class BoundLoss:

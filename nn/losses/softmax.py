@@ -8,6 +8,7 @@ import numpy as np
 
 from nn.functional import log_softmax, softmax
 from nn.losses.base import Loss, is_traced
+from nn.once import once
 from rmad.extend import Array, arrays, fast, stop
 
 __all__ = ["SoftmaxCrossEntropy", "SoftmaxCurvature"]
@@ -120,11 +121,7 @@ class SoftmaxCrossEntropy(Loss):
         if t.shape == z.shape:
             t = self._like(t, z)
             self._between_0_and_1(t)
-            worst = np.max(np.abs(np.sum(stop(t), axis=-1) - 1))
-            if worst > 1e-3:
-                raise ValueError(
-                    f"{self._name}: t must sum to one over the classes (the last axis), but is off by {worst:g}"
-                )
+            once(stop(t), "sum to one", lambda: self._sum_to_one(stop(t)))
             return z, t
         if t.shape != z.shape[:-1]:
             raise ValueError(
@@ -133,13 +130,25 @@ class SoftmaxCrossEntropy(Loss):
             )
         if t.dtype.kind not in "iu":
             raise TypeError(f"{self._name}: labels t must be integers, not {t.dtype}")
-        k = z.shape[-1]
+        once(stop(t), ("labels", z.shape[-1]), lambda: self._are_labels(stop(t), z.shape))
+        return z, t
+
+    def _sum_to_one(self, t: Array) -> None:
+        """Raises ValueError unless the probabilities of every case sum to one."""
+        worst = float(np.max(np.abs(np.sum(t, axis=-1) - 1)))
+        if worst > 1e-3:
+            raise ValueError(
+                f"{self._name}: t must sum to one over the classes (the last axis), but is off by {worst:g}"
+            )
+
+    def _are_labels(self, t: Array, shape: tuple[int, ...]) -> None:
+        """Raises ValueError unless the labels t are those of the classes of z, an array of this shape."""
+        k = shape[-1]
         if t.size and (t.min() < 0 or t.max() >= k):
             wrong = t.min() if t.min() < 0 else t.max()
             raise ValueError(
-                f"{self._name}: t has the label {wrong}, but z of shape {z.shape} has {k} classes, 0 … {k - 1}"
+                f"{self._name}: t has the label {wrong}, but z of shape {shape} has {k} classes, 0 … {k - 1}"
             )
-        return z, t
 
 
 class SoftmaxCurvature:

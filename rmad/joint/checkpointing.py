@@ -27,6 +27,7 @@ from rmad.record import Record
 from rmad.rules import Primitive
 from rmad.stacked import pull_stack, push_stack
 from rmad.tape import ArraySpec, Tape, pull, push
+from rmad.ties import may_lose
 from rmad.traced import Traced, stop
 from rmad.types import Out, P
 
@@ -100,6 +101,8 @@ def _as_one(out: Any) -> tuple[Any, Callable[[Any], Any]]:
 class Piece:
     """f at these arguments, some of which carry a tangent: its Jacobian, from a new run of f for every sweep."""
 
+    decomposes = False
+
     def __init__(self, f: Callable[..., Any], args: Sequence[Any], argnums: Sequence[int], y: Any = None) -> None:
         self.f, self.args, self.argnums = f, args, argnums
         self.some_of_y = _some(y)
@@ -141,7 +144,9 @@ class Piece:
             record = self.record(args)
             if stacked:
                 return push_stack(record.tape, tangents, record.outputs)[0]
-            return settled(push(record.tape, tangents, record.outputs))[0]
+            v = settled(push(record.tape, tangents, record.outputs))[0]
+            self.decomposes = may_lose(record.tape)
+            return v
 
         return self._nested(run, tangents)(tangents, self.args)
 

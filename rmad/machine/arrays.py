@@ -11,7 +11,7 @@ new arrays are not.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -33,6 +33,7 @@ __all__ = [
     "kind_of",
     "largest",
     "moved_to",
+    "numbers",
     "on_the_cpu",
     "one",
     "ones",
@@ -133,6 +134,12 @@ def copied(like: Any, a: Any, dtype: Any = None) -> Array:
 def contiguous(a: Any, dtype: Any = None) -> Array:
     """`a` in C order and with at least one axis, copied if need be."""
     return kind_of(a).ascontiguousarray(a, dtype)
+
+
+def numbers(values: Sequence[Any]) -> list[Any]:
+    """0-d arrays of one dtype as Python's numbers; from a device in one copy, because every copy waits for it."""
+    kind = kind_of(values[0]) if values else np
+    return kind.stack(values).tolist() if kind is not np else [v.item() for v in values]
 
 
 # -- what the two do differently -----------------------------------------------------------------------

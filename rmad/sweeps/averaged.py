@@ -114,7 +114,7 @@ class _Sweep:
         """The map of input number `place` of node j, from the blocks of all parts; sets rows of the input."""
         i = self.first.nodes[j].inputs[place]
         blocks = [part.nodes[j].blocks[place] for part in self.parts]
-        found, rows = find_map(blocks, self.rows[j], self.rows.get(i), self.weights, self.run)
+        found, rows = find_map(blocks, self.rows[j], self.rows.get(i), self.weights, self.run, self.first.like)
         self.rows.setdefault(i, rows)
         width = self.first.nodes[i].spec.size // self.first.n
         if width > tuning.AVERAGED_CURVATURE_MOST:

@@ -214,9 +214,11 @@ def _total(terms: list[Any]) -> Any:
 
 
 def find_map(
-    blocks: Sequence[Any], y: list[Rows], x: list[Rows] | None, weights: Sequence[float], run: Run
+    blocks: Sequence[Any], y: list[Rows], x: list[Rows] | None, weights: Sequence[float], run: Run, like: Array
 ) -> tuple[CaseMap, list[Rows]]:
     """The map that the blocks are, and the layout of the cases in the input (x: if known already).
+
+    like: an array of the kind that the blocks take.
 
     ValueError names a primitive that mixes cases.
     """
@@ -224,10 +226,10 @@ def find_map(
     kind = _kind(blocks[largest], y[largest])
     rows = y
     if kind is None:
-        found = _rows_of_input(blocks[largest], y[largest])
+        found = _rows_of_input(blocks[largest], y[largest], like)
         rows = [Rows(at.n, found.axis, found.rest, found.last) for at in y]
         general = General(blocks, y, rows, weights, run)
-        kind = Fixed if _is_fixed(general) else General
+        kind = Fixed if _is_fixed(general, like) else General
     if x is not None and any(_place(a) != _place(b) for a, b in zip(x, rows, strict=True)):
         raise ValueError(f"KFRA: at {blocks[0].primitive.name} the cases lie along other axes than at another use")
     return kind(blocks, y, rows, weights, run), rows
@@ -269,16 +271,17 @@ def _kind_of_linear(block: Linear, rows: Rows) -> type[CaseMap] | None:
     return Selected if block.primitive is selection.select else None
 
 
-def _rows_of_input(block: Block, y: Rows) -> Rows:
+def _rows_of_input(block: Block, y: Rows, like: Array) -> Rows:
     """The layout of the cases in x, in which the cotangents of two halves of them are zero in each other's rows."""
     rng = np.random.default_rng(0)
-    half = rng.permutation(y.n) < (y.n + 1) // 2
+    order = rng.permutation(y.n)
+    halves = order[: (y.n + 1) // 2], order[(y.n + 1) // 2 :]
     pulled = []
-    for mine in (half, ~half):
+    for others in reversed(halves):
         u = rng.standard_normal(block.y.shape).astype(block.y.dtype)
-        y.view(u)[~mine] = 0
-        pulled.append(block.pull(u))
-    found = Rows.find((half, ~half), pulled)
+        y.view(u)[others] = 0
+        pulled.append(block.pull(arrays.moved_to(like, u)))
+    found = Rows.find([arrays.moved_to(like, half) for half in halves], pulled)
     if found is None:
         raise ValueError(
             f"KFRA is not defined for {block.primitive.name} from {block.x} to {block.y}: its cases mix, "
@@ -287,9 +290,13 @@ def _rows_of_input(block: Block, y: Rows) -> Rows:
     return found
 
 
-def _is_fixed(jacobian: CaseMap) -> bool:
+def _is_fixed(jacobian: CaseMap, like: Array) -> bool:
     """True if one row pulled through every case gives one result."""
     row = np.random.default_rng(1).standard_normal(jacobian.blocks[0].y.size // jacobian.y[0].n)
-    found = [jacobian.pull(s, row.astype(jacobian.dtype)) for s in range(len(jacobian.blocks))]
-    tolerance = 8 * float(np.finfo(jacobian.dtype).eps) * max(map(arrays.largest, found))
-    return all(bool(np.all(np.abs(a - found[0][0]) <= tolerance)) for a in found)
+    row = arrays.moved_to(like, row.astype(jacobian.dtype))
+    found = [jacobian.pull(s, row) for s in range(len(jacobian.blocks))]
+    sizes = [arrays.highest(np.abs(a), 0.0) for a in found]
+    differences = [arrays.highest(np.abs(a - found[0][0]), 0.0) for a in found]
+    numbers = arrays.numbers([*sizes, *differences])
+    tolerance = 8 * float(np.finfo(jacobian.dtype).eps) * max(numbers[: len(found)])
+    return all(difference <= tolerance for difference in numbers[len(found) :])

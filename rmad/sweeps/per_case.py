@@ -68,6 +68,15 @@ def is_embedding(block: Block, rows: Rows) -> bool:
     return getattr(key, "ndim", 0) > rows.axis and key.dtype.kind in "iu"
 
 
+def _squares_of_embedding_on_device(block: Linear, key: Array, u: Array) -> Array:
+    """The same as Σ_n Σ_s u_s ∘ Σ_t [token t is token s] u_t: to find the distinct tokens would be to wait."""
+    key, u = np.reshape(key, (len(key), -1)), np.reshape(u, (len(u), -1, block.x.size // block.x.shape[0]))
+    same = (key[:, :, None] == key[:, None, :]).astype(u.dtype)
+    total = arrays.zeros(u, (block.x.shape[0], u.shape[-1]))
+    scatter_add(total, np.reshape(key, -1), np.reshape(u * (same @ u), (key.size, -1)))
+    return np.reshape(total, block.x.shape)
+
+
 def _numbers(key: Array) -> Array:
     """The number of the case of every element, (n, 1, …), to broadcast."""
     return np.reshape(arrays.arange(key, len(key)), (-1, *[1] * (key.ndim - 1)))
@@ -111,6 +120,8 @@ def squares_of_embedding(block: Linear, u: Array, rows: Rows) -> Array:
     """Σ_n (Σ of u over the places of a token in case n)²: only tokens that occur are summed, never a table per case."""
     key, u = rows.view(block.args[1]), rows.view(u)
     tokens, width = block.x.shape[0], u.shape[key.ndim :]
+    if not isinstance(u, np.ndarray):
+        return _squares_of_embedding_on_device(block, np.where(key < 0, key + tokens, key), u)
     pairs, place = np.unique(_numbers(key) * tokens + np.where(key < 0, key + tokens, key), return_inverse=True)
     sums = arrays.zeros(u, (len(pairs), *width))
     scatter_add(sums, place.reshape(-1), np.reshape(u, (place.size, *width)))

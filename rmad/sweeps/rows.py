@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,15 +20,22 @@ class Rows:
 
     @classmethod
     def find(cls, halves: Sequence[Array], u: Sequence[Array]) -> Rows | None:
-        """The layout in which the cotangents u of two halves of the cases are zero in each other's rows."""
-        n, shape = len(halves[0]), u[0].shape
+        """The layout in which the cotangents u of two halves of the cases are zero in each other's rows.
+
+        halves: the numbers of the cases in each.
+        """
+        return next((rows for rows, fits in cls.tests(halves, u) if fits), None)
+
+    @classmethod
+    def tests(cls, halves: Sequence[Array], u: Sequence[Array]) -> Iterator[tuple[Rows, Any]]:
+        """Every layout that the shape allows, and whether u has it, as a 0-d array on the device of u."""
+        n, shape = sum(map(len, halves)), u[0].shape
         candidates = [cls(n, k) for k, m in enumerate(shape) if m == n]
         if shape and shape[0] > n and shape[0] % n == 0:
             candidates += [cls(n, 0, shape[0] // n), cls(n, 0, shape[0] // n, True)]
         for rows in candidates:
-            if not any(np.any(np.abs(rows.view(a)[~half]) > 0) for a, half in zip(u, halves, strict=True)):
-                return rows
-        return None
+            of_others = [rows.view(a)[others] for a, others in zip(u, reversed(halves), strict=True)]
+            yield rows, ~(np.any(np.abs(of_others[0]) > 0) | np.any(np.abs(of_others[1]) > 0))
 
     def view(self, a: Array) -> Any:
         """The array with its cases first, (n, …)."""

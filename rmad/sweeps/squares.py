@@ -14,7 +14,7 @@ Source: Martens & Sutskever (2012), section 11.3 (empirical Fisher), and 11.4 wi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,11 @@ def _found(sweep: _Sweep, given: Sequence[tuple[int, Array]], places: Sequence[i
     return {i: sweep.sum_of_squares(i) for i in places}
 
 
+def _first_of(answers: Iterable[tuple[Rows | None, Any]]) -> tuple[Rows | None, bool]:
+    """The layout of the first answer that is yes, and whether there is one."""
+    return next(((rows, True) for rows, fits in answers if fits), (None, False))
+
+
 class _CasesMix(Exception):
     """Raised if one case influences another's outputs, or the rows cannot be assigned to cases."""
 
@@ -94,9 +99,9 @@ class _Sweep:
     def __init__(self, nodes: list[Node], n_inputs: int, n: int, like: Array, probe: _Sweep | None = None) -> None:
         self.like, self.probe = like, probe
         self.nodes, self.n_inputs, self.n = nodes, n_inputs, n
-        half = np.random.default_rng(0).permutation(n) < (n + 1) // 2  # by chance, so that no other layout fits
-        half = arrays.moved_to(like, half)
-        self.halves: tuple[Any, Any] = (half, ~half)
+        order = np.random.default_rng(0).permutation(n)  # by chance, so that no other layout fits
+        halves = order[: (n + 1) // 2], order[(n + 1) // 2 :]
+        self.halves = [arrays.moved_to(like, half) for half in halves]  # the numbers of the cases in each
         self.rows: list[Rows | None] = [None] * len(nodes)
         self.apart = [False] * len(nodes)
         self.total: list[Any] = [None] * len(nodes)
@@ -110,39 +115,48 @@ class _Sweep:
         """u_i += J_jiᵀ u_j for each half, from (output node, its cotangent), through nodes with rows per case."""
         u: list[list[Any]] = [[None, None] for _ in self.nodes]
         owned = [[False, False] for _ in self.nodes]
+        later: list[tuple[int, list[tuple[Rows | None, Any]]]] = []
         for k, cotangent in cotangents:
-            for s, half in enumerate(self.halves):
-                part = self._only(cotangent, half)
+            for s in range(2):
+                part = self._only(cotangent, s)
                 u[k][s] = part if u[k][s] is None else u[k][s] + part
         for j in range(len(self.nodes) - 1, self.n_inputs - 1, -1):
             node, both = self.nodes[j], u[j]
             if both[0] is None or not node.inputs:
                 continue
-            self._classify(j, both)
             self.total[j] = both[0] + both[1]
+            if self.probe is not None:
+                self._classify(j, self.probe.rows[j], self.probe.apart[j])
+            elif isinstance(both[0], np.ndarray):
+                self._classify(j, *_first_of(self._answers(j, both)))
+            else:
+                later.append((j, list(self._answers(j, both))))
             for i, block in zip(node.inputs, node.blocks, strict=True):
                 if i >= self.n_inputs:
                     for s in range(2):
                         u[i][s], owned[i][s] = block.pull_add(both[s], u[i][s], owned[i][s])
             u[j] = [None, None]
+        found = iter(arrays.numbers([fits for _, answers in later for _, fits in answers]))  # one copy from a GPU
+        for j, answers in later:
+            self._classify(j, *_first_of([(rows, next(found)) for rows, _ in answers]))
 
-    def _only(self, cotangent: Array, half: Array) -> Array:
-        """The cotangent of the cases in one half, zero in the rows of the others."""
+    def _only(self, cotangent: Array, s: int) -> Array:
+        """The cotangent of the cases in half s, zero in the rows of the others."""
         if self.n == 1:
-            return cotangent * half[0].astype(cotangent.dtype)
+            return cotangent * cotangent.dtype.type(len(self.halves[s]))
         part = cotangent.copy()
-        part[~half] = 0
+        part[self.halves[1 - s]] = 0
         return part
 
-    def _classify(self, j: int, both: Sequence[Array]) -> None:
-        """Sets rows[j] and apart[j] from the cotangents of the two halves; _CasesMix if they meet in a later node."""
-        if self.probe is None:
-            node, found = self.nodes[j], Rows.find(self.halves, both)
-            inner = any(i >= self.n_inputs for i in node.inputs)
-            self.rows[j] = found
-            self.apart[j] = found is not None or (inner and not np.any((both[0] != 0) & (both[1] != 0)))
-        else:
-            self.rows[j], self.apart[j] = self.probe.rows[j], self.probe.apart[j]
+    def _answers(self, j: int, both: Sequence[Array]) -> Iterator[tuple[Rows | None, Any]]:
+        """(layout, whether the cotangents of the two halves have it) …, then (None, whether they share no element)."""
+        yield from Rows.tests(self.halves, both)
+        if any(i >= self.n_inputs for i in self.nodes[j].inputs):
+            yield None, ~np.any((both[0] != 0) & (both[1] != 0))
+
+    def _classify(self, j: int, rows: Rows | None, apart: bool) -> None:
+        """Sets rows[j] and apart[j]; _CasesMix if the cases meet in a later node."""
+        self.rows[j], self.apart[j] = rows, apart
         for k, _ in self.uses[j]:
             if self.apart[j] and self.total[k] is not None and not self.apart[k]:
                 raise _CasesMix

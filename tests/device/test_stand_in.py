@@ -77,6 +77,7 @@ def test_products(dtype):
     assert_equal(np.dot, A, B[:, 0].copy(), rtol=rtol)
     assert_equal(lambda a, b: np.tensordot(a, b, ([1, 2], [0, 1])), S, numbers(4, 5, 3, dtype=dtype), rtol=rtol)
     assert_equal(np.dot, B[:, 0].copy(), B[:, 1].copy(), rtol=rtol)
+    assert_equal(np.vdot, B[:, 0].copy(), B[:, 1].copy(), rtol=rtol)
     assert_equal(lambda a: np.einsum("nij,nkj->nik", a, a), S, rtol=rtol)
 
 
@@ -103,6 +104,24 @@ def test_triangles():
         for lower, T in ((True, A), (False, A.T.copy())):
             X = solve_triangular(cupy.asarray(T), cupy.asarray(B), trans=trans, lower=lower).get()
             np.testing.assert_allclose((T.T if trans else T) @ X, B, rtol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", FLOATS[1:])
+def test_vectors_of_cublas(dtype):
+    """What cupyx's solvers call directly."""
+    from cupy import cublas
+
+    x, y = numbers(50, dtype=dtype), numbers(50, dtype=dtype)
+    found = cupy.asarray(x), cupy.asarray(y)
+    close = {"rtol": 50 * ROUNDING[dtype]}
+    if dtype in "fd":
+        np.testing.assert_allclose(cublas.nrm2(found[0]).get(), np.linalg.norm(x), **close)
+        np.testing.assert_allclose(cublas.dot(*found).get(), x @ y, **close)
+    else:
+        np.testing.assert_allclose(cublas.dotu(*found).get(), x @ y, **close)
+        np.testing.assert_allclose(cublas.dotc(*found).get(), np.vdot(x, y), **close)
+    cublas.axpy(2, *found)
+    np.testing.assert_allclose(found[1].get(), y + 2 * x, **close)
 
 
 def test_sorting():

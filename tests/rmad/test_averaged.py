@@ -125,7 +125,7 @@ def test_a_factor_that_all_cases_share_is_no_factor_of_each(n, shape, kind):
     """Its mean takes no pass over the cases; either way the map pulls d ⊙ M."""
     spec, d = ArraySpec((n, 3), np.dtype(float)), normal(*shape)
     block, rows = Diagonal(sigmoid, 0, spec, spec, d), [Rows(n, 0)]
-    found, _ = find_map([block], rows, None, [1.0], lambda task, k: [task(j) for j in range(k)])
+    found, _ = find_map([block], rows, None, [1.0], lambda task, k: [task(j) for j in range(k)], d)
     assert type(found) is kind
     M = normal(3, 2, seed=1)
     mean = np.mean(np.broadcast_to(d, (n, 3)), axis=0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from recorded import Counted
 from scipy.optimize import least_squares, minimize, rosen, rosen_der
-from scipy.sparse.linalg import LinearOperator, aslinearoperator, cg, eigsh, lsmr, minres, svds
+from scipy.sparse.linalg import aslinearoperator, cg, eigsh, lsmr, minres, svds
 
 import nn
 import rmad
@@ -255,24 +255,6 @@ def test_the_jacobian_of_a_holomorphic_function_is_that_of_its_pairs():
         np.testing.assert_allclose(A.matvec(v.astype(complex).view(float)), (J @ v).view(float), atol=1e-12)
     for u in (np.eye(4)[0], 1j * np.eye(4)[3], A.value):
         np.testing.assert_allclose(A.rmatvec(u.astype(complex).view(float)), (J.conj().T @ u).view(float), atol=1e-12)
-
-
-def test_an_operator_of_another_library(problem, monkeypatch):
-    """On the GPU operators, and what is made of them, are cupyx's; here they are of a class that stands for it."""
-    held = {k: v for k, v in vars(LinearOperator).items() if k not in ("__dict__", "__weakref__", "__new__")}
-    Another = type("LinearOperator", (), held)
-    for module in (rmad.operators, rmad.linear_operator):
-        monkeypatch.setattr(module, "linear_operator", lambda array: Another)
-    J, M = rmad.JacobianOperator(problem.f, problem.x), problem.jacobian()
-    G = rmad.GGNOperator(problem.f, problem.loss, problem.x)
-    N = M.T @ problem.loss_hessian() @ M
-    v = problem.rng.standard_normal(problem.p)
-    for A, matrix in ((J, M), (J.T @ J / 2 - G, M.T @ M / 2 - N), (G**2, N @ N), ((1j * J).H, -1j * M.T)):
-        assert isinstance(A, Another)
-        assert not isinstance(A, LinearOperator)
-        np.testing.assert_allclose(A @ np.eye(A.shape[1]), matrix, atol=1e-12)
-        np.testing.assert_allclose(A.T.matvec(v[: A.shape[0]]), matrix.T @ v[: A.shape[0]], atol=1e-12)
-    np.testing.assert_allclose(rmad.grad(lambda v: np.sum((J @ v) ** 2))(v), 2 * M.T @ M @ v, atol=1e-11)
 
 
 # -- SciPy ---------------------------------------------------------------------------------------------------

@@ -130,7 +130,7 @@ def _first(x: Array, y: Array, windows: Windows) -> Array:
     """The first tap at which x attains y; the first NaN if y is NaN."""
     dtype = np.uint8 if windows.taps < 255 else np.int32
     code: Array = np.zeros_like(y, dtype=dtype, order="C")
-    has_nan = bool(np.isnan(y).any())
+    has_nan = not isinstance(y, np.ndarray) or bool(np.isnan(y).any())  # on a GPU a look would wait for the device
     taps = {k: (to, at) for k, to, at in windows.parts}
     for k in reversed(range(windows.taps)):  # code: the number of taps from k on before one attains y
         code += 1

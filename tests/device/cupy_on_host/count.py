@@ -94,10 +94,10 @@ def not_counted() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def no_copies_to_host() -> Iterator[None]:
-    """Raises AssertionError at the end of the block if anything in it was copied to the host, with the lines."""
+def no_copies_to_host(at_most: int = 0) -> Iterator[None]:
+    """Raises AssertionError at the end of the block if more than that was copied to the host in it, with the lines."""
     with recorded() as counts:
         yield
-    if counts.copies_to_host:
+    if counts.copies_to_host > at_most:
         lines = "\n".join(f"  {n} at {line}" for line, n in counts.lines.most_common())
         raise AssertionError(f"{counts.copies_to_host} copies to the host:\n{lines}")

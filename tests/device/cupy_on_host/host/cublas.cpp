@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 typedef std::complex<float> complex64;
@@ -78,6 +79,26 @@ static void trsm(bool left, bool upper, int op, bool unit, int m, int n, T alpha
       b(i) = unit ? s : s / a(i, i);
     }
   }
+}
+
+// xᵀy, or xᴴy, summed in double precision.
+template <class T>
+static int dot(int n, const T* x, int dx, const T* y, int dy, bool adjoint, T* result) {
+  std::complex<double> s = 0;
+  for (int i = 0; i < n; i++) {
+    T a = adjoint ? conj_of(x[(size_t)i * dx]) : x[(size_t)i * dx];
+    s += std::complex<double>(a) * std::complex<double>(y[(size_t)i * dy]);
+  }
+  if constexpr (std::is_floating_point<T>::value) *result = s.real(); else *result = T(s);
+  return 0;
+}
+
+template <class T>
+static int norm(int n, const T* x, int dx, T* result) {
+  double s = 0;
+  for (int i = 0; i < n; i++) s += (double)x[(size_t)i * dx] * x[(size_t)i * dx];
+  *result = std::sqrt(s);
+  return 0;
 }
 
 // -- the functions with a letter for the type ------------------------------------------------------------------------
@@ -232,18 +253,28 @@ int cublasSgemmEx(void*, int opa, int opb, int m, int n, int k, const float* alp
 // -- the others ------------------------------------------------------------------------------------------------------
 
 int cublasSdot_v2(void*, int n, const float* x, int dx, const float* y, int dy, float* result) {
-  called("Sdot");
-  double s = 0;
-  for (int i = 0; i < n; i++) s += (double)x[(size_t)i * dx] * y[(size_t)i * dy];
-  *result = s;
-  return 0;
+  return called("Sdot"), dot(n, x, dx, y, dy, false, result);
 }
 int cublasDdot_v2(void*, int n, const double* x, int dx, const double* y, int dy, double* result) {
-  called("Ddot");
-  double s = 0;
-  for (int i = 0; i < n; i++) s += x[(size_t)i * dx] * y[(size_t)i * dy];
-  *result = s;
-  return 0;
+  return called("Ddot"), dot(n, x, dx, y, dy, false, result);
+}
+int cublasCdotu_v2(void*, int n, const complex64* x, int dx, const complex64* y, int dy, complex64* result) {
+  return called("Cdotu"), dot(n, x, dx, y, dy, false, result);
+}
+int cublasZdotu_v2(void*, int n, const complex128* x, int dx, const complex128* y, int dy, complex128* result) {
+  return called("Zdotu"), dot(n, x, dx, y, dy, false, result);
+}
+int cublasCdotc_v2(void*, int n, const complex64* x, int dx, const complex64* y, int dy, complex64* result) {
+  return called("Cdotc"), dot(n, x, dx, y, dy, true, result);
+}
+int cublasZdotc_v2(void*, int n, const complex128* x, int dx, const complex128* y, int dy, complex128* result) {
+  return called("Zdotc"), dot(n, x, dx, y, dy, true, result);
+}
+int cublasSnrm2_v2(void*, int n, const float* x, int dx, float* result) {
+  return called("Snrm2"), norm(n, x, dx, result);
+}
+int cublasDnrm2_v2(void*, int n, const double* x, int dx, double* result) {
+  return called("Dnrm2"), norm(n, x, dx, result);
 }
 
 int cublasCreate_v2(void** handle) { *handle = (void*)16; return 0; }
