@@ -33,7 +33,8 @@ def in_loop(ufunc: np.ufunc, inputs: Any, options: dict[str, Any]) -> tuple[Any,
         return inputs, rest
     inputs = [a if hasattr(a, "dtype") or type(a) in _WEAK else np.asarray(a) for a in inputs]
     given = (*(type(a) if type(a) in _WEAK else a.dtype for a in inputs), *(None,) * ufunc.nout)
-    loop = ufunc.resolve_dtypes(given, signature=signature, casting=casting)  # type: ignore[arg-type]
+    free = (None,) * len(given)
+    loop = ufunc.resolve_dtypes(given, signature=signature or free, casting=casting)  # type: ignore[arg-type]
     return [_cast(a, dtype) for a, dtype in zip(inputs, loop, strict=False)], rest
 
 

@@ -16,6 +16,7 @@ transposes; the engine conjugates, Jᴴu = conj(Jᵀ conj(u)). The pull of an ex
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Number
 from typing import Any, overload
 
 import numpy as np
@@ -39,7 +40,11 @@ def as_array(x: Any) -> Any:
     if hasattr(x, "dtype"):
         return x
     y = np.asarray(x)[()]
-    return y if hasattr(y, "dtype") else np.float64(y)  # an int of more than 64 bits
+    if hasattr(y, "dtype"):
+        return y
+    if isinstance(y, Number):
+        return np.float64(y)  # type: ignore[arg-type]  # an int of more than 64 bits
+    raise TypeError(f"a {type(x).__name__} is no array of numbers")
 
 
 def _no_wider(d: Any, dtype: np.dtype[Any]) -> Any:

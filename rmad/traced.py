@@ -41,8 +41,9 @@ _DTYPE_AT: dict[Any, int] = {}  # the position of dtype=, of the functions that 
 def register(f: Any, handler: H) -> H:
     """Makes `handler` the function called in place of f when an argument is traced, and returns it."""
     HANDLERS[f] = handler
-    if isinstance(handler, FunctionType):
-        code = handler.__code__
+    written = getattr(handler, "__wrapped__", handler)
+    if isinstance(written, FunctionType):
+        code = written.__code__
         by_position, names = code.co_argcount, code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
         if "dtype" in names:
             _DTYPE_AT[f] = names.index("dtype") if "dtype" in names[:by_position] else sys.maxsize
@@ -110,6 +111,21 @@ def _operands(args: Any) -> Iterator[Any]:
             yield stop(a)
 
 
+def _raise_numpys(
+    error: Exception, handler: Callable[..., Any], call: Callable[..., Any], args: Any, kwargs: dict[str, Any]
+) -> None:
+    """Raises the error that NumPy has for the plain arrays, if it is of another kind than the handler's."""
+    if isinstance(error, AttributeError | TypeError):  # the first: a tensor's dtype has no kind
+        _refuse_foreign(call.__name__, args, error)
+    if hasattr(handler, "is_numpys") or any(map(is_cupy, _operands(args))):
+        return
+    try:
+        call(*stop(args), **stop(kwargs))
+    except Exception as numpys:
+        if not isinstance(error, type(numpys)):
+            raise numpys from None
+
+
 def stop(x: Any) -> Any:
     """x with every traced array in it replaced by its plain value (lists, tuples and dicts are entered)."""
     while isinstance(x, Traced):
@@ -146,13 +162,14 @@ class Traced(Shaped, NDArrayOperatorsMixin):
             elif _gives_integers((ufunc, method), inputs, kwargs):
                 return getattr(ufunc, method)(*stop(inputs), **stop(kwargs))
         if method == "outer":
-            a, b = inputs
-            return ufunc(np.reshape(a, np.shape(a) + (1,) * np.ndim(b)), b, **kwargs)
+            a, b = (part if hasattr(part, "dtype") else np.asarray(part)[()] for part in inputs)  # no weak numbers here
+            return ufunc(np.reshape(a, a.shape + (1,) * b.ndim), b, **kwargs)
+        key = ufunc if method == "__call__" else (ufunc, method)
+        handler = _lookup(key, ufunc if key is ufunc else f"{label(ufunc)}.{method}")
         try:
-            key = ufunc if method == "__call__" else (ufunc, method)
-            return _lookup(key, ufunc if key is ufunc else f"{label(ufunc)}.{method}")(*inputs, **kwargs)
-        except (AttributeError, TypeError) as error:  # the first: a tensor's dtype has no kind
-            _refuse_foreign(ufunc.__name__, inputs, error)
+            return handler(*inputs, **kwargs)
+        except Exception as error:
+            _raise_numpys(error, handler, getattr(ufunc, method), inputs, kwargs)
             raise
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -162,10 +179,11 @@ class Traced(Shaped, NDArrayOperatorsMixin):
             args, kwargs = lifted(args, kwargs)
         if _gives_integers(func, args, kwargs):
             return func(*stop(args), **stop(kwargs))
+        handler = _lookup(func, func)
         try:
-            return _lookup(func, func)(*args, **kwargs)
-        except (AttributeError, TypeError) as error:
-            _refuse_foreign(func.__name__, args, error)
+            return handler(*args, **kwargs)
+        except Exception as error:
+            _raise_numpys(error, handler, func, args, kwargs)
             raise
 
     # -- errors, in place of losing the derivative ---------------------------------------------------
@@ -223,6 +241,18 @@ class Traced(Shaped, NDArrayOperatorsMixin):
         if not self.shape:
             raise TypeError("iteration over a 0-d array")
         return (self[k] for k in range(len(self)))
+
+    def __pow__(self, p: Any) -> Any:
+        return HANDLERS["power"](self, p) if type(p) in (int, float) else super().__pow__(p)
+
+    def __eq__(self, other: object) -> Any:
+        return stop(self) == stop(other)
+
+    def __ne__(self, other: object) -> Any:
+        return stop(self) != stop(other)
+
+    def __round__(self, *digits: Any) -> Any:
+        return round(stop(self), *digits)
 
     def __hash__(self) -> int:
         return id(self)
@@ -304,7 +334,7 @@ def _method(f: Callable[..., Any]) -> Callable[..., Any]:
 
 METHODS = """
     all any argmax argmin argpartition argsort conj conjugate cumprod cumsum diagonal dot max mean min nonzero
-    prod ptp ravel repeat round searchsorted squeeze std sum swapaxes take trace var
+    prod ravel repeat round searchsorted squeeze std sum swapaxes take trace var
 """
 
 for _name in METHODS.split():

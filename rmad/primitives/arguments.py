@@ -21,6 +21,7 @@ __all__ = [
     "cast",
     "conj",
     "count",
+    "dropped",
     "from_end",
     "initial_of",
     "is_complex",
@@ -28,6 +29,7 @@ __all__ = [
     "known",
     "masked",
     "moved",
+    "reduced_axes",
     "refuse_out",
     "spread",
     "stacked",
@@ -49,10 +51,15 @@ def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     return tuple(range(ndim)) if axis is None else normalize_axis_tuple(axis, ndim)
 
 
+def reduced_axes(axis: Any, ndim: int) -> tuple[int, ...]:
+    """The axes of a reduction: a number without axes may be reduced along axis 0, too."""
+    return () if ndim == 0 and axis in (0, -1) else axes_of(axis, ndim)
+
+
 def from_end(axis: Any, ndim: int) -> Any:
     """The same axes counted from the end, so that they stay the same if an axis is put in front."""
-    axes = tuple(k - ndim for k in axes_of(axis, ndim))
-    return axes[0] if isinstance(axis, int | np.integer) else axes
+    axes = tuple(k - ndim for k in reduced_axes(axis, ndim))
+    return axes[0] if axes and isinstance(axis, int | np.integer) else axes
 
 
 def stacked(k: int, block: Block, *rest: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -62,7 +69,7 @@ def stacked(k: int, block: Block, *rest: Any, **kwargs: Any) -> tuple[tuple[Any,
 
 def kept(shape: Sequence[int], axis: Any) -> tuple[int, ...]:
     """The shape after a reduction over `axis` with keepdims=True."""
-    axes = axes_of(axis, len(shape))
+    axes = reduced_axes(axis, len(shape))
     return tuple(1 if k in axes else n for k, n in enumerate(shape))
 
 
@@ -76,7 +83,7 @@ def spread(u: Any, x: Any, axis: Any, keepdims: bool) -> Any:
 def count(x: Any, axis: Any, where: Any = True) -> Any:
     """The number of elements that a reduction over `axis` takes in: an int; with a mask an array, dimensions kept."""
     if where is True:
-        return math.prod(x.shape[k] for k in axes_of(axis, len(x.shape)))
+        return math.prod(x.shape[k] for k in reduced_axes(axis, len(x.shape)))
     n = np.sum(np.broadcast_to(where, x.shape), axis=axis, keepdims=True)
     return n.astype(real_dtype(x.dtype))
 
@@ -117,6 +124,12 @@ def masked(x: Any, where: Any, fill: Any) -> Any:
     return x if where is True else np.where(where, x, fill)
 
 
+def dropped(y: Any, axis: Any) -> Any:
+    """y without the axes that a reduction has kept; a scalar if none is left."""
+    axes = reduced_axes(axis, y.ndim)
+    return y[tuple(0 if k in axes else slice(None) for k in range(y.ndim))]
+
+
 def initial_of(initial: Any, y: Any) -> Any:
     """The `initial` of a reduction in the dtype of its result."""
     return initial if isinstance(initial, Traced) else y.dtype.type(initial)
@@ -124,7 +137,7 @@ def initial_of(initial: Any, y: Any) -> Any:
 
 def moved(x: Any, axis: Any) -> tuple[Any, tuple[int, ...]]:
     """x with the axes of `axis` merged into one last axis, and the shape of the other axes."""
-    axes = axes_of(axis, x.ndim)
+    axes = reduced_axes(axis, x.ndim)
     rest = tuple(k for k in range(x.ndim) if k not in axes)
     shape = tuple(x.shape[k] for k in rest)
     order = (*rest, *axes)

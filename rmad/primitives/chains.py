@@ -11,14 +11,17 @@ from rmad.primitives.linalg import eye, mT
 from rmad.primitives.products import matmul
 from rmad.traced import implements
 from rmad.types import Array
+from rmad.valued import composed
 
 
-@implements(np.linalg.multi_dot)
+@composed(np.linalg.multi_dot)
 def multi_dot(arrays) -> Array:
     """The product of a chain of matrices in the order that costs least (Cormen et al., section 14.2)."""
     arrays = list(arrays)
     if len(arrays) < 2:
         raise ValueError(f"multi_dot: expected at least two arrays, got {len(arrays)}")
+    if len(arrays) == 2:
+        return np.dot(*arrays)
     first, last = np.ndim(arrays[0]) == 1, np.ndim(arrays[-1]) == 1
     if first:
         arrays[0] = np.expand_dims(arrays[0], 0)
@@ -41,7 +44,7 @@ def multi_dot(arrays) -> Array:
     return np.reshape(y, y.shape[first : 2 - last]) if first or last else y
 
 
-@implements(np.linalg.matrix_power)
+@composed(np.linalg.matrix_power)
 def matrix_power(a, n) -> Array:
     """aⁿ by repeated squaring; a negative power is one of the inverse."""
     if not isinstance(n, int | np.integer):
@@ -68,26 +71,26 @@ def diagonal(x, /, *, offset=0) -> Array:
     return np.diagonal(x, offset, -2, -1)
 
 
-@implements(np.linalg.outer)
+@composed(np.linalg.outer)
 def outer(x1, x2, /) -> Array:
     if np.ndim(x1) != 1 or np.ndim(x2) != 1:
         raise ValueError(f"outer: inputs must be vectors, got shapes {np.shape(x1)} and {np.shape(x2)}")
     return np.outer(x1, x2)
 
 
-@implements(np.linalg.cross)
+@composed(np.linalg.cross)
 def cross(x1, x2, /, *, axis=-1) -> Array:
     if np.shape(x1)[axis] != 3 or np.shape(x2)[axis] != 3:
         raise ValueError(f"cross: inputs must have 3 elements along axis {axis}, got {np.shape(x1)}, {np.shape(x2)}")
     return np.cross(x1, x2, axis=axis)
 
 
-@implements(np.linalg.tensordot)
+@composed(np.linalg.tensordot)
 def tensordot(x1, x2, /, *, axes=2) -> Array:
     return np.tensordot(x1, x2, axes)
 
 
-@implements(np.linalg.vecdot)
+@composed(np.linalg.vecdot)
 def vecdot(x1, x2, /, *, axis=-1) -> Array:
     return np.vecdot(np.moveaxis(x1, axis, -1), np.moveaxis(x2, axis, -1))
 

@@ -6,12 +6,15 @@ have derivative zero.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from rmad.primitives.arguments import as_numbers
+from rmad.primitives.arguments import as_numbers, cast
 from rmad.rules import constant, elementwise
 from rmad.traced import implements, register, stop
 from rmad.types import Array
+from rmad.valued import scalar
 
 
 def _share(y, mine, other) -> Array:
@@ -28,11 +31,24 @@ maximum, minimum, fmax, fmin = (
 
 
 @implements(np.clip)
-def clip(a, a_min=None, a_max=None, out=None, *, min=None, max=None) -> Array:
+def clip(a, a_min=np._NoValue, a_max=np._NoValue, out=None, *, min=np._NoValue, max=np._NoValue, dtype=None) -> Array:
     """minimum(maximum(a, a_min), a_max): at a bound the derivative is shared between a and the bound."""
-    lower, upper = (a_min if min is None else min), (a_max if max is None else max)
-    a = a if lower is None else np.maximum(a, lower)
-    return a if upper is None else np.minimum(a, upper)
+    lower, upper = _bounds(a_min, a_max, min, max)
+    y = cast(a, dtype)
+    y = y if lower is None else np.maximum(y, lower)
+    y = y if upper is None else np.minimum(y, upper)
+    return y if y.ndim else scalar(y)
+
+
+def _bounds(a_min, a_max, min, max) -> tuple[Any, Any]:
+    """The bounds by their older or by their newer names, which come in pairs; TypeError for a mixture."""
+    older, newer = (a_min is not np._NoValue, a_max is not np._NoValue), (min, max) != (np._NoValue,) * 2
+    if older == (False, False):
+        min, max = (None if bound is np._NoValue else bound for bound in (min, max))
+        return min, max
+    if newer or not all(older):
+        raise TypeError("clip: both bounds, a_min and a_max, or min= and max=, of which one may be left out")
+    return a_min, a_max
 
 
 _where = elementwise(np.where, None, lambda y, c, a, b: as_numbers(c, y), lambda y, c, a, b: as_numbers(~c, y))
@@ -44,11 +60,11 @@ def where(condition, *branches) -> Array | tuple[Array, ...]:
     c = stop(condition)
     if not branches:
         return np.where(c)
-    c = c if hasattr(c, "dtype") else np.asarray(c)[()]
-    return _where(c if c.dtype == bool else c != 0, *branches)
+    c = c if hasattr(c, "dtype") else np.asarray(c)
+    return _where(c if c.dtype == bool else c.astype(bool), *branches)
 
 
-_heaviside = elementwise(np.heaviside, None, lambda y, x, h: as_numbers(x == 0, y))
+_heaviside = elementwise(np.heaviside, None, lambda y, x, h: as_numbers(np.equal(x, 0), y))
 register(np.heaviside, lambda x, h: _heaviside(stop(x), h))
 
 _copysign = elementwise(np.copysign, lambda y, a, b: 2 * as_numbers(np.signbit(a) == np.signbit(b), y) - 1)

@@ -16,6 +16,7 @@ from rmad.refusals import lossy_dtype
 from rmad.rules import elementwise, linear
 from rmad.traced import implements, register, stop
 from rmad.types import Array, Pairs
+from rmad.valued import composed, scalar
 
 _fabs = elementwise(np.fabs, lambda y, x: np.sign(x))
 _real_abs = elementwise(np.absolute, lambda y, x: np.sign(x))
@@ -58,13 +59,13 @@ def _absolute(x) -> Array:
 
 register(np.absolute, _absolute)
 register(np.fabs, lambda x: _nested_abs(x) if nested_at_zero(x) else _fabs(x))
-register(np.sign, lambda x: _direction(x) if is_complex(x) else np.sign(stop(x)))
+composed(np.sign)(lambda x: _direction(x) if is_complex(x) else np.sign(stop(x)))
 register(np.real, lambda val: _real(val) if is_complex(val) else val)
 register(np.imag, lambda val: _imag(val) if is_complex(val) else np.zeros_like(val))
-register(np.conjugate, lambda x: _conjugate(x) if is_complex(x) else x)
+register(np.conjugate, lambda x: _conjugate(x) if is_complex(x) else x if x.ndim else scalar(x))
 
 
-@implements(np.angle)
+@composed(np.angle)
 def angle(z, deg=False) -> Array:
     if not is_complex(z):
         return np.angle(stop(z), deg)
@@ -72,12 +73,12 @@ def angle(z, deg=False) -> Array:
     return y * (180 / np.pi) if deg else y
 
 
-@implements(np.real_if_close)
+@composed(np.real_if_close)
 def real_if_close(a, tol=100) -> Array:
     return a if is_complex(np.real_if_close(stop(a), tol)) else np.real(a)
 
 
-@implements(np.nan_to_num)
+@composed(np.nan_to_num)
 def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None) -> Array:
     if not is_complex(x):
         return _finite_or(x, True, nan, posinf, neginf)

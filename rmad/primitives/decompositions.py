@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rmad.machine import arrays
-from rmad.primitives.linalg import eye, from_triangle, mH, to_triangle
+from rmad.primitives.linalg import eye, from_triangle, mH, need_matrices, to_triangle
 from rmad.rules import primitive
 from rmad.traced import implements, stop
 from rmad.types import Array, Pairs
@@ -33,6 +33,7 @@ def _cholesky(L, H) -> Pairs:
 @implements(np.linalg.cholesky)
 def cholesky(a, /, *, upper=False) -> Array:
     """A = L Lᴴ, or A = Uᴴ U with `upper`. Only the triangle that NumPy reads has a derivative."""
+    need_matrices("cholesky", a)
     L = _cholesky(from_triangle(a, not upper))
     return mH(L) if upper else L
 

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from rmad.machine import arrays
-from rmad.primitives.linalg import eye, from_triangle, mH, mT, right
+from rmad.primitives.linalg import eye, from_triangle, mH, mT, need_matrices, right
 from rmad.primitives.tied import Ties, gaps, inverse, largest, or_nan, packed, rotation, tied_pairs
 from rmad.ties import Decomposition, Vectors
 from rmad.traced import implements, stop
 from rmad.types import Array
+from rmad.valued import composed
 
 
 class _Eigh(Vectors):
@@ -67,13 +68,14 @@ _EighResult = type(np.linalg.eigh(np.eye(1)))
 @implements(np.linalg.eigh)
 def eigh(a, UPLO="L") -> Any:
     """a Q = Q diag(w); only the triangle UPLO of a is read, as in NumPy, and has a derivative."""
+    need_matrices("eigh", a)
     y = _eigh.of(a, UPLO.upper())
     Q = y[..., 1:, :]
     Decomposition.read_by(y, Q)
     return _EighResult(np.real(y[..., 0, :]), Q)
 
 
-@implements(np.linalg.eigvalsh)
+@composed(np.linalg.eigvalsh)
 def eigvalsh(a, UPLO="L") -> Array:
     return eigh(a, UPLO)[0]
 
@@ -169,6 +171,6 @@ def eig(a) -> Any:
     return _EigResult(y[..., 0, :], V)
 
 
-@implements(np.linalg.eigvals)
+@composed(np.linalg.eigvals)
 def eigvals(a) -> Array:
     return eig(a)[0]

@@ -23,6 +23,7 @@ from rmad.rules import as_array, bilinear
 from rmad.tape import ArraySpec
 from rmad.traced import implements, stop
 from rmad.types import Array
+from rmad.valued import scalar
 
 
 @implements(np.einsum)
@@ -32,7 +33,8 @@ def einsum(*operands, out=None, dtype=None, order="K", casting="safe", optimize=
     arrays, terms, result = _parse(operands)
     arrays = [cast(a, dtype, casting) for a in arrays]
     sizes = _sizes(arrays, terms)
-    return _contracted([_plain(a, t, sizes) for a, t in zip(arrays, terms, strict=True)], result, sizes)
+    y = _contracted([_plain(a, t, sizes) for a, t in zip(arrays, terms, strict=True)], result, sizes)
+    return y if y.ndim else scalar(y)
 
 
 def _contracted(operands, result, sizes) -> Array:

@@ -18,6 +18,7 @@ from rmad.primitives.arguments import is_complex
 from rmad.rules import Primitive, elementwise
 from rmad.traced import Traced, implements, register, stop
 from rmad.types import Array, Pairs
+from rmad.valued import composed
 
 LN2, LN10 = float(np.log(2)), float(np.log(10))  # Python floats never promote
 
@@ -28,7 +29,9 @@ subtract = elementwise(np.subtract, 1, -1)
 negative = elementwise(np.negative, -1)
 positive = elementwise(np.positive, 1)
 multiply = elementwise(np.multiply, lambda y, a, b: b, lambda y, a, b: a)
-divide = elementwise(np.divide, lambda y, a, b: 1 / b, lambda y, a, b: -y / b)
+divide = elementwise(
+    np.divide, lambda y, a, b: (1 if hasattr(b, "dtype") or b else y.dtype.type(1)) / b, lambda y, a, b: -y / b
+)
 reciprocal = elementwise(np.reciprocal, lambda y, x: -y * y)
 square = elementwise(np.square, lambda y, x: 2 * x)
 sqrt = elementwise(np.sqrt, lambda y, x: 0.5 / y)
@@ -39,13 +42,13 @@ ldexp = elementwise(np.ldexp, lambda y, x, e: np.ldexp(y.dtype.type(1), e))
 register(np.divmod, lambda a, b: (np.floor_divide(a, b), np.remainder(a, b)))
 
 
-@implements(np.modf)
+@composed(np.modf)
 def modf(x) -> tuple[Any, Any]:
     whole = np.trunc(x)
     return x - whole, whole
 
 
-@implements(np.frexp)
+@composed(np.frexp)
 def frexp(x) -> tuple[Any, Any]:
     _, e = np.frexp(stop(x))
     return np.ldexp(x, -e), e
@@ -65,19 +68,30 @@ def _power_p(y, x, p) -> Array:
     return y * np.log(np.where(x == 0, 1, x))
 
 
+def _ones(x) -> Array:
+    return np.ones_like(stop(x))[()]
+
+
 float_power = elementwise(np.float_power, _power_x, _power_p)
 _power = elementwise(np.power, _power_x, _power_p)
-_SHORT_POWERS = {1: np.positive, 2: np.square, 0.5: np.sqrt, -1: np.reciprocal}  # as `**` on an ndarray has them
+# as `**` of an ndarray has them
+_SHORT_POWERS: dict[float, Any] = {0: _ones, 1: np.positive, 2: np.square, 0.5: np.sqrt, -1: np.reciprocal}
 
 
 @implements(np.power)
 def power(x, p) -> Array:
-    if type(p) in (int, float):
-        if p == 0:
-            return np.ones_like(x)
-        if p in _SHORT_POWERS:
-            return _SHORT_POWERS[p](x)
-    return _power(x, p)
+    short = type(p) in (int, float) and not is_complex(x)
+    return _short_power(x, p) if short and p in _SHORT_POWERS else _power(x, p)
+
+
+def _short_power(x, p) -> Array:
+    return _SHORT_POWERS[p](x)
+
+
+@implements("power")
+def operator_power(x, p) -> Array:
+    """x ** p: an array is squared, and not raised to the power of 2."""
+    return _short_power(x, p) if type(p) in (int, float) and p in _SHORT_POWERS else np.power(x, p)
 
 
 # -- derivatives as functions of y, where that loses no digits ---------------------------------------------
@@ -221,7 +235,7 @@ logaddexp2 = elementwise(
 )
 
 
-@implements(np.i0)
+@composed(np.i0)
 def i0(x) -> Array:
     from scipy import special  # here, because importing it takes longer than importing rmad
 

@@ -16,6 +16,7 @@ from rmad.primitives.arguments import from_end, stacked
 from rmad.rules import linear, primitive
 from rmad.traced import implements, register, stop
 from rmad.types import Array, Pairs
+from rmad.valued import composed
 
 SWAPPED: dict[str | None, Any] = {None: "forward", "backward": "forward", "ortho": "ortho", "forward": "backward"}
 """The normalization of the inverse transform that makes it the adjoint."""
@@ -89,12 +90,12 @@ def irfft(y, a, n=None, axis=-1, norm=None) -> Pairs:
     )
 
 
-@implements(np.fft.hfft)
+@composed(np.fft.hfft)
 def hfft(a, n=None, axis=-1, norm=None) -> Array:
     return np.fft.irfft(np.conj(a), 2 * (a.shape[axis] - 1) if n is None else n, axis, SWAPPED[norm])
 
 
-@implements(np.fft.ihfft)
+@composed(np.fft.ihfft)
 def ihfft(a, n=None, axis=-1, norm=None) -> Array:
     return np.conj(np.fft.rfft(a, a.shape[axis] if n is None else n, axis, SWAPPED[norm]))
 
@@ -102,8 +103,8 @@ def ihfft(a, n=None, axis=-1, norm=None) -> Array:
 # -- several axes: one after the other, as NumPy does -----------------------------------------------------
 
 
-def _lengths(a, s, axes, real_output=False) -> list[tuple[int, int]]:
-    """(axis, length) pairs; an s of None or −1 keeps the length."""
+def _lengths(a, s, axes, real_output=False) -> list[tuple[int, int | None]]:
+    """(axis, length) pairs; an s of −1 keeps the length, None is the default of a transform."""
     if s is None:
         axes = range(a.ndim) if axes is None else axes
         s = [a.shape[k] for k in axes]
@@ -112,7 +113,7 @@ def _lengths(a, s, axes, real_output=False) -> list[tuple[int, int]]:
     axes = range(-len(s), 0) if axes is None else axes
     if len(s) != len(axes):
         raise ValueError(f"s={tuple(s)} and axes={tuple(axes)} have different lengths")
-    return [(k, a.shape[k] if n is None or n == -1 else n) for k, n in zip(axes, s, strict=True)]
+    return [(k, a.shape[k] if n == -1 else n) for k, n in zip(axes, s, strict=True)]
 
 
 def _over_axes(transform) -> Callable[..., Any]:

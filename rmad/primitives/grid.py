@@ -9,6 +9,7 @@ from rmad.primitives.arguments import axes_of, cast, from_end, kept, stacked
 from rmad.rules import as_array, linear
 from rmad.traced import implements, stop
 from rmad.types import Array
+from rmad.valued import composed
 
 
 def _difference_transpose(u, x, n, axis) -> Array:
@@ -48,7 +49,7 @@ def _absent(x) -> bool:
     return x is None or x is np._NoValue
 
 
-@implements(np.trapezoid)
+@composed(np.trapezoid)
 def trapezoid(y, x=None, dx=1.0, axis=-1) -> Array:
     """Σ (x_{k+1} - x_k) (y_k + y_{k+1}) / 2."""
     y = as_array(y)
@@ -71,7 +72,7 @@ def _slices(ndim, axis, *parts) -> list[tuple[slice, ...]]:
 # -- np.gradient ------------------------------------------------------------------------------------------
 
 
-@implements(np.gradient)
+@composed(np.gradient)
 def gradient(f, *varargs, axis=None, edge_order=1) -> Array | tuple[Array, ...]:
     """Central differences inside, one-sided ones of order `edge_order` at the ends."""
     f = as_array(f)
@@ -117,7 +118,7 @@ def _gradient_along(f, h, axis, edge_order) -> Array:
 # -- interpolation ----------------------------------------------------------------------------------------
 
 
-@implements(np.interp)
+@composed(np.interp)
 def interp(x, xp, fp, left=None, right=None, period=None) -> Array:
     """Piecewise linear in x; at a knot the slope is that to the right. Differentiable in x, xp and fp."""
     x, xp, fp = (cast(a, np.result_type(as_array(a), float)) for a in (x, xp, fp))

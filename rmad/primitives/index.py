@@ -14,6 +14,7 @@ from rmad.rules import LinearPrimitive, as_array, linear
 from rmad.tape import ArraySpec, Node
 from rmad.traced import Traced, implements, register, stop
 from rmad.types import Array
+from rmad.valued import composed
 
 # -- x[key] ---------------------------------------------------------------------------------------------
 
@@ -198,13 +199,26 @@ def _along(axis, key) -> Any:
 @implements(np.take)
 def take(a, indices, axis=None, out=None, mode="raise") -> Array:
     refuse_out(out)
-    if axis is None:
-        a, axis = np.ravel(as_array(a)), 0
-    axis, indices = normalize_axis_index(axis, a.ndim), as_array(stop(indices))
+    if mode not in ("raise", "wrap", "clip"):
+        raise ValueError(f"take: mode must be 'raise', 'wrap' or 'clip', not {mode!r}")
+    a, indices = as_array(a), _as_indices(indices)
+    if not a.size:
+        return np.take(stop(a), indices, axis, mode=mode)
+    if axis is None or a.ndim == 0:
+        a, axis = np.ravel(a), axis or 0
+    axis = normalize_axis_index(axis, a.ndim)
     n = a.shape[axis]
     if mode != "raise":
         indices = indices % n if mode == "wrap" else np.clip(indices, 0, n - 1)
     return getitem(a, _along(axis, indices if indices.ndim else int(indices)))
+
+
+def _as_indices(indices) -> Array:
+    """The indices as integers: booleans count as 0 and 1 here, and numbers in lists are cast."""
+    indices = stop(indices)
+    if not hasattr(indices, "dtype"):
+        return np.asarray(indices, np.intp)
+    return indices.astype(np.intp) if indices.dtype.kind == "b" else indices
 
 
 @implements(np.take_along_axis)
@@ -222,24 +236,24 @@ def take_along_axis(arr, indices, axis=-1) -> Array:
     return getitem(arr, tuple(indices if k == axis else g for k, g in enumerate(grid)))
 
 
-@implements(np.compress)
+@composed(np.compress)
 def compress(condition, a, axis=None, out=None) -> Array:
     return take(a, np.flatnonzero(stop(condition)), axis, out)
 
 
-@implements(np.extract)
+@composed(np.extract)
 def extract(condition, arr) -> Array:
     return getitem(np.ravel(as_array(arr)), np.flatnonzero(stop(condition)))
 
 
-@implements(np.delete)
+@composed(np.delete)
 def delete(arr, obj, axis=None) -> Array:
     if axis is None:
         arr, axis = np.ravel(arr), 0
     return take(arr, np.delete(arrays.arange(arr, arr.shape[axis]), stop(obj)), axis)
 
 
-@implements(np.insert)
+@composed(np.insert)
 def insert(arr, obj, values, axis=None) -> Array:
     """NumPy inserts labels of the values among labels of the elements; then every label is looked up.
 
@@ -255,7 +269,7 @@ def insert(arr, obj, values, axis=None) -> Array:
     return getitem(np.concatenate([np.ravel(arr), np.ravel(values).astype(arr.dtype)]), places)
 
 
-@implements(np.choose)
+@composed(np.choose)
 def choose(a, choices, out=None, mode="raise") -> Array:
     """choices[a[i]][i], everything broadcast."""
     refuse_out(out)
@@ -271,7 +285,7 @@ def choose(a, choices, out=None, mode="raise") -> Array:
     return cast(y, dtype)
 
 
-@implements(np.select)
+@composed(np.select)
 def select(condlist, choicelist, default=0) -> Array:
     """The choice of the first condition that holds, else the default."""
     if len(condlist) != len(choicelist) or not len(condlist):

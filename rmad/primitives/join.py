@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,8 @@ _stack = Join(
 @implements(*{np.concatenate, *known("concat")})
 def concatenate(arrays, /, axis=0, out=None, *, dtype=None, casting="same_kind") -> Array:
     refuse_out(out)
+    if axis is None and dtype is None:  # Python's numbers take the dtype of the others
+        dtype = np.result_type(*[a if hasattr(a, "dtype") or isinstance(a, Number) else np.asarray(a) for a in arrays])
     arrays = [cast(a, dtype, casting) for a in arrays]
     if axis is None:
         arrays, axis = [np.ravel(a) for a in arrays], 0
@@ -203,7 +206,7 @@ def array_split(ary, indices_or_sections, axis=0) -> list[Array]:
 
 @implements(np.split)
 def split(ary, indices_or_sections, axis=0) -> list[Array]:
-    if np.ndim(indices_or_sections) == 0 and ary.shape[axis] % int(indices_or_sections):
+    if np.ndim(indices_or_sections) == 0 and ary.shape[axis] % indices_or_sections:
         raise ValueError(f"split: {ary.shape[axis]} elements along axis {axis} into {indices_or_sections} equal parts")
     return array_split(ary, indices_or_sections, axis)
 

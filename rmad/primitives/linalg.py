@@ -13,9 +13,10 @@ import numpy as np
 
 from rmad.blocks import unbroadcast
 from rmad.machine import arrays
-from rmad.rules import constant, primitive
+from rmad.rules import as_array, constant, primitive
 from rmad.traced import Traced, implements, stop
 from rmad.types import Array, Pairs
+from rmad.valued import composed
 
 
 def mT(x) -> Array:
@@ -64,7 +65,8 @@ def _solve(X, A, B) -> Pairs:
 @implements(np.linalg.solve)
 def solve(a, b) -> Array:
     """A b with one axis is a vector, as in NumPy 2; any other is a stack of matrices."""
-    return _solve(a, _columns(b))[..., 0] if np.ndim(b) == 1 else _solve(a, b)
+    a, b = as_array(a), as_array(b)
+    return _solve(a, _columns(b))[..., 0] if b.ndim == 1 else _solve(a, b)
 
 
 @primitive(np.linalg.inv)
@@ -93,7 +95,7 @@ def _pinv(P, A, rtol) -> Pairs:
 _NONE_GIVEN = object()
 
 
-@implements(np.linalg.pinv)
+@composed(np.linalg.pinv)
 def pinv(a, rcond=None, hermitian=False, *, rtol=_NONE_GIVEN) -> Array:
     """a⁺; with `hermitian` only the lower triangle of a is read, as in NumPy, and has a derivative."""
     if rcond is None:
@@ -126,12 +128,13 @@ def _lstsq(y, A, B, rcond) -> Pairs:
     return blocks, None, None, None  # the other results of NumPy have their own rules
 
 
-@implements(np.linalg.lstsq)
+@composed(np.linalg.lstsq)
 def lstsq(a, b, rcond=None) -> tuple[Any, Any, Any, Any]:
     """(x, residuals, rank, s) for a rank that does not change."""
+    a, b = as_array(a), as_array(b)
     if rcond is None:
-        rcond = np.finfo(np.result_type(a.dtype, b.dtype)).eps * max(a.shape)
-    B = _columns(b) if np.ndim(b) == 1 else b
+        rcond = np.finfo(np.result_type(a.dtype, b.dtype, np.float32)).eps * max(a.shape)
+    B = _columns(b) if b.ndim == 1 else b
     X, residuals, rank, s = _lstsq(a, B, stop(rcond))
     if residuals.size:
         R = B - a @ X
@@ -141,7 +144,7 @@ def lstsq(a, b, rcond=None) -> tuple[Any, Any, Any, Any]:
     return X[:, 0] if np.ndim(b) == 1 else X, residuals, rank, s
 
 
-@implements(np.linalg.tensorsolve)
+@composed(np.linalg.tensorsolve)
 def tensorsolve(a, b, axes=None) -> Array:
     if axes is not None:
         rest = [k for k in range(np.ndim(a)) if k not in axes]
@@ -153,7 +156,7 @@ def tensorsolve(a, b, axes=None) -> Array:
     return np.reshape(np.linalg.solve(np.reshape(a, (size, size)), np.reshape(b, (size,))), shape)
 
 
-@implements(np.linalg.tensorinv)
+@composed(np.linalg.tensorinv)
 def tensorinv(a, ind=2) -> Array:
     if ind <= 0:
         raise ValueError(f"tensorinv: ind must be positive, got {ind}")
@@ -165,6 +168,12 @@ constant(np.linalg.matrix_rank)
 
 
 # -- Hermitian input -----------------------------------------------------------------------------------
+
+
+def need_matrices(name, a) -> None:
+    """LinAlgError, as NumPy has it, if a has fewer than two axes: np.tril would make a matrix of a vector."""
+    if a.ndim < 2:
+        raise np.linalg.LinAlgError(f"{name}: the array has shape {a.shape}, a matrix has two axes at least")
 
 
 def _hermitian(a, lower) -> Array:

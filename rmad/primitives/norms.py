@@ -12,8 +12,9 @@ import numpy as np
 
 from rmad.limits import Length, at_zero, pole, ratio
 from rmad.rules import primitive
-from rmad.traced import implements, stop
+from rmad.traced import stop
 from rmad.types import Array, Pairs
+from rmad.valued import composed
 
 
 def _expand(a, axis, keepdims) -> Array:
@@ -90,7 +91,7 @@ def _matrix(x, ord, keepdims) -> Array:
     return np.expand_dims(y, (-2, -1)) if keepdims else y
 
 
-@implements(np.linalg.norm)
+@composed(np.linalg.norm)
 def norm(x, ord=None, axis=None, keepdims=False) -> Array:
     if axis is None:
         if ord is None:
@@ -98,7 +99,7 @@ def norm(x, ord=None, axis=None, keepdims=False) -> Array:
         if x.ndim not in (1, 2):
             raise ValueError(f"norm: x has {x.ndim} axes; say along which one or two with axis=")
         axis = tuple(range(x.ndim))
-    axis = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
+    axis = tuple(axis) if isinstance(axis, tuple | list) else (int(axis),)
     if len(axis) == 1:
         return _vector(x, ord, axis, keepdims)
     if len(axis) != 2 or axis[0] % x.ndim == axis[1] % x.ndim:
@@ -107,19 +108,19 @@ def norm(x, ord=None, axis=None, keepdims=False) -> Array:
     return np.expand_dims(y, tuple(k % x.ndim for k in axis)) if keepdims else y
 
 
-@implements(np.linalg.vector_norm)
+@composed(np.linalg.vector_norm)
 def vector_norm(x, /, *, axis=None, keepdims=False, ord=2) -> Array:
     if axis is None:
         axis = tuple(range(x.ndim))
     return _vector(x, ord, tuple(axis) if isinstance(axis, tuple | list) else (axis,), keepdims)
 
 
-@implements(np.linalg.matrix_norm)
+@composed(np.linalg.matrix_norm)
 def matrix_norm(x, /, *, keepdims=False, ord="fro") -> Array:
     return _matrix(x, ord, keepdims)
 
 
-@implements(np.linalg.cond)
+@composed(np.linalg.cond)
 def cond(x, p=None) -> Array:
     if p is None or p in (2, -2):
         s = np.linalg.svdvals(x)

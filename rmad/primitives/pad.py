@@ -9,6 +9,7 @@ from rmad.primitives.arguments import axes_of, stacked
 from rmad.rules import linear
 from rmad.traced import Traced, implements, stop
 from rmad.types import Array
+from rmad.valued import numpys
 
 COPIES = ("edge", "reflect", "symmetric", "wrap")
 STATISTICS = {"mean": np.mean, "maximum": np.max, "minimum": np.min, "median": np.median}
@@ -26,6 +27,16 @@ zero_pad.on_stack = lambda k, block: stacked(k, block, ((0, 0), *block.args[1]))
 @implements(np.pad)
 def pad(array, pad_width, mode="constant", **options) -> Array:
     """np.pad for every mode but 'empty' and functions, which have no rule."""
+    if mode == "constant" and not options:
+        return _zeros_around(array, _widths(pad_width, array.ndim))
+    return _exact_pad(array, pad_width, mode, **options)
+
+
+def _zeros_around(array, widths) -> Array:
+    return zero_pad(array, widths) if widths else array
+
+
+def _pad(array, pad_width, mode, **options) -> Array:
     widths = _widths(pad_width, array.ndim)
     if mode == "constant":
         return _constant(array, widths, options.get("constant_values", 0))
@@ -40,16 +51,26 @@ def pad(array, pad_width, mode="constant", **options) -> Array:
     return array
 
 
+_exact_pad = numpys(np.pad, _pad)
+
+
 def _widths(pad_width, ndim) -> tuple[tuple[int, int], ...]:
     if isinstance(pad_width, dict):
         widths = [(0, 0)] * ndim
         for axis, width in pad_width.items():
             widths[axes_of(axis, ndim)[0]] = (width, width) if np.ndim(width) == 0 else tuple(width)
         return tuple(widths)
-    return tuple((int(a), int(b)) for a, b in np.broadcast_to(stop(pad_width), (ndim, 2)))
+    plain = np.asarray(stop(pad_width))
+    if plain.dtype.kind != "i":
+        raise TypeError("pad: `pad_width` must be of integral type")
+    if np.any(plain < 0):
+        raise ValueError(f"pad: the widths {pad_width} must not be negative")
+    return tuple((int(a), int(b)) for a, b in np.broadcast_to(plain, (ndim, 2)))
 
 
 def _constant(array, widths, values) -> Array:
+    if not widths:
+        return array
     y = zero_pad(array, widths)
     if isinstance(values, Traced):
         if values.ndim:

@@ -11,6 +11,7 @@ from rmad.primitives.arguments import cast, conj
 from rmad.rules import as_array, bilinear
 from rmad.traced import implements
 from rmad.types import Array
+from rmad.valued import composed
 
 
 def _in_full(u, n, m, mode) -> Array:
@@ -42,7 +43,7 @@ def convolve(a, v, mode="full") -> Array:
     return convolution(a, v, _mode(mode))
 
 
-@implements(np.correlate)
+@composed(np.correlate)
 def correlate(a, v, mode="valid") -> Array:
     """y_k = Σ_i a_{k+i} conj(v_i)."""
     a, v, mode = as_array(a), as_array(v), _mode(mode)
@@ -64,7 +65,7 @@ def _mode(mode) -> Literal["same", "valid", "full"]:
     raise ValueError(f"mode must be 'full', 'same' or 'valid', not {mode!r}")
 
 
-@implements(np.polyval)
+@composed(np.polyval)
 def polyval(p, x) -> Array:
     """p_0 x^n + … + p_n by Horner's rule."""
     x = as_array(x)
@@ -74,7 +75,7 @@ def polyval(p, x) -> Array:
     return y
 
 
-@implements(np.vander)
+@composed(np.vander)
 def vander(x, N=None, increasing=False) -> Array:
     """The powers x^0 … x^(N-1) as columns, the highest first unless `increasing`."""
     x = cast(x, np.promote_types(x.dtype, int))  # as NumPy has it

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from rmad.machine import arrays
-from rmad.primitives.arguments import axes_of, conj, known, refuse_out
+from rmad.primitives.arguments import axes_of, cast, conj, is_complex, known, refuse_out
 from rmad.primitives.einsum import pair
 from rmad.primitives.matmul import matmul, mT
 from rmad.rules import as_array
 from rmad.traced import implements
 from rmad.types import Array
+from rmad.valued import composed, numpys, scalar
 
 __all__ = ["mT", "matmul"]
 
@@ -32,7 +33,7 @@ def product(x1, x2, /, **options) -> Array:
     if row or column:
         shape = y.shape[:-1] if column else y.shape
         y = np.reshape(y, shape[:-1] if row and column else (*shape[:-2], shape[-1]) if row else shape)
-    return y
+    return y if y.ndim else scalar(y)
 
 
 @implements(np.dot)
@@ -42,25 +43,38 @@ def dot(a, b, out=None) -> Array:
     a, b = as_array(a), as_array(b)
     if a.ndim == 0 or b.ndim == 0:
         return a * b
-    if b.ndim <= 2:
-        return product(a, b)
-    return tensordot(a, b, (-1, -2))
+    if a.ndim > 2 or b.ndim > 2:
+        return _exact_dot(a, b)
+    common = np.result_type(a, b)
+    return product(cast(a, common), cast(b, common))
 
 
-@implements(np.inner)
+def _dot_of_stacks(a, b) -> Array:
+    return tensordot(a, b, (-1, -1 if b.ndim == 1 else -2))
+
+
+_exact_dot = numpys(np.dot, _dot_of_stacks)
+
+
+@composed(np.inner)
 def inner(a, b, /) -> Array:
     a, b = as_array(a), as_array(b)
-    return a * b if a.ndim == 0 or b.ndim == 0 else tensordot(a, b, (-1, -1))
+    if a.ndim == 0 or b.ndim == 0:
+        return a * b
+    return tensordot(a, b, (-1, -1))
 
 
 @implements(np.outer)
 def outer(a, b, out=None) -> Array:
     """a bᵀ of the flattened arrays."""
     refuse_out(out)
-    return matmul(np.reshape(a, (-1, 1)), np.reshape(b, (1, -1)))
+    column, row = np.reshape(a, (-1, 1)), np.reshape(b, (1, -1))
+    if is_complex(column) or is_complex(row):  # BLAS rounds such products in another way
+        return column * row
+    return matmul(column, row)
 
 
-@implements(np.vdot)
+@composed(np.vdot)
 def vdot(a, b, /) -> Array:
     """aᴴ b of the flattened arrays."""
     return product(conj(np.ravel(a)), np.ravel(b))
@@ -83,7 +97,7 @@ def tensordot(a, b, axes=2) -> Array:
     return pair(a, labels_a, b, labels_b, [k for k in (*labels_a, *labels_b) if k not in summed])
 
 
-@implements(*known("vecdot"))
+@composed(*known("vecdot"))
 def vecdot(x1, x2, /, *, axis=-1, keepdims=False, **options) -> Array:
     """Σ conj(x1) x2 along `axis`."""
     _refuse("vecdot", options)
@@ -94,14 +108,14 @@ def vecdot(x1, x2, /, *, axis=-1, keepdims=False, **options) -> Array:
     return np.expand_dims(y, axis) if keepdims else y
 
 
-@implements(*known("matvec"))
+@composed(*known("matvec"))
 def matvec(x1, x2, /, **options) -> Array:
     _refuse("matvec", options)
     y = product(x1, np.expand_dims(x2, -1))
     return np.reshape(y, y.shape[:-1])
 
 
-@implements(*known("vecmat"))
+@composed(*known("vecmat"))
 def vecmat(x1, x2, /, **options) -> Array:
     """x1ᴴ x2."""
     _refuse("vecmat", options)
@@ -109,7 +123,7 @@ def vecmat(x1, x2, /, **options) -> Array:
     return np.reshape(y, (*y.shape[:-2], y.shape[-1]))
 
 
-@implements(np.kron)
+@composed(np.kron)
 def kron(a, b) -> Array:
     """The blocks a_ij b."""
     a, b = as_array(a), as_array(b)
@@ -121,7 +135,7 @@ def kron(a, b) -> Array:
     return np.reshape(y, [p * q for p, q in zip(shape_a, shape_b, strict=True)])
 
 
-@implements(np.cross)
+@composed(np.cross)
 def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None) -> Array:
     """a × b for vectors of three components; of two, the third is zero."""
     if axis is not None:

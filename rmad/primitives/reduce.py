@@ -7,6 +7,7 @@ factor.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,13 @@ from rmad.primitives.arguments import (
     cast,
     conj,
     count,
+    dropped,
     from_end,
     initial_of,
     known,
     masked,
     moved,
+    reduced_axes,
     refuse_out,
     spread,
     stacked,
@@ -29,6 +32,7 @@ from rmad.primitives.arguments import (
 from rmad.rules import Primitive, linear, primitive
 from rmad.traced import implements, register, stop
 from rmad.types import Array, Pairs
+from rmad.valued import composed, numpys, scalar
 
 # -- sums -----------------------------------------------------------------------------------------------
 
@@ -39,21 +43,51 @@ sum.on_stack = mean.on_stack = lambda k, block: stacked(
 )
 
 
-@implements(np.sum)
-def _sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True) -> Array:
+def _reduction(*functions, direct, over=None) -> Callable[..., Any]:
+    """Decorator of the general case: the primitive `direct` serves calls with an axis only. Default axis: `over`."""
+
+    def decorate(general) -> Callable[..., Any]:
+        for f in functions:
+            register(f, _short_or_general(direct, numpys(f, general), over))
+        return general
+
+    return decorate
+
+
+def _short_or_general(direct, general, over) -> Callable[..., Any]:
+    @wraps(general)
+    def handler(a, axis=over, *args, **kwargs) -> Array:
+        if args or (kwargs and (len(kwargs) > 1 or "keepdims" not in kwargs)):
+            return general(a, axis, *args, **kwargs)
+        return direct(a, axis=axis, keepdims=kwargs.get("keepdims", False))
+
+    return handler
+
+
+def given(initial) -> bool:
+    return initial is not None and initial is not np._NoValue
+
+
+@_reduction(np.sum, direct=sum)
+def general_sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True) -> Array:
     refuse_out(out)
     y = sum(masked(cast(a, dtype), where, 0), axis=axis, keepdims=keepdims)
-    return y if initial is None else y + initial_of(initial, y)
+    return y + initial_of(initial, y) if given(initial) else y
 
 
-@implements(np.mean)
-def _mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True) -> Array:
+@_reduction(np.mean, direct=mean)
+def general_mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True) -> Array:
     refuse_out(out)
     a, where = cast(a, dtype), stop(where)
     if where is True:
         return mean(a, axis=axis, keepdims=keepdims)
+    return mean_where(a, axis, keepdims, where)
+
+
+def mean_where(a, axis, keepdims, where) -> Array:
+    """The mean of the elements that the mask selects."""
     y = sum(masked(a, where, 0), axis=axis, keepdims=True) / count(a, axis, where)
-    return y if keepdims else np.squeeze(y, axes_of(axis, a.ndim))
+    return y if keepdims else dropped(y, axis)
 
 
 @implements(np.trace)
@@ -92,33 +126,31 @@ max = _extremum(np.max)
 min = _extremum(np.min)
 
 
-@implements(*{np.max, np.amax})
-def _max(a, axis=None, out=None, keepdims=False, initial=None, where=True) -> Array:
+@_reduction(*{np.max, np.amax}, direct=max)
+def general_max(a, axis=None, out=None, keepdims=False, initial=None, where=True) -> Array:
     refuse_out(out)
     return _bounded(max, np.maximum, -np.inf, a, axis, keepdims, initial, where)
 
 
-@implements(*{np.min, np.amin})
-def _min(a, axis=None, out=None, keepdims=False, initial=None, where=True) -> Array:
+@_reduction(*{np.min, np.amin}, direct=min)
+def general_min(a, axis=None, out=None, keepdims=False, initial=None, where=True) -> Array:
     refuse_out(out)
     return _bounded(min, np.minimum, np.inf, a, axis, keepdims, initial, where)
 
 
 def _bounded(extremum, of_two, identity, a, axis, keepdims, initial, where) -> Array:
     """The extremum of `initial` and of those a that the mask `where` selects."""
-    if initial is None:
-        if stop(where) is not True:
-            raise ValueError("a maximum or minimum with `where` needs `initial`, the value of an empty selection")
+    if not given(initial):
         return extremum(a, axis=axis, keepdims=keepdims)
     a = masked(a, where, identity)
-    if any(a.shape[k] == 0 for k in axes_of(axis, a.ndim)):
+    if any(a.shape[k] == 0 for k in reduced_axes(axis, a.ndim)):
         y = arrays.full(a, np.sum(stop(a), axis=axis, keepdims=keepdims).shape, identity)
     else:
         y = extremum(a, axis=axis, keepdims=keepdims)
     return of_two(y, initial_of(initial, y))
 
 
-@implements(np.ptp)
+@composed(np.ptp)
 def _ptp(a, axis=None, out=None, keepdims=False) -> Array:
     refuse_out(out)
     return max(a, axis=axis, keepdims=keepdims) - min(a, axis=axis, keepdims=keepdims)
@@ -137,7 +169,7 @@ def _product_rule(y, x, axis=None, keepdims=False) -> Pairs:
 
 def _product_of_others(x, axis) -> Array:
     """d_i = Π_{j≠i} x_j over `axis`: the product of all to the left of x_i times that of all to the right."""
-    axes = axes_of(axis, x.ndim)
+    axes = reduced_axes(axis, x.ndim)
     flat, rest = moved(x, axis)
     one = np.ones_like(stop(flat)[..., :1])
     left = np.cumprod(np.concatenate([one, flat[..., :-1]], axis=-1), axis=-1)
@@ -149,12 +181,19 @@ def _product_of_others(x, axis) -> Array:
 prod = primitive(np.prod, _product_rule)
 
 
-@implements(np.prod)
-def _prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True) -> Array:
+def _product(a, axis, keepdims) -> Array:
+    """Π a over the axes; a itself over none."""
+    if isinstance(axis, tuple) and not axis:
+        return a if a.ndim else scalar(a)
+    return prod(a, axis=axis, keepdims=keepdims)
+
+
+@_reduction(np.prod, direct=_product)
+def general_prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True) -> Array:
     refuse_out(out)
     a = masked(cast(a, dtype), where, 1)
-    y = a if axis == () else prod(a, axis=axis, keepdims=keepdims)
-    return y if initial is None else y * initial_of(initial, y)
+    y = _product(a, axis, keepdims)
+    return y * initial_of(initial, y) if given(initial) else y
 
 
 # -- scans ----------------------------------------------------------------------------------------------
@@ -203,7 +242,9 @@ def _scan(scan) -> Callable[..., Any]:
     def handler(a, axis=None, dtype=None, out=None) -> Array:
         refuse_out(out)
         a = cast(a, dtype)
-        return scan(np.ravel(a), axis=0) if axis is None else scan(a, axis=axis)
+        if axis is None or a.ndim == 0:
+            return scan(np.ravel(a), axis=axis or 0)
+        return scan(a, axis=axis)
 
     return handler
 
@@ -216,6 +257,7 @@ def _cumulative(scan, identity) -> Callable[..., Any]:
     """The array-API scans: one axis, and the identity in front if asked for."""
 
     def handler(x, /, *, axis=None, dtype=None, out=None, include_initial=False) -> Array:
+        x = np.atleast_1d(x)
         if axis is None:
             if x.ndim != 1:
                 raise ValueError(f"axis must be given for an array of more than one dimension, x has shape {x.shape}")
@@ -244,13 +286,23 @@ def _reduce(reduction) -> Callable[..., Any]:
     )
 
 
-for _ufunc, _handler in ((np.add, _sum), (np.multiply, _prod), (np.maximum, _max), (np.minimum, _min)):
-    register((_ufunc, "reduce"), _reduce(_handler))
+def _accumulate(scan) -> Callable[..., Any]:
+    """ufunc.accumulate: over one axis, 0 unless told otherwise, which may be given as a tuple."""
+    return lambda a, axis=0, dtype=None, out=None: scan(cast(a, dtype), axis=axes_of(axis, a.ndim)[0])
+
+
+for _ufunc, _direct, _handler in (
+    (np.add, sum, general_sum),
+    (np.multiply, _product, general_prod),
+    (np.maximum, max, general_max),
+    (np.minimum, min, general_min),
+):
+    _reduction((_ufunc, "reduce"), direct=_direct, over=0)(_reduce(_handler))
 for _ufunc, _handler in ((np.add, cumsum), (np.multiply, cumprod)):
-    register((_ufunc, "accumulate"), lambda a, axis=0, dtype=None, scan=_handler: scan(cast(a, dtype), axis=axis))
+    composed((_ufunc, "accumulate"))(_accumulate(_handler))
 
 
-@implements((np.logaddexp, "reduce"))
+@composed((np.logaddexp, "reduce"))
 def _logsumexp(a, axis=0, dtype=None, out=None, keepdims=False, initial=None, where=True) -> Array:
     """log Σ exp a, shifted by the maximum so that nothing overflows."""
     a = masked(cast(a, dtype), where, -np.inf)
@@ -258,5 +310,5 @@ def _logsumexp(a, axis=0, dtype=None, out=None, keepdims=False, initial=None, wh
     top = np.where(np.isfinite(top), top, 0)
     with np.errstate(divide="ignore"):  # log 0 = -inf is right if all of a is -inf
         y = np.log(np.sum(np.exp(a - top), axis=axis, keepdims=True)) + top
-    y = y if keepdims else np.squeeze(y, axes_of(axis, a.ndim))
-    return y if initial is None else np.logaddexp(y, initial_of(initial, y))
+    y = y if keepdims else dropped(y, axis)
+    return np.logaddexp(y, initial_of(initial, y)) if given(initial) else y

@@ -18,7 +18,7 @@ from scipy import special as sc
 
 from rmad.machine.backend import is_cupy, special_functions
 from rmad.primitives.arguments import is_complex
-from rmad.primitives.elementwise import LN2, LN10, expm1, log1p, sigmoid
+from rmad.primitives.elementwise import LN2, LN10, sigmoid
 from rmad.rules import Elementwise, Primitive, constant, elementwise
 from rmad.traced import register
 from rmad.types import Array
@@ -97,7 +97,8 @@ elementwise(sc.ndtri_exp, lambda y, x: 1 / _mills(y))
 
 # -- logistic functions, entropies -----------------------------------------------------------------------
 
-register(sc.expit, sigmoid)
+_expit = elementwise(sc.expit, lambda y, x: sigmoid(x) * sigmoid(-x))
+register(sc.expit, lambda x: sigmoid(x) if x.dtype.char in "fd" else _expit(x))
 elementwise(sc.logit, lambda y, x: 1 / (x * (1 - x)))
 elementwise(sc.log_expit, lambda y, x: sigmoid(-x))
 elementwise(sc.xlogy, lambda y, a, b: np.log(b), lambda y, a, b: _ratio(a, b))
@@ -113,8 +114,8 @@ elementwise(sc.exprel, lambda y, x: 0.5 * sc.hyp1f1(2, 3, x))  # ∫₀¹ t exp(
 
 # -- SciPy's own versions of NumPy's functions --------------------------------------------------------------
 
-register(sc.expm1, expm1)
-register(sc.log1p, log1p)
+elementwise(sc.expm1, lambda y, x: y + 1)
+elementwise(sc.log1p, lambda y, x: 1 / (1 + x))
 elementwise(sc.exp2, lambda y, x: LN2 * y)
 elementwise(sc.exp10, lambda y, x: LN10 * y)
 elementwise(sc.cbrt, lambda y, x: 1 / (3 * y * y))
@@ -140,6 +141,13 @@ def _zeta(s, q) -> Array:
     """ζ(s, q) = Σ (q + k)⁻ˢ, k ≥ 0, as a ufunc on the CPU, whose name CuPy does not know."""
     of_gpu = next(filter(is_cupy, (s, q)), None)
     return sc._ufuncs._zeta(s, q) if of_gpu is None else special_functions(of_gpu).zeta(s, q)
+
+
+def _trigamma(y, x) -> Array:
+    """ζ(2, x) (A&S 6.4.10)"""
+    if is_complex(x):
+        raise NotImplementedError("scipy.special.digamma of complex x has no derivative: SciPy has no complex trigamma")
+    return zeta(2, x)
 
 
 def _less_one(p) -> Array:
@@ -173,7 +181,7 @@ elementwise(sc.gamma, lambda y, x: y * sc.digamma(x))
 elementwise(sc.rgamma, _rgamma_derivative)
 elementwise(sc.gammaln, lambda y, x: sc.digamma(x))
 elementwise(sc.loggamma, lambda y, x: sc.digamma(x))
-elementwise(sc.digamma, lambda y, x: zeta(2, x))  # polygamma(1, x), A&S 6.4.10
+elementwise(sc.digamma, _trigamma)
 zeta: Primitive = elementwise(_zeta, None, lambda y, s, q: -s * zeta(s + 1, q), name="zeta")
 register(sc._ufuncs._zeta, zeta)  # the ufunc under sc.zeta(s, q), and under sc.polygamma
 elementwise(

@@ -11,11 +11,12 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from rmad.leaf import real_dtype
 from rmad.machine import arrays
-from rmad.primitives.arguments import axes_of, cast, from_end, known, stacked
+from rmad.primitives.arguments import axes_of, cast, from_end, known, reduced_axes, stacked
 from rmad.rules import as_array, constant, linear
 from rmad.tape import ArraySpec
-from rmad.traced import implements, register, stop
+from rmad.traced import Traced, implements, register, stop
 from rmad.types import Array
+from rmad.valued import composed
 
 for _f in (np.zeros_like, np.ones_like, np.empty_like, np.isscalar, np.iscomplexobj, np.isrealobj, np.shares_memory):
     constant(_f)
@@ -37,6 +38,8 @@ def _index_order(a, order) -> Literal["C", "F"]:
     """Orders A and K follow the layout in memory: F for an array in Fortran's order, else C."""
     if order in ("C", "F"):
         return order
+    if order not in ("A", "K"):
+        raise ValueError(f"order must be one of 'C', 'F', 'A', or 'K', not {order!r}")
     flags = stop(a).flags
     if order == "K" and not (flags.c_contiguous or flags.f_contiguous):
         raise NotImplementedError("order='K' of a traced array that is contiguous in neither order; use 'C' or 'F'")
@@ -53,7 +56,7 @@ def squeeze(a, axis=None) -> Array:
     if axis is None:
         axes = tuple(k for k, n in enumerate(a.shape) if n == 1)
     else:
-        axes = axes_of(axis, a.ndim)
+        axes = reduced_axes(axis, a.ndim)
         if any(a.shape[k] != 1 for k in axes):
             raise ValueError(f"squeeze: axis {axis} of shape {a.shape} is not of length 1")
     return reshape(a, tuple(n for k, n in enumerate(a.shape) if k not in axes)) if axes else a
@@ -97,7 +100,7 @@ transpose.on_stack = _transposed_stack
 
 @implements(*{np.transpose, *known("permute_dims")})
 def _transpose(a, axes=None) -> Array:
-    return transpose(a) if axes is None else transpose(a, axes_of(tuple(axes), a.ndim))
+    return transpose(a) if axes is None else transpose(a, axes_of(axes if np.ndim(axes) == 0 else tuple(axes), a.ndim))
 
 
 @implements(np.swapaxes)
@@ -181,11 +184,13 @@ def _roll(a, shift, axis=None) -> Array:
 def rot90(m, k=1, axes=(0, 1)) -> Array:
     first, second = axes_of(tuple(axes), m.ndim)
     k %= 4
+    if k == 0:
+        return m
     if k == 2:
         return flip(m, (first, second))
     if k == 1:
         return swapaxes(flip(m, second), first, second)
-    return flip(swapaxes(m, first, second), second) if k == 3 else m
+    return flip(swapaxes(m, first, second), second)
 
 
 # -- repetition ---------------------------------------------------------------------------------------------
@@ -210,7 +215,8 @@ def _broadcast_to(array, shape, subok=False) -> Array:
 def broadcast_arrays(*args, subok=False) -> tuple[Array, ...]:
     arrays = [as_array(a) for a in args]
     shape = np.broadcast_shapes(*[a.shape for a in arrays])
-    return tuple(a if a.shape == shape else np.broadcast_to(a, shape) for a in arrays)
+    whole: list[Any] = [a if isinstance(a, Traced) and a.shape == shape else np.broadcast_to(a, shape) for a in arrays]
+    return tuple(whole)
 
 
 @implements(np.meshgrid)
@@ -224,7 +230,7 @@ def meshgrid(*xi, copy=True, sparse=False, indexing="xy") -> tuple[Array, ...]:
     return tuple(grids) if sparse else np.broadcast_arrays(*grids)
 
 
-@implements(np.tile)
+@composed(np.tile)
 def tile(A, reps) -> Array:
     """Each axis repeated as a whole: a new axis in front of it, merged with it."""
     reps = (reps,) if np.ndim(reps) == 0 else tuple(reps)
@@ -236,11 +242,11 @@ def tile(A, reps) -> Array:
     return np.reshape(y, [r * k for r, k in zip(reps, shape, strict=True)])
 
 
-@implements(np.repeat)
+@composed(np.repeat)
 def repeat(a, repeats, axis=None) -> Array:
     """Each element repeated in its place."""
-    if axis is None:
-        a, axis = np.ravel(a), 0
+    if axis is None or a.ndim == 0:
+        a, axis = np.ravel(a), axis or 0
     axis, repeats = normalize_axis_index(axis, a.ndim), np.asarray(arrays.on_the_cpu(stop(repeats)))
     n = a.shape[axis]
     if repeats.size != 1:
@@ -251,7 +257,7 @@ def repeat(a, repeats, axis=None) -> Array:
     return np.reshape(y, (*before, n * r, *after))
 
 
-@implements(np.resize)
+@composed(np.resize)
 def resize(a, new_shape) -> Array:
     """The elements of a, repeated until the shape is full."""
     shape = (new_shape,) if np.ndim(new_shape) == 0 else tuple(new_shape)
@@ -278,7 +284,7 @@ def full(shape, fill_value, dtype=None, order="C", **device) -> Array:
     return y if dtype is None else y.astype(dtype)
 
 
-@implements(np.linspace)
+@composed(np.linspace)
 def linspace(
     start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0, **device
 ) -> Array | tuple[Array, Array]:

@@ -12,8 +12,9 @@ from rmad.machine import arrays
 from rmad.machine.backend import is_cupy
 from rmad.primitives.arguments import cast, kept, moved, refuse_out
 from rmad.rules import as_array, constant
-from rmad.traced import Traced, implements, stop
+from rmad.traced import Traced, stop
 from rmad.types import Array
+from rmad.valued import composed
 
 ORDERS = "argsort argpartition argmax argmin nanargmax nanargmin lexsort"
 PLACES = "searchsorted digitize nonzero flatnonzero argwhere count_nonzero"
@@ -22,21 +23,21 @@ for _name in f"{ORDERS} {PLACES}".split():
     constant(getattr(np, _name))
 
 
-@implements(np.sort)
+@composed(np.sort)
 def sort(a, axis=-1, kind=None, order=None, *, stable=None) -> Array:
     if axis is None:
         a, axis = np.ravel(a), 0
     return np.take_along_axis(a, arrays.order(stop(a), axis, kind, stable), axis=axis)
 
 
-@implements(np.partition)
+@composed(np.partition)
 def partition(a, kth, axis=-1, kind="introselect", order=None) -> Array:
     if axis is None:
         a, axis = np.ravel(a), 0
     return np.take_along_axis(a, np.argpartition(stop(a), stop(kth), axis=axis), axis=axis)
 
 
-@implements(np.unique)
+@composed(np.unique)
 def unique(
     ar, return_index=False, return_inverse=False, return_counts=False, axis=None, *, equal_nan=True, **options
 ) -> Array | tuple[Array, ...]:
@@ -55,12 +56,12 @@ def unique(
 DISCRETE = ("inverted_cdf", "closest_observation", "lower", "higher", "nearest")  # methods that pick one element
 
 
-@implements(np.median)
+@composed(np.median)
 def median(a, axis=None, out=None, overwrite_input=False, keepdims=False) -> Array:
     return _quantile(a, 0.5, axis, out, "linear", keepdims, _places_in_row)
 
 
-@implements(np.nanmedian)
+@composed(np.nanmedian)
 def nanmedian(a, axis=None, out=None, overwrite_input=False, keepdims=False) -> Array:
     return _quantile(a, 0.5, axis, out, "linear", keepdims, _places_of_present)
 
@@ -78,10 +79,12 @@ def _family(scale, places) -> Callable[..., Any]:
     return handler
 
 
-def _quantile(a, q, axis, out, method, keepdims, places) -> Array:
+def _quantile(a, q, axis, out, method, keepdims, places) -> Any:
     """(1 - γ) x₍ⱼ₎ + γ x₍ⱼ₊₁₎, x sorted: j + γ is the place of the quantile among the ranks 0, 1, …, n - 1."""
     refuse_out(out)
     a = cast(a, None)
+    if not a.size:
+        return math.nan
     if isinstance(q, Traced) and method != "linear":
         raise NotImplementedError(f"the derivative with respect to q is known for method='linear', not {method!r}")
     q = _given(q)
@@ -140,7 +143,7 @@ def _places_of_present(rows, q, method) -> tuple[Any, Any, Any, Any]:
     return np.take_along_axis(order, below, -1), np.take_along_axis(order, above, -1), gamma, n == 0
 
 
-quantile = implements(np.quantile)(_family(1, _places_in_row))
-percentile = implements(np.percentile)(_family(100, _places_in_row))
-nanquantile = implements(np.nanquantile)(_family(1, _places_of_present))
-nanpercentile = implements(np.nanpercentile)(_family(100, _places_of_present))
+quantile = composed(np.quantile)(_family(1, _places_in_row))
+percentile = composed(np.percentile)(_family(100, _places_in_row))
+nanquantile = composed(np.nanquantile)(_family(1, _places_of_present))
+nanpercentile = composed(np.nanpercentile)(_family(100, _places_of_present))

@@ -4,35 +4,54 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
 
 from rmad.leaf import real_dtype
 from rmad.limits import Length, at_zero, pole, ratio
-from rmad.primitives.arguments import axes_of, cast, count, masked, refuse_out
+from rmad.primitives.arguments import axes_of, cast, count, dropped, masked, refuse_out
+from rmad.primitives.reduce import general_max, general_min, general_prod, general_sum, given, mean_where
 from rmad.rules import as_array
-from rmad.traced import implements, stop
+from rmad.traced import register, stop
 from rmad.types import Array, Pairs
+from rmad.valued import composed, numpys
+
+NONE = np._NoValue  # for arguments that are not given, as in NumPy
 
 
 def _squared_modulus(x) -> Array:
     return np.square(np.real(x)) + np.square(np.imag(x)) if x.dtype.kind == "c" else np.square(x)
 
 
-@implements(np.var)
-def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None) -> Array:
+def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=NONE, correction=NONE) -> Array:
     """Σ |a - mean|² / (n - ddof)."""
     refuse_out(out)
     a, where = cast(a, dtype), stop(where)
     a = masked(a, where, 0)  # a NaN that is left out stays out of the residuals too
-    if mean is None:
-        mean = np.mean(a, axis=axis, keepdims=True, where=where)
-    n = count(a, axis, where) - (ddof if correction is None else correction)
+    if mean is NONE:
+        mean = mean_where(a, axis, True, where)
+    n = count(a, axis, where) - (ddof if correction is NONE else correction)
     n = np.maximum(n, 0).astype(real_dtype(a.dtype))
-    total = np.sum(_squared_modulus(a - mean), axis=axis, keepdims=True, where=where)
-    y = total / n
-    return y if keepdims else np.squeeze(y, axes_of(axis, a.ndim))
+    squares = masked(_squared_modulus(a - mean), where, 0)
+    y = np.sum(squares, axis=axis, keepdims=True) / n
+    return y if keepdims else dropped(y, axis)
+
+
+def _direct_or_exact(f, handler) -> None:
+    """Registers var or std. In its simplest case, the most frequent one, the handler itself computes as NumPy does."""
+    exact = numpys(f, handler)
+
+    @wraps(handler)
+    def choose(a, axis=None, *args, **kwargs) -> Array:
+        simple = not args and kwargs.keys() <= {"ddof", "keepdims"} and a.size and a.ndim and a.dtype.char in "fd"
+        return (handler if simple else exact)(a, axis, *args, **kwargs)
+
+    register(f, choose)
+
+
+_direct_or_exact(np.var, var)
 
 
 def _root_rule(y, x) -> Pairs:
@@ -50,14 +69,15 @@ def _root(x) -> Array:
     return _root_at_zero(x) if np.any(stop(x) == 0) else np.sqrt(x)
 
 
-@implements(np.std)
-def std(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None) -> Array:
+def std(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=NONE, correction=NONE) -> Array:
     """√var; its derivative is 0 if all elements are equal."""
-    refuse_out(out)
-    return _root(np.var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction))
+    return _root(var(a, axis, dtype, out, ddof, keepdims, where=where, mean=mean, correction=correction))
 
 
-@implements(np.average)
+_direct_or_exact(np.std, std)
+
+
+@composed(np.average)
 def average(a, axis=None, weights=None, returned=False, *, keepdims=False) -> Array | tuple[Array, Array]:
     """Σ w a / Σ w."""
     a = as_array(a)
@@ -93,61 +113,62 @@ def _present(a, where=True) -> Array:
     return ~np.isnan(stop(a)) & stop(where)
 
 
-@implements(np.nansum)
+@composed(np.nansum)
 def nansum(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True) -> Array:
-    return np.sum(a, axis, dtype, out, keepdims, 0 if initial is None else initial, _present(a, where))
+    return general_sum(a, axis, dtype, out, keepdims, initial, _present(a, where))
 
 
-@implements(np.nanprod)
+@composed(np.nanprod)
 def nanprod(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True) -> Array:
-    return np.prod(a, axis, dtype, out, keepdims, 1 if initial is None else initial, _present(a, where))
+    return general_prod(a, axis, dtype, out, keepdims, initial, _present(a, where))
 
 
-@implements(np.nanmean)
+@composed(np.nanmean)
 def nanmean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True) -> Array:
-    return np.mean(a, axis, dtype, out, keepdims, where=_present(a, where))
+    refuse_out(out)
+    a = cast(a, dtype)
+    return mean_where(a, axis, keepdims, _present(a, where))
 
 
-@implements(np.nanvar)
+@composed(np.nanvar)
 def nanvar(
-    a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None
+    a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=NONE, correction=NONE
 ) -> Array:
     where = _present(a, where)
-    return np.var(a, axis, dtype, out, ddof, keepdims, where=where, mean=mean, correction=correction)
+    return var(a, axis, dtype, out, ddof, keepdims, where=where, mean=mean, correction=correction)
 
 
-@implements(np.nanstd)
+@composed(np.nanstd)
 def nanstd(
-    a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None
+    a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=NONE, correction=NONE
 ) -> Array:
-    refuse_out(out)
-    return _root(np.nanvar(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction))
+    return _root(nanvar(a, axis, dtype, out, ddof, keepdims, where=where, mean=mean, correction=correction))
 
 
 def _nan_extremum(f, identity) -> Callable[..., Any]:
     """The extremum of all that is not NaN; NaN if nothing is left."""
 
-    def handler(a, axis=None, out=None, keepdims=False, initial=None, where=True) -> Array:
+    def handler(a, axis=None, out=None, keepdims=False, initial=NONE, where=True) -> Array:
         present = _present(a, where)
-        if initial is None and np.all(present):
+        if not given(initial) and np.all(present):
             return f(a, axis, out, keepdims)
-        y = f(a, axis, out, keepdims, identity if initial is None else initial, present)
-        if initial is not None:
+        y = f(a, axis, out, keepdims, initial if given(initial) else identity, present)
+        if given(initial):
             return y
         return np.where(np.any(present, axis=axis, keepdims=keepdims), y, math.nan)
 
     return handler
 
 
-nanmax = implements(np.nanmax)(_nan_extremum(np.max, -math.inf))
-nanmin = implements(np.nanmin)(_nan_extremum(np.min, math.inf))
+nanmax = composed(np.nanmax)(_nan_extremum(general_max, -math.inf))
+nanmin = composed(np.nanmin)(_nan_extremum(general_min, math.inf))
 
 
-@implements(np.nancumsum)
+@composed(np.nancumsum)
 def nancumsum(a, axis=None, dtype=None, out=None) -> Array:
     return np.cumsum(np.where(_present(a), a, 0), axis, dtype, out)
 
 
-@implements(np.nancumprod)
+@composed(np.nancumprod)
 def nancumprod(a, axis=None, dtype=None, out=None) -> Array:
     return np.cumprod(np.where(_present(a), a, 1), axis, dtype, out)

@@ -17,6 +17,7 @@ from rmad.primitives.tied import Ties, Zeros, gaps, inverse, largest, or_nan, pa
 from rmad.ties import Decomposition, Vectors
 from rmad.traced import implements, stop
 from rmad.types import Array
+from rmad.valued import numpys
 
 
 class _SVD(Vectors):
@@ -127,22 +128,31 @@ _svd = Decomposition(_singular, _SVD, "svd", _part)
 _SVDResult = type(np.linalg.svd(np.eye(1)))
 
 
+def _values_of_decomposition(a, hermitian) -> Array:
+    return np.real(_svd.of(a, hermitian)[..., 0, :])
+
+
+_values = numpys(  # LAPACK has a quicker way to them alone, which rounds differently
+    lambda a, hermitian: np.linalg.svd(a, compute_uv=False, hermitian=hermitian), _values_of_decomposition
+)
+
+
 @implements(np.linalg.svd)
 def svd(a, full_matrices=True, compute_uv=True, hermitian=False) -> Any:
     """a = U diag(s) Vᴴ; with `hermitian` only the lower triangle of a is read, as in NumPy, and has a derivative.
 
     Raises ValueError if full_matrices asks for vectors that are an arbitrary basis of a null space.
     """
+    if not compute_uv:
+        return _values(a, hermitian)
     m, n = a.shape[-2:]
-    if compute_uv and full_matrices and m != n:
+    if full_matrices and m != n:
         raise ValueError(
             f"svd: the last {abs(m - n)} singular vectors of a {m} × {n} matrix are an arbitrary basis "
             "and have no derivative; pass full_matrices=False"
         )
     y = _svd.of(a, hermitian)
     s = np.real(y[..., 0, :])
-    if not compute_uv:
-        return s
     U, V = y[..., 1 : m + 1, :], y[..., m + 1 :, :]
     Decomposition.read_by(y, U, V)
     return _SVDResult(U, s, mH(V))

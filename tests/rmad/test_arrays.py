@@ -64,7 +64,9 @@ def test_deviation_of_equal_numbers_has_derivative_zero():
 def test_nothing_left_by_nan_is_nan():
     x = np.array([[np.nan, np.nan], [np.nan, 1.0]])
     f = lambda x: (np.nanmax(x, axis=1), np.nanmedian(x, axis=1))  # noqa: E731
-    for y in rmad.vjp(f, x)[0]:
+    with pytest.warns(RuntimeWarning, match="All-NaN slice"):  # NumPy's own
+        found = rmad.vjp(f, x)[0]
+    for y in found:
         np.testing.assert_array_equal(y, [np.nan, 1.0])
 
 
@@ -170,7 +172,7 @@ def test_views_cost_no_copy():
         (lambda x: np.max(x, where=X > 0), ValueError, "initial"),
         (lambda x: np.pad(x, 1, "empty"), NotImplementedError, "empty"),
         (lambda x: np.pad(x, 1, "edge", stat_length=1), ValueError, "stat_length"),
-        (lambda x: np.quantile(x, 0.5, method="inverted_cdf", weights=X), NotImplementedError, "weights"),
+        (lambda x: np.quantile(x, 0.5, method="inverted_cdf", weights=X**2), NotImplementedError, "weights"),
         (lambda x: np.unique(x, axis=0), NotImplementedError, "axis"),
         (lambda x: np.einsum("ij,jk", x, x), ValueError, "index 'j' has size 4 in one place and 3"),
         (lambda x: np.einsum("ijk->i", x), ValueError, "3 indices for an operand of shape"),

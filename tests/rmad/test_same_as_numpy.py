@@ -1,0 +1,107 @@
+"""A traced call gives NumPy's value to the last bit, its shape, dtype and kind (scalar or array), and its errors."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import scipy.special
+from same_as_numpy import elementwise, order, products, reductions, shapes
+from same_as_numpy.table import difference, differences, traced_together
+
+import rmad.primitives.scipy_ufuncs  # noqa: F401  # registers its rules
+from rmad.traced import HANDLERS, stop
+
+TABLE = elementwise.ROWS | order.ROWS | products.ROWS | reductions.ROWS | shapes.ROWS
+SHARE = 16  # one call in so many is part of the default run
+
+# Errors that are documented, where NumPy returns a value or raises an error of another type.
+REFUSALS = (
+    "has no derivative rule",
+    "has no derivative",
+    "has no rule",
+    "would lose its derivative",
+    "without losing its derivative",
+    "is no number, and loses the derivative",
+    "never written into",
+    "cannot be written into",
+    "arbitrary basis",
+    "take no weights",
+    "np.unique of a traced array along an axis",
+    "np.matmul of a traced array takes no",
+)
+
+# call, as a regular expression: why it differs
+EXCEPTIONS = {
+    r"dtype=object": "objects that are computed with are traced numbers, and come back as one array of doubles",
+    r"np\.einsum": "pairs of operands are contracted by BLAS, which sums in another order",
+    r"np\.tensordot\(C, C, (0|-1)\)": "elementwise, where NumPy calls BLAS, which fuses complex products",
+    r"sp\.expit": "rmad's own loop, which takes a fraction of the time",
+    r"np\.empty|'empty'": "what NumPy returns was never written",
+    r"fft\.\w+\((E|EV)\b": "NumPy transforms memory that was never written",
+    r"np\.linalg\.cond\(S \* 0": "the condition of a singular matrix, inf, has no derivative",
+    r"nan(quantile|percentile)\(T, \[\[0\.1": "NumPy moves the axes of q to another place than np.quantile does",
+    r"'a' %": "text",
+    r"\.(tobytes|view|strides|flags|flat|item|__\w+__|choose)\b": "the memory of a traced array is not accessible",
+    r"\.(dtype|shape|size|ndim|nbytes|itemsize)$": "no array",
+    r"X\[0, 0\]\.(\w+)\(": "a traced number has the methods of an array",
+}
+
+if np.lib.NumpyVersion(np.__version__) < "2.3.0":
+    EXCEPTIONS[r"\*\* np\.float64\(2\)"] = "older versions square an array without a look at the dtype of the exponent"
+
+
+def unexplained(rows: list[str]) -> list[str]:
+    return [
+        f"{call}, traced: {', '.join(traced)}: {found}"
+        for call, traced, found in differences(rows)
+        if not any(reason in found for reason in REFUSALS) and not any(re.search(r, call) for r in EXCEPTIONS)
+    ]
+
+
+@pytest.mark.parametrize("group", TABLE)
+def test_a_share_of_the_table(group):
+    found = unexplained(TABLE[group][len(group) % SHARE :: SHARE])
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("group", TABLE)
+def test_the_whole_table(group):
+    found = unexplained(TABLE[group])
+    assert not found, f"{len(found)} calls differ\n" + "\n".join(found[:100])
+
+
+def test_every_function_with_a_rule_is_in_the_table():
+    text = "\n".join(call for rows in TABLE.values() for call in rows)
+    names = {name_in_table(f) for f in HANDLERS} - {None}
+    assert not {name for name in names if not re.search(rf"{re.escape(name)}\b", text)}
+
+
+def name_in_table(f):
+    """np.add, np.add.reduce, np.linalg.norm, sp.erf; None for functions of rmad."""
+    if isinstance(f, tuple):
+        return f"np.{f[0].__name__}.{f[1]}"
+    homes = {"np": np, "sp": scipy.special, "np.linalg": np.linalg, "np.fft": np.fft}
+    name = getattr(f, "__name__", "")
+    return next((f"{home}.{name}" for home, module in homes.items() if getattr(module, name, None) is f), None)
+
+
+WRONG = {
+    "one bit": ("np.cos(X)", np.cos, lambda x: np.sin(x) + np.sin(x) * 2e-16),
+    "dtype": ("np.cos(X)", np.cos, lambda x: np.cos(stop(x)).astype(np.float32)),
+    "kind": ("np.positive(O)", np.positive, lambda x: x),
+    "shape": ("np.cos(X)", np.cos, lambda x: np.cos(stop(x))[None]),
+    "sign of zero": ("np.real(A)", np.real, lambda x: stop(x) + 0.0),
+    "fails": ("np.cos(X)", np.cos, lambda x: 1 / 0),
+    "hides an error": ("np.linalg.inv(X)", np.linalg.inv, lambda a: stop(a)),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_the_comparison_sees_every_kind_of_difference(monkeypatch, kind):
+    call, f, handler = WRONG[kind]
+    assert difference(call, traced_together(call)[0]) is None
+    monkeypatch.setitem(HANDLERS, f, handler)
+    assert difference(call, traced_together(call)[0]) is not None
