@@ -49,6 +49,10 @@ PULLED_TOGETHER = 1 << 24
 # twice the work that a thread was first thought to be worth, and not measured by itself
 INVERTED_ON_THREADS_FROM = 2_000_000
 
+# outputs of all cases of a batch: a loss that couples the cases takes a product with L″ for each, and a batch with more
+# outputs is refused. Not measured
+COUPLED_OUTPUTS = 4096
+
 # -- dense methods ---------------------------------------------------------------------------------
 
 # parameters: up to so many, LevenbergMarquardt with solver="auto" forms G by as many products. One factorization of

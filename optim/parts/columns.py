@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from optim.problem.losses import eigen_blocks, loss_value_and_gradient, unit
+from optim.problem.losses import case_blocks, couples_cases, loss_value_and_gradient, unit
 from optim.problem.shard import LinearizedShard
 from rmad.extend import Array, arrays, loss_curvature, tree
 
@@ -142,27 +142,27 @@ def _root(shard: LinearizedShard) -> list[Array]:
             f"cases, found {found}: give the loss a method sqrt_hessian(z, t), or take the targets of the batch, "
             'estimate="empirical"'
         )
-    curvature = loss_curvature(shard.loss, shard.z, shard.t)
-    if hasattr(shard.z, "shape"):
-        eigenvalues, Q = eigen_blocks(curvature, shard.z, n)
-    else:
-        eigenvalues, Q = _joint_blocks(shard, curvature, outputs)
+    eigenvalues, Q = np.linalg.eigh(_blocks(shard, outputs))
     S = Q * np.sqrt(np.maximum(eigenvalues, 0))[:, None, :]  # (n, outputs, c)
     ends = np.cumsum([a.size // n for a in outputs])[:-1]
     parts = np.split(np.moveaxis(S, 2, 0), ends, axis=2)
     return [np.reshape(part, (-1, *a.shape)) for part, a in zip(parts, outputs, strict=True)]
 
 
-def _joint_blocks(shard: LinearizedShard, curvature: Any, outputs: list[Array]) -> tuple[Array, Array]:
-    """`eigen_blocks` of several outputs together."""
-    columns = []
-    for i, z in enumerate(outputs):
-        for k in range(z.size // shard.n):
-            v = [unit(z, k) if j == i else np.zeros_like(a) for j, a in enumerate(outputs)]
-            Lv = shard.out.match(curvature(shard.out.unflatten(v)), "L″ v")
-            columns.append(np.concatenate([np.reshape(a, (shard.n, -1)) for a in Lv], axis=1))
-    H = np.stack(columns, axis=1)
-    return np.linalg.eigh((H + np.swapaxes(H, 1, 2)) / 2)
+def _blocks(shard: LinearizedShard, outputs: list[Array]) -> Array:
+    """`case_blocks` of all outputs together, a case in a row."""
+    curvature, n = loss_curvature(shard.loss, shard.z, shard.t), shard.n
+
+    def product(V: Array) -> Array:
+        parts = np.split(V, ends, axis=1)
+        v = [np.ascontiguousarray(part).reshape(z.shape) for part, z in zip(parts, outputs, strict=True)]
+        return rows(shard.out.match(curvature(shard.out.unflatten(v)), "L″ v"))
+
+    def rows(of: list[Array]) -> Array:
+        return np.concatenate([np.reshape(a, (n, -1)) for a in of], axis=1)
+
+    ends = np.cumsum([a.size // n for a in outputs])[:-1]
+    return case_blocks(shard.loss, product, rows(outputs))
 
 
 def averaged_curvature(shard: LinearizedShard) -> Array:
@@ -177,9 +177,16 @@ def averaged_curvature(shard: LinearizedShard) -> Array:
     if hasattr(curvature, "diagonal"):
         rows = np.reshape(np.broadcast_to(curvature.diagonal, z.shape), (shard.n, c))
         return np.diag(np.sum(rows, axis=0, dtype=np.float64)).astype(z.dtype) * z.dtype.type(weight)
+    rows = np.reshape(z, (shard.n, c))
+
+    def product(V: Array) -> Array:
+        return np.reshape(curvature(np.reshape(V, z.shape)), V.shape)
+
     H = arrays.empty(z, (c, c))
     for k in range(c):
-        H[k] = np.sum(np.reshape(curvature(unit(z, k)), (-1, c)), axis=0)
+        H[k] = np.sum(product(unit(rows, k)), axis=0)
+    if couples_cases(shard.loss, product, rows, H):
+        H = np.sum(case_blocks(shard.loss, product, rows), axis=0)
     return (H + H.T) * (z.dtype.type(weight) / 2)
 
 

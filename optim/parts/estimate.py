@@ -34,7 +34,7 @@ def kronecker_factors(
     """G ≈ blockdiag(A_l ⊗ 𝒢_l) ⊕ diag(d) on the batch of q, without l2 and damping.
 
     A loss needs neither `sample` nor `sqrt_hessian` if the outputs are one array: without them the blocks L″ₙₙ are
-    formed by one product per output.
+    formed by one product per output; per output and case if the loss couples the cases.
 
     Parameters
     ----------

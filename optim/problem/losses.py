@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from optim import tuning
 from optim.problem.pairing import check_pairing
 from rmad import value_and_grad
-from rmad.extend import Array, loss_curvature
+from rmad.extend import Array, arrays, loss_curvature
 
 __all__ = [
-    "eigen_blocks",
+    "case_blocks",
+    "couples_cases",
     "loss_gradient",
     "loss_value",
     "loss_value_and_gradient",
@@ -107,12 +109,56 @@ def unit(z: Array, k: int) -> Array:
     return v
 
 
-def eigen_blocks(curvature: Callable[[Array], Array], z: Array, n: int) -> tuple[Array, Array]:
-    """Eigenvalues (n, m) and eigenvectors (n, m, m) of the blocks L″ₙₙ of the cases, from one product per output."""
-    m = z.size // n
-    columns = [np.reshape(curvature(unit(z, k)), (n, m)).copy() for k in range(m)]
-    H = np.stack(columns, axis=1)
-    return np.linalg.eigh((H + np.swapaxes(H, 1, 2)) / 2)
+def case_blocks(loss: Any, product: Callable[[Array], Array], like: Array) -> Array:
+    """The blocks L″ₙₙ of the cases, (n, m, m).
+
+    They take one product per output, and one more that tells if the loss couples the cases. If it does, L″ has other
+    blocks too, and those of the cases take a product for every output of every case.
+
+    Parameters
+    ----------
+    loss : a loss that says that it is a mean over cases is taken at its word
+    product : V → L″ V, (n, m) → (n, m), the outputs of a case in a row
+    like : array, (n, m)
+    """
+    H = np.stack([product(unit(like, k)).copy() for k in range(like.shape[1])], axis=1)
+    if couples_cases(loss, product, like, np.sum(H, axis=0)):
+        H = _one_by_one(loss, product, like)
+    return (H + np.swapaxes(H, 1, 2)) / 2
+
+
+def couples_cases(loss: Any, product: Callable[[Array], Array], like: Array, total: Array) -> bool:
+    """True if L″ has blocks between the cases, which `total`, Σ L″ₙₘ over all n and m, has taken in.
+
+    Random signs sₙ tell: Σ sₙ sₘ L″ₙₘ is the same without those blocks only.
+    """
+    n, m = like.shape
+    if n == 1 or getattr(loss, "mean_over_cases", False):
+        return False
+    rng = np.random.default_rng(0)
+    signs = arrays.moved_to(like, rng.choice([-1, 1], (n, 1)), like.dtype)
+    w = arrays.moved_to(like, rng.standard_normal(m), like.dtype)
+    expected, found = w @ total, np.sum(signs * product(signs * w), axis=0)
+    limit = float(np.finfo(like.dtype).eps) ** 0.5 * max(arrays.largest(expected), arrays.largest(found))
+    return arrays.largest(found - expected) > limit
+
+
+def _one_by_one(loss: Any, product: Callable[[Array], Array], like: Array) -> Array:
+    """The blocks of a loss that couples the cases."""
+    n, m = like.shape
+    if n * m > tuning.COUPLED_OUTPUTS:
+        raise ValueError(
+            f"{getattr(loss, '__name__', type(loss).__name__)} couples the cases of a batch: its curvature per case "
+            f"takes a product for each of the {n} × {m} outputs, and more than {tuning.COUPLED_OUTPUTS} are refused; "
+            'take smaller batches, or the targets of the batch, estimate="empirical"'
+        )
+    H, V = arrays.empty(like, (n, m, m)), arrays.zeros(like, (n, m))
+    for case in range(n):
+        for k in range(m):
+            V[case, k] = 1
+            H[case, k] = product(V)[case]
+            V[case, k] = 0
+    return H
 
 
 def _sqrt_hessian(loss: Any, z: Any, t: Any) -> Any:

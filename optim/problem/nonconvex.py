@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from optim.hyper import Flag, Number, Rule, checked
-from optim.problem.losses import eigen_blocks, loss_value, loss_value_and_gradient
+from optim.problem.losses import case_blocks, loss_value, loss_value_and_gradient
 from optim.problem.parameters import Updates
 from optim.types import Loss, Model
 from rmad.extend import Array, loss_curvature
@@ -72,7 +72,8 @@ class Through(Updates):
 class ClippedCurvature:
     """L″ → max(L″, 0) + shift · I/n, for the eigenvalues of L″ of each case; value and gradient of the loss stay.
 
-    One product per output of a case finds L″; its blocks take n·m² numbers for m outputs per case.
+    One product per output of a case finds L″, or one per output of the batch if the loss couples its cases, whose
+    blocks between cases are dropped. The blocks take n·m² numbers for m outputs per case.
 
     Parameters
     ----------
@@ -137,7 +138,10 @@ class ClippedCurvature:
 
     def _root(self, z: Array, t: Any) -> Array:
         """U √Λ of every case, (n, m, m)."""
-        d, U = eigen_blocks(loss_curvature(self.loss, z, t), z, len(z))
+        curvature, rows = loss_curvature(self.loss, z, t), np.reshape(z, (len(z), -1))
+        d, U = np.linalg.eigh(
+            case_blocks(self.loss, lambda V: np.reshape(curvature(np.reshape(V, z.shape)), V.shape), rows)
+        )
         shift = d.dtype.type(self.shift / len(z))
         root = np.sqrt(np.maximum(d, 0) + shift if self.clip else np.maximum(d + shift, 0))
         return U * root[:, None, :]
