@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rmad.machine import arrays
+from rmad.machine.backend import is_cupy
 from rmad.primitives.arguments import as_float_array
 from rmad.primitives.linalg import mH
 from rmad.rules import primitive
@@ -22,6 +23,7 @@ __all__ = ["expm", "sqrtm"]
 
 
 def _matrix_exponential(A: Array) -> Array:
+    _refuse_cupy("expm", A)
     from scipy.linalg import expm
 
     return expm(A)
@@ -89,6 +91,7 @@ def _over_stacks(f: Callable[..., Array], *arrays: Array) -> Array:
 
 
 def _square_root(A: Array) -> Array:
+    _refuse_cupy("sqrtm", A)
     from scipy.linalg import sqrtm
 
     return _over_stacks(sqrtm, A)
@@ -101,6 +104,7 @@ def _sqrtm(R: Array, A: Array) -> Any:
 
 
 def _sylvester_solution(A: Array, B: Array, Q: Array) -> Array:
+    _refuse_cupy("solve_sylvester", A, B, Q)
     from scipy.linalg import solve_sylvester
 
     return _over_stacks(solve_sylvester, A, B, Q)
@@ -154,10 +158,13 @@ def sqrtm(A: Array) -> Array:
     return _sqrtm(_square(A, "sqrtm"))
 
 
+def _refuse_cupy(what: str, *matrices: Array) -> None:
+    if any(map(is_cupy, matrices)):
+        raise TypeError(f"{what} is SciPy's and takes NumPy's arrays only, not CuPy's; cupy.asnumpy(A) is A on the CPU")
+
+
 def _square(A: Array, what: str) -> Array:
     A = as_float_array(A)
     if A.ndim < 2 or A.shape[-1] != A.shape[-2]:
         raise ValueError(f"{what}: A has shape {A.shape}, which is not square")
-    if not isinstance(stop(A), np.ndarray):
-        raise TypeError(f"{what} is SciPy's and takes NumPy arrays, not {type(stop(A)).__name__}")
     return A

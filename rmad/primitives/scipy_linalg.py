@@ -12,6 +12,7 @@ import numpy as np
 from rmad import tuning
 from rmad.blocks import unbroadcast
 from rmad.machine import arrays
+from rmad.machine.backend import is_cupy
 from rmad.primitives.arguments import as_float_array
 from rmad.primitives.linalg import mH, mT
 from rmad.rules import primitive
@@ -161,7 +162,7 @@ def cho_factor(
     ValueError
         If a number is not finite (with check_finite).
     LinAlgError
-        If a is not positive definite.
+        If a is not positive definite (for an array of CuPy, with check_finite; else c is NaN there).
 
     Examples
     --------
@@ -173,7 +174,10 @@ def cho_factor(
     a = as_float_array(a)
     if check_finite:
         _check_finite(a, a, "cho_factor")
-    return np.linalg.cholesky(a, upper=not lower), bool(lower)
+    c = np.linalg.cholesky(a, upper=not lower)
+    if check_finite and is_cupy(stop(c)) and not np.all(np.isfinite(stop(c))):  # CuPy does not look whether it failed
+        raise np.linalg.LinAlgError("cho_factor: a is not positive definite")
+    return c, bool(lower)
 
 
 def cho_solve(c_and_lower: tuple[Array, bool], b: Array, overwrite_b: bool = False, check_finite: bool = True) -> Array:

@@ -28,7 +28,8 @@ def tied_pairs(values: Any, scale: Array) -> Array:
     one = arrays.eye(w, n, dtype=bool)
     linked = (np.abs(w[..., None, :] - w[..., :, None]) <= limit * scale) | one
     while np.any(linked & ~one):
-        more = linked @ linked
+        steps = linked.astype(w.real.dtype)  # BLAS multiplies no booleans
+        more = steps @ steps > 0
         if not np.any(more & ~linked):
             break
         linked = more
