@@ -21,7 +21,7 @@ from rmad.tree import map_leaves
 
 if TYPE_CHECKING:
     from rmad.operators import GGNOperator, HessianOperator, JacobianOperator
-    from rmad.primitives.scipy_ufuncs import polygamma
+    from rmad.primitives.polygamma import polygamma
     from rmad.view import show
 
 __all__ = [
@@ -74,7 +74,7 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of ours
 
             return show
         if name == "polygamma":
-            from rmad.primitives.scipy_ufuncs import polygamma
+            from rmad.primitives.polygamma import polygamma
 
             return polygamma
         if name == "testing":

@@ -157,7 +157,7 @@ _traced_sigmoid_slope = elementwise(_sigmoid_slope, lambda d, x, y: -np.tanh(0.5
 _traced_tanh_slope = elementwise(_tanh_slope, lambda d, x, y: -2 * np.tanh(x) * d, name="tanh'")
 
 
-def _sigmoid_derivative(y, x) -> Array:
+def sigmoid_derivative(y, x) -> Array:
     return _traced_sigmoid_slope(x, stop(y)) if isinstance(x, Traced) else _sigmoid_slope(x, y)
 
 
@@ -165,7 +165,7 @@ def _tanh_derivative(y, x) -> Array:
     return _traced_tanh_slope(x, stop(y)) if isinstance(x, Traced) else _tanh_slope(x, y)
 
 
-def _expm1_derivative(y, x) -> Array:
+def expm1_derivative(y, x) -> Array:
     """e^x = y + 1."""
     return np.exp(x) if isinstance(x, Traced) else _unless_small(y + 1, np.exp, x)
 
@@ -174,7 +174,7 @@ def _expm1_derivative(y, x) -> Array:
 
 exp = elementwise(np.exp, lambda y, x: y)
 exp2 = elementwise(np.exp2, lambda y, x: LN2 * y)
-expm1 = elementwise(np.expm1, _expm1_derivative)
+expm1 = elementwise(np.expm1, expm1_derivative)
 log = elementwise(np.log, lambda y, x: 1 / x)
 log2 = elementwise(np.log2, lambda y, x: 1 / (LN2 * x))
 log10 = elementwise(np.log10, lambda y, x: 1 / (LN10 * x))
@@ -217,7 +217,7 @@ def _softplus(x) -> Array:
     return e
 
 
-sigmoid = elementwise(_sigmoid, _sigmoid_derivative, name="sigmoid")
+sigmoid = elementwise(_sigmoid, sigmoid_derivative, name="sigmoid")
 softplus = elementwise(_softplus, lambda y, x: sigmoid(x), name="softplus")
 
 
@@ -283,17 +283,30 @@ def _per_square(a, b, c) -> Array:
     return _per_length(_per_length(a, h), h)
 
 
-_hypot = elementwise(np.hypot, lambda y, a, b: _per_length(a, y), lambda y, a, b: _per_length(b, y))
+# a / √(a² + b²), with its derivatives b²/h³ and -ab/h³ as products: 1/h - a²/h³ cancels where b is small
+cosine: Primitive = elementwise(
+    lambda a, b: _per_length(a, np.hypot(a, b)),
+    lambda y, a, b: _per_length(cosine(b, a) ** 2, np.hypot(a, b)),
+    lambda y, a, b: -_per_length(y * cosine(b, a), np.hypot(a, b)),
+    name="cosine",
+)
+
+
+def _hypot_derivative(y, a, b) -> Array:
+    return cosine(a, b) if isinstance(y, Traced) else _per_length(a, y)
+
+
+_hypot = elementwise(np.hypot, _hypot_derivative, lambda y, a, b: _hypot_derivative(y, b, a))
 
 
 def _nested_hypot_rule(y, a, b) -> Pairs:
     """a/y and b/y, but for the zeros of y, which are left to `pole` and `ratio`."""
 
-    def side(x) -> Any:
-        d, at = _per_length(x, y), np.where(y == 0, x, 0)
+    def side(x, other) -> Any:
+        d, at = cosine(x, other), np.where(y == 0, x, 0)
         return lambda v: d * v + pole(at * v, y), lambda u: unbroadcast(d * u + at * ratio(u, y), np.shape(x))
 
-    return side(a), side(b)
+    return side(a, b), side(b, a)
 
 
 _nested_hypot = Length(lambda a, b: np.hypot(a, b), _nested_hypot_rule, "hypot at zero")
@@ -324,9 +337,10 @@ def _sinc(x, k) -> Array:
     z = np.pi * x
     near = np.abs(z) < k + 1
     far = np.where(near, k + 1, z)
-    s = np.sin(far) / far
+    phase = np.pi * (x - 2 * np.rint(np.real(x) / 2))  # z less a multiple of 2π, from an x that is not rounded
+    s = np.sin(phase) / far
     for j in range(1, k + 1):
-        s = (np.sin(far + j * (np.pi / 2)) - j * s) / far
+        s = (np.sin(phase + j * (np.pi / 2)) - j * s) / far
     z = np.where(near, z, 0)
     m0 = (k + 1) // 2
     sign = 1 - 2 * (m0 % 2)

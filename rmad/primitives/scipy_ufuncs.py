@@ -10,15 +10,14 @@ Sources of the formulas: Abramowitz & Stegun (1964), DLMF (dlmf.nist.gov); equat
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from scipy import special as sc
 
-from rmad.machine.backend import is_cupy, special_functions
 from rmad.primitives.arguments import is_complex
-from rmad.primitives.elementwise import LN2, LN10, sigmoid
+from rmad.primitives.elementwise import LN2, LN10, cosine, expm1_derivative, sigmoid, sigmoid_derivative
+from rmad.primitives.polygamma import beta_slope, log_beta, polygamma_step, zeta
+from rmad.primitives.scipy_tails import bessel_tail, dawsn_derivative, erfcx_derivative, with_tail
 from rmad.rules import Elementwise, Primitive, constant, elementwise
 from rmad.traced import register
 from rmad.types import Array
@@ -40,30 +39,6 @@ def _ratio(a, b) -> Array:
 # -- the error function and the normal distribution ------------------------------------------------------
 
 
-def _gauss_tail(x, sign) -> Array:
-    """Σ_{n ≥ 1} signⁿ⁻¹ (2n - 1)!! / (2x²)ⁿ: asymptotic, to double precision for |x| > 100 (DLMF 7.12.1)."""
-    q = 1 / x
-    q = 0.5 * (q * q)
-    return q * (1 + 3 * sign * q * (1 + 5 * sign * q * (1 + 7 * sign * q)))
-
-
-def _erfcx_derivative(y, x) -> Array:
-    """2xy - 2/√π, which cancels for large x."""
-    if is_complex(x):
-        return 2 * x * y - 2 / ROOT_PI
-    far = x > 100
-    tail = (-2 / ROOT_PI) * _gauss_tail(np.where(far, x, 100), -1)
-    return np.where(far, tail, 2 * np.where(far, 0, x) * y - 2 / ROOT_PI)
-
-
-def _dawsn_derivative(y, x) -> Array:
-    """1 - 2xy, which cancels for large |x|."""
-    if is_complex(x):
-        return 1 - 2 * x * y
-    far = np.abs(x) > 100
-    return np.where(far, -_gauss_tail(np.where(far, x, 100), 1), 1 - 2 * np.where(far, 0, x) * y)
-
-
 def _mills_value(x) -> Array:
     """φ(x) / Φ(x), on the left through erfcx, because both underflow there."""
     right = x > 0
@@ -77,7 +52,7 @@ def _mills_derivative(y, x) -> Array:
     right = x > 0
     t = np.where(right, 0, x) * (-1 / ROOT_2)
     E = sc.erfcx(t)
-    return y * np.where(right, -(x + y), _erfcx_derivative(E, t) / (ROOT_2 * E))
+    return y * np.where(right, -(x + y), erfcx_derivative(t, 1) / (ROOT_2 * E))
 
 
 _mills = elementwise(_mills_value, _mills_derivative, name="mills")
@@ -85,8 +60,8 @@ _mills = elementwise(_mills_value, _mills_derivative, name="mills")
 elementwise(sc.erf, lambda y, x: (2 / ROOT_PI) * np.exp(-_square(x)))
 elementwise(sc.erfc, lambda y, x: (-2 / ROOT_PI) * np.exp(-_square(x)))
 elementwise(sc.erfi, lambda y, x: (2 / ROOT_PI) * np.exp(x * x))
-elementwise(sc.erfcx, _erfcx_derivative)
-elementwise(sc.dawsn, _dawsn_derivative)
+elementwise(sc.erfcx, lambda y, x: erfcx_derivative(x, 1))
+elementwise(sc.dawsn, lambda y, x: dawsn_derivative(x, 1))
 elementwise(sc.wofz, lambda y, x: 2j / ROOT_PI - 2 * x * y)
 elementwise(sc.erfinv, lambda y, x: (ROOT_PI / 2) * np.exp(y * y))
 elementwise(sc.erfcinv, lambda y, x: (-ROOT_PI / 2) * np.exp(y * y))
@@ -97,7 +72,7 @@ elementwise(sc.ndtri_exp, lambda y, x: 1 / _mills(y))
 
 # -- logistic functions, entropies -----------------------------------------------------------------------
 
-_expit = elementwise(sc.expit, lambda y, x: sigmoid(x) * sigmoid(-x))
+_expit = elementwise(sc.expit, sigmoid_derivative)
 register(sc.expit, lambda x: sigmoid(x) if x.dtype.char in "fd" else _expit(x))
 elementwise(sc.logit, lambda y, x: 1 / (x * (1 - x)))
 elementwise(sc.log_expit, lambda y, x: sigmoid(-x))
@@ -107,14 +82,14 @@ elementwise(sc.entr, lambda y, x: -np.log(x) - 1)
 elementwise(sc.rel_entr, lambda y, a, b: np.log(a) - np.log(b) + 1, lambda y, a, b: -_ratio(a, b))
 elementwise(sc.kl_div, lambda y, a, b: np.log(a) - np.log(b), lambda y, a, b: 1 - _ratio(a, b))
 elementwise(sc.huber, None, lambda y, delta, r: np.clip(r, -delta, delta))
-elementwise(sc.pseudo_huber, None, lambda y, delta, r: r / np.hypot(1, r / delta))
+elementwise(sc.pseudo_huber, None, lambda y, delta, r: delta * cosine(r, delta))
 elementwise(sc.boxcox, lambda y, x, p: x ** (p - 1), None)
 elementwise(sc.boxcox1p, lambda y, x, p: (1 + x) ** (p - 1), None)
 elementwise(sc.exprel, lambda y, x: 0.5 * sc.hyp1f1(2, 3, x))  # ∫₀¹ t exp(xt) dt
 
 # -- SciPy's own versions of NumPy's functions --------------------------------------------------------------
 
-elementwise(sc.expm1, lambda y, x: y + 1)
+elementwise(sc.expm1, expm1_derivative)
 elementwise(sc.log1p, lambda y, x: 1 / (1 + x))
 elementwise(sc.exp2, lambda y, x: LN2 * y)
 elementwise(sc.exp10, lambda y, x: LN10 * y)
@@ -135,12 +110,6 @@ def _rgamma_derivative(y, x) -> Array:
     a, b = np.where(left, 1, x), 1 - np.where(left, x, 0)
     reflected = sc.gamma(b) * (np.cos(np.pi * (1 - b)) - (1 - b) * np.sinc(1 - b) * sc.digamma(b))
     return np.where(left, reflected, -sc.rgamma(a) * sc.digamma(a))
-
-
-def _zeta(s, q) -> Array:
-    """ζ(s, q) = Σ (q + k)⁻ˢ, k ≥ 0, as a ufunc on the CPU, whose name CuPy does not know."""
-    of_gpu = next(filter(is_cupy, (s, q)), None)
-    return sc._ufuncs._zeta(s, q) if of_gpu is None else special_functions(of_gpu).zeta(s, q)
 
 
 def _trigamma(y, x) -> Array:
@@ -169,7 +138,7 @@ _gamma_kernel: Primitive = elementwise(  # xᵖ exp(-x - c)
 
 def _beta_density(a, b, x) -> Array:
     """xᵃ⁻¹ (1 - x)ᵇ⁻¹ / B(a, b)."""
-    return _beta_kernel(x, a - 1, b - 1, sc.betaln(a, b))
+    return _beta_kernel(x, a - 1, b - 1, log_beta(a, b))
 
 
 def _gamma_density(a, x) -> Array:
@@ -182,18 +151,8 @@ elementwise(sc.rgamma, _rgamma_derivative)
 elementwise(sc.gammaln, lambda y, x: sc.digamma(x))
 elementwise(sc.loggamma, lambda y, x: sc.digamma(x))
 elementwise(sc.digamma, _trigamma)
-zeta: Primitive = elementwise(_zeta, None, lambda y, s, q: -s * zeta(s + 1, q), name="zeta")
-register(sc._ufuncs._zeta, zeta)  # the ufunc under sc.zeta(s, q), and under sc.polygamma
-elementwise(
-    sc.beta,
-    lambda y, a, b: y * (sc.digamma(a) - sc.digamma(a + b)),
-    lambda y, a, b: y * (sc.digamma(b) - sc.digamma(a + b)),
-)
-elementwise(
-    sc.betaln,
-    lambda y, a, b: sc.digamma(a) - sc.digamma(a + b),
-    lambda y, a, b: sc.digamma(b) - sc.digamma(a + b),
-)
+elementwise(sc.beta, lambda y, a, b: beta_slope(a, b), lambda y, a, b: beta_slope(b, a))
+elementwise(sc.betaln, lambda y, a, b: -polygamma_step(a, b, 0), lambda y, a, b: -polygamma_step(b, a, 0))
 elementwise(sc.betainc, None, None, lambda y, a, b, x: _beta_density(a, b, x))
 elementwise(sc.betaincc, None, None, lambda y, a, b, x: -_beta_density(a, b, x))
 elementwise(sc.betaincinv, None, None, lambda y, a, b, p: 1 / _beta_density(a, b, y))
@@ -205,35 +164,6 @@ elementwise(sc.gammainccinv, None, lambda y, a, p: -1 / _gamma_density(a, y))
 elementwise(sc.exp1, lambda y, x: -np.exp(-x) / x)
 elementwise(sc.expi, lambda y, x: np.exp(x) / x)
 
-
-def polygamma(n: int, x: Array) -> Array:
-    """dⁿψ/dxⁿ = (-1)ⁿ⁺¹ n! ζ(n + 1, x) for n ≥ 1, and ψ(x) for n = 0.
-
-    scipy.special.polygamma is not a ufunc and takes no traced array; this function does.
-
-    Parameters
-    ----------
-    n : int
-        Order of the derivative, n ≥ 0.
-    x : array of any shape
-        Real and positive.
-
-    Returns
-    -------
-    y : array of the shape of x
-
-    References
-    ----------
-    Abramowitz & Stegun (1964), eq. 6.4.10.
-
-    Examples
-    --------
-    >>> rmad.polygamma(1, np.array([1.0])).round(4)  # π²/6
-    array([1.6449])
-    """
-    return sc.digamma(x) if n == 0 else (-1) ** (n + 1) * math.factorial(n) * zeta(n + 1, x)
-
-
 # -- hypergeometric functions (DLMF 13.3.15, 13.3.22, 15.5.1) ------------------------------------------------
 
 elementwise(sc.hyp0f1, None, lambda y, b, x: sc.hyp0f1(b + 1, x) / b)
@@ -244,15 +174,29 @@ elementwise(sc.hyp2f1, None, None, None, lambda y, a, b, c, x: a * b * sc.hyp2f1
 # -- Bessel functions: by the neighbouring orders, without division by x (A&S 9.1.27, 9.6.26) -----------------
 
 
-def _scaled_i(next_order) -> Callable[..., Any]:
+def _scaled_i_derivative(y, v, x, unscaled) -> Array:
     """iᵥ exp(-|x|) has the derivative of iᵥ, scaled, minus sign(x) iᵥ exp(-|x|)."""
-    return lambda y, x: next_order(x) - np.sign(x) * y
+
+    def tail(x) -> Array:
+        turned = np.where(x > 0, 1, -1 + 2 * (v % 2))  # (-1)ᵛ⁺¹ on the left
+        return (turned / ROOT_2PI) * bessel_tail(np.abs(x), v, 1, -1)
+
+    return with_tail(lambda x: unscaled(x) - np.sign(x) * y, tail, v, x)
+
+
+def _scaled_k_derivative(y, v, x, unscaled) -> Array:
+    """kᵥ exp(x) has the derivative of kᵥ, scaled, plus kᵥ exp(x)."""
+    return with_tail(lambda x: y + unscaled(x), lambda x: math.sqrt(math.pi / 2) * bessel_tail(x, v, 1, 1), v, x)
 
 
 def _ive_derivative(y, v, x) -> Array:
     if is_complex(x):
         raise NotImplementedError("scipy.special.ive of complex x is not holomorphic; use iv(v, x) * exp(-abs(x.real))")
-    return 0.5 * (sc.ive(v - 1, x) + sc.ive(v + 1, x)) - np.sign(x) * y
+    return _scaled_i_derivative(y, v, x, lambda x: 0.5 * (sc.ive(v - 1, x) + sc.ive(v + 1, x)))
+
+
+def _kve_derivative(y, v, x) -> Array:
+    return _scaled_k_derivative(y, v, x, lambda x: -0.5 * (sc.kve(v - 1, x) + sc.kve(v + 1, x)))
 
 
 elementwise(sc.j0, lambda y, x: -sc.j1(x))
@@ -261,15 +205,15 @@ elementwise(sc.y0, lambda y, x: -sc.y1(x))
 elementwise(sc.y1, lambda y, x: 0.5 * (sc.y0(x) - sc.yn(2, x)))
 elementwise(sc.i0, lambda y, x: sc.i1(x))
 elementwise(sc.i1, lambda y, x: 0.5 * (sc.i0(x) + sc.iv(2, x)))
-elementwise(sc.i0e, _scaled_i(sc.i1e))
-elementwise(sc.i1e, _scaled_i(lambda x: 0.5 * (sc.i0e(x) + sc.ive(2, x))))
+elementwise(sc.i0e, lambda y, x: _scaled_i_derivative(y, 0, x, sc.i1e))
+elementwise(sc.i1e, lambda y, x: _scaled_i_derivative(y, 1, x, lambda x: 0.5 * (sc.i0e(x) + sc.ive(2, x))))
 elementwise(sc.k0, lambda y, x: -sc.k1(x))
 elementwise(sc.k1, lambda y, x: -0.5 * (sc.k0(x) + sc.kv(2, x)))
-elementwise(sc.k0e, lambda y, x: y - sc.k1e(x))
-elementwise(sc.k1e, lambda y, x: y - 0.5 * (sc.k0e(x) + sc.kve(2, x)))
+elementwise(sc.k0e, lambda y, x: _scaled_k_derivative(y, 0, x, lambda x: -sc.k1e(x)))
+elementwise(sc.k1e, lambda y, x: _scaled_k_derivative(y, 1, x, lambda x: -0.5 * (sc.k0e(x) + sc.kve(2, x))))
 elementwise(sc.iv, None, lambda y, v, x: 0.5 * (sc.iv(v - 1, x) + sc.iv(v + 1, x)))
 elementwise(sc.ive, None, _ive_derivative)
-elementwise(sc.kve, None, lambda y, v, x: y - 0.5 * (sc.kve(v - 1, x) + sc.kve(v + 1, x)))
+elementwise(sc.kve, None, _kve_derivative)
 
 
 def _between(f) -> Elementwise:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import special as sc
 
-import rmad.primitives.scipy_ufuncs as rmad_special
 from cases import Arg, Case, any_shape, made, real
 from rmad.primitives.layers.normal import normal_cdf
+from rmad.primitives.polygamma import polygamma
 
 POSITIVE = any_shape(0.3, 3)
 UNIT = any_shape(0.1, 0.9)
@@ -51,6 +51,11 @@ CASES: list[Case] = [
     Case("log_ndtr, whole line", sc.log_ndtr, args=[made(whole_line)], order=3, float32=False, covers=[sc.log_ndtr]),
     special("ndtri_exp", any_shape(-3, -0.3)),
     Case("dawsn, far", sc.dawsn, args=[made(lambda rng: np.array([-150.0, -99.0, 99.0, 300.0]))]),
+    Case("i1e, far", sc.i1e, args=[made(lambda rng: np.array([-200.0, -31.0, -2.0, 0.5, 99.0, 300.0]))]),
+    Case("k0e, far", sc.k0e, args=[made(lambda rng: np.array([0.5, 29.0, 31.0, 300.0]))]),
+    Case(
+        "ive, far", lambda x: sc.ive(np.array([2.0, 2.5, 3.0]), x), args=[made(lambda rng: np.array([-60.0, 99, 40]))]
+    ),
     Case("erfcx, far", sc.erfcx, args=[made(lambda rng: np.array([-3.0, 99.0, 300.0]))]),
     # logistic functions, entropies
     special("expit"),
@@ -93,7 +98,7 @@ CASES: list[Case] = [
         Case(f.__name__, lambda x, f=f: f(1.5, x), args=[UNIT], covers=[f])  # type: ignore[misc]
         for f in (sc.gammainc, sc.gammaincc, sc.gammaincinv, sc.gammainccinv)
     ),
-    Case("polygamma", lambda x: rmad_special.polygamma(0, x) + rmad_special.polygamma(2, x), args=[POSITIVE]),
+    Case("polygamma", lambda x: polygamma(0, x) + polygamma(2, x), args=[POSITIVE]),
     special("exp1", POSITIVE),
     special("expi", POSITIVE),
     # hypergeometric functions

@@ -1,0 +1,461 @@
+"""Table of the smooth elementwise functions: each with its twin in mpmath and the ranges that points are drawn from.
+
+A row covers the core of the domain, both tails, and the neighbourhood of zeros and poles of the function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import mpmath as mp
+import numpy as np
+import scipy.special as sc
+
+import rmad
+from rmad.primitives.layers.normal import normal_cdf
+
+__all__ = ["ROWS", "Row"]
+
+Draw = Callable[[np.random.Generator, int], np.ndarray]
+
+
+def flat(lo: float, hi: float) -> Draw:
+    """Numbers drawn uniformly from [lo, hi]."""
+    return lambda rng, n: rng.uniform(lo, hi, n)
+
+
+def decades(lo: float, hi: float, *, around: float = 0.0, below: bool = False) -> Draw:
+    """around + 10^e, or around - 10^e, e drawn uniformly from [lo, hi]."""
+    sign = -1 if below else 1
+    return lambda rng, n: around + sign * 10 ** rng.uniform(lo, hi, n)
+
+
+def minus(draw: Draw) -> Draw:
+    return lambda rng, n: -draw(rng, n)
+
+
+def whole(lo: int, hi: int) -> Draw:
+    return lambda rng, n: rng.integers(lo, hi + 1, n).astype(np.float64)
+
+
+def always(value: float) -> Draw:
+    return lambda rng, n: np.full(n, value)
+
+
+def both(*draws: Draw) -> list[Draw]:
+    """The ranges, and the same left of zero."""
+    return [d for draw in draws for d in (draw, minus(draw))]
+
+
+@dataclass
+class Row:
+    """f: of NumPy arrays. twin: of mpmath's numbers. regions: lists of one draw per argument.
+
+    by         the arguments that f has derivatives in
+    derivative (n, …) → the n-th derivative of the twin, if it is not to be found by differences
+    inverse    True if f is the inverse of the twin in its last argument
+    """
+
+    name: str
+    f: Callable[..., Any]
+    twin: Callable[..., Any]
+    regions: Sequence[Sequence[Draw]]
+    by: tuple[int, ...] = (0,)
+    derivative: Callable[..., Any] | None = None
+    inverse: bool = False
+
+    def points(self, rng: np.random.Generator, n: int) -> list[np.ndarray]:
+        """The arguments: n numbers from the regions in turn."""
+        counts = [n // len(self.regions) + (k < n % len(self.regions)) for k in range(len(self.regions))]
+        drawn = [[draw(rng, m) for draw in region] for region, m in zip(self.regions, counts, strict=True)]
+        return [np.concatenate(arrays) for arrays in zip(*drawn, strict=True)]
+
+
+def one(name: str, f: Callable[..., Any], twin: Callable[..., Any], *draws: Draw) -> Row:
+    """A row of one argument."""
+    return Row(name, f, twin, [[d] for d in draws])
+
+
+def second(name: str, f: Callable[..., Any], twin: Callable[..., Any], *regions: Sequence[Draw]) -> Row:
+    """A row of two arguments, f with a derivative in the second one."""
+    return Row(name, f, twin, regions, (1,))
+
+
+def inverse_of(name: str, f: Callable[..., Any], twin: Callable[..., Any], *regions: Sequence[Draw]) -> Row:
+    """A row of the inverse of `twin` in its last argument."""
+    return Row(name, f, twin, regions, (len(regions[0]) - 1,), inverse=True)
+
+
+def of_any_order(name: str, f: Callable[..., Any], derivative: Any, orders: Sequence[Draw], x: Sequence[Draw]) -> Row:
+    """A row of Bessel functions of order v, with the derivatives of the twin in closed form."""
+    return Row(name, f, partial(derivative, 0), [[v, d] for v in orders for d in x], (1,), derivative)
+
+
+def of_order(v: int, name: str, f: Callable[..., Any], derivative: Any, *x: Draw) -> Row:
+    """The same for a function of fixed order."""
+    return Row(name, f, lambda x: derivative(0, v, x), [[d] for d in x], (0,), lambda n, x: derivative(n, v, x))
+
+
+def pair(name: str, f: Callable[..., Any], twin: Callable[..., Any], *regions: Sequence[Draw]) -> Row:
+    """A row of two arguments, f with a derivative in both."""
+    return Row(name, f, twin, regions, (0, 1))
+
+
+# -- twins of functions that mpmath has not ----------------------------------------------------------------------------
+
+
+def share(*x: Any) -> Any:
+    """The first of the numbers softmax(x)."""
+    return mp.exp(x[0]) / mp.fsum(mp.exp(a) for a in x)
+
+
+def sigmoid(x: Any) -> Any:
+    return 1 / (1 + mp.exp(-x))
+
+
+def log_add(*x: Any) -> Any:
+    return mp.log(mp.fsum(mp.exp(a) for a in x))
+
+
+def phi(x: Any) -> Any:
+    """The standard normal distribution function."""
+    return mp.erfc(-x / mp.sqrt(2)) / 2
+
+
+def boxcox(x: Any, p: Any) -> Any:
+    return (mp.power(x, p) - 1) / p
+
+
+def bessel(f: Callable[..., Any], sign: int) -> Callable[..., Any]:
+    """The derivatives of jᵥ, yᵥ (sign -1) and iᵥ (1): (fᵥ₋₁ + sign fᵥ₊₁)/2, n times."""
+
+    def derivative(n: int, v: Any, x: Any) -> Any:
+        return mp.fsum(mp.binomial(n, k) * sign**k * f(v - n + 2 * k, x) for k in range(n + 1)) / 2**n
+
+    return derivative
+
+
+def scaled_i(n: int, v: Any, x: Any) -> Any:
+    """dⁿ/dxⁿ iᵥ(x) exp(-|x|), by Leibniz's rule."""
+    i, s = bessel(mp.besseli, 1), -mp.sign(x)
+    return mp.exp(-abs(x)) * mp.fsum(mp.binomial(n, k) * s ** (n - k) * i(k, v, x) for k in range(n + 1))
+
+
+def integral_k(n: int, v: Any, x: Any, shift: int) -> Any:
+    """dⁿ/dxⁿ kᵥ(x) exp(sx) = ∫₀^∞ (s - cosh t)ⁿ exp((s - cosh t) x) cosh(vt) dt, s = shift, by the trapezoidal rule."""
+    h = min(mp.mpf(1) / 12, 2 / (5 * mp.sqrt(x)))
+    total, t = mp.mpf(0), mp.mpf(0)
+    while True:
+        e = 2 * mp.sinh(t / 2) ** 2 + 1 - shift  # cosh t - shift
+        term = (-e) ** n * mp.exp(-e * x) * mp.cosh(v * t)
+        total += term if t else term / 2
+        if t and abs(term) < mp.mpf(10) ** -35 * abs(total):
+            return total * h
+        t += h
+
+
+def softmax_row(name: str, f: Callable[..., Any], twin: Callable[..., Any]) -> Row:
+    """A row for two numbers a and b, which f takes as one array, with two more that are constants."""
+
+    def of_two(a: Any, b: Any) -> Any:
+        return f(np.stack([a, b, np.full(np.shape(a), 0.3), np.full(np.shape(a), -1.0)]))
+
+    regions = [[flat(-3, 3), flat(-3, 3)], [flat(-100, 100), flat(-20, 20)], [flat(-300, 300), flat(-300, 300)]]
+    return pair(name, of_two, lambda a, b: twin(a, b, mp.mpf(0.3), mp.mpf(-1)), *regions)
+
+
+plain_k, scaled_k = partial(integral_k, shift=0), partial(integral_k, shift=1)
+
+# -- the table ---------------------------------------------------------------------------------------------------------
+
+LINE = both(flat(0, 3), decades(-12, 0), flat(3, 40))
+TINY = both(decades(-12, -1))
+LARGE = both(decades(2, 30))
+POSITIVE = [flat(0, 5), decades(-30, 0), decades(0, 30)]
+UNIT = [flat(0, 1), decades(-30, -1), decades(-9, -1, around=1, below=True)]
+MINUS_ONE_TO_ONE = [flat(-1, 1), *TINY, *both(decades(-9, -1, around=1, below=True))]
+ORDERS = [flat(0, 4), whole(0, 6)]
+BESSEL = [flat(0.1, 10), decades(-6, 0), flat(10, 60)]
+
+ROWS = [
+    # arithmetic and powers
+    one("reciprocal", np.reciprocal, lambda x: 1 / x, *both(*POSITIVE)),
+    one("square", np.square, lambda x: x * x, *LINE, *LARGE),
+    one("sqrt", np.sqrt, mp.sqrt, *POSITIVE),
+    one("cbrt", np.cbrt, lambda x: mp.sign(x) * mp.cbrt(abs(x)), *both(*POSITIVE)),
+    one("cbrt of SciPy", sc.cbrt, lambda x: mp.sign(x) * mp.cbrt(abs(x)), *both(*POSITIVE)),
+    pair("multiply", np.multiply, lambda a, b: a * b, [flat(-3, 3), flat(-3, 3)]),
+    pair("divide", np.divide, lambda a, b: a / b, [flat(-3, 3), flat(-3, 3)], [decades(0, 30), decades(-30, 0)]),
+    pair("power", np.power, mp.power, *([x, p] for x in (flat(0, 3), decades(-6, 6)) for p in (flat(-5, 5), TINY[0]))),
+    pair("float_power", np.float_power, mp.power, [flat(0, 3), flat(-5, 5)]),
+    pair(
+        "hypot",
+        np.hypot,
+        lambda a, b: mp.sqrt(a * a + b * b),
+        [flat(-3, 3), flat(-3, 3)],
+        [decades(-50, 50), decades(-50, 50)],
+    ),
+    pair("arctan2", np.arctan2, mp.atan2, [flat(-3, 3), flat(-3, 3)], [decades(-50, 50), decades(-50, 50)]),
+    # exponentials and logarithms
+    one("exp", np.exp, mp.exp, *LINE, flat(-700, 700)),
+    one("exp2", np.exp2, lambda x: mp.power(2, x), *LINE, flat(-1000, 1000)),
+    one("exp2 of SciPy", sc.exp2, lambda x: mp.power(2, x), *LINE, flat(-1000, 1000)),
+    one("exp10", sc.exp10, lambda x: mp.power(10, x), *LINE, flat(-300, 300)),
+    one("expm1", np.expm1, mp.expm1, *LINE, flat(-700, 700)),
+    one("expm1 of SciPy", sc.expm1, mp.expm1, *LINE, flat(-700, 700)),
+    one("log1p of SciPy", sc.log1p, mp.log1p, *POSITIVE, flat(-1, 0), decades(-9, -1, around=-1)),
+    one("exprel", sc.exprel, lambda x: mp.expm1(x) / x, *LINE, flat(-700, 700), *LARGE[1:]),
+    one("log", np.log, mp.log, *POSITIVE),
+    one("log2", np.log2, lambda x: mp.log(x, 2), *POSITIVE),
+    one("log10", np.log10, mp.log10, *POSITIVE),
+    one("log1p", np.log1p, mp.log1p, *POSITIVE, flat(-1, 0), decades(-9, -1, around=-1)),
+    one("sigmoid", sc.expit, sigmoid, *LINE, flat(-700, 700)),
+    one("log_expit", sc.log_expit, lambda x: mp.log(sigmoid(x)), *LINE, flat(-350, 350)),
+    one("softplus", rmad.primitives.elementwise.softplus, lambda x: mp.log1p(mp.exp(x)), *LINE, flat(-350, 350)),
+    one("logit", sc.logit, lambda p: mp.log(p / (1 - p)), *UNIT),
+    pair(
+        "logaddexp",
+        np.logaddexp,
+        log_add,
+        [flat(-3, 3), flat(-3, 3)],
+        [flat(-300, 300), flat(-20, 20)],
+        [flat(-300, 300), always(0)],
+    ),
+    pair(
+        "logaddexp2",
+        np.logaddexp2,
+        lambda a, b: mp.log(2**a + 2**b, 2),
+        [flat(-3, 3), flat(-3, 3)],
+        [flat(-300, 300), flat(-20, 20)],
+    ),
+    softmax_row("logsumexp", lambda x: rmad.logsumexp(x, axis=0), log_add),
+    softmax_row("softmax", lambda x: rmad.softmax(x, axis=0)[0], share),
+    softmax_row("log_softmax", lambda x: rmad.log_softmax(x, axis=0)[0], lambda *x: mp.log(share(*x))),
+    # trigonometric and hyperbolic functions
+    one("sin", np.sin, mp.sin, *LINE, *both(decades(2, 8))),
+    one("cos", np.cos, mp.cos, *LINE, *both(decades(2, 8))),
+    one("tan", np.tan, mp.tan, *LINE, *both(decades(2, 8))),
+    one("sinh", np.sinh, mp.sinh, *LINE, flat(-700, 700)),
+    one("cosh", np.cosh, mp.cosh, *LINE, flat(-700, 700)),
+    one("tanh", np.tanh, mp.tanh, *LINE, flat(-350, 350)),
+    one("arcsin", np.arcsin, mp.asin, *MINUS_ONE_TO_ONE),
+    one("arccos", np.arccos, mp.acos, *MINUS_ONE_TO_ONE),
+    one("arctan", np.arctan, mp.atan, *LINE, *LARGE),
+    one("arcsinh", np.arcsinh, mp.asinh, *LINE, *LARGE),
+    one("arccosh", np.arccosh, mp.acosh, flat(1, 5), decades(-9, 0, around=1), decades(1, 30)),
+    one("arctanh", np.arctanh, mp.atanh, *MINUS_ONE_TO_ONE),
+    one("sinc", np.sinc, lambda x: mp.sinc(mp.pi * x), *LINE, *both(decades(1, 5))),
+    one("cosm1", sc.cosm1, lambda x: mp.cos(x) - 1, *LINE),
+    one("sindg", sc.sindg, lambda x: mp.sin(mp.radians(x)), flat(-400, 400), *TINY),
+    one("cosdg", sc.cosdg, lambda x: mp.cos(mp.radians(x)), flat(-400, 400), *TINY),
+    one("tandg", sc.tandg, lambda x: mp.tan(mp.radians(x)), flat(-400, 400), *TINY),
+    one("cotdg", sc.cotdg, lambda x: mp.cot(mp.radians(x)), flat(-400, 400), *both(decades(-3, 0))),
+    # the error function and the normal distribution
+    one("erf", sc.erf, mp.erf, *LINE[:-2], flat(-26, 26)),
+    one("erfc", sc.erfc, mp.erfc, *LINE[:-2], flat(-26, 26)),
+    one("erfi", sc.erfi, mp.erfi, *LINE[:-2], flat(-26, 26)),
+    one(
+        "erfcx",
+        sc.erfcx,
+        lambda x: mp.exp(x * x) * mp.erfc(x),
+        flat(-5, 5),
+        *TINY,
+        flat(-25, 0),
+        decades(0, 3),
+        decades(3, 30),
+    ),
+    one(
+        "dawsn",
+        sc.dawsn,
+        lambda x: mp.exp(-x * x) * mp.erfi(x) * mp.sqrt(mp.pi) / 2,
+        *both(flat(0, 5), decades(-12, 0), decades(0, 2), decades(2, 30)),
+    ),
+    inverse_of("erfinv", sc.erfinv, mp.erf, *([d] for d in MINUS_ONE_TO_ONE)),
+    inverse_of("erfcinv", sc.erfcinv, mp.erfc, [flat(0, 2)], [decades(-30, 0)]),
+    one("ndtr", sc.ndtr, phi, *LINE[:-2], flat(-37, 37)),
+    one("normal_cdf", normal_cdf, phi, *LINE[:-2], flat(-37, 37)),
+    one("log_ndtr", sc.log_ndtr, lambda x: mp.log(phi(x)), *LINE[:-2], flat(-37, 37), minus(decades(1, 4))),
+    inverse_of("ndtri", sc.ndtri, phi, *([d] for d in UNIT)),
+    inverse_of(
+        "ndtri_exp", sc.ndtri_exp, lambda x: mp.log(phi(x)), [flat(-5, 0)], [minus(decades(-6, 0))], [flat(-300, -5)]
+    ),
+    # entropies and losses
+    pair("xlogy", sc.xlogy, lambda a, b: a * mp.log(b), [flat(-3, 3), flat(0, 3)], [decades(-9, 9), decades(-30, 30)]),
+    pair(
+        "xlog1py",
+        sc.xlog1py,
+        lambda a, b: a * mp.log1p(b),
+        [flat(-3, 3), flat(-1, 3)],
+        [decades(-9, 9), decades(-30, 30)],
+    ),
+    one("entr", sc.entr, lambda x: -x * mp.log(x), *POSITIVE),
+    pair(
+        "rel_entr",
+        sc.rel_entr,
+        lambda a, b: a * mp.log(a / b),
+        [flat(0, 3), flat(0, 3)],
+        [decades(-9, 9), decades(-9, 9)],
+    ),
+    pair(
+        "kl_div",
+        sc.kl_div,
+        lambda a, b: a * mp.log(a / b) - a + b,
+        [flat(0, 3), flat(0, 3)],
+        [decades(-9, 9), decades(-9, 9)],
+    ),
+    second(
+        "pseudo_huber",
+        sc.pseudo_huber,
+        lambda d, r: d * d * (mp.sqrt(1 + (r / d) ** 2) - 1),
+        [flat(0.1, 3), flat(-3, 3)],
+        [flat(0.1, 3), decades(-9, 9)],
+        [decades(-9, 9), decades(-9, 9)],
+    ),
+    Row("boxcox", sc.boxcox, boxcox, [[flat(0, 3), flat(-3, 3)], [decades(-9, 9), flat(-3, 3)]]),
+    Row(
+        "boxcox1p",
+        sc.boxcox1p,
+        lambda x, p: boxcox(1 + x, p),
+        [[flat(0, 3), flat(-3, 3)], [decades(-9, 9), flat(-3, 3)], [decades(-9, 0, around=-1), flat(-3, 3)]],
+    ),
+    # gamma and its kind
+    one("gamma", sc.gamma, mp.gamma, flat(0, 10), flat(10, 170), decades(-9, 0), flat(-6, 0)),
+    one(
+        "gammaln",
+        sc.gammaln,
+        lambda x: mp.log(abs(mp.gamma(x))),
+        flat(0, 10),
+        decades(1, 12),
+        decades(-9, 0),
+        flat(-6, 0),
+    ),
+    one("loggamma", sc.loggamma, mp.loggamma, flat(0, 10), decades(1, 12), decades(-9, 0)),
+    one("psi", sc.psi, mp.digamma, flat(0, 10), decades(1, 30), decades(-9, 0), flat(-6, 0)),
+    one(
+        "multigammaln",
+        lambda a: rmad.multigammaln(a, 3),
+        lambda a: mp.fsum(mp.loggamma(a - mp.mpf(j) / 2) for j in range(3)),
+        flat(1, 10),
+        decades(-9, 0, around=1),
+        decades(1, 12),
+    ),
+    one(
+        "polygamma", lambda x: rmad.polygamma(2, x), lambda x: mp.psi(2, x), flat(0, 10), decades(1, 12), decades(-9, 0)
+    ),
+    one("rgamma", sc.rgamma, mp.rgamma, flat(0, 10), flat(10, 170), *TINY, flat(-20, 0)),
+    second(
+        "zeta",
+        sc.zeta,
+        mp.zeta,
+        [flat(1.1, 8), flat(0.1, 5)],
+        [flat(1.1, 8), decades(0, 9)],
+        [flat(1.1, 8), decades(-9, 0)],
+    ),
+    pair(
+        "beta",
+        sc.beta,
+        mp.beta,
+        [flat(0, 5), flat(0, 5)],
+        [decades(-3, 3), flat(0.1, 5)],
+        [flat(1, 20), flat(1, 20)],
+        [flat(0.1, 5), decades(3, 12)],
+        [decades(3, 12), flat(0.1, 5)],
+    ),
+    pair(
+        "betaln",
+        sc.betaln,
+        lambda a, b: mp.log(mp.beta(a, b)),
+        [flat(0, 5), flat(0, 5)],
+        [decades(-6, 3), flat(0.1, 5)],
+        [decades(0, 12), decades(0, 12)],
+        [flat(0.1, 5), decades(3, 15)],
+        [decades(3, 15), flat(0.1, 5)],
+    ),
+    Row(
+        "betainc",
+        sc.betainc,
+        lambda a, b, x: mp.betainc(a, b, 0, x, regularized=True),
+        [[flat(0.2, 8), flat(0.2, 8), x] for x in UNIT],
+        (2,),
+    ),
+    Row(
+        "betaincc",
+        sc.betaincc,
+        lambda a, b, x: -mp.betainc(a, b, 0, x, regularized=True),
+        [[flat(0.2, 8), flat(0.2, 8), x] for x in UNIT],
+        (2,),
+    ),
+    inverse_of(
+        "betaincinv",
+        sc.betaincinv,
+        lambda a, b, x: mp.betainc(a, b, 0, x, regularized=True),
+        [flat(0.5, 5), flat(0.5, 5), flat(0.02, 0.98)],
+    ),
+    inverse_of(
+        "betainccinv",
+        sc.betainccinv,
+        lambda a, b, x: mp.betainc(a, b, x, 1, regularized=True),
+        [flat(0.5, 5), flat(0.5, 5), flat(0.02, 0.98)],
+    ),
+    second(
+        "gammainc",
+        sc.gammainc,
+        lambda a, x: mp.gammainc(a, 0, x, regularized=True),
+        [flat(0.1, 8), flat(0, 8)],
+        [flat(0.1, 8), decades(-9, 0)],
+        [flat(0.1, 8), flat(8, 300)],
+    ),
+    second(
+        "gammaincc",
+        sc.gammaincc,
+        lambda a, x: mp.gammainc(a, x, mp.inf, regularized=True),
+        [flat(0.1, 8), flat(0, 8)],
+        [flat(0.1, 8), decades(-9, 0)],
+        [flat(0.1, 8), flat(8, 300)],
+    ),
+    inverse_of(
+        "gammaincinv",
+        sc.gammaincinv,
+        lambda a, x: mp.gammainc(a, 0, x, regularized=True),
+        [flat(0.5, 5), flat(0.02, 0.98)],
+    ),
+    inverse_of(
+        "gammainccinv",
+        sc.gammainccinv,
+        lambda a, x: mp.gammainc(a, x, mp.inf, regularized=True),
+        [flat(0.5, 5), flat(0.02, 0.98)],
+    ),
+    one("exp1", sc.exp1, mp.e1, flat(0, 10), decades(-9, 0), flat(10, 600)),
+    one("expi", sc.expi, mp.ei, flat(0, 10), decades(-9, 0), flat(-600, 600)),
+    # hypergeometric functions
+    second("hyp0f1", sc.hyp0f1, mp.hyp0f1, [flat(0.5, 4), flat(-3, 3)], [flat(0.5, 4), decades(-9, 0)]),
+    Row("hyp1f1", sc.hyp1f1, mp.hyp1f1, [[flat(0.5, 3), flat(0.5, 4), flat(-3, 3)]], (2,)),
+    Row("hyperu", sc.hyperu, mp.hyperu, [[flat(0.5, 2), flat(0.3, 0.9), flat(0.3, 2)]], (2,)),
+    Row("hyp2f1", sc.hyp2f1, mp.hyp2f1, [[flat(0.5, 2), flat(0.5, 2), flat(2.1, 4), flat(-0.8, 0.8)]], (3,)),
+    # Bessel functions
+    of_order(0, "j0", sc.j0, bessel(mp.besselj, -1), *LINE),
+    of_order(1, "j1", sc.j1, bessel(mp.besselj, -1), *LINE),
+    of_order(0, "y0", sc.y0, bessel(mp.bessely, -1), *BESSEL),
+    of_order(1, "y1", sc.y1, bessel(mp.bessely, -1), *BESSEL),
+    of_order(0, "i0", sc.i0, bessel(mp.besseli, 1), *LINE, flat(-600, 600)),
+    of_order(0, "i0 of NumPy", np.i0, bessel(mp.besseli, 1), *LINE, flat(-600, 600)),
+    of_order(1, "i1", sc.i1, bessel(mp.besseli, 1), *LINE, flat(-600, 600)),
+    of_order(0, "k0", sc.k0, plain_k, *BESSEL, flat(60, 600)),
+    of_order(1, "k1", sc.k1, plain_k, *BESSEL, flat(60, 600)),
+    of_order(0, "i0e", sc.i0e, scaled_i, *LINE, *both(decades(1, 6))),
+    of_order(1, "i1e", sc.i1e, scaled_i, *LINE, *both(decades(1, 6))),
+    of_order(0, "k0e", sc.k0e, scaled_k, *BESSEL, decades(1, 6)),
+    of_order(1, "k1e", sc.k1e, scaled_k, *BESSEL, decades(1, 6)),
+    of_any_order("jv", sc.jv, bessel(mp.besselj, -1), ORDERS, BESSEL),
+    of_any_order("yv", sc.yv, bessel(mp.bessely, -1), ORDERS, BESSEL),
+    of_any_order("yn", lambda v, x: sc.yn(v.astype(int), x), bessel(mp.bessely, -1), [whole(0, 6)], BESSEL),
+    of_any_order("iv", sc.iv, bessel(mp.besseli, 1), ORDERS, BESSEL),
+    of_any_order("kv", sc.kv, plain_k, ORDERS, BESSEL),
+    of_any_order("kn", lambda v, x: sc.kn(v.astype(int), x), plain_k, [whole(0, 6)], BESSEL),
+    of_any_order("ive", sc.ive, scaled_i, ORDERS, [*BESSEL, decades(1, 6)]),
+    of_any_order("ive, left", sc.ive, scaled_i, [whole(0, 6)], [minus(flat(0.1, 60)), minus(decades(1, 6))]),
+    of_any_order("kve", sc.kve, scaled_k, ORDERS, [*BESSEL, decades(1, 6)]),
+]
