@@ -12,9 +12,9 @@ import numpy as np
 
 from rmad.limits import Length, at_zero, pole, ratio
 from rmad.rules import primitive
-from rmad.traced import stop
+from rmad.traced import implements, stop
 from rmad.types import Array, Pairs
-from rmad.valued import composed
+from rmad.valued import composed, numpys
 
 
 def _expand(a, axis, keepdims) -> Array:
@@ -33,6 +33,9 @@ def _along(z, axis, keepdims) -> tuple[Callable[[Array], Array], Callable[[Array
 
 
 def _euclidean(x, axis, keepdims) -> Array:
+    """√Σ|x|², as NumPy computes it if it has a norm over these axes: that of a whole array is a dot product there."""
+    if axis is None or len(axis) in (1, 2):
+        return np.linalg.norm(x, axis=axis, keepdims=keepdims)
     squares = np.real(np.conj(x) * x) if x.dtype.kind == "c" else x * x
     return np.sqrt(np.sum(squares, axis=axis, keepdims=keepdims))
 
@@ -91,11 +94,15 @@ def _matrix(x, ord, keepdims) -> Array:
     return np.expand_dims(y, (-2, -1)) if keepdims else y
 
 
-@composed(np.linalg.norm)
+@implements(np.linalg.norm)
 def norm(x, ord=None, axis=None, keepdims=False) -> Array:
+    if ord is None and (axis is None or type(axis) is int):
+        return _two_norm(x, None if axis is None else (axis,), keepdims)
+    return _exact_norm(x, ord, axis, keepdims)
+
+
+def _norm(x, ord=None, axis=None, keepdims=False) -> Array:
     if axis is None:
-        if ord is None:
-            return _two_norm(x, tuple(range(x.ndim)), keepdims)
         if x.ndim not in (1, 2):
             raise ValueError(f"norm: x has {x.ndim} axes; say along which one or two with axis=")
         axis = tuple(range(x.ndim))
@@ -106,6 +113,9 @@ def norm(x, ord=None, axis=None, keepdims=False) -> Array:
         raise ValueError(f"norm: axis must be one axis or two different ones, got {axis}")
     y = _matrix(np.moveaxis(x, axis, (-2, -1)), ord, False)
     return np.expand_dims(y, tuple(k % x.ndim for k in axis)) if keepdims else y
+
+
+_exact_norm = numpys(np.linalg.norm, _norm)
 
 
 @composed(np.linalg.vector_norm)
