@@ -49,6 +49,14 @@ PULLED_TOGETHER = 1 << 24
 # twice the work that a thread was first thought to be worth, and not measured by itself
 INVERTED_ON_THREADS_FROM = 2_000_000
 
+# multiply-adds per second of KFRA's sweep in single precision, on one core of a busy machine: 4 to 6e9, as it forms
+# and adds large matrices between the products
+AVERAGED_CURVATURE_RATE = 5e9
+
+# seconds, and the ratio to a gradient: KFRA warns if an estimate of its factors takes more than both
+AVERAGED_CURVATURE_SECONDS = 0.5
+AVERAGED_CURVATURE_GRADIENTS = 10
+
 # outputs of all cases of a batch: a loss that couples the cases takes a product with L″ for each, and a batch with more
 # outputs is refused. Not measured
 COUPLED_OUTPUTS = 4096

@@ -10,6 +10,7 @@ Source: Martens & Grosse (2015); Botev, Ritter & Barber (2017), sections 3.4 and
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,10 +19,11 @@ import numpy as np
 from optim import tuning
 from optim.parts.columns import all_columns, averaged_curvature, drawn_columns, gradient_columns
 from optim.parts.factors import Block, KroneckerFactors, parts_of
+from optim.problem.parameters import Parameters
 from optim.problem.quadratic import Quadratic
 from optim.problem.shard import LinearizedShard
 from optim.problem.vectors import sum_into
-from rmad.extend import Array, Meetings, arrays, averaged, squares, tree
+from rmad.extend import Array, Cost, Meetings, arrays, averaged, cost, squares, tree
 
 __all__ = ["METHODS", "kronecker_factors"]
 
@@ -65,6 +67,7 @@ def kronecker_factors(
     if method == "kfra":
         curvature = _sum([averaged_curvature(terms.shard) for terms in found])
         weights = [terms.shard.weight for terms in found]
+        _warn_of_cost(q.objective, cost([terms.meetings for terms in found]))
         sides = averaged([terms.meetings for terms in found], weights, curvature, q.objective.crew.run)
     else:
         sides = _sums([terms.cotangents for terms in found])
@@ -82,6 +85,23 @@ def kronecker_factors(
             for terms in found:
                 view += terms.diagonal[i]
     return KroneckerFactors(tuple(blocks), d, _marked(d, shapes, first.rest), _marked(d, shapes, first.unused))
+
+
+def _warn_of_cost(objective: Parameters, estimate: Cost) -> None:
+    """Warns, once for a problem, if KFRA's factors are far more expensive than a gradient."""
+    seconds = estimate.work / tuning.AVERAGED_CURVATURE_RATE
+    gradients = estimate.work / max(3 * estimate.forward, 1.0)
+    if seconds < tuning.AVERAGED_CURVATURE_SECONDS or gradients < tuning.AVERAGED_CURVATURE_GRADIENTS:
+        return
+    if "cost of KFRA" not in objective.warned_of:
+        objective.warned_of |= {"cost of KFRA"}
+        warnings.warn(
+            f"KFRA passes matrices of up to {estimate.width:,} × {estimate.width:,} back through this model: each "
+            f"estimate of the factors takes about {seconds:.2g} seconds of one core, as long as {gradients:.0f} "
+            f"gradients, and {estimate.memory / 1e9:.2g} GB. KFAC and KFLR form none of these matrices",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def _marked(like: Array, shapes: list[tuple[int, ...]], which: Sequence[int]) -> Array:

@@ -66,6 +66,7 @@ class Parameters(Updates):
         self.loss: Any = loss
         self.l2 = float(l2)
         self.threads = cores() if threads is None else threads
+        self.warned_of: frozenset[str] = frozenset()  # each warning comes once
         self._known = tree.TreeDef(self.model, "model")
         _check_arrays(model, self._known)
         self.dtype, self._shapes = self._known.dtypes[0], self._known.shapes

@@ -13,12 +13,13 @@ Source: Botev, Ritter & Barber (2017), section 3.5; sums of branches and general
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rmad import tuning
-from rmad.primitives.layers import conv
+from rmad.blocks import Block, Diagonal, Linear
+from rmad.primitives.layers import conv, selection
 from rmad.primitives.matmul import matmul
 from rmad.sweeps.case_maps import CaseMap, find_map
 from rmad.sweeps.factors import Meetings
@@ -26,9 +27,54 @@ from rmad.sweeps.rows import Rows
 from rmad.sweeps.uses import Use
 from rmad.types import Array
 
-__all__ = ["averaged"]
+__all__ = ["Cost", "averaged", "cost"]
 
 Run = Callable[[Callable[[int], Any], int], list[Any]]
+
+
+class Cost(NamedTuple):
+    """The cost of `averaged`, roughly.
+
+    work: multiply-adds; forward: those of a forward pass on the same cases; width: the most numbers per case of a node;
+    memory: bytes of the matrices that are alive together.
+    """
+
+    work: float
+    forward: float
+    width: int
+    memory: int
+
+
+def cost(meetings: Sequence[Meetings]) -> Cost:
+    """The cost of `averaged(meetings, …)`, from shapes alone.
+
+    E[JᵀḠJ] takes n d² multiply-adds if J differs from case to case, and if not the work of a case for every row of Ḡ
+    and of JᵀḠ. A product, its factor and its result are alive together, each at most as large as the largest Ḡ.
+    """
+    first, n = meetings[0], sum(part.n for part in meetings)
+    work, forward, width, itemsize = 0.0, 0.0, 0, 0
+    for node in first.nodes:
+        d_y, once = node.spec.size // first.n, max(map(_work, node.blocks), default=0.0) / first.n
+        forward += once * n
+        for i, block in zip(node.inputs, node.blocks, strict=True):
+            if i < first.n_inputs or not first.needed[i]:
+                continue
+            d_x = first.nodes[i].spec.size // first.n
+            width, itemsize = max(width, d_x), block.y.dtype.itemsize
+            differs = isinstance(block, Diagonal) and np.ndim(block.d) > 0
+            differs = differs or getattr(block, "primitive", None) is selection.select or not isinstance(block, Linear)
+            work += n * max(d_x, d_y) ** 2 if differs else (d_x + d_y) * max(once, d_x)
+    return Cost(work, forward, width, 3 * itemsize * width**2)
+
+
+def _work(block: Block) -> float:
+    """Multiply-adds of a matrix product or a convolution; 0 for anything else, which is little next to them."""
+    if not isinstance(block, Linear) or block.primitive is selection.select:
+        return 0.0
+    if block.primitive is matmul:
+        return float(block.args[0].size * block.args[1].shape[-1])
+    kernels = getattr(block.primitive, "kernels", None)
+    return float(kernels.work(block)) if kernels is not None else 0.0
 
 
 def averaged(

@@ -5,7 +5,7 @@ both        E[J_nᵀ M K_n]      M: (d_y, d_y), K another map of the same node
 
 Fixed       J is the same for every case:  Weight y = x W,  Scalar y = d x,  Constants y = d ⊙ x,  other linear maps
 Scale       J_n = diag(b_n):               M ⊙ E[b cᵀ]
-Selected    y = chosen elements of x:      scattered sums
+Selected    y = chosen elements of x:      M ⊙ E[1{tap k} 1{tap l}ᵀ], scattered for every pair of taps
 General     any map that works case by case, one row of M at a time
 """
 
@@ -146,7 +146,8 @@ class Scale(CaseMap):
             c = b if other is self else other.rows_of(s)
             return (b.T @ c) * self.dtype.type(self.weights[s] / len(b))
 
-        return M * _total(self.run(part, len(self.blocks)))
+        E = _total(self.run(part, len(self.blocks)))
+        return np.multiply(M, E, E)
 
 
 class Constants(Fixed):
@@ -159,38 +160,48 @@ class Constants(Fixed):
 
 
 class Selected(CaseMap):
-    """y = the chosen elements of x: a maximum over windows."""
+    """y = the chosen elements of x: a maximum over windows.
 
-    def index(self, s: int) -> Array:
-        """(n, d_y): the numbers, among a case's d_x, of the chosen elements."""
-        chosen = self.blocks[s].args[1]
-        n, width = self.y[s].n, self.blocks[s].x.size // self.y[s].n
-        return np.reshape(chosen.index(), (n, -1)) - arrays.arange(chosen.code, n)[:, None] * width
+    Tap k of all windows is at the places x_k, no two of them the same, and b_k, (n, d_y), is one where it is chosen:
+    J_n = Σ_k diag(b_nk) P_k, with (P_k x) = x[x_k].
+    """
+
+    def taps(self) -> tuple[Array, list[Array]]:
+        """x_k, (taps, d_y), where −1 is for padding, and b_k for all cases of the batch."""
+        codes = [np.reshape(block.args[1].code, (rows.n, -1)) for block, rows in zip(self.blocks, self.y, strict=True)]
+        places = self.blocks[0].args[1].places()
+        return places, [np.concatenate([code == k for code in codes]).astype(self.dtype) for k in range(len(places))]
+
+    def shares(self) -> Array:
+        """(n, 1): what each case of the batch counts for in a mean."""
+        each = [np.full((rows.n, 1), w / rows.n) for rows, w in zip(self.y, self.weights, strict=True)]
+        return arrays.moved_to(self.blocks[0].args[1].code, np.concatenate(each), self.dtype)
 
     def mean_pull(self, M: Array) -> Array:
-        out = arrays.zeros(M, (self.blocks[0].x.size // self.y[0].n, M.shape[1]))
-        for s, w in enumerate(self.weights):
-            share = M * self.dtype.type(w / self.y[s].n)
-            for at in self.index(s):
-                arrays.add_at(out, at, share)
-        return out
+        """Σ_k P_kᵀ (E[b_k] ⊙ M)."""
+        (places, chosen), shares = self.taps(), self.shares()
+        out = arrays.zeros(M, (self.width + 1, M.shape[1]))  # the last row is that of the padding
+        for at, b in zip(places, chosen, strict=True):
+            out[at] += np.sum(shares * b, axis=0)[:, None] * M
+        return out[:-1]
 
     def both(self, M: Array, other: CaseMap) -> Array:
+        """Σ_kl P_kᵀ (M ⊙ E[b_k b_lᵀ]) P_l: for every pair of taps a product of matrices and one scattered sum."""
         if other is not self:
             return super().both(M, other)
+        (places, chosen), shares = self.taps(), self.shares()
+        out = arrays.zeros(M, (self.width + 1, self.width))
+        for x_k, b_k in zip(places, chosen, strict=True):
+            right = arrays.zeros(M, (self.width + 1, len(M)))  # Σ_l P_lᵀ (M ⊙ E[b_k b_lᵀ])ᵀ
+            for x_l, b_l in zip(places, chosen, strict=True):
+                right[x_l] += ((shares * b_l).T @ b_k) * M.T
+            out[x_k] += right[:-1].T
+        return out[:-1]
 
-        def part(s: int) -> Any:
-            d = self.blocks[s].x.size // self.y[s].n
-            out, share = arrays.zeros(M, (d, d)), M * self.dtype.type(self.weights[s] / self.y[s].n)
-            overlap = self.blocks[s].args[1].windows.overlap
-            for at in self.index(s):
-                if overlap:
-                    arrays.add_at(out, (at[:, None], at), share)
-                else:
-                    out[at[:, None], at] += share
-            return out
-
-        return _total(self.run(part, len(self.blocks)))
+    @property
+    def width(self) -> int:
+        """d_x."""
+        return int(self.blocks[0].x.size // self.y[0].n)
 
 
 class General(CaseMap):

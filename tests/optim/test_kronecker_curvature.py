@@ -1,5 +1,7 @@
 """The curvature of KFAC, KFLR and KFRA against exact matrices; parameters that no block fits."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -291,3 +293,49 @@ def test_batch_norm_has_an_estimate():
     exact, rest = np.diag(dense_ggn(q)), kronecker_factors(q, "kfac").rest
     error = draws.std(axis=0, ddof=1) / np.sqrt(600)
     assert (np.abs(draws.mean(axis=0) - exact) <= 5 * error + 1e-15)[rest].all()
+
+
+def images(n=20):
+    g = np.random.default_rng(0)
+    net = nn.Sequential(
+        *(nn.Conv2d(1, 4, 3, padding="same", rng=g), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(4, 4, 3, padding="same", rng=g), nn.Tanh(), nn.Flatten(), nn.Linear(196, 3, rng=g)),
+    )
+    return net, g.normal(size=(n, 14, 14, 1)).astype(np.float32), g.integers(0, 3, n)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        optim.KFRA,
+        lambda m, f: optim.HessianFree(m, f, preconditioner=optim.KroneckerPreconditioner("kfra"), cg_iterations=2),
+    ],
+)
+def test_kfra_warns_of_its_cost_once(make, monkeypatch):
+    """With the limit in seconds lowered to that of a small net; the message comes before they are spent."""
+    monkeypatch.setattr("optim.tuning.AVERAGED_CURVATURE_SECONDS", 1e-3)
+    net, x, t = images()
+    opt = make(net, nn.SoftmaxCrossEntropy())
+    message = r"KFRA passes matrices of up to 784 × 784 .* takes about [\d.e-]+ seconds .* as long as \d+ grad.* GB"
+    with pytest.warns(RuntimeWarning, match=message):
+        opt.step(x, t)
+    for _ in range(3):
+        opt.step(x, t)  # a warning is an error here
+    optim.KFAC(images()[0], nn.SoftmaxCrossEntropy()).step(x, t)
+
+
+def test_kfra_warns_of_a_net_for_28_by_28_images():
+    """At the limits as they are: by shapes alone, without the step."""
+    g = np.random.default_rng(0)
+    net = nn.Sequential(
+        *(nn.Conv2d(1, 8, 5, rng=g), nn.Tanh(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(8, 16, 5, rng=g), nn.Tanh(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(256, 10, rng=g)),
+    )
+    x, t = g.normal(size=(100, 28, 28, 1)).astype(np.float32), g.integers(0, 10, 100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        opt = optim.KFRA(net, nn.SoftmaxCrossEntropy())
+        with pytest.raises(RuntimeWarning, match=r"KFRA passes matrices of up to 4,608 × 4,608"):
+            opt.step(x, t)
+        dense = optim.KFRA(nn.models.mlp((784, 300, 100, 10), rng=g), nn.SoftmaxCrossEntropy())
+        dense.step(x.reshape(100, -1), t)

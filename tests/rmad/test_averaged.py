@@ -8,7 +8,7 @@ import nn
 import rmad
 from rmad.blocks import Diagonal
 from rmad.primitives.elementwise import sigmoid
-from rmad.sweeps.averaged import averaged
+from rmad.sweeps.averaged import averaged, cost
 from rmad.sweeps.case_maps import Constants, Scalar, Scale, find_map
 from rmad.sweeps.rows import Rows
 from rmad.tape import ArraySpec
@@ -42,10 +42,12 @@ def test_parts_of_a_batch_add_up():
     [
         nn.Sequential(nn.Conv2d(2, 3, 3, rng=rng(), **F64), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
         nn.Sequential(nn.Conv2d(2, 3, 3, rng=rng(), **F64), nn.ReLU(), nn.MaxPool2d(3, 1), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(2, 3, 3, rng=rng(), **F64), nn.ReLU(), nn.MaxPool2d(3, 2, padding=1), nn.Flatten()),
+        nn.Sequential(nn.Conv2d(2, 3, 3, rng=rng(), **F64), nn.ReLU(), nn.MaxPool2d((3, 1), (3, 2)), nn.Flatten()),
         nn.Sequential(nn.Conv2d(2, 3, 3, rng=rng(), **F64), nn.Tanh(), nn.AvgPool2d(2), nn.Flatten()),
         nn.Sequential(nn.Linear(2, 3, rng=rng(), **F64), nn.LayerNorm(3, **F64), nn.Flatten()),
     ],
-    ids=["max", "overlapping-max", "mean", "layer-norm"],
+    ids=["max", "overlapping-max", "padded-max", "max-with-gaps", "mean", "layer-norm"],
 )
 def test_primitives_on_the_way_by_their_cases(model):
     """KFRA's matrix at the first sum is E[J_nᵀ H J_n], J_n by the tape; one nonlinear map each, so that this is all."""
@@ -130,3 +132,36 @@ def test_a_factor_that_all_cases_share_is_no_factor_of_each(n, shape, kind):
     M = normal(3, 2, seed=1)
     mean = np.mean(np.broadcast_to(d, (n, 3)), axis=0)
     np.testing.assert_allclose(found.mean_pull(M), mean[:, None] * M, rtol=1e-12)
+
+
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(2), nn.MaxPool2d(3, stride=2, padding=1)], ids=["apart", "overlapping"])
+def test_parts_of_pooled_images_add_up(pool):
+    """Parts of unequal sizes, and a second way to the sum past the maximum, so that cross terms come too."""
+    features = nn.Conv2d(1, 2, 3, rng=rng(), **F64)
+
+    def both_ways(model, x):
+        h = model(x)
+        return np.sum(pool(h), axis=(1, 2)) + np.mean(h, axis=(1, 2))
+
+    x, H = normal(5, 8, 8, 1), np.array([[2.0, 0.3], [0.3, 1.0]])
+    whole = averaged([recorded(both_ways, features, x)[1]], [1.0], H)
+    parts = [recorded(both_ways, features, x[s])[1] for s in (slice(0, 1), slice(1, 5))]
+    np.testing.assert_allclose(averaged(parts, [1 / 5, 4 / 5], H)[0][0], whole[0][0], rtol=1e-12)
+    lin = rmad.linearize(lambda h: np.sum(pool(h), axis=(1, 2)) + np.mean(h, axis=(1, 2)), features(x))[1]
+    J = np.stack([lin.JTu(np.tile(e, (5, 1))) for e in np.eye(2)], axis=1)  # (n, o, p, q, c)
+    expected = np.einsum("nopqc,ok,nkpqd->cd", J, H, J) / 5
+    np.testing.assert_allclose(whole[0][0], expected, rtol=1e-12)
+
+
+def test_the_cost_grows_as_said():
+    """n d² for a map that differs by case, two passes for a product with a weight; nothing before the first weight."""
+    model = mlp(rng())  # 4 - 5 - 3, tanh between
+    costs = {n: cost([recorded(lambda m, x: m(x), model, normal(n, 4))[1]]) for n in (6, 12)}
+    widths = [model[0].weight.shape, model[2].weight.shape]
+    (i, h), (_, o) = widths
+    for n, found in costs.items():
+        assert found.forward == n * (i * h + h * o)
+        assert (found.width, found.memory) == (h, 3 * 8 * h * h)
+    assert costs[12].work - costs[6].work == 6 * (h * h + o * o)
+    parts = [recorded(lambda m, x: m(x), model, normal(n, 4))[1] for n in (2, 4)]
+    assert cost(parts) == costs[6]

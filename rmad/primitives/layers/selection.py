@@ -46,6 +46,18 @@ class Selection:
         index += images[:, None, None, None] * (h * w * c)
         return index
 
+    def places(self) -> Array:
+        """(taps, p q c): the place of every tap of every window in an image as one vector; −1 is padding."""
+        windows, c = self.windows, self.code.shape[3]
+        (h, w), (s, t), (d, e) = windows.size, windows.stride, windows.dilation
+        (top, _), (left, _) = windows.padding
+        taps = arrays.arange(self.code, windows.taps)[:, None, None]
+        row = arrays.arange(self.code, windows.out[0])[:, None] * s - top + taps // windows.kernel[1] * d
+        column = arrays.arange(self.code, windows.out[1]) * t - left + taps % windows.kernel[1] * e
+        inside = (row >= 0) & (row < h) & (column >= 0) & (column < w)
+        at = (row * w + column)[..., None] * c + arrays.arange(self.code, c)
+        return np.reshape(np.where(inside[..., None], at, -1), (windows.taps, -1))
+
     def keep_index(self) -> Array:
         if self.planned is None:
             self.planned = self.index()
