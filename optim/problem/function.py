@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class Function:
         self.forward, self._couples = forward, False
         # Every leaf is an item of its own, so that a leaf in a tuple can be rebound like any other.
         self._leaves = {f"params{path}": leaf for path, leaf in tree.leaves(params, "")}
-        self._like = tree.map_leaves(lambda leaf: 0, params)
+        self._like = _without_leaves(params)
 
     @property
     def params(self) -> Any:
@@ -89,7 +90,7 @@ class Function:
                 told = True
         if told:
             self._leaves = dict(zip(self._leaves, (leaf for _, leaf in tree.leaves(params)), strict=True))
-            self._like = tree.map_leaves(lambda leaf: 0, params)
+            self._like = _without_leaves(params)
 
     def state_dict(self) -> dict[str, Any]:
         """{name: array} of all arrays of the parameters, and of the buffers of modules among them; not copies."""
@@ -135,6 +136,11 @@ class Function:
     def __repr__(self) -> str:
         name = getattr(self.forward, "__name__", type(self.forward).__name__)
         return f"Function({name}, {len(self._leaves)} arrays)"
+
+
+def _without_leaves(params: Any) -> Any:
+    """The tree with 0 for every leaf; copies of its modules keep their buffers."""
+    return tree.replace_leaves(params, repeat(0))
 
 
 def _modules(node: Any) -> Iterator[Any]:
