@@ -107,7 +107,8 @@ def _sylvester_solution(A: Array, B: Array, Q: Array) -> Array:
     _refuse_cupy("solve_sylvester", A, B, Q)
     from scipy.linalg import solve_sylvester
 
-    return _over_stacks(solve_sylvester, A, B, Q)
+    dtype = np.result_type(A, B, Q)  # SciPy takes the 2 × 2 blocks of a real Schur form for a triangle if Q is complex
+    return _over_stacks(solve_sylvester, *(a.astype(dtype, copy=False) for a in (A, B, Q)))
 
 
 @primitive(_sylvester_solution, name="sylvester")
