@@ -116,7 +116,8 @@ def _raise_numpys(
 ) -> None:
     """Raises the error that NumPy has for the plain arrays, if it is of another kind than the handler's."""
     if isinstance(error, AttributeError | TypeError):  # the first: a tensor's dtype has no kind
-        _refuse_foreign(call.__name__, args, error)
+        ufunc = getattr(call, "__self__", None)  # `call` is a method of it
+        _refuse_foreign((ufunc if isinstance(ufunc, np.ufunc) else call).__name__, args, error)
     if hasattr(handler, "is_numpys") or any(map(is_cupy, _operands(args))):
         return
     try:

@@ -155,7 +155,7 @@ def _blocks(shard: LinearizedShard, outputs: list[Array]) -> Array:
 
     def product(V: Array) -> Array:
         parts = np.split(V, ends, axis=1)
-        v = [np.ascontiguousarray(part).reshape(z.shape) for part, z in zip(parts, outputs, strict=True)]
+        v = [arrays.contiguous(part).reshape(z.shape) for part, z in zip(parts, outputs, strict=True)]
         return rows(shard.out.match(curvature(shard.out.unflatten(v)), "L″ v"))
 
     def rows(of: list[Array]) -> Array:

@@ -14,6 +14,7 @@ from rmad.blocks import unbroadcast
 from rmad.machine import arrays
 from rmad.machine.backend import is_cupy
 from rmad.primitives.arguments import as_float_array
+from rmad.primitives.decompositions import cholesky
 from rmad.primitives.linalg import mH, mT
 from rmad.rules import primitive
 from rmad.traced import stop
@@ -174,8 +175,10 @@ def cho_factor(
     a = as_float_array(a)
     if check_finite:
         _check_finite(a, a, "cho_factor")
-    c = np.linalg.cholesky(a, upper=not lower)
-    if check_finite and is_cupy(stop(c)) and not np.all(np.isfinite(stop(c))):  # CuPy does not look whether it failed
+    if not is_cupy(stop(a)):
+        return np.linalg.cholesky(a, upper=not lower), bool(lower)
+    c = cholesky(a, upper=not lower)  # CuPy's has no `upper`, and gives NaN where NumPy's raises an error
+    if check_finite and not np.all(np.isfinite(stop(c))):
         raise np.linalg.LinAlgError("cho_factor: a is not positive definite")
     return c, bool(lower)
 

@@ -94,7 +94,8 @@ class Ties:
         self.pairs, self.what, self._w = pairs, what, w
         self.exist = bool(np.any(pairs))
         n, eps = w.shape[-1], float(np.finfo(w.dtype).eps)
-        self._rounding = ROUNDING * n**0.5 * eps * np.asarray(growth)[..., None, None]
+        growth = growth[..., None, None] if np.ndim(growth) else growth
+        self._rounding = ROUNDING * n**0.5 * eps * growth
 
     def limits(self, of: Vectors, coefficient: Any, vectors: Sequence[Any], values: Any) -> Any:
         """The limits of C_ij/conj(λ_j − λ_i) for the tied pairs, (…, n, n), 0 elsewhere.

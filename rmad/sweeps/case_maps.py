@@ -174,8 +174,8 @@ class Selected(CaseMap):
 
     def shares(self) -> Array:
         """(n, 1): what each case of the batch counts for in a mean."""
-        each = [np.full((rows.n, 1), w / rows.n) for rows, w in zip(self.y, self.weights, strict=True)]
-        return arrays.moved_to(self.blocks[0].args[1].code, np.concatenate(each), self.dtype)
+        like, weighted = self.blocks[0].args[1].code, zip(self.y, self.weights, strict=True)
+        return np.concatenate([arrays.full(like, (rows.n, 1), w / rows.n, self.dtype) for rows, w in weighted])
 
     def mean_pull(self, M: Array) -> Array:
         """Σ_k P_kᵀ (E[b_k] ⊙ M)."""
