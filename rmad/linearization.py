@@ -82,7 +82,7 @@ class Linearization(Generic[Tree, Out]):
     ) -> Any:
         """One product, by the plan; by a sweep over the tape as recorded before that pays, or if it is traced."""
         self._record.verify()
-        if self._record.tape.nested or Traced in map(type, arrays) or not self._pays():
+        if self._record.tape.nested or any(isinstance(a, Traced) for a in arrays) or not self._pays():
             return sweep(arrays)
         try:
             results = planned(self._plan or self.plan, arrays)

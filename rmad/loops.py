@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad.objects import plain_value
 from rmad.refusals import objects_into_numbers
 
 __all__ = ["IN_PLACE", "in_loop", "in_place"]
@@ -81,7 +82,7 @@ def in_place(ufunc: np.ufunc, operator: Callable[[Any, Any], Any]) -> Callable[[
 
     def method(x: Any, other: Any) -> Any:
         y = operator(x, other)
-        if y is NotImplemented:
+        if y is NotImplemented or isinstance(plain_value(x), np.generic):  # a scalar is replaced, not written into
             return y
         if y.dtype.kind == "O":
             raise objects_into_numbers(ufunc)

@@ -17,7 +17,7 @@ import numpy as np
 from rmad.refusals import lossy_operand, objects_into_numbers
 from rmad.tape import Shaped
 
-__all__ = ["Objects", "by_elements", "is_object", "lifted", "numbers", "objects", "stacked"]
+__all__ = ["Objects", "by_elements", "is_object", "lifted", "numbers", "objects", "plain_value", "stacked"]
 
 OBJECT = np.dtype(object)  # there is only one
 
@@ -107,7 +107,7 @@ def by_elements(ufunc: np.ufunc, method: str, inputs: Any, kwargs: dict[str, Any
     call = getattr(ufunc, method)
     inputs = [a if hasattr(a, "dtype") else _number(a) for a in inputs]
     if not all(hasattr(a, "dtype") for a in inputs):
-        y = call(*map(_value, inputs), **kwargs)  # of None, for instance
+        y = call(*map(plain_value, inputs), **kwargs)  # of None, for instance
         if getattr(y, "dtype", OBJECT).kind not in "biu":
             traced: Any = next(a for a in inputs if isinstance(a, Shaped))
             raise traced.tape.loses(lossy_operand(ufunc, inputs))
@@ -121,7 +121,7 @@ def _is_object_array(a: Any) -> bool:
     return isinstance(a, np.ndarray) and a.dtype.kind == "O"
 
 
-def _value(a: Any) -> Any:
+def plain_value(a: Any) -> Any:
     while isinstance(a, Shaped):
         a = a.value  # type: ignore[attr-defined]  # a traced array has one
     return a

@@ -19,6 +19,7 @@ from rmad.tape import ArraySpec, Node, Tape, pull, push
 from rmad.ties import AtTies, Decomposition, Undecided, agreed, determined, is_lost, may_lose, rounding
 from rmad.traced import Traced
 from rmad.types import Array
+from rmad.weak import Weak
 
 __all__ = ["Record", "filled"]
 
@@ -112,9 +113,10 @@ class Record:
         """One array of x as an input of the tape."""
         if isinstance(leaf, np.ma.MaskedArray | np.matrix) or hasattr(leaf, "tocsr"):  # SciPy's sparse ones
             raise TypeError(f"x holds a {type(leaf).__name__}, whose arithmetic is not an ndarray's")
-        value = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)[()]
+        kind: type[Traced] = Weak if isinstance(leaf, Weak) or not hasattr(leaf, "dtype") else Traced
+        value = leaf.strong if isinstance(leaf, Weak) else leaf if kind is Traced else np.asarray(leaf)[()]
         self.tape.nested |= isinstance(value, Traced)
-        return Traced(value, self.tape, self.tape.append(Node(None, (), (), ArraySpec.of(value))))
+        return kind(value, self.tape, self.tape.append(Node(None, (), (), ArraySpec.of(value))))
 
     @property
     def y(self) -> Any:

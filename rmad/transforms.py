@@ -22,6 +22,7 @@ from rmad.machine.arrays import one
 from rmad.record import Record
 from rmad.traced import Traced, stop
 from rmad.types import Out, P, Tree
+from rmad.weak import Weak
 
 __all__ = [
     "Linearization",
@@ -270,6 +271,8 @@ def _value(x: Any) -> Any:
     """The plain value of a traced array, which blocks may hold: the caller must not write into theirs."""
     if not isinstance(x, Traced):
         return stop(x)
+    if isinstance(x, Weak):
+        return stop(x).item()
     while isinstance(x, Traced):
         x, tape = x.value, x.tape
     return x if tape.closed else tape.captured.keep(x, "stop_gradient", own=True)

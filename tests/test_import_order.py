@@ -24,7 +24,7 @@ DOOR = "rmad.extend"
 ORDER = {
     "rmad": (
         "types tuning turns batch argnums jax_names machine leaf tree flat frozen captured specs tape refusals "
-        "objects loops residuals blocks traced valued dispatch rules limits ties stacked record kernels "
+        "objects loops residuals blocks traced weak valued dispatch rules limits ties stacked record kernels "
         "primitives joint plan linearization transforms dense sweeps linear_operator operators check "
         "testing view extend"
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from decimal import Decimal
 from fractions import Fraction
 
@@ -203,3 +204,55 @@ def test_what_objects_cannot_do_is_an_error(row):
     f, message = row
     with pytest.raises(TypeError, match=message):
         rmad.linearize(f, X)
+
+
+# -- Python's numbers ------------------------------------------------------------------------------------
+
+F = np.linspace(0.5, 1.5, 3).astype(np.float32)
+H = F.astype(np.float16)
+WITH_A_PYTHON_NUMBER = """
+    x * F | F * x | 2 * x * F | (x + 1) / F | x ** 2 * F | F ** x | -x * F | abs(x) * F | x * x * F | x - F
+    x // .3 * F | x ** 0 * F | x % .3 * F | divmod(x, .3)[1] * F | divmod(2, x)[1] * F | (x + 1j) * F | x * H
+    x * np.float32(2) | x * np.float64(2) * F | np.sin(x) * F | np.add(x, x) * F | x * np.arange(3)
+    np.where(F > 1, x, F) | np.clip(F, x, 2) | np.select([F > 1], [x], F) | np.choose([0, 1], [F[:2], x])
+    np.maximum(F, x) | np.heaviside(F, x) | np.hypot(x, F) | np.logaddexp(F, x) | np.ldexp(x, 2) * F | np.exp(F * x)
+    x * F * H | [1, 2, 3] * F * x
+    np.dot(F, x) | np.multiply.outer(F, x) | np.stack([x, x]) * F[:2] | np.interp(x, [0., 1.], F[:2]) | F @ F * x
+    np.sum(F * x) + x | x * 2 | x ** 2 | np.sin(x) | rmad.softmax(x * F) | rmad.stop_gradient(x) * x * F
+"""
+
+
+@pytest.mark.parametrize("call", re.split(r"\s*[|\n]\s*", WITH_A_PYTHON_NUMBER.strip()))
+def test_a_python_number_does_not_widen_float32(call):
+    """It takes the dtype of the array that it meets, as in NumPy; its derivative is a double."""
+    f = eval(f"lambda x: {call}", {"np": np, "rmad": rmad, "F": F, "H": H})
+    wanted = np.asarray(f(0.7))
+    y, lin = rmad.linearize(f, 0.7)
+    np.testing.assert_array_equal(np.asarray(y), wanted, strict=True)
+    assert np.asarray(lin.Jv(1.0)).dtype == wanted.dtype
+    assert np.asarray(lin.JTu(np.ones(wanted.shape))).dtype == np.float64
+    in_double = rmad.jvp(f, np.float64(0.7), np.float64(1.0))[1]
+    np.testing.assert_allclose(lin.Jv(1.0), in_double, rtol=2e-3 if wanted.dtype == np.float16 else 1e-5)
+
+
+def test_derivatives_of_a_python_number_nest():
+    f = lambda x: np.sum(np.sin(x * F) ** 2 * x) + x  # noqa: E731
+    exact = rmad.hvp(lambda x: np.sum(np.sin(x * F.astype(float)) ** 2 * x) + x, 0.7, 1.0)
+    for found in (rmad.hvp(f, 0.7, 1.0), rmad.grad(rmad.grad(f))(0.7), rmad.jacobian(rmad.grad(f))(0.7)):
+        np.testing.assert_allclose(found, exact, rtol=1e-6)
+    _, lin = rmad.linearize(f, 0.7)
+    np.testing.assert_allclose(rmad.grad(lambda v: lin.Jv(v) ** 2)(2.0), 4.0 * lin.Jv(1.0) ** 2, rtol=1e-6)
+
+
+def test_a_sum_of_numbers_grows_in_place():
+    """s += x rebinds s if it is a scalar, traced or not; NumPy writes into arrays only."""
+
+    def f(x):
+        s = np.sum(x)
+        s += x
+        s *= 2
+        return s
+
+    x = np.array([1.0, 2.0])
+    np.testing.assert_array_equal(rmad.linearize(f, x)[0], f(x), strict=True)
+    np.testing.assert_array_equal(rmad.jacobian(f)(x), [[4.0, 2.0], [2.0, 4.0]])
