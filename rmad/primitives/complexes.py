@@ -14,7 +14,7 @@ from rmad.objects import objects
 from rmad.primitives.arguments import as_numbers, is_complex, stacked
 from rmad.refusals import lossy_dtype
 from rmad.rules import elementwise, linear
-from rmad.traced import implements, register, stop
+from rmad.traced import Traced, implements, register, stop
 from rmad.types import Array, Pairs
 from rmad.valued import composed, scalar
 
@@ -31,6 +31,8 @@ def _direction(x) -> Array:
     """x / |x|, and 0 at 0."""
     r = np.absolute(x)
     zero = r == 0
+    if isinstance(r, Traced):  # slower, but 1/r² in the derivative of 1/r may overflow
+        return np.where(zero, 0, x / np.where(zero, 1, r))
     return x * np.where(zero, 0, 1 / np.where(zero, 1, r))
 
 

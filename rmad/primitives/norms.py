@@ -7,12 +7,14 @@ and without NaN. Second derivatives of even functions of the norm are right ther
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from rmad.limits import Length, at_zero, pole, ratio
+from rmad.machine import arrays
 from rmad.rules import primitive
-from rmad.traced import implements, stop
+from rmad.traced import Traced, implements, stop
 from rmad.types import Array, Pairs
 from rmad.valued import composed, numpys
 
@@ -32,6 +34,25 @@ def _along(z, axis, keepdims) -> tuple[Callable[[Array], Array], Callable[[Array
     return lambda v: np.sum(z * v, axis=axis, keepdims=keepdims), lambda u: z * _expand(u, axis, keepdims)
 
 
+def _in_range(f, y, x, axis) -> tuple[Any, Any]:
+    """y and x themselves, or f(z) and z = x / 2ᵏ, 2ᵏ ≈ max |x|, if powers in f(x) may be too large or too small.
+
+    The derivatives of a norm y = f(x) are those of f(z) at z, which is parallel to x; y keeps NumPy's value, ∞ or 0.
+    """
+    info = np.finfo(y.dtype)
+    low, high = float(info.tiny) ** 0.25, float(info.max) ** 0.25
+    size = stop(y)
+    if np.all((size > low) & (size < high)):
+        return y, x
+    largest = arrays.highest(np.abs(stop(x)), 0, axis, keepdims=True)
+    zero = largest == 0
+    if np.any(zero) and isinstance(x, Traced):  # its limit is known to the node of y
+        return y, x
+    _, k = np.frexp(largest)
+    z = x * np.ldexp(np.ones_like(largest), -np.maximum(k, info.minexp))
+    return f(z), z
+
+
 def _euclidean(x, axis, keepdims) -> Array:
     """√Σ|x|², as NumPy computes it if it has a norm over these axes: that of a whole array is a dot product there."""
     if axis is None or len(axis) in (1, 2):
@@ -42,6 +63,7 @@ def _euclidean(x, axis, keepdims) -> Array:
 
 def _two_norm_rule(y, x, axis, keepdims) -> Pairs:
     """y = √Σ|x|²: dy = Σ Re(x̄ dx) / y."""
+    y, x = _in_range(lambda z: _two_norm(z, axis, keepdims), y, x, axis)
     if at_zero(y) is None:
         long = _expand(y, axis, keepdims)
         return (_along(x / np.where(long == 0, np.ones_like(long), long), axis, keepdims),)
@@ -55,6 +77,7 @@ _two_norm = Length(_euclidean, _two_norm_rule, "two_norm")
 @primitive(lambda x, p, axis, keepdims: np.sum(np.abs(x) ** p, axis=axis, keepdims=keepdims) ** (1 / p), name="p_norm")
 def _p_norm(y, x, p, axis, keepdims) -> Pairs:
     """y = (Σ|x|^p)^(1/p): dy = Σ (|x|/y)^(p−1) Re(x̄ dx) / |x|."""
+    y, x = _in_range(lambda z: _p_norm(z, p, axis, keepdims), y, x, axis)
     y = _expand(y, axis, keepdims)
     zero = stop(x) == 0
     size = np.where(zero, np.ones_like(x, dtype=y.dtype), np.abs(x))

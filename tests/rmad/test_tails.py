@@ -251,3 +251,40 @@ def test_arcs_near_zero():
     x = np.array([1e-12, -3e-9, 2e-5])
     for f, factor in ((np.arcsin, 1), (np.arccos, -1), (np.arctanh, 2)):
         np.testing.assert_allclose(slopes(f, x, 2), factor * x, rtol=1e-8)
+
+
+NORMS = {
+    "vector": lambda A: np.linalg.norm(A[0]),
+    "rows": lambda A: np.sum(np.linalg.norm(A, axis=1)),
+    "order 3": lambda A: np.linalg.norm(A[0], 3),
+    "Frobenius": np.linalg.norm,
+    "nuclear": lambda A: np.linalg.norm(A, "nuc"),
+    "spectral": lambda A: np.linalg.norm(A, 2),
+    "smallest singular value": lambda A: np.linalg.svdvals(A)[-1],
+    "eigenvalue": lambda A: np.linalg.eigvalsh(A @ np.ones((2, 3), A.dtype) + (A @ np.ones((2, 3), A.dtype)).T)[0],
+    "hypot": lambda A: np.hypot(A[0, 0], A[1, 1]),
+    "complex absolute value": lambda A: np.abs(A[0, 0] + 1j * A[1, 1]),
+}
+
+
+@pytest.mark.parametrize("exponent", [-100, -66, -40, 40, 66, 100])
+@pytest.mark.parametrize("name", NORMS)
+def test_norms_and_singular_values_of_every_scale(name, exponent):
+    """A norm is homogeneous: its gradient does not depend on the scale of x, and its Hessian is inverse to it."""
+    f, A = NORMS[name], np.random.default_rng(3).normal(size=(3, 2)).astype(np.float32)
+    for scale, B in ((2.0**exponent, A), (2.0 ** (6 * exponent), A.astype(np.float64))):
+        C = B * B.dtype.type(scale)
+        with np.errstate(over="ignore"):  # NumPy's norm itself
+            gradient, hessian = rmad.grad(f)(C), rmad.hessian(f)(C)
+            _, Jv = rmad.jvp(f, C, B)
+        near = {"rtol": 1e-4, "atol": 1e-5}
+        np.testing.assert_allclose(gradient, rmad.grad(f)(B), **near)
+        np.testing.assert_allclose(Jv, np.sum(rmad.grad(f)(B) * B), **near)
+        np.testing.assert_allclose(hessian * scale, rmad.hessian(f)(B), **near)
+        assert gradient.dtype == hessian.dtype == B.dtype
+
+
+def test_norm_of_tiny_rows_next_to_rows_of_zeros():
+    x = np.array([[3.0, 4], [0, 0]], np.float32) * np.float32(2.0**-80)
+    rows = rmad.grad(lambda x: np.sum(np.linalg.norm(x, axis=1)))(x)
+    np.testing.assert_allclose(rows, [[0.6, 0.8], [0, 0]], rtol=1e-6)
