@@ -29,7 +29,7 @@ ORDER = {
         "testing view extend"
     ),
     "rmad.machine": "backend arrays config memory",
-    "rmad.kernels": "compiled loader windows elementwise patches winograd depthwise cells",
+    "rmad.kernels": "compiled loader windows elementwise slopes patches winograd depthwise cells",
     "rmad.kernels.compiled": "convolution depthwise maths cells",
     "rmad.primitives": "arguments layers *",
     "rmad.primitives.layers": "symmetric selection images *",

@@ -18,6 +18,7 @@ import numpy as np
 from rmad import tuning
 from rmad.kernels import loader
 from rmad.kernels.elementwise import suits
+from rmad.kernels.slopes import tanh_slope_over
 from rmad.types import Array
 
 __all__ = ["GRUCell", "LSTMCell", "RNNCell"]
@@ -59,7 +60,7 @@ class RNNCell:
             np.multiply(a, 0.5, a)
         elif not _loop("rnn_forward", h, a):
             np.tanh(a, h)
-            _tanh_slope(h, a)
+            tanh_slope_over(a, h)
 
     def push(self, d: Array, extras: Sequence[Array], va: Array, vh: Array, vc: Array | None) -> None:
         np.multiply(va, d, vh)

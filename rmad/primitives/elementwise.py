@@ -6,13 +6,13 @@ power(x, 0) has derivative zero everywhere. An infinite slope (sqrt at 0) is inf
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from rmad.blocks import unbroadcast
 from rmad.kernels import elementwise as fast
+from rmad.kernels import slopes
 from rmad.limits import Length, at_zero, nested_at_zero, pole, ratio
 from rmad.primitives.arguments import is_complex
 from rmad.rules import Primitive, elementwise
@@ -97,77 +97,22 @@ def operator_power(x, p) -> Array:
 # -- derivatives as functions of y, where that loses no digits ---------------------------------------------
 
 
-# Below these, a difference of two numbers near one has lost too many digits: 12 are left in double precision.
-_SMALL: dict[Any, float] = {np.dtype(np.float64): 2.0**-13, np.dtype(np.float32): 2.0**-10}
-_MANY = 16  # one element in 16, from where it is faster to compute all of an array again than some of them
-
-
-def _unless_small(d: Any, exact: Callable[..., Any], x: Any) -> Any:
-    """d = f′(x), computed from y by a difference that cancels if it is small; there exact(x) takes its place.
-
-    exact: x, or x and an array for the result. Few elements of most arrays are that far in a tail, so a look at the
-    smallest is all that they cost.
-    """
-    limit = _SMALL.get(d.dtype)
-    if limit is None or not isinstance(d, np.ndarray | np.floating):
-        return np.where(np.abs(d) < 2.0**-10, exact(x), d)
-    if isinstance(d, np.floating):
-        return d if d >= limit else exact(x)
-    if d.size and not d.item(d.argmin()) >= limit:  # also if it is NaN
-        small = d < limit
-        if np.count_nonzero(small) * _MANY > d.size:
-            return exact(x, d)
-        (few,) = np.nonzero(small.reshape(-1))
-        d.flat[few] = exact(x.reshape(-1)[few])
-    return d
-
-
-def _exact_sigmoid_slope(x, out=None, scale=1) -> Array:
-    """σ′(z) = e/(1 + e)², z = scale · x, e = exp(−|z|); for complex x with the sign of its real part."""
-    e = np.where(np.real(x) > 0, x, -x) if is_complex(x) else np.abs(x, out=out)
-    e *= -scale
-    e = np.exp(e, out=out)
-    s = e + 1
-    s *= s
-    e /= s
-    return e
-
-
-def _sigmoid_slope(x, y) -> Array:
-    """σ′(x) = y (1 − y), y = σ(x)."""
-    d = 1 - y
-    d *= y
-    return _unless_small(d, _exact_sigmoid_slope, x)
-
-
-def _exact_tanh_slope(x, out=None) -> Array:
-    """1/cosh² x = 4 σ′(2x)"""
-    d = _exact_sigmoid_slope(x, out, 2)
-    d *= 4
-    return d
-
-
-def _tanh_slope(x, y) -> Array:
-    """1/cosh² x = 1 − y², y = tanh x."""
-    return _unless_small(1 - y * y, _exact_tanh_slope, x)
-
-
-# The same for a traced x, with a derivative of its own, in which no 1 − 2y or 1 − y² cancels. y is given as a number.
-_traced_sigmoid_slope = elementwise(_sigmoid_slope, lambda d, x, y: -np.tanh(0.5 * x) * d, name="sigmoid'")
-_traced_tanh_slope = elementwise(_tanh_slope, lambda d, x, y: -2 * np.tanh(x) * d, name="tanh'")
+# For a traced x, with derivatives of their own, in which no 1 − 2y or 1 − y² cancels. y is given as a number.
+_traced_sigmoid_slope = elementwise(slopes.sigmoid_slope, lambda d, x, y: -np.tanh(0.5 * x) * d, name="sigmoid'")
+_traced_tanh_slope = elementwise(slopes.tanh_slope, lambda d, x, y: -2 * np.tanh(x) * d, name="tanh'")
 
 
 def sigmoid_derivative(y, x) -> Array:
-    return _traced_sigmoid_slope(x, stop(y)) if isinstance(x, Traced) else _sigmoid_slope(x, y)
+    return _traced_sigmoid_slope(x, stop(y)) if isinstance(x, Traced) else slopes.sigmoid_slope(x, y)
 
 
 def _tanh_derivative(y, x) -> Array:
-    return _traced_tanh_slope(x, stop(y)) if isinstance(x, Traced) else _tanh_slope(x, y)
+    return _traced_tanh_slope(x, stop(y)) if isinstance(x, Traced) else slopes.tanh_slope(x, y)
 
 
 def expm1_derivative(y, x) -> Array:
     """e^x = y + 1."""
-    return np.exp(x) if isinstance(x, Traced) else _unless_small(y + 1, np.exp, x)
+    return np.exp(x) if isinstance(x, Traced) else slopes.unless_small(y + 1, np.exp, x)
 
 
 # -- exponentials and logarithms --------------------------------------------------------------------------

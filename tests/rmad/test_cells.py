@@ -48,6 +48,29 @@ def test_float32_agrees_with_float64(kind, m, n):
         np.testing.assert_allclose(a, expected[name], rtol=0, atol=5e-7 * np.abs(expected[name]).max(), err_msg=name)
 
 
+@pytest.mark.parametrize("kind", ["tanh", "lstm", "gru"])
+def test_coefficients_of_saturated_units_keep_their_digits(kind):
+    """Those of all cells in numba's loops; in NumPy's calls those of the tanh cell."""
+    if kind != "tanh":
+        pytest.importorskip("numba")
+    for scale in (1.5, 4.0):
+        found, expected = (run(CELLS[kind](), dtype, scale=scale)[0]["d"] for dtype in (np.float32, np.float64))
+        large = np.abs(expected) > 1e-9  # float64 has seven digits of these
+        np.testing.assert_allclose(found[large], expected[large], rtol=1e-4 if kind == "tanh" else 1e-3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("share", [0, 0.01, 0.5])
+def test_slope_of_tanh_over_its_argument(dtype, share):
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(M, N)).astype(dtype)
+    a[rng.random(a.shape) < share] *= 30
+    a = np.clip(a, -40, 40)
+    want = 1 / np.cosh(a.astype(np.longdouble)) ** 2
+    cells.tanh_slope_over(a, np.tanh(a))
+    np.testing.assert_allclose(a, want.astype(dtype), rtol=1e-11 if dtype is np.float64 else 1e-4)
+
+
 @every_cell
 def test_the_sweeps_are_adjoint(kind):
     """⟨u, J v⟩ = ⟨Jᵀ u, v⟩ over a, h and c before the step."""

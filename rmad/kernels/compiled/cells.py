@@ -23,9 +23,8 @@ def _sigmoid(x):
 @exactly
 def rnn_forward(h, a):
     for j in range(h.size):
-        y, _, _ = _tanh(a[j])
-        h[j] = y
-        a[j] = tanh_slope(y)
+        h[j], e, r = _tanh(a[j])
+        a[j] = tanh_slope(e, r)
 
 
 @exactly
@@ -35,14 +34,14 @@ def lstm_forward(h, c, a, f_kept, e):
     for j in range(m):
         i, not_i = _sigmoid(a_i[j])
         f, not_f = _sigmoid(a_f[j])
-        g, _, _ = _tanh(a_g[j])
+        g, e_g, r_g = _tanh(a_g[j])
         o, not_o = _sigmoid(a_o[j])
         cf, ig = c[j] * f, i * g
         new = cf + ig
-        y, _, _ = _tanh(new)
+        y, e_c, r_c = _tanh(new)
         c[j], h[j] = new, o * y
-        f_kept[j], e[j] = f, o * tanh_slope(y)
-        a_i[j], a_f[j], a_g[j], a_o[j] = ig * not_i, cf * not_f, i * tanh_slope(g), (o * y) * not_o
+        f_kept[j], e[j] = f, o * tanh_slope(e_c, r_c)
+        a_i[j], a_f[j], a_g[j], a_o[j] = ig * not_i, cf * not_f, i * tanh_slope(e_g, r_g), (o * y) * not_o
 
 
 @exactly
@@ -72,10 +71,10 @@ def gru_forward(h, before, a, z_kept):
         r, not_r = _sigmoid(a_r[j])
         z, not_z = _sigmoid(a_z[j])
         q = a_q[j]
-        n, _, _ = _tanh(a_p[j] + r * q)
+        n, e_n, r_n = _tanh(a_p[j] + r * q)
         s = before[j] - n
         h[j], z_kept[j] = n + z * s, z
-        d_p = not_z * tanh_slope(n)
+        d_p = not_z * tanh_slope(e_n, r_n)
         d_q = d_p * r
         a_p[j], a_r[j], a_z[j], a_q[j] = d_p, d_q * (not_r * q), (z * not_z) * s, d_q
 
