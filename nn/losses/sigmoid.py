@@ -50,8 +50,10 @@ class SigmoidCrossEntropy(Loss):
     def gradient(self, z: Array, t: Array | None) -> Array:
         """Returns (σ(z) − t)/n."""
         z, t = self._both(z, t)
-        u = sigmoid(z)
-        u -= t
+        if is_traced(z, t):
+            return (sigmoid(z) - t) * (1 / z.shape[0])
+        u = np.empty_like(z)
+        _sigmoid_minus(t, z, _exp_minus_abs(z)[1], u)
         u *= 1 / z.shape[0]
         return u
 
@@ -68,10 +70,7 @@ class SigmoidCrossEntropy(Loss):
         for block in blocks(z):
             z_b, t_b, u = z[block], t[block], gradient[block]
             a, e = _exp_minus_abs(z_b)
-            # σ(z) = 1/(1 + e) for z > 0 and e/(1 + e) for z < 0; e ≤ 1 lets a maximum choose
-            np.maximum(np.sign(z_b), e, out=u)
-            u /= e + 1
-            u -= t_b
+            _sigmoid_minus(t_b, z_b, e, u)
             u *= 1 / z.shape[0]
             total += _sum(z_b, t_b, a, e)
         return total / z.shape[0], gradient
@@ -129,6 +128,17 @@ def _exp_minus_abs(z: Array) -> tuple[Array, Array]:
     a = np.abs(z)
     e = np.negative(a)
     return a, np.exp(e, out=e)
+
+
+def _sigmoid_minus(t: Array, z: Array, e: Array, out: Array) -> None:
+    """out ← σ(z) − t = (1 − t − t e)/(1 + e) for z > 0 and (e − t − t e)/(1 + e) for z < 0, e = exp(−|z|).
+
+    So nothing cancels for t = 0 and 1.
+    """
+    np.maximum(np.sign(z), e, out=out)  # 1 or e, because e ≤ 1
+    out -= t
+    out -= t * e
+    out /= e + 1
 
 
 def _sum(z: Array, t: Array, a: Array, e: Array) -> np.float64:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from nn.once import once
 from rmad.extend import Array, arrays, fast, stop
 
 __all__ = ["SoftmaxCrossEntropy", "SoftmaxCurvature"]
+
+NEAR_ONE = 1 - 2.0**-7  # a difference of one and a probability below that loses no more than two digits
 
 
 class SoftmaxCrossEntropy(Loss):
@@ -203,10 +206,22 @@ def _chosen(x: Array, t: Array) -> np.float64:
 
 def _minus_targets(p: Array, t: Array, n: int) -> Array:
     """Writes (p − t)/n over p; returns p."""
+    rows = np.reshape(p, (-1, p.shape[-1]))
+    is_sure = p.size and np.max(stop(p)) > NEAR_ONE
+    at: Any
     if _is_labels(t, p):
-        flat = np.reshape(t, -1)
-        np.reshape(p, (flat.size, p.shape[-1]))[arrays.arange(p, flat.size), flat] -= 1
+        labels = np.reshape(t, -1)
+        at = arrays.arange(p, labels.size), labels
     else:
+        at = np.nonzero(np.reshape(stop(t), rows.shape) == 1) if is_sure else ()
+    if is_sure:  # p_t − 1 = −Σ p over the other classes, which does not cancel
+        rows[at] = 0
+        others = np.sum(rows, axis=-1)[at[0]]
+    if not _is_labels(t, p):
         p -= t
+    if is_sure:
+        rows[at] = -others
+    elif _is_labels(t, p):
+        rows[at] -= 1
     p *= 1 / n
     return p

@@ -278,3 +278,45 @@ def test_mean_over_positions():
     assert mean.value(z, t) == pytest.approx(nn.SoftmaxCrossEntropy().value(z.reshape(10, 4), t.reshape(10)), rel=1e-14)
     assert repr(mean) == "SoftmaxCrossEntropy(per_position=True)"
     assert repr(nn.SoftmaxCrossEntropy()) == "SoftmaxCrossEntropy()"
+
+
+def sure(dtype):
+    """Logits and labels of cases that are classified right or wrong with near certainty, and of one that is not."""
+    z = np.array([[40.0, 0, -3], [0, 70, 0], [5, 60, -2], [1, 2, 3]], dtype)
+    return z, np.array([0, 1, 2, 1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_softmax_cross_entropy_keeps_the_digits_of_small_gradients(dtype, one_hot):
+    """p_t − 1 = −Σ p over the other classes, however near one p_t is."""
+    z, labels = sure(dtype)
+    e = np.exp((z - z.max(axis=-1, keepdims=True)).astype(np.float64))
+    p = e / e.sum(axis=-1, keepdims=True)
+    expected = p.copy()
+    rows = np.arange(len(z))
+    expected[rows, labels] = 0
+    expected[rows, labels] = -expected.sum(axis=-1)
+    t = np.eye(3)[labels] if one_hot else labels
+    loss = nn.SoftmaxCrossEntropy()
+    for gradient in (loss.gradient(z, t), loss.value_and_gradient(z, t)[1]):
+        np.testing.assert_allclose(gradient, expected / len(z), rtol=1e-5 if dtype is np.float32 else 1e-12)
+
+
+def test_softmax_cross_entropy_of_sure_cases_and_soft_targets():
+    z, labels = sure(np.float64)
+    t = np.eye(3)[labels] * 0.999 + 0.0005  # sums to 1.0005
+    t[0] = [1, 0.0005, 0]
+    p = np.exp(nn.functional.log_softmax(z))
+    np.testing.assert_allclose(nn.SoftmaxCrossEntropy().gradient(z, t)[1:], (p - t)[1:] / len(z), rtol=1e-9)
+    np.testing.assert_allclose(nn.SoftmaxCrossEntropy().gradient(z, t)[0, 1], -0.0005 / len(z), rtol=1e-9)
+
+
+@pytest.mark.parametrize(("dtype", "n"), [(np.float32, 4), (np.float64, 4), (np.float32, 1 << 14)])
+def test_sigmoid_cross_entropy_keeps_the_digits_of_small_gradients(dtype, n):
+    """σ(z) − 1 = −σ(−z); the longest array goes through numba's loop, if there is one."""
+    z = np.tile(np.array([40.0, -40, 3, -3], dtype), (n // 4, 1))
+    for t, expected in ((z > 0, -np.sign(z) / (1 + np.exp(np.abs(z)))), (z < 0, np.sign(z) / (1 + np.exp(-np.abs(z))))):
+        loss = nn.SigmoidCrossEntropy()
+        for gradient in (loss.gradient(z, t), loss.value_and_gradient(z, t)[1]):
+            np.testing.assert_allclose(gradient, expected / len(z), rtol=2e-6 if dtype is np.float32 else 1e-14)

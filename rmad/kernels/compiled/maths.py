@@ -212,7 +212,7 @@ def _bits_and_gradient(z, t, over_n, u):
     for j in range(z.size):
         a, b = z[j], t[j]
         e = _exp_minus(abs(a))
-        u[j] = ((e if a < ZERO else ONE) / (ONE + e) - b) * over_n
+        u[j] = (((e if a < ZERO else ONE) - b) - b * e) / (ONE + e) * over_n
         total = _plus(total, (a if a > ZERO else ZERO) - a * b + _log1p(e))
         outside = _plus(outside, ONE if (b < ZERO) | (b > ONE) else ZERO)
     return total, outside
