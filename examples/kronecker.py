@@ -42,6 +42,7 @@ from optim import KroneckerInverse, pcg
 from optim.schedules import Step
 
 BATCH = 1000
+ENTRIES = ("objective",)  # of every record
 SETS: dict[str, tuple[Callable[[], Any], Any, Callable[[], Any]]] = {
     "curves": (nn.data.curves, (784, 1000, 500, 250, 30), nn.SigmoidCrossEntropy),
     "mnist": (nn.data.mnist, (784, 1000, 500, 250, 30), nn.SigmoidCrossEntropy),
@@ -140,7 +141,7 @@ class Study:
             optimizer=method, hyper={"hidden": args.hidden, "init": args.init}, log_every=args.every, **budget
         )
         name = f"{folder}{self.data}-{method.replace(':', '-')}"
-        run = self.series.train(name, config, opt, batches, measured)
+        run = self.series.train(name, config, opt, batches, measured, ENTRIES)
         last = run.records[-1]["objective"]
         print(f"{name}: {run.end}: {run.update} updates, {run.seconds:.0f} s, {last:.5g}", flush=True)
         return run
@@ -184,7 +185,7 @@ def curves(out: Path) -> dict[str, dict[str, list[Record]]]:
     found: dict[str, dict[str, list[Record]]] = {}
     for path in sorted(out.glob("*/metrics.jsonl")):
         data, _, method = path.parent.name.partition("-")
-        records = runner.read_records(path) if data in SETS else []
+        records = runner.read_records(path, ENTRIES) if data in SETS else []
         if records:  # a run that has just begun has none
             found.setdefault(data, {})[method] = records
     return found

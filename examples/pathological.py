@@ -52,6 +52,7 @@ TASKS: dict[str, tuple[Draw, int]] = {  # and the number of outputs
     "memorisation_20": (partial(tasks.noiseless_memorisation, bits=20), 6),
 }
 SOLVED = 1e-3
+ENTRIES = ("test_error", "cpu_seconds")  # of every record
 CHUNK = 1000  # test sequences in memory at a time
 
 
@@ -125,7 +126,7 @@ def train(series: runner.Series, args: argparse.Namespace, task: str, mu: float,
     """Returns the records of a run until the task is solved, or the updates or the CPU seconds are used up."""
     name = f"{task}-{args.T}-{mu:g}-{seed}"
     before = series.folder / name / "metrics.jsonl"
-    if series.resume and before.exists() and solved(records := runner.read_records(before)):
+    if series.resume and before.exists() and solved(records := runner.read_records(before, ENTRIES)):
         return records
     draw, outputs = TASKS[task]
     rng = np.random.default_rng(seed)
@@ -161,7 +162,7 @@ def train(series: runner.Series, args: argparse.Namespace, task: str, mu: float,
             print(f"{name}: update {batches.drawn}, {cpu:.1f} CPU seconds, test error {wrong:.4f}", flush=True)
         return {"test_error": wrong, "cpu_seconds": cpu}
 
-    return series.train(name, config, opt, batches, measured).records
+    return series.train(name, config, opt, batches, measured, ENTRIES).records
 
 
 def solved(records: list[Record]) -> bool:
@@ -276,7 +277,7 @@ def main() -> int:
                 last, word = records[-1], "solved" if solved(records) else "not solved"
                 spent = f"{last['update']} updates, {last['cpu_seconds']:.1f} CPU seconds"
                 print(f"{task}, T = {args.T}, μ = {mu:g}, seed {seed}: {word}, {spent}", flush=True)
-    files = {path.parent.name: runner.read_records(path) for path in sorted(args.out.glob("*/metrics.jsonl"))}
+    files = {path.parent.name: runner.read_records(path, ENTRIES) for path in sorted(args.out.glob("*/metrics.jsonl"))}
     runs = {name: records for name, records in files.items() if records}  # a run that has just begun has none
     if not runs:
         p.error(f"{args.out} has no records")

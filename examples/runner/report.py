@@ -10,7 +10,7 @@ from typing import Any
 
 from nn import write_whole
 from runner.loop import Record, Run
-from runner.state import StateDoesNotFit, check_record
+from runner.state import StateDoesNotFit, check_entries, check_record
 
 
 def progress(record: Record, text: str) -> str:
@@ -104,10 +104,11 @@ def _parsed(text: str) -> Record:
     return found
 
 
-def read_records(path: Path) -> list[Record]:
+def read_records(path: Path, entries: Sequence[str] = ()) -> list[Record]:
     """Reads the records of a file, one per line; an incomplete last line, which is being written, is left out.
 
-    Raises StateDoesNotFit, a ValueError, that names the file and the line for any other damage.
+    Raises StateDoesNotFit, a ValueError, that names the file and the line for any other damage, or for a record that
+    lacks one of the entries.
     """
     records: list[Record] = []
     for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
@@ -117,4 +118,5 @@ def read_records(path: Path) -> list[Record]:
                 check_record(records[-1], records[0])
         except ValueError as problem:
             raise StateDoesNotFit(f"{path}, line {number}: {problem}") from None
+    check_entries(records, entries, f"{path}, line")
     return records

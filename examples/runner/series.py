@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,7 +15,7 @@ from runner.arguments import positive
 from runner.command import found, record_file
 from runner.ending import Stop, word_and_code
 from runner.loop import Config, Record, Run, train
-from runner.state import StateDoesNotFit
+from runner.state import StateDoesNotFit, check_entries
 
 __all__ = ["Series"]
 
@@ -45,17 +45,31 @@ class Series:
         text = "wall-clock seconds, or CPU seconds of all cores, which do not depend on other processes (wall)"
         parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help=text)
 
-    def train(self, name: str, config: Config, optimizer: Any, batches: Any, errors: Callable[[Any], Record]) -> Run:
-        """Calls runner.train, in the folder `name`."""
+    def train(
+        self,
+        name: str,
+        config: Config,
+        optimizer: Any,
+        batches: Any,
+        errors: Callable[[Any], Record],
+        entries: Sequence[str] = (),
+    ) -> Run:
+        """Calls runner.train, in the folder `name`; `entries` are those of its records that the script reads."""
         folder = self.folder / name
         with nn.Claim(folder):
-            run = self._train(folder, config, optimizer, batches, errors)
+            run = self._train(folder, config, optimizer, batches, errors, entries)
         if run.stopped:
             self._end(f"{run.end}, at update {run.update} of {name}", self.stop.code)
         return run
 
     def _train(
-        self, folder: Path, config: Config, optimizer: Any, batches: Any, errors: Callable[[Any], Record]
+        self,
+        folder: Path,
+        config: Config,
+        optimizer: Any,
+        batches: Any,
+        errors: Callable[[Any], Record],
+        entries: Sequence[str],
     ) -> Run:
         config.checkpoint_every = self.checkpoint_every
         checkpoints = nn.Checkpoints(folder)
@@ -66,6 +80,8 @@ class Series:
             n for n, v in asdict(config).items() if v != state["config"].get(n) and n not in config.free()
         ]:
             raise StateDoesNotFit(f"{checkpoints.path} is of a run with another {changed[0]}")
+        else:
+            check_entries(state["run"]["records"], entries, f"{checkpoints.path}, record")
         return train(
             config,
             optimizer,

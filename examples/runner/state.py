@@ -97,12 +97,17 @@ def check_record(record: Any, first: Any) -> None:
     _check(record, "", dict.fromkeys([*needed, *(name for name in first if name in record)], NUMBER))
 
 
-def check_drawn(records: list[Any], names: Sequence[str], what: str) -> None:
-    """Raises StateDoesNotFit unless all records have the entries of the first that a figure shows."""
+def check_entries(records: list[Any], names: Sequence[str], what: str) -> None:
+    """Raises StateDoesNotFit unless all records have these entries; `what` says what a record is, as "…, line"."""
     for k, record in enumerate(records):
         for name in names:
-            if name in records[0] and name not in record:
-                raise StateDoesNotFit(f"{what}, line {k + 1}: {name} is missing")
+            if name not in record:
+                raise StateDoesNotFit(f"{what} {k + 1}: {name} is missing")
+
+
+def check_drawn(records: list[Any], names: Sequence[str], what: str) -> None:
+    """Raises StateDoesNotFit unless all records have the entries of the first that a figure shows."""
+    check_entries(records, [name for name in names if name in records[0]], f"{what}, line")
 
 
 def check_config(config: Any, hyper: Mapping[str, Any], kinds_of: Mapping[str, Kind]) -> None:

@@ -136,3 +136,14 @@ def test_refusals(
         run(*arguments)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_records_without_the_test_error(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = pathlib.Path("out/addition-30-0.03-0/metrics.jsonl")
+    metrics.parent.mkdir(parents=True)
+    metrics.write_text('{"update": 0, "seconds": 0.0, "cpu_seconds": 0.0}\n')
+    for arguments in (["--draw"], ["--resume", "--task", "addition", *TINY]):
+        with pytest.raises(SystemExit) as ended:
+            run(*arguments, "--out", "out")
+        assert ended.value.code == 1
+        assert f"{metrics}, line 1: test_error is missing\n" in capsys.readouterr().err

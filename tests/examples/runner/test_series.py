@@ -272,3 +272,25 @@ def test_parts_of_a_killed_series_are_deleted(script: Any) -> None:
             part.write_text("what a killed run left")
         assert script("sgn_regression", *SINE, "--out", "out", *resume) == 0
         assert not any(part.exists() for part in parts)
+
+
+def test_records_without_what_kronecker_reads(script: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """A checkpoint with a valid checksum, and a file of records: one line each, that names the entry."""
+    common = ["--methods", "kfac", "--every", "1", "--hidden", "5,3", "--judged", "50", "--out", "runs"]
+    assert script("kronecker", *common, "--updates", "2") == 0
+    checkpoints = nn.Checkpoints("runs/curves-kfac")
+    state = checkpoints.load()
+    assert state is not None
+    del state["run"]["records"][1]["objective"]
+    checkpoints.save(state)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        script("kronecker", *common, "--updates", "3", "--resume")
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == f"kronecker.py: {checkpoints.path}, record 2: objective is missing\n"
+    metrics = pathlib.Path("runs/curves-kfac/metrics.jsonl")
+    metrics.write_text('{"update": 0, "seconds": 0.0, "objective": 2.0}\n{"update": 1, "seconds": 1.0}\n')
+    with pytest.raises(SystemExit) as ended:
+        script("kronecker", "--draw", "--out", "runs")
+    assert ended.value.code == 1
+    assert f"{metrics}, line 2: objective is missing\n" in capsys.readouterr().err
