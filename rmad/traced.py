@@ -174,7 +174,7 @@ class Traced(Shaped, NDArrayOperatorsMixin):
             raise
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if kwargs.get("out") is not None:
+        if kwargs.pop("out", None) is not None:
             raise self.tape.loses(written_out(func.__name__, "`out=`", "the return value"))
         if len(types) > 1:  # arrays of other kinds, too
             args, kwargs = lifted(args, kwargs)

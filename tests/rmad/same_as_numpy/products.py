@@ -147,7 +147,7 @@ ROWS = {
             o=(
                 " | , 3 | , n=6 | , 5, 0 | , axis=0 | , norm='ortho' | , norm='forward' | , norm='bogus' | , n=0 | "
                 ", n=-1 | , axis=5 | , n=2.5 | , n=np.int64(3), axis=np.int64(0) | , n=1 | , axis=-1, n=7 | "
-                ', None, -1, "backward"'
+                ', None, -1, "backward" | , out=None'
             ),
         ),
         *calls(
@@ -158,7 +158,7 @@ ROWS = {
                 " | , (2, 3) | , s=(2, 3), axes=(0, 1) | , axes=(0,) | , axes=(-2, -1) | , norm='ortho' | , (2,) | "
                 ", s=[2, 5], axes=[1, 0] | , axes=(5,) | , axes=() | , s=(2, None), axes=(0, 1) | "
                 ", s=(2, -1), axes=(0, 1) | , axes=(0, 0) | , norm='bogus' | , s=(2, 3), axes=(0,) | "
-                ", s=(), axes=() | , axes=0 | , s=2"
+                ", s=(), axes=() | , axes=0 | , s=2 | , out=None"
             ),
         ),
         *calls(
