@@ -230,6 +230,17 @@ class Traced(Shaped, NDArrayOperatorsMixin):
     def dtype(self) -> np.dtype[Any]:
         return self.value.dtype
 
+    @property
+    def flags(self) -> Any:
+        return stop(self).flags
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return stop(self).strides
+
+    def __contains__(self, number: Any) -> bool:
+        return number in stop(self)
+
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError("len() of a 0-d array")
@@ -312,6 +323,11 @@ class Traced(Shaped, NDArrayOperatorsMixin):
     def imag(self) -> Any:
         return np.imag(self)  # type: ignore[call-overload]
 
+    def conjugate(self) -> Any:
+        return np.conjugate(self) if self.dtype.kind == "c" else self  # np.conjugate makes a scalar of a 0-d array
+
+    conj = conjugate
+
     def clip(self, min: Any = None, max: Any = None, out: None = None) -> Any:
         return np.clip(self, min, max, out=out)  # by position: np.clip knows the names min and max since NumPy 2.1
 
@@ -334,7 +350,7 @@ def _method(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 METHODS = """
-    all any argmax argmin argpartition argsort conj conjugate cumprod cumsum diagonal dot max mean min nonzero
+    all any argmax argmin argpartition argsort cumprod cumsum diagonal dot max mean min nonzero
     prod ravel repeat round searchsorted squeeze std sum swapaxes take trace var
 """
 

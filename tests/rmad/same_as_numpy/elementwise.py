@@ -25,6 +25,7 @@ ROWS = {
         *calls(
             "np.astype(<a>, <d>)", a="X | F | C | O", d="np.float32 | complex | int | 'f2' | float, copy=False | 'x'"
         ),
+        *calls("<v> in <a>", v="1.5 | O | X[0, 1] | 'a'", a="X | F | E | C"),
         *calls("np.full(<s>, <v>, like=<a>)", s="3 | (2, 2) | ()", v="2 | 1.5 | O | X", a="X | F | O"),
     ],
     "unary": [
