@@ -56,7 +56,10 @@ def _gives_integers(f: Any, args: Any, kwargs: dict[str, Any]) -> bool:
     if at is None:
         return False
     dtype = args[at] if at < len(args) else kwargs.get("dtype")
-    return dtype is not None and np.dtype(dtype).kind in "biu"
+    try:
+        return dtype is not None and np.dtype(dtype).kind in "biu"
+    except TypeError:  # no dtype: NumPy's function says so, or what is wrong before that
+        return False
 
 
 def implements(*functions: Any) -> Callable[[H], H]:

@@ -111,7 +111,8 @@ def _unequal(found: Any, wanted: Any) -> str | None:
     if type(found) is not type(wanted):  # a scalar of each dtype is a type of its own
         return f"{type(found).__name__} for {type(wanted).__name__}"
     if not hasattr(wanted, "dtype"):
-        return None if found == wanted else f"{found!r} for {wanted!r}"
+        same = found == wanted or (found != found and wanted != wanted)  # NaN
+        return None if same else f"{found!r} for {wanted!r}"
     if (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
         return f"{found.dtype}{list(found.shape)} for {wanted.dtype}{list(wanted.shape)}"
     a, b = np.asarray(found), np.asarray(wanted)
