@@ -4,6 +4,7 @@ import ast
 
 import mutations
 import pytest
+from mutation_groups import FLOORS, GROUPS
 
 
 def test_changes_are_made_one_at_a_time():
@@ -30,5 +31,21 @@ def test_changes_are_made_one_at_a_time():
 @pytest.mark.slow
 def test_changes_that_tests_notice_are_told_from_those_that_they_do_not():
     """Tests that do not use a module catch none of its changes."""
-    tried, found = mutations.survivors("nn/layer_norm.py", ["tests/rmad/test_buffers.py"], number=3, seed=0, seconds=60)
+    tests = {"nn/layer_norm.py": ["tests/rmad/test_buffers.py"]}
+    tried, found = mutations.survivors(tests, number=3, seed=0, seconds=60)
     assert len(found) == tried == 3
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_groups_name_files_that_exist(group):
+    for module, tests in GROUPS[group].items():
+        for name in (module, *tests):
+            assert name.startswith("RMAD_CASES=") or (mutations.ROOT / name).is_file(), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("group", GROUPS)
+def test_most_changes_of_a_group_are_noticed(group):
+    """A sample, bounded in time: five minutes per group."""
+    tried, found = mutations.survivors(GROUPS[group], number=20, seed=0, seconds=300)
+    assert tried - len(found) >= FLOORS[group] * tried, "\n".join(found)

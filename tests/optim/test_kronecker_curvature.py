@@ -339,3 +339,35 @@ def test_kfra_warns_of_a_net_for_28_by_28_images():
             opt.step(x, t)
         dense = optim.KFRA(nn.models.mlp((784, 300, 100, 10), rng=g), nn.SoftmaxCrossEntropy())
         dense.step(x.reshape(100, -1), t)
+
+
+TURNED = {
+    ".T": lambda W: W.T,
+    "transpose": lambda W: np.transpose(W),
+    "transpose of no axes": lambda W: np.transpose(W, None),
+    "transpose by axes": lambda W: np.transpose(W, (1, 0)),
+    "transpose by negative axes": lambda W: W.transpose(-1, -2),
+    "swapaxes": lambda W: np.swapaxes(W, 0, 1),
+    "swapaxes from the end": lambda W: np.swapaxes(W, -1, -2),
+}
+
+
+@pytest.mark.parametrize("turn", TURNED)
+def test_a_weight_that_is_turned_shares_no_block_with_the_bias(turn):
+    """z = W xᵀ as rows, + b: exact for one case, with the rows of W on the side of the outputs."""
+    params = {"W": rng().standard_normal((3, 4)), "b": rng(1).standard_normal(3)}
+    model = optim.Function(lambda p, x: np.tanh(x @ TURNED[turn](p["W"]) + p["b"]), params)
+    q = optim.Objective(model, nn.SquaredError()).quadratic(rng(2).standard_normal((1, 4)), rng(3).random((1, 3)))
+    for method in ("kflr", "kfra"):
+        factors = kronecker_factors(q, method)
+        assert [(len(b.A), len(b.G)) for b in factors.blocks] == [(3, 4), (1, 3)]
+        assert_blocks(factors, dense_ggn(q), atol=1e-12)
+
+
+def test_a_transpose_that_turns_nothing_has_no_block():
+    params = {"W": rng().standard_normal((4, 3))}
+    model = optim.Function(lambda p, x: np.tanh(x @ np.transpose(p["W"], (0, 1))), params)
+    q = optim.Objective(model, nn.SquaredError()).quadratic(rng(2).standard_normal((1, 4)), rng(3).random((1, 3)))
+    factors = kronecker_factors(q, "kflr")
+    assert not factors.blocks
+    np.testing.assert_allclose(factors.d, np.diag(dense_ggn(q)), atol=1e-12)

@@ -1,9 +1,11 @@
-"""Changes operators and constants of a module, one at a time, and reports the share that its tests catch.
+"""Changes operators and constants of modules, one at a time, and reports the share that their tests catch.
 
     python tests/rmad/mutations.py rmad/sweeps/case_maps.py tests/rmad/test_averaged.py --changes 20
+    python tests/rmad/mutations.py sweeps --changes 20
 
 Every change is made on a temporary copy of the tree, so that the checkout stays as it is. The changes are drawn with a
-seed: another operator of the same kind, a constant ± 1, a comparison of the other sense, `and` for `or`.
+seed: another operator of the same kind, a constant ± 1, a comparison of the other sense, `and` for `or`. A group of
+modules and the tests that cover them stand in `mutation_groups.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+
+from mutation_groups import EQUIVALENT, GROUPS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COPIED = ("rmad", "nn", "optim", "tests", "pyproject.toml")
@@ -30,11 +34,6 @@ OTHER = {
     **{ast.And: ast.Or, ast.Or: ast.And, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.BitAnd: ast.BitOr},
     **{ast.BitOr: ast.BitAnd},
 }
-
-EQUIVALENT = {
-    ("rmad/sweeps/case_maps.py", "8 * float"): "a tolerance of rounding: twice of it decides no case",
-}
-"""Changes that no test can see, by the module and a part of the line, each with its reason."""
 
 
 class Change:
@@ -57,7 +56,7 @@ class Change:
 
 
 def changes(tree: ast.AST) -> Iterator[Change]:
-    """Every change of a module, but those of annotations, defaults of slices and messages."""
+    """Every change of a module, but those of annotations, messages and zip's `strict`, which no right call needs."""
     skipped = {
         id(inner)
         for node in ast.walk(tree)
@@ -66,6 +65,7 @@ def changes(tree: ast.AST) -> Iterator[Change]:
         for inner in ast.walk(part)
     }
     skipped |= {id(i) for n in ast.walk(tree) if isinstance(n, ast.JoinedStr | ast.Raise) for i in ast.walk(n)}
+    skipped |= {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.keyword) and n.arg == "strict"}
     for node in ast.walk(tree):
         if id(node) in skipped:
             continue
@@ -81,42 +81,61 @@ def is_equivalent(module: str, line: str) -> bool:
     return any(module == known and part in line for known, part in EQUIVALENT)
 
 
-def survivors(module: str, tests: Sequence[str], number: int, seed: int, seconds: float) -> tuple[int, list[str]]:
-    """The number of changes tried, and those that the tests passed with; no more are begun after so many seconds."""
+def places(module: str) -> list[tuple[str, int]]:
+    """The changes of a module that tests can see: the module, and the number of the change."""
     text = (ROOT / module).read_text("utf-8")
-    lines, begun = text.splitlines(), time.monotonic()
-    order = list(range(len(list(changes(ast.parse(text))))))
-    random.Random(seed).shuffle(order)
+    lines = text.splitlines()
+    every = enumerate(changes(ast.parse(text)))
+    return [(module, k) for k, change in every if not is_equivalent(module, lines[change.node.lineno - 1])]  # type: ignore[attr-defined]
+
+
+def survivors(
+    tests: Mapping[str, Sequence[str]], number: int, seed: int, seconds: float, report: bool = False
+) -> tuple[int, list[str]]:
+    """The number of changes tried, and those that the tests passed with; no more are begun after so many seconds.
+
+    tests: module → the tests that cover it. report: True prints each change once it is tried.
+    """
+    drawn = [place for module in tests for place in places(module)]
+    random.Random(seed).shuffle(drawn)
+    begun, tried, found = time.monotonic(), 0, []
     with tempfile.TemporaryDirectory() as folder:
         copy = pathlib.Path(folder)
         for name in COPIED:
             source = ROOT / name
             (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / name)
-        if not passes(copy, tests):
-            raise RuntimeError(f"{' '.join(tests)} fail without a change")
-        tried, found = 0, []
-        for k in order:
-            if tried == number or time.monotonic() - begun > seconds:
+        for module, k in drawn[:number]:
+            if time.monotonic() - begun > seconds:
                 break
-            tree = ast.parse(text)
-            change = list(changes(tree))[k]
-            line = lines[change.node.lineno - 1]  # type: ignore[attr-defined]
-            if is_equivalent(module, line):
-                continue
-            what = change.applied()
-            (copy / module).write_text(ast.unparse(tree), "utf-8")
+            what = f"{module}, {change_copy(copy, module, k)}"
             tried += 1
-            if passes(copy, tests):
-                found.append(f"{module}, {what}")
-        return tried, found
+            survives = passes(copy, tests[module])
+            shutil.copy(ROOT / module, copy / module)
+            if survives:
+                found.append(what)
+            if report:
+                print("survives" if survives else "  caught", what, flush=True)
+    return tried, found
+
+
+def change_copy(copy: pathlib.Path, module: str, k: int) -> str:
+    """Makes the k-th change of a module in the copy; returns what it is."""
+    tree = ast.parse((ROOT / module).read_text("utf-8"))
+    what = list(changes(tree))[k].applied()
+    (copy / module).write_text(ast.unparse(tree), "utf-8")
+    return what
 
 
 def passes(copy: pathlib.Path, tests: Sequence[str]) -> bool:
-    """True if the tests pass on the copy; one that hangs is a change caught."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", *tests]
-    environment = {**os.environ, "PYTHONPATH": str(copy), "OPENBLAS_NUM_THREADS": "1"}
+    """True if the tests pass on the copy; one that hangs is a change caught.
+
+    tests: arguments of pytest, and NAME=VALUE for its environment.
+    """
+    settings = dict(argument.split("=") for argument in tests if argument.startswith("RMAD_"))
+    command = [sys.executable, "-m", "pytest", "-q", "-x", *(a for a in tests if not a.startswith("RMAD_"))]
+    environment = {**os.environ, **settings, "PYTHONPATH": str(copy), "OPENBLAS_NUM_THREADS": "1"}
     try:
-        run = subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=300, check=False)
+        run = subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=900, check=False)
     except subprocess.TimeoutExpired:
         return False
     return run.returncode == 0
@@ -124,14 +143,15 @@ def passes(copy: pathlib.Path, tests: Sequence[str]) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("module")
-    parser.add_argument("tests", nargs="+")
+    parser.add_argument("module", help=f"a module, or a group of them: {', '.join(GROUPS)}")
+    parser.add_argument("tests", nargs="*", help="the tests of the module; by default those of its group")
     parser.add_argument("--changes", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=600)
     given = parser.parse_args()
-    tried, found = survivors(given.module, given.tests, given.changes, given.seed, given.seconds)
-    print("\n".join(found))
+    every = {module: tests for group in GROUPS.values() for module, tests in group.items()}
+    tests = GROUPS.get(given.module) or {given.module: given.tests or every[given.module]}
+    tried, found = survivors(tests, given.changes, given.seed, given.seconds, report=True)
     print(f"{tried - len(found)} of {tried} changes caught")
 
 

@@ -13,6 +13,7 @@ from rmad.sweeps import squares
 N = 4
 RNG = np.random.default_rng(0)
 TOKENS = RNG.integers(0, 6, (N, 3))
+BOTH_SIGNS = np.array([[5, 0, 5], [4, -2, 1], [-1, 5, 3], [-2, 4, 0]])  # of six tokens: −1 is 5
 
 
 def normal(*shape):
@@ -98,6 +99,7 @@ USES = {
     "einsum": (lambda p, x: np.einsum("nti,kio->nkto", x, p), normal(2, 5, 3), X3),
     "embedding": (lambda p, x: np.tanh(p[x]), normal(6, 5), TOKENS),
     "embedding, negative tokens": (lambda p, x: p[x - 6], normal(6, 5), TOKENS),
+    "embedding, tokens of both signs": (lambda p, x: np.tanh(p[x]), normal(6, 5), BOTH_SIGNS),
     "embedding used twice": (lambda p, x: np.tanh(p[x]) @ p.T, normal(6, 5), TOKENS),
     "embedding and places": (
         lambda p, x: np.tanh(p[0][x] + p[1][np.arange(3)]) @ W,

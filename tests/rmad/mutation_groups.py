@@ -1,0 +1,134 @@
+"""The modules whose tests are to notice 95 % of all changes, each with the tests that cover it."""
+
+from __future__ import annotations
+
+TABLE = "tests/rmad/test_primitives.py"
+
+
+def rows(*files: str) -> list[str]:
+    """The table of primitives, these files of it."""
+    return [TABLE, f"RMAD_CASES={','.join(files)}"]
+
+
+LINALG = ["tests/rmad/test_linalg.py", "tests/rmad/test_lengths_at_zero.py", *rows("linalg")]
+TIES = ["tests/rmad/test_ties.py", *LINALG]
+CONV = ["tests/rmad/test_conv.py", "tests/rmad/test_depthwise.py", *rows("conv")]
+PLANS = [
+    "tests/rmad/test_plan.py",
+    "tests/rmad/test_rewrite.py",
+    "tests/rmad/test_stacked.py",
+    "tests/rmad/test_fast.py",
+]
+SWEEPS = [
+    *(f"tests/rmad/test_{name}.py" for name in ("averaged", "factors", "squares")),
+    *(f"tests/optim/test_{name}.py" for name in ("every_loss", "kronecker_curvature", "kronecker_blocks")),
+]
+EVERY_OPTIMIZER = ["tests/optim/test_every_optimizer.py", "tests/optim/test_survival.py"]
+
+
+def optimizer(*files: str) -> list[str]:
+    """Tests of one method, then those of all of them."""
+    return [*(f"tests/optim/test_{file}.py" for file in files), *EVERY_OPTIMIZER]
+
+
+GROUPS: dict[str, dict[str, list[str]]] = {
+    "rules": {
+        "rmad/rules.py": ["tests/rmad/test_check.py", "tests/rmad/test_elementwise.py", *rows("elementwise", "shape")],
+        "rmad/blocks.py": ["tests/rmad/test_aliasing.py", "tests/rmad/test_plan.py", *rows("elementwise", "products")],
+        "rmad/primitives/arguments.py": rows("functions", "special", "fft"),
+        "rmad/primitives/chains.py": [*rows("products", "linalg"), *PLANS],
+        "rmad/primitives/choices.py": rows("elementwise", "index", "statistics"),
+        "rmad/primitives/complexes.py": rows("elementwise", "fft"),
+        "rmad/primitives/decompositions.py": LINALG,
+        "rmad/primitives/determinants.py": LINALG,
+        "rmad/primitives/diagonal.py": rows("shape", "linalg"),
+        "rmad/primitives/eigen.py": TIES,
+        "rmad/primitives/einsum.py": rows("products"),
+        "rmad/primitives/elementwise.py": [
+            "tests/rmad/test_elementwise.py",
+            "tests/rmad/test_tails.py",
+            *rows("elementwise"),
+        ],
+        "rmad/primitives/fft.py": rows("fft"),
+        "rmad/primitives/grid.py": rows("shape", "index", "statistics"),
+        "rmad/primitives/index.py": ["tests/rmad/test_arrays.py", *rows("index")],
+        "rmad/primitives/join.py": ["tests/rmad/test_arrays.py", *rows("shape")],
+        "rmad/primitives/linalg.py": LINALG,
+        "rmad/primitives/matmul.py": rows("products"),
+        "rmad/primitives/matrix_functions.py": rows("functions"),
+        "rmad/primitives/norms.py": LINALG,
+        "rmad/primitives/pad.py": rows("shape"),
+        "rmad/primitives/polynomials.py": rows("functions", "products"),
+        "rmad/primitives/products.py": rows("products"),
+        "rmad/primitives/reduce.py": rows("reduce"),
+        "rmad/primitives/scipy_linalg.py": rows("functions", "linalg"),
+        "rmad/primitives/scipy_special.py": rows("special", "functions"),
+        "rmad/primitives/scipy_ufuncs.py": ["tests/rmad/test_tails.py", *rows("special")],
+        "rmad/primitives/shape.py": ["tests/rmad/test_arrays.py", *rows("shape")],
+        "rmad/primitives/softmax.py": ["tests/rmad/test_tails.py", *rows("special", "functions")],
+        "rmad/primitives/sorting.py": rows("index", "shape", "statistics"),
+        "rmad/primitives/statistics.py": rows("statistics"),
+        "rmad/primitives/svd.py": TIES,
+        "rmad/primitives/tied.py": TIES,
+        "rmad/primitives/layers/conv.py": CONV,
+        "rmad/primitives/layers/normalize.py": [
+            "tests/nn/test_layer_norm.py",
+            "tests/nn/test_batch_norm.py",
+            *rows("functions"),
+        ],
+        "rmad/primitives/layers/pool.py": rows("pool"),
+        "rmad/primitives/layers/selection.py": rows("pool", "index"),
+        "rmad/primitives/layers/symmetric.py": rows("functions", "conv"),
+    },
+    "sweeps": {
+        "rmad/tape.py": ["tests/rmad/test_record.py", "tests/rmad/test_aliasing.py", "tests/rmad/test_transforms.py"],
+        "rmad/plan/pull.py": PLANS,
+        "rmad/plan/push.py": PLANS,
+        "rmad/plan/rewrite.py": PLANS,
+        **{
+            f"rmad/sweeps/{name}.py": SWEEPS
+            for name in ("averaged", "case_maps", "factors", "per_case", "rows", "squares", "uses")
+        },
+    },
+    "optimizers": {
+        "optim/adam.py": optimizer("first_order"),
+        "optim/curveball.py": optimizer("curveball"),
+        "optim/factored.py": optimizer("kfac", "kronecker"),
+        "optim/first_order.py": optimizer("first_order"),
+        "optim/hessian_free.py": optimizer("hessian_free", "hf_features", "roles"),
+        "optim/kfac.py": optimizer("kfac", "kronecker", "kronecker_curvature"),
+        "optim/lbfgs.py": optimizer("lbfgs"),
+        "optim/levenberg_marquardt.py": optimizer("levenberg_marquardt"),
+        "optim/schedules.py": ["tests/optim/test_schedules.py"],
+        "optim/sgd.py": optimizer("first_order"),
+        "optim/sgn.py": optimizer("sgn"),
+        "optim/spectrum.py": ["tests/optim/test_spectrum.py"],
+        "optim/parts/cg.py": ["tests/optim/test_cg.py", *optimizer("hessian_free")],
+        "optim/parts/columns.py": optimizer("kronecker", "preconditioners"),
+        "optim/parts/damping.py": ["tests/optim/test_damping.py", *optimizer("at_a_minimum", "kfac", "sgn")],
+        "optim/parts/directions.py": optimizer("lbfgs", "hessian_free", "sgn"),
+        "optim/parts/estimate.py": optimizer("kfac", "kronecker", "preconditioners"),
+        "optim/parts/factors.py": optimizer("kronecker", "kfac"),
+        "optim/parts/kronecker.py": optimizer("kronecker", "kronecker_blocks", "kfac"),
+        "optim/parts/krylov.py": ["tests/optim/test_krylov.py"],
+        "optim/parts/linesearch.py": optimizer("sgn", "lbfgs", "hessian_free"),
+        "optim/parts/local_model.py": optimizer("hessian_free", "hf_features", "kfac"),
+        "optim/parts/passes.py": optimizer("kronecker_curvature", "kfac", "preconditioners"),
+        "optim/parts/preconditioner.py": optimizer("preconditioners", "hessian_free"),
+        "optim/parts/rescaling.py": optimizer("kfac"),
+        "optim/parts/roles.py": ["tests/optim/test_roles.py"],
+        "optim/parts/selection.py": ["tests/optim/test_selection.py", *optimizer("hessian_free")],
+        "optim/parts/structural.py": ["tests/optim/test_structural.py"],
+        "optim/parts/trust_region.py": ["tests/optim/test_trust_region.py"],
+    },
+}
+"""Group → module → arguments of pytest; see `mutations.passes`."""
+
+FLOORS = {"rules": 0.8, "sweeps": 0.75, "optimizers": 0.8}
+"""Per group the share that must be caught of the changes drawn with seed 0. It only goes up."""
+
+EQUIVALENT = {
+    ("rmad/plan/pull.py", "self.whole[k] = z, True"): "the buffer of an output is not used again: more memory only",
+    ("rmad/sweeps/case_maps.py", "8 * float"): "a tolerance of rounding: twice of it decides no case",
+}
+"""Changes that no test can see, by the module and a part of the line, each with its reason."""
