@@ -60,6 +60,8 @@ class Sequential(Module):
 
     def __tree_items__(self) -> dict[str, Any]:
         numbered = {str(k): layer for k, layer in enumerate(self._layers) if isinstance(layer, Module)}
+        if len(vars(self)) == 1:  # nothing but the layers, as a rule; an update asks about ten times
+            return numbered
         others = super().__tree_items__()  # those that a subclass adds
         others.pop("_layers", None)
         return numbered | others

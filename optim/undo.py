@@ -6,7 +6,7 @@ never writes into the old ones; so the references held before a step are the sta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from types import FunctionType
 from typing import Any
 
@@ -70,8 +70,13 @@ class Before:
                 self._keep_tree(sub)
 
     def _keep_generators(self, values: Iterable[Any]) -> None:
-        for generator in _generators(values):
-            self._generators.append((generator.bit_generator, generator.bit_generator.state))
+        """Keeps the states of the random generators among these, and in the closures of the functions among them."""
+        for value in values:
+            if isinstance(value, np.random.Generator):
+                self._generators.append((value.bit_generator, value.bit_generator.state))
+            elif isinstance(value, FunctionType) and value.__closure__:
+                held = map(_contents, value.__closure__)
+                self._keep_generators(cell for cell in held if isinstance(cell, np.random.Generator))
 
     def restore(self) -> None:
         """Puts everything back; it may be called again."""
@@ -85,15 +90,6 @@ class Before:
                 node.__tree_assign__(name, sub)
         for bits, state in self._generators:
             bits.state = state
-
-
-def _generators(values: Iterable[Any]) -> Iterator[np.random.Generator]:
-    """The random generators among these values, and in the closures of the functions among them."""
-    for value in values:
-        if isinstance(value, np.random.Generator):
-            yield value
-        elif isinstance(value, FunctionType) and value.__closure__:
-            yield from (held for held in map(_contents, value.__closure__) if isinstance(held, np.random.Generator))
 
 
 def _contents(cell: Any) -> Any:
