@@ -18,7 +18,7 @@ from optim.base import Optimizer, StepInfo, all_or_nothing, not_finite
 from optim.hyper import NONE, Flag, Number, Rule
 from optim.parts.damping import decided_by_rounding
 from optim.problem.quadratic import Quadratic
-from optim.problem.vectors import blocks, dot, is_finite
+from optim.problem.vectors import blocks, dot, dots, is_finite
 from optim.types import Batch, Loss, Model
 from rmad.extend import Array
 
@@ -198,9 +198,9 @@ class CurveBall(Optimizer):
     def _system(self, q: Quadratic, delta: Array, norm2: float, zGz: float, slope_z: float) -> System:
         """The matrix and the right side of eq. (19), of the damped model: one push."""
         dGd, zGd, slope_d = q.residual_along(delta, self.z)
-        lam, zd = self.damping, dot(self.z, delta)
+        lam, (zd, zz) = self.damping, dots((self.z, delta), (self.z, self.z))
         zGd += lam * zd
-        A = np.array([[dGd + lam * norm2, zGd], [zGd, zGz + lam * dot(self.z, self.z)]])
+        A = np.array([[dGd + lam * norm2, zGd], [zGd, zGz + lam * zz]])
         return System(A, np.array([slope_d, slope_z]))
 
     def _coefficients(self, A: Any, b: Any, eps: float) -> tuple[float, float]:

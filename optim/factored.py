@@ -19,7 +19,7 @@ from optim.parts.estimate import kronecker_factors
 from optim.parts.factors import KroneckerFactors, loaded, saved
 from optim.parts.kronecker import KroneckerInverse, KroneckerOperator
 from optim.problem.quadratic import Quadratic
-from optim.problem.vectors import is_finite
+from optim.problem.vectors import are_finite
 from optim.types import Loss, Model
 from rmad.extend import Array
 
@@ -140,4 +140,4 @@ class Factored(Optimizer):
 
     @staticmethod
     def _is_finite(inverse: KroneckerInverse) -> bool:
-        return all(is_finite(np.reshape(a, -1)) for a in inverse.arrays())
+        return are_finite(*(np.reshape(a, -1) for a in inverse.arrays()))

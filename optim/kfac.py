@@ -27,7 +27,7 @@ from optim.problem.means import declared_mean
 from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import dot, is_finite
 from optim.types import Batch, Loss, Model
-from rmad.extend import Array
+from rmad.extend import Array, arrays
 
 __all__ = ["KFAC", "KFLR", "KFRA"]
 
@@ -255,7 +255,7 @@ class KFAC(Factored):
     def _without_block(self) -> str:
         """Says how the step treated parameters without a Kronecker block."""
         assert self.factors is not None
-        rest, unused = (int(np.count_nonzero(mask)) for mask in (self.factors.rest, self.factors.unused))
+        rest, unused = arrays.numbers([np.sum(mask) for mask in (self.factors.rest, self.factors.unused)])
         said = [f"diagonal curvature for {rest} parameters"] if rest else []
         return "; ".join([*said, f"{unused} parameters are not used"] if unused else said)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from optim.base import NO_GAIN, Optimizer, StepInfo, all_or_nothing
 from optim.hyper import COUNT, FRACTION, SCHEDULE, Flag, Instance, Number, Rule, Schedule, value_at
-from optim.parts.cg import CGResult, InverseP, pcg
+from optim.parts.cg import CGResult, InverseP, SmallResidual, pcg
 from optim.parts.damping import Tikhonov, decided_by_rounding, reduction_ratio
 from optim.parts.linesearch import line_search
 from optim.parts.preconditioner import Diagonals, Preconditioner, diagonal_inverse
@@ -198,10 +198,7 @@ class SGN(Optimizer):
 
     def _solve(self, q: Quadratic, b: Array, inverse_P: InverseP) -> CGResult:
         """(G + ρI) Δθ = b, eq. (15), by algorithm 2 from Δθ = 0."""
-
-        def stop(i: int, phi: float, r: Array) -> str | None:
-            return "residual" if i and max(float(r.max()), -float(r.min())) < self.cg_tolerance else None
-
+        stop = SmallResidual(self.cg_tolerance)
         return pcg(
             q.ggn_product, b, None, inverse_P, damping=self.damping, iterations=self.cg_steps, stop=stop, keep=False
         )

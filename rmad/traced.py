@@ -173,7 +173,7 @@ class Traced(Shaped, NDArrayOperatorsMixin):
         try:
             return handler(*inputs, **kwargs)
         except Exception as error:
-            _raise_numpys(error, handler, getattr(ufunc, method), inputs, kwargs)
+            _raise_numpys(error, handler, ufunc if key is ufunc else getattr(ufunc, method), inputs, kwargs)
             raise
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:

@@ -19,7 +19,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Container
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from optim.base import quiet
 from optim.parts.passes import InverseOperator, InverseP, Product, Run, precondition
@@ -33,6 +35,7 @@ __all__ = [
     "InverseOperator",
     "InverseP",
     "Iterate",
+    "SmallResidual",
     "kept_iterations",
     "pcg",
     "precondition",
@@ -141,6 +144,32 @@ def kept_iterations(most: int, first: float = 5.0, growth: float = 1.3) -> set[i
     return kept
 
 
+@dataclass(frozen=True)
+class SmallResidual:
+    """Ends a run of `pcg` at ‖r_i‖∞ < tolerance, i ≥ 1; on a device ‖r‖∞ is read with the scalars of the iteration.
+
+    Parameters
+    ----------
+    tolerance : float
+        The bound.
+    """
+
+    tolerance: float
+
+    @staticmethod
+    def measure(r: Array) -> Any:
+        """Returns ‖r‖∞, on the device of r."""
+        return max(r.max(), -r.min()) if isinstance(r, np.ndarray) else np.max(np.abs(r))
+
+    def __call__(self, i: int, phi: float, r: Array) -> str | None:
+        """Returns the reason to end, or None."""
+        return self.after(i, float(self.measure(r)) if i else math.inf)
+
+    def after(self, i: int, size: float) -> str | None:
+        """Returns the reason to end, or None, for size = ‖r_i‖∞."""
+        return "residual" if i and size < self.tolerance else None
+
+
 @quiet()
 def pcg(
     product: Product,
@@ -197,7 +226,8 @@ def pcg(
     """
     if radius is not None and x0 is not None:
         raise ValueError("radius: a run of CG in a trust region starts from zero")
-    run, record = Run(product, b, x0, inverse_P, damping, crew), _Recorder(_kept(keep, iterations), watch)
+    measure = stop.measure if isinstance(stop, SmallResidual) else None
+    run, record = Run(product, b, x0, inverse_P, damping, crew, measure), _Recorder(_kept(keep, iterations), watch)
     reason, finite = _iterate(run, record, iterations, stop, radius)
     return record.result(run, reason, finite)
 
@@ -210,32 +240,53 @@ def _kept(keep: bool | Container[int], iterations: int) -> Container[int]:
 
 def _iterate(run: Run, record: _Recorder, iterations: int, stop: Stop | None, radius: float | None) -> tuple[str, bool]:
     """Runs to the end; returns the reason, and False if a product was not finite."""
-    if not (math.isfinite(run.ry) and math.isfinite(run.phi)):
+    if not run.is_finite():
         return "non-finite product in CG iteration 0", False
     ball = None if radius is None else Ball(radius, run.ry)
     reason = ""
     while True:
-        reason = reason or (stop(run.i, run.phi, run.r) if stop else None) or _end(run.i, iterations, run.ry)
+        reason = reason or _asked(stop, run) or _end(run.i, iterations, run.ry)
         if reason:
             break
-        pAp = run.curvature()
+        pAp, reason, goes_on = _one_iteration(run, ball)
         if not math.isfinite(pAp):  # one NaN or Inf in A p is enough for that
             return f"non-finite product in CG iteration {run.i + 1}", False
-        alpha, reason = _step_length(run, pAp, ball)
-        if pAp <= 0 and ball is None:
-            if run.phi >= 0:  # nothing was found before: the step along P⁻¹r, of the length that P gives it
-                run.advance(1.0, pAp)
+        if not goes_on:
             break
-        ry = run.ry
-        if not run.advance(alpha, pAp):
-            break
-        beta = run.ry / ry  # β_{i+1} = r_{i+1}ᵀy_{i+1} / r_iᵀy_i
-        if ball is not None:
-            ball.follow(alpha, beta, run.ry)
-        run.turn(beta)
         reason = record.see(run, reason)
-    finite = math.isfinite(run.ry) and math.isfinite(run.phi) and is_finite(run.x)
+    finite = run.is_finite() and is_finite(run.x)
     return (reason, True) if finite else (f"overflow in CG iteration {run.i}", False)
+
+
+def _asked(stop: Stop | None, run: Run) -> str | None:
+    """The reason to end that the rule gives, if it gives one."""
+    if isinstance(stop, SmallResidual) and run.on_device:
+        return stop.after(run.i, run.size)
+    return stop(run.i, run.phi, run.r) if stop else None
+
+
+def _one_iteration(run: Run, ball: Ball | None) -> tuple[float, str, bool]:
+    """pᵀA p, a reason to end or "", and False if the run ends where it is, or with a number that is not finite."""
+    at_once = run.on_device and ball is None
+    pAp = run.step() if at_once else run.curvature()
+    if not math.isfinite(pAp):
+        return pAp, "", False
+    if pAp <= 0 and ball is None:
+        reason = f"negative curvature in CG iteration {run.i + 1}"
+        if run.phi >= 0:  # nothing was found before: the step along P⁻¹r, of the length that P gives it
+            run.advance(1.0, pAp)
+        return pAp, reason, False
+    if at_once:
+        return pAp, "", run.is_finite()
+    alpha, reason = _step_length(run, pAp, ball)
+    ry = run.ry
+    if not run.advance(alpha, pAp):
+        return pAp, reason, False
+    beta = run.ry / ry  # β_{i+1} = r_{i+1}ᵀy_{i+1} / r_iᵀy_i
+    if ball is not None:
+        ball.follow(alpha, beta, run.ry)
+    run.turn(beta)
+    return pAp, reason, True
 
 
 def _step_length(run: Run, pAp: float, ball: Ball | None) -> tuple[float, str]:

@@ -24,7 +24,7 @@ from optim.hyper import NONE, Instance, Number, Rule, checked
 from optim.parts.passes import Product
 from optim.parts.preconditioner import Diagonal, Diagonals, EmpiricalFisher, Kappa, KappaRule, kappa_at, to_a_power
 from optim.problem.quadratic import Quadratic
-from optim.problem.vectors import dot
+from optim.problem.vectors import dot, dots
 from rmad.extend import Array
 
 __all__ = ["DiagonalDamping", "MatrixDamping", "Penalty", "Tikhonov", "decided_by_rounding", "reduction_ratio"]
@@ -77,7 +77,8 @@ def decided_by_rounding(actual: float, predicted: float, loss: float, delta: Arr
         return False
     if abs(predicted) <= 8 * eps * abs(loss):
         return actual <= math.sqrt(eps) * abs(loss)
-    return dot(delta, delta) <= (8 * eps) ** 2 * dot(theta, theta)
+    delta2, theta2 = dots((delta, delta), (theta, theta))
+    return delta2 <= (8 * eps) ** 2 * theta2
 
 
 class Operator(Protocol):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from optim.problem.vectors import is_finite
+from optim.problem.vectors import are_finite
 from rmad.extend import Array, arrays
 
 __all__ = ["Block", "KroneckerFactors", "loaded", "parts_of", "saved"]
@@ -109,7 +109,7 @@ class KroneckerFactors:
     def is_finite(self) -> bool:
         """True if no factor holds NaN or Inf."""
         arrays = [self.d, *(M for block in self.blocks for M in (block.A, block.G))]
-        return all(is_finite(np.reshape(a, -1)) for a in arrays)
+        return are_finite(*(np.reshape(a, -1) for a in arrays))
 
     def fits(self, other: KroneckerFactors) -> bool:
         """True if the blocks are those of the same parameters."""

@@ -19,7 +19,7 @@ from optim.parts.preconditioner import Diagonals, EmpiricalFisher, Preconditione
 from optim.parts.structural import StructuralLoss
 from optim.problem.objective import Objective
 from optim.problem.quadratic import Quadratic
-from optim.problem.vectors import dot, is_finite
+from optim.problem.vectors import are_finite, dot
 from optim.types import Batch
 from rmad.extend import Array
 
@@ -59,7 +59,7 @@ class DampedModel(NamedTuple):
         if self.inverse_P is None:
             return True
         arrays: Any = self.inverse_P.arrays() if hasattr(self.inverse_P, "arrays") else [self.inverse_P]
-        return all(is_finite(np.reshape(a, -1)) for a in arrays)
+        return are_finite(*(np.reshape(a, -1) for a in arrays))
 
     def product(self, curvature: str) -> tuple[Product, float | Array]:
         """B̂ = B + λD for CG: the product, and the diagonal that `pcg` adds to it."""

@@ -10,8 +10,8 @@ import numpy as np
 
 from optim import tuning
 from optim.problem.threads import Crew
-from optim.problem.vectors import blocks, dot
-from rmad.extend import Array
+from optim.problem.vectors import blocks, dot, dots
+from rmad.extend import Array, arrays
 
 __all__ = ["InverseOperator", "InverseP", "Product", "Run", "precondition"]
 
@@ -43,7 +43,8 @@ def precondition(inverse_P: InverseP, r: Array, y: Array) -> None:
 class Run:
     """x, r = A x − b, y = P⁻¹ r and p of a run, with the three passes over them that make up an iteration.
 
-    The passes go by blocks that stay in cache, on threads if there are enough of them.
+    The passes go by blocks that stay in cache, on threads if there are enough of them. On a device `step` is a whole
+    iteration, whose scalars stay there: it waits once, for those that decide how to go on.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Run:
         inverse_P: InverseP,
         damping: float | Array,
         crew: Crew | None,
+        measure: Callable[[Array], Array] | None = None,
     ) -> None:
         self.operator: InverseOperator | None = inverse_P if hasattr(inverse_P, "apply") else None
         self.inverse: Array | None = None if hasattr(inverse_P, "apply") else inverse_P  # (p,)
@@ -72,13 +74,46 @@ class Run:
         self.y = self.r if inverse_P is None else np.empty_like(b)
         precondition(inverse_P, self.r, self.y)  # P y_0 = r_0
         self.p = np.negative(self.y)
-        self.ry = dot(self.r, self.y)
-        self.phi = (dot(self.r, self.x) - dot(b, self.x)) / 2  # φ(x) = ½ (r − b)ᵀx, section 4
+        self.ry, rx, bx = dots((self.r, self.y), (self.r, self.x), (b, self.x))
+        self.phi = (rx - bx) / 2  # φ(x) = ½ (r − b)ᵀx, section 4
+        self.on_device = not isinstance(b, np.ndarray)
+        self._ry: Array | None = np.dot(self.r, self.y) if self.on_device else None
+        self._measure = measure
+        self.size = math.inf  # measure(r), read by `step`
         self._diagonal = np.ndim(damping) > 0
         more = damping if self._diagonal else self.y, self.y if self.inverse is None else self.inverse
         self._views = list(blocks(self.x, self.r, self.y, self.p, self._Ap, *more))
         self._crew = crew if crew is not None and len(self._views) >= tuning.BLOCKS_ON_THREADS_FROM else Crew(1)
         self._work = [np.empty_like(self._views[0][0]) for _ in range(min(self._crew.threads, len(self._views)))]
+
+    def is_finite(self) -> bool:
+        """True if φ and rᵀy are finite."""
+        return math.isfinite(self.ry) and math.isfinite(self.phi)
+
+    def step(self) -> float:
+        """One iteration on a device, α and β computed there; returns pᵀA p.
+
+        If that is not positive, α is 0: x, r and p stay as they are, and the iteration does not count.
+        """
+        self._product(self.p, self._Ap)
+        self.products += 1
+        if self._diagonal or self._damping:
+            arrays.add_scaled(self._Ap, self._damping, self.p, self._Ap)
+        pAp, ry = np.dot(self.p, self._Ap), self._ry
+        alpha = np.where(pAp > 0, ry / pAp, pAp.dtype.type(0))
+        arrays.add_scaled(self.x, alpha, self.p, self._Ap)
+        arrays.add_scaled(self.r, alpha, self._Ap, self._Ap)
+        precondition(self.inverse if self.operator is None else self.operator, self.r, self.y)
+        self._ry = np.dot(self.r, self.y)
+        measured = [] if self._measure is None else [self._measure(self.r)]
+        curvature, after, *sizes = map(float, arrays.numbers([pAp, self._ry, *measured]))
+        if curvature > 0:
+            self.p *= self._ry / ry
+            self.p -= self.y
+            self.i += 1
+            self.phi -= self.ry * self.ry / curvature / 2  # as in `advance`, with α = rᵀy / pᵀA p
+            self.ry, self.size = after, sizes[0] if sizes else math.inf
+        return curvature
 
     def curvature(self) -> float:
         """A p ← B p + λD p; returns pᵀA p."""
@@ -112,7 +147,7 @@ class Run:
         if self.operator is not None:
             self.operator.apply(self.r, self.y)
             self.ry = sum(dot(r, y) for _, r, y, *_ in self._views)
-        return math.isfinite(self.ry) and math.isfinite(self.phi)
+        return self.is_finite()
 
     def turn(self, beta: float) -> None:
         """p ← −y + β p."""

@@ -59,7 +59,7 @@ def diagonal_inverse(d: Array, kappa: float | Array, xi: float = 0.75) -> Array:
 def to_a_power(d: Array, xi: float) -> Array:
     """d^ξ in place, (p,); entries below rounding of the largest count as that, so that P stays invertible."""
     info = np.finfo(d.dtype)
-    floor = max(float(info.eps) * float(d.max()), float(info.tiny))
+    floor = np.maximum(float(info.eps) * np.max(d), float(info.tiny))
     np.maximum(d, floor, out=d)
     return np.power(d, xi, out=d)
 

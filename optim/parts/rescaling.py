@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from optim.problem.quadratic import Quadratic
-from optim.problem.vectors import dot
+from optim.problem.vectors import dot, dots
 from rmad.extend import Array
 
 __all__ = ["Rescaled", "along", "along_both"]
@@ -37,8 +37,8 @@ class Rescaled(NamedTuple):
 
 def along(gradient: Array, d: Array, dGd: float, lam: float) -> Rescaled:
     """α d with α = −∇fᵀd / dᵀ(G + λI)d, at most 1: section 6.4."""
-    slope = dot(gradient, d)
-    curvature = dGd + lam * dot(d, d)
+    slope, length = dots((gradient, d), (d, d))
+    curvature = dGd + lam * length
     alpha = min(1.0, -slope / curvature) if curvature > 0 else (1.0 if slope < 0 else 0.0)
     return Rescaled(d * d.dtype.type(alpha), alpha, alpha**2 * dGd, alpha**2 * curvature)
 
@@ -47,9 +47,12 @@ def along_both(q: Quadratic, gradient: Array, d: Array, old: Array, dGd: float, 
     """α, μ = argmin M̂(α d + μ δ₀): the 2 × 2 system of section 7, by one more product; α = NaN if it is not finite."""
     G_old = np.empty_like(d)
     q.ggn_product(old, G_old)
-    G = np.array([[dGd, dot(d, G_old)], [dot(d, G_old), dot(old, G_old)]])
-    G += lam * np.array([[dot(d, d), dot(d, old)], [dot(d, old), dot(old, old)]])
-    b = -np.array([dot(gradient, d), dot(gradient, old)])
+    dG, oG, dd, do, oo, gd, go = dots(
+        (d, G_old), (old, G_old), (d, d), (d, old), (old, old), (gradient, d), (gradient, old)
+    )
+    G = np.array([[dGd, dG], [dG, oG]])
+    G += lam * np.array([[dd, do], [do, oo]])
+    b = -np.array([gd, go])
     if not (np.isfinite(G).all() and np.isfinite(b).all()):
         return Rescaled(d, math.nan, math.nan, math.nan)
     alpha, mu = (float(c) for c in np.linalg.lstsq(G, b, rcond=1e-12)[0])

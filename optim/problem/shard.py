@@ -10,7 +10,7 @@ import numpy as np
 
 from optim.problem.batch import Shard, cases
 from optim.problem.losses import loss_gradient, loss_value
-from optim.problem.vectors import dot
+from optim.problem.vectors import dots
 from rmad.extend import Array, Plan, Record, arrays, lazy, loss_curvature, squares, tree
 
 __all__ = ["LinearizedShard"]
@@ -91,8 +91,10 @@ class LinearizedShard(Shard):
         """Leaves ⟨J_j v, (L″ J v)_j⟩ for every output j in `inner`; one push. Returns J v."""
         Jv = self._push()
         self._curvature()
-        pairs = zip(Jv, self.plan.z, strict=True)
-        self.inner = tuple(0.0 if a is None or z is None else _inner_product(a, z) for a, z in pairs)
+        pairs = list(zip(Jv, self.plan.z, strict=True))
+        given = [(a, z) for a, z in pairs if a is not None and z is not None]
+        found = iter(_inner_products(given))
+        self.inner = tuple(0.0 if a is None or z is None else next(found) for a, z in pairs)
         return Jv
 
     def squares(self, cotangents: Iterator[list[Array]], what: str) -> Array:
@@ -133,7 +135,8 @@ class LinearizedShard(Shard):
     def _inner_products(self, Jw: Sequence[Array | None]) -> tuple[float, float]:
         """⟨J w, L″ J v⟩ and ⟨J w, ∂L⟩, of what was set aside."""
         kept = [(a, *pair) for a, pair in zip(Jw, self._set_aside, strict=True) if a is not None and pair is not None]
-        return sum(_inner_product(a, LJv) for a, LJv, _ in kept), sum(_inner_product(a, u) for a, _, u in kept)
+        found = _inner_products([(a, LJv) for a, LJv, _ in kept] + [(a, u) for a, _, u in kept])
+        return sum(found[: len(kept)]), sum(found[len(kept) :])
 
     def _squared_pulls(self, u: list[Array], what: str) -> Array:
         """Σ_i (J_iᵀ u_i)², (p,), a new array."""
@@ -166,8 +169,8 @@ class LinearizedShard(Shard):
         return lambda: plan.set_outputs(out.match(curvature(out.unflatten(v)), "L″ J v"), weight)
 
 
-def _inner_product(a: Array, b: Array) -> float:
-    """Re⟨a, b⟩ of arrays of one shape, in float64."""
-    if a.dtype.kind == "c":
-        return float(np.vdot(a, b).real)
-    return dot(np.reshape(a, -1), np.reshape(b, -1))
+def _inner_products(pairs: Sequence[tuple[Array, Array]]) -> list[float]:
+    """Re⟨a, b⟩ of every pair of arrays of one shape, in float64."""
+    if any(a.dtype.kind == "c" for a, _ in pairs):
+        return [float(np.vdot(a, b).real) for a, b in pairs]
+    return dots(*((np.reshape(a, -1), np.reshape(b, -1)) for a, b in pairs))

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from optim.tuning import BLOCK, SUMMED_IN_FLOAT32
-from rmad.extend import Array
+from rmad.extend import Array, arrays
 
-__all__ = ["accumulated", "blocks", "dot", "is_finite", "sum_into"]
+__all__ = ["accumulated", "are_finite", "blocks", "dot", "dots", "is_finite", "sum_into"]
 
 CHUNK = SUMMED_IN_FLOAT32
 
@@ -34,9 +34,23 @@ def dot(a: Array, b: Array) -> float:
     return float(np.vecdot(a.reshape(-1, CHUNK), b.reshape(-1, CHUNK)).sum(dtype=np.float64))
 
 
+def dots(*pairs: tuple[Array, Array]) -> list[float]:
+    """aᵀb of every pair, as `dot`; from a device in one copy."""
+    if not pairs or isinstance(pairs[0][0], np.ndarray):
+        return [dot(a, b) for a, b in pairs]
+    return [float(number) for number in arrays.numbers([np.dot(a, b) for a, b in pairs])]
+
+
 def is_finite(a: Array) -> bool:
     """True if no entry of the flat vector is NaN or infinite: one pass, nothing allocated, in the usual case."""
     return math.isfinite(dot(a, a)) or bool(np.isfinite(a).all())  # the squares alone may overflow
+
+
+def are_finite(*vectors: Array) -> bool:
+    """True if no entry of any of them is NaN or infinite; from a device in one copy, in the usual case."""
+    if not vectors or isinstance(vectors[0], np.ndarray):
+        return all(map(is_finite, vectors))
+    return all(map(math.isfinite, dots(*((a, a) for a in vectors)))) or all(map(is_finite, vectors))
 
 
 def sum_into(out: Array, terms: Sequence[Array]) -> Array:

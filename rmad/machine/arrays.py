@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -23,6 +24,7 @@ from rmad.types import Array
 __all__ = [
     "ON_THE_CPU",
     "add_at",
+    "add_scaled",
     "arange",
     "contiguous",
     "copied",
@@ -143,6 +145,20 @@ def numbers(values: Sequence[Any]) -> list[Any]:
 
 
 # -- what the two do differently -----------------------------------------------------------------------
+
+
+def add_scaled(total: Array, factor: Any, x: Array, work: Array) -> None:
+    """total += factor · x in place; on the CPU the product goes through `work`, on a GPU it is one kernel."""
+    if (kind := kind_of(total)) is np:
+        np.add(total, np.multiply(x, factor, out=work), out=total)
+    else:
+        factor = factor.astype(total.dtype, copy=False) if hasattr(factor, "astype") else total.dtype.type(factor)
+        _added_scaled(kind)(factor, x, total)
+
+
+@cache
+def _added_scaled(cupy: ModuleType) -> Any:
+    return cupy.ElementwiseKernel("T factor, T x", "T total", "total += factor * x", "add_scaled")
 
 
 def add_at(total: Any, key: Any, u: Any) -> None:

@@ -19,8 +19,9 @@ pytestmark = pytest.mark.gpu
 STEPS = 5
 REFUSED = ("bfgs", "lbfgs")
 QUICK = ("nesterov", "adam", "lm", "curveball", "sgn", "kfac", "kflr", "kfra", "hf", "bfgs", "lbfgs")
-ROUNDING = {"lm, cg": 1e-6}
-"""Relative tolerances other than 1e-10. CG of "lm, cg" stops by its residual, at a step that rounding decides."""
+ROUNDING = {"sgn, schedule": (1e-9, 1e-8), "lm, cg": (1e-6, 1e-4)}
+"""Relative tolerances for f and θ other than 1e-10: CG amplifies rounding in these two, "lm, cg" also because its
+residual stop is decided by it. A change of x by one unit in the last place moves NumPy's own run as far."""
 
 
 class Problem:
@@ -55,12 +56,12 @@ def test_steps(name):
             Problem(OPTIMIZERS[name], device=True).step()
         return
     here, there = Problem(OPTIMIZERS[name], device=False), Problem(OPTIMIZERS[name], device=True)
-    rtol = ROUNDING.get(name, 1e-10)
+    of_f, of_theta = ROUNDING.get(name, (1e-10, 1e-10))
     for _ in range(STEPS):
         a, b = here.step(), there.step()
-        assert float(b.loss) == pytest.approx(float(a.loss), rel=rtol)
+        assert float(b.loss) == pytest.approx(float(a.loss), rel=of_f)
         assert a.rejected == b.rejected
-    assert_equal(there.opt.model, here.opt.model, rtol=rtol)
+    assert_equal(there.opt.model, here.opt.model, rtol=of_theta)
 
 
 @pytest.mark.parametrize(

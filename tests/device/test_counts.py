@@ -1,0 +1,41 @@
+"""What a product and a step ask of a GPU: the counts in docs/benchmarks.md are those of today."""
+
+from __future__ import annotations
+
+import importlib
+import pathlib
+
+import pytest
+
+cupy = pytest.importorskip("cupy")
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("stand_in")]
+
+
+@pytest.fixture
+def device_counts(monkeypatch):
+    monkeypatch.syspath_prepend(str(pathlib.Path(__file__).parents[2] / "benchmarks"))
+    return importlib.import_module("device_counts")
+
+
+def rows(table):
+    """Per row its name and numbers."""
+    cells = [line.strip("|").split("|") for line in table.splitlines()[2:]]
+    return {name.strip(): [int(n) for n in numbers] for name, *numbers in cells}
+
+
+def test_the_table_in_the_documentation(device_counts):
+    """Copies exactly, and the rest as far as versions of NumPy and a line more or less may change it."""
+    found = {name: count() for name, count in device_counts.ROWS.items()}
+    stated = rows(device_counts.in_page())
+    assert found.keys() == stated.keys()
+    copies = device_counts.COLUMNS.index("copies_to_host")
+    for name, counts in found.items():
+        assert counts[copies] == stated[name][copies], f"{name}: run benchmarks/device_counts.py --write"
+        assert counts == pytest.approx(stated[name], rel=0.05), f"{name}: run benchmarks/device_counts.py --write"
+
+
+def test_a_product_and_an_iteration_of_cg(device_counts):
+    launches, products, solvers, copies, allocations = device_counts.product()
+    assert (solvers, copies, allocations) == (0, 0, 0)
+    assert launches <= 1.5 * products
+    assert device_counts.iteration()[device_counts.COLUMNS.index("copies_to_host")] == 1
