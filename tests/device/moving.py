@@ -13,7 +13,15 @@ from test_primitives import assert_same
 
 from rmad import tree
 
-CONSTRUCTORS = ("array", "arange", "ones", "zeros", "eye", "vander")  # those that tests write inside of a function
+CONSTRUCTORS = (
+    "array",
+    "arange",
+    "ones",
+    "zeros",
+    "eye",
+    "vander",
+    "fftfreq",
+)  # those that tests write inside of a function
 
 
 def cupy() -> Any:
@@ -49,7 +57,7 @@ def _names(code: types.CodeType) -> list[str]:
 
 def _moved(value: Any) -> Any:
     if value is np:
-        return _NumPy()
+        return _NumPy(np)
     if isinstance(value, np.ndarray):
         return cupy().asarray(value)
     if isinstance(value, tuple | list):
@@ -62,10 +70,15 @@ def _moved(value: Any) -> Any:
 
 
 class _NumPy:
-    """numpy, but its constructors make CuPy's arrays of constants."""
+    """numpy, or numpy.fft, but its constructors make CuPy's arrays of constants."""
+
+    def __init__(self, module: types.ModuleType) -> None:
+        self._module = module
 
     def __getattr__(self, name: str) -> Any:
-        f = getattr(np, name)
+        f = getattr(self._module, name)
+        if f is np.fft:
+            return _NumPy(f)
         if name not in CONSTRUCTORS:
             return f
 

@@ -44,9 +44,12 @@ static inline double erfinv(double y) {
   return x;
 }
 static inline double erfcinv(double y) { return erfinv(1 - y); }
-// exp(x²) erfc(x), by its asymptotic series where exp(x²) is too large.
+// exp(x²) erfc(x), by its asymptotic series Σ (−1)ⁿ (2n − 1)!! / (2x²)ⁿ / (x √π) where exp(x²) is too large.
 static inline double erfcx(double x) {
-  return x < 25 ? exp(x * x) * erfc(x) : 0.5641895835477563 / x * (1 - .5 / (x * x));
+  if (x < 25) return exp(x * x) * erfc(x);
+  double term = 1, sum = 1;
+  for (int n = 1; n < 8; n++) sum += term *= -(2 * n - 1) / (2 * x * x);
+  return 0.5641895835477563 / x * sum;
 }
 static inline double normcdf(double x) { return erfc(-x / M_SQRT2) / 2; }
 static inline double normcdfinv(double p) { return M_SQRT2 * erfinv(2 * p - 1); }

@@ -1,0 +1,141 @@
+"""Every row of the table of primitives on CuPy's arrays: values, both modes and second order are NumPy's."""
+
+from __future__ import annotations
+
+import cases
+import numpy as np
+import pytest
+from moving import assert_equal, on_device, to_device
+from test_primitives import fixed_shapes, random_like, variants
+
+import rmad
+
+cupy = pytest.importorskip("cupy")
+pytestmark = pytest.mark.gpu
+
+NO_FUNCTION = r"CuPy does not have"
+OF_SCIPY = r"takes NumPy's arrays only, not CuPy's"
+A_LIST = r"of a list and of arrays of CuPy"
+NOT_COMPLEX = r"Wrong type \(\(dtype\('complex128'\),\)\) of arguments|digamma"
+LACKS: dict[str, str] = {  # rows that CuPy cannot run, by the error that says so
+    "elementwise: i0": NO_FUNCTION,  # its derivative
+    **dict.fromkeys(
+        map(
+            "special: {}".format,
+            [
+                "betaincc",
+                "betainccinv",
+                "dawsn",
+                "dawsn, far",
+                "erfi",
+                "exprel",
+                "exprel at 0",
+                "hankel1",
+                "hankel2",
+                "hyp0f1",
+                "hyp1f1",
+                "hyp2f1",
+                "hyperu",
+                "i0",
+                "i0e",
+                "i1",
+                "i1e",
+                "i1e, far",
+                "iv",
+                "ive",
+                "ive, far",
+                "j0",
+                "j1",
+                "jn, iv at 0",
+                "jv",
+                "k0",
+                "k0e",
+                "k0e, far",
+                "k1",
+                "k1e",
+                "kn",
+                "kv",
+                "kve",
+                "ndtri_exp",
+                "wofz",
+                "yv",
+            ],
+        ),
+        NO_FUNCTION,
+    ),
+    **dict.fromkeys(
+        map(
+            "functions: {}".format,
+            [
+                "expm",
+                "expm of zero",
+                "expm stack",
+                "expm third order",
+                "sqrtm",
+                "sqrtm complex",
+                "sqrtm real to complex",
+                "sylvester",
+            ],
+        ),
+        OF_SCIPY,
+    ),
+    **dict.fromkeys(
+        [
+            "elementwise: lists",
+            "elementwise: where, numbers",
+            "index: choose",
+            "linalg: norm ord=3 with a zero",
+            "products: matmul by constants",
+            "statistics: interp of complex values",
+        ],
+        A_LIST,
+    ),
+    **dict.fromkeys(["special: erf", "special: erfc", "special: erfcx", "special: loggamma, complex"], NOT_COMPLEX),
+}
+
+EVERY = 8  # of so many rows, one belongs to the quick tests
+TABLE = [
+    pytest.param(name, case, id=name, marks=[] if k % EVERY == 0 else pytest.mark.slow)
+    for k, (name, case) in enumerate(cases.table())
+]
+
+
+def products(f, xs, v, u, case):
+    """The value, Jv and JTu from the plan, from one sweep, and the derivative of JTu."""
+    y, lin = rmad.linearize(f, xs)
+    found = {"y": y}
+    if "fwd" in case.modes:
+        found |= {"Jv in one sweep": rmad.jvp(f, xs, v)[1]}
+    if "rev" in case.modes:
+        found |= {"JTu in one sweep": rmad.vjp(f, xs)[1](u)}
+    _ = lin.plan  # which the first products may do without
+    found |= {"Jv": lin.Jv(v)} if "fwd" in case.modes else {}
+    found |= {"JTu": lin.JTu(u)} if "rev" in case.modes else {}
+    if case.order > 1 and len(case.modes) == 2:
+        found["second order"] = rmad.jvp(lambda xs: rmad.vjp(f, xs)[1](u), xs, v)[1]
+    return found
+
+
+def compare(case, as_complex):
+    """The row here and on the device."""
+    moved, rng = on_device(case.f), np.random.default_rng(3)
+    xs = case.arrays(4, fixed_shapes(case), as_complex)
+    f, g = (lambda xs: case.f(*xs)), (lambda xs: moved(*xs))
+    v, u = random_like(xs, rng), random_like(f(xs), rng)
+    wanted, found = products(f, xs, v, u, case), products(g, *to_device((xs, v, u)), case)
+    for what, value in found.items():
+        assert_equal(value, wanted[what], what)
+
+
+@pytest.mark.parametrize(("name", "case"), TABLE)
+def test_row(name, case):
+    if name in LACKS:
+        with pytest.raises(Exception, match=LACKS[name]):
+            [compare(case, as_complex) for as_complex in variants(case)]
+        return
+    for as_complex in variants(case):
+        compare(case, as_complex)
+
+
+def test_the_exceptions_are_rows():
+    assert set(LACKS) <= {name for name, _ in cases.table()}
