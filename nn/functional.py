@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 import rmad
+from nn.once import once
 from rmad.extend import Array, arrays, avg_pool2d, conv2d, fast, max_pool2d, normal_cdf, sigmoid, softplus
 
 __all__ = [
@@ -218,23 +219,22 @@ def scaled_dot_product_attention(
 
 def _added_mask(mask: Array | None, t: int, s: int, scores: Array, causal: bool) -> Array | None:
     """Returns the summand of the scores: a constant, so that a sweep skips it; softmax turns −∞ into 0."""
-    if mask is not None:
-        _check_mask(mask, t, s, np.shape(scores))
-        mask = arrays.moved_to(scores, mask)
-    if mask is not None and mask.dtype.kind != "b":
-        added = mask.astype(scores.dtype)
-        after = _added_mask(None, t, s, scores, causal)
-        if after is not None:
-            added = added + after
-        _check_seen(added > -math.inf)
-        return added
     seen = arrays.tri(scores, t, s, s - t) if causal else None
-    if mask is not None:
-        seen = mask if seen is None else mask & seen
-    if seen is None:
-        return None
-    _check_seen(seen)
-    return np.where(seen, 0, -math.inf).astype(scores.dtype)
+    if mask is None:
+        if seen is not None and t > s:  # else every query sees the first key
+            _check_seen(seen)
+        return None if seen is None else np.where(seen, 0, -math.inf).astype(scores.dtype)
+    _check_mask(mask, t, s, np.shape(scores))
+    there = arrays.moved_to(scores, mask)
+    if mask.dtype.kind == "b":
+        seen = there if seen is None else there & seen
+        added = np.where(seen, 0, -math.inf).astype(scores.dtype)
+    else:
+        added = there.astype(scores.dtype)
+        if seen is not None:
+            added = np.where(seen, added, -math.inf).astype(scores.dtype, copy=False)
+    once(mask, ("some key is seen", causal), lambda: _check_seen(added > -math.inf))
+    return added
 
 
 def _check_mask(mask: Array, t: int, s: int, scores: tuple[int, ...]) -> None:

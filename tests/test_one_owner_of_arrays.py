@@ -71,7 +71,6 @@ ON_THE_CPU = {
         optim/check.py: check_ggn
         optim/parts/roles.py: __call__
         """,
-    "where= of traced arrays, for which rmad has rules": "rmad/primitives/statistics.py: var std nanmean nanvar",
 }
 
 

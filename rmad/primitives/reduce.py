@@ -107,7 +107,7 @@ def _extremum(f) -> Primitive:
         hit = x == spread(y, x, axis, keepdims)
         n = np.sum(hit, axis=axis, keepdims=True)
         weight = hit.astype(x.real.dtype)
-        if not np.all(n == 1):
+        if arrays.kind_of(n) is not np or not np.all(n == 1):  # on a GPU, a look would wait for the device
             with np.errstate(invalid="ignore"):  # no element equals a maximum of NaN, whose derivative is NaN
                 weight /= n.astype(weight.dtype)
 
