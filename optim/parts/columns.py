@@ -175,7 +175,7 @@ def averaged_curvature(shard: LinearizedShard) -> Array:
     z = np.asarray(z) if isinstance(z, np.generic) else z
     curvature, c = loss_curvature(shard.loss, z, shard.t), z.size // shard.n
     if hasattr(curvature, "diagonal"):
-        rows = np.reshape(np.broadcast_to(curvature.diagonal, z.shape), (shard.n, c))
+        rows = np.reshape(np.broadcast_to(arrays.moved_to(z, curvature.diagonal), z.shape), (shard.n, c))
         return np.diag(np.sum(rows, axis=0, dtype=np.float64)).astype(z.dtype) * z.dtype.type(weight)
     rows = np.reshape(z, (shard.n, c))
 

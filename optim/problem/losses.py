@@ -89,7 +89,7 @@ def root_columns(loss: Any, z: Any, t: Any) -> Iterator[Any]:
     if not hasattr(curvature, "diagonal"):
         yield from _sqrt_hessian(loss, z, t)
         return
-    root = np.broadcast_to(np.sqrt(curvature.diagonal).astype(z.dtype), z.shape)
+    root = np.broadcast_to(arrays.moved_to(z, np.sqrt(curvature.diagonal).astype(z.dtype)), z.shape)
     yield from one_entry_columns(np.zeros_like(z), root)
 
 

@@ -273,7 +273,7 @@ def resize(a, new_shape) -> Array:
 @implements(np.full_like)
 def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, **device) -> Array:
     """An array like a with one value, in which it is differentiable."""
-    y = np.broadcast_to(as_array(fill_value), np.shape(a) if shape is None else shape)
+    y = np.broadcast_to(arrays.moved_to(a, as_array(fill_value)), np.shape(a) if shape is None else shape)
     return y.astype(a.dtype if dtype is None else dtype)
 
 

@@ -82,3 +82,17 @@ def test_a_factor_of_what_is_not_positive_definite():
     B = cupy.asarray(np.array([[2.0, 1.0], [1.0, 2.0]]))
     x = rmad.cho_solve(rmad.cho_factor(B), cupy.ones(2))
     np.testing.assert_allclose(x.get(), np.full(2, 1 / 3), rtol=1e-14)
+
+
+@pytest.mark.gpu
+def test_numbers_join_arrays_of_the_gpu():
+    cupy = pytest.importorskip("cupy")
+    x = np.array([0.5, -1.0, 2.0])
+
+    def f(x):
+        filled, ends = np.full_like(x, 2.0), np.diff(x, prepend=0.0, append=1.0)
+        return np.sum(filled * x**2) + np.sum(ends**2) + np.sum(np.insert(x, 1, 5.0) ** 3 + np.linspace(0.0, x[0], 4))
+
+    found = rmad.grad(f)(cupy.asarray(x))
+    assert isinstance(found, cupy.ndarray)
+    np.testing.assert_allclose(found.get(), rmad.grad(f)(x), rtol=1e-14)
