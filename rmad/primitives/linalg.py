@@ -152,7 +152,9 @@ def tensorsolve(a, b, axes=None) -> Array:
     shape = a.shape[np.ndim(b) :]
     size = int(np.prod(shape))
     if a.size != size**2 or np.size(b) != size:
-        raise ValueError(f"tensorsolve: a of shape {a.shape} is not square as a map onto b of shape {np.shape(b)}")
+        raise np.linalg.LinAlgError(
+            f"tensorsolve: a of shape {a.shape} is not square as a map onto b of shape {np.shape(b)}"
+        )
     return np.reshape(np.linalg.solve(np.reshape(a, (size, size)), np.reshape(b, (size,))), shape)
 
 
