@@ -99,3 +99,22 @@ def test_rounding_decides_only_small_changes():
     assert decided_by_rounding(0.0, 0.0, 0.0, 0 * theta, 0 * theta)
     assert not decided_by_rounding(-1e-7, -1e-7, 1.0, step, theta)
     assert decided_by_rounding(-1e-7, -1e-7, 1.0, step.astype("f4"), theta.astype("f4"))
+
+
+@pytest.mark.parametrize("relation", ["S′ in S", "disjoint", "equal"])
+@pytest.mark.parametrize("name", ["HessianFree", "KFAC", "KFLR", "KFRA"])
+def test_damping_stays_within_its_bounds_whatever_the_curvature_batch(name, relation):
+    """Solved on batches of half of the cases, then with other targets."""
+    model, x, t = regression(np.float64, 0.1)
+    opt = WITH_DAMPING[name](model, nn.SquaredError())
+    start, seen = opt.damping, []
+    least = getattr(opt, "damping_min", 1e-6)
+    for k in range(90):
+        order, shift = np.random.default_rng([7, k]).permutation(len(x)), k >= 60
+        S = order[:50]
+        S_c = {"S′ in S": S[:25], "disjoint": order[50:], "equal": S}[relation]
+        opt.step(x[S], t[S] + shift, curvature_batch=(x[S_c], t[S_c] + shift))
+        seen.append(opt.damping)
+    assert least <= min(seen)
+    assert max(seen) <= 100 * start
+    assert opt.objective.value(x, t + 1) < 0.02
