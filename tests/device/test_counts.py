@@ -24,14 +24,14 @@ def rows(table):
 
 
 def test_the_table_in_the_documentation(device_counts):
-    """Copies exactly, and the rest as far as versions of NumPy and a line more or less may change it."""
+    """Copies exactly, and the rest to a tenth: a line more in a loss or a layer is no news."""
     found = {name: count() for name, count in device_counts.ROWS.items()}
     stated = rows(device_counts.in_page())
     assert found.keys() == stated.keys()
     copies = device_counts.COLUMNS.index("copies_to_host")
     for name, counts in found.items():
         assert counts[copies] == stated[name][copies], f"{name}: run benchmarks/device_counts.py --write"
-        assert counts == pytest.approx(stated[name], rel=0.05), f"{name}: run benchmarks/device_counts.py --write"
+        assert counts == pytest.approx(stated[name], rel=0.1), f"{name}: run benchmarks/device_counts.py --write"
 
 
 def test_a_product_and_an_iteration_of_cg(device_counts):
