@@ -18,7 +18,8 @@ from rmad.traced import Traced
 
 __all__ = ["Weak"]
 
-_FROM = {np.where: 1, np.select: 1, np.choose: 1, np.clip: 0}  # the first of the arguments that have one dtype together
+_COMMON = {np.where: 1, np.select: 1, np.choose: 1, np.clip: 0}
+"""Per function the first of the arguments that have one dtype together."""
 
 
 class Weak(Traced):
@@ -31,7 +32,7 @@ class Weak(Traced):
         return getattr(ufunc, method)(*inputs, **kwargs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        start = _FROM.get(func, len(args))
+        start = _COMMON.get(func, len(args))
         return func(*_strong(args[:start]), *_settled(args[start:]), **_strong(kwargs))
 
     def __divmod__(self, other: Any) -> Any:

@@ -61,7 +61,7 @@ def polygamma(n: int, x: Array) -> Array:
 
 
 BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510)  # B₂, B₄, …
-STIRLING_FROM = 10  # x from where the series of ψ in 1/x with these is right to double precision
+STIRLING_HOLDS = 10  # x from where the series of ψ in 1/x with these is right to double precision
 
 
 def _power_step(a, b, p) -> Array:
@@ -81,8 +81,8 @@ def _stirling_step(a, b, n) -> Array:
 def _positivepolygamma_step(a, b, n) -> Array:
     """ψ⁽ⁿ⁾(a + b) - ψ⁽ⁿ⁾(a) for a, b > 0, as a sum of terms of one sign: ψ(a) = ψ(a + 1) - 1/a until a is large."""
     total: Any = 0.0
-    for _ in range(STIRLING_FROM):
-        below = a < STIRLING_FROM
+    for _ in range(STIRLING_HOLDS):
+        below = a < STIRLING_HOLDS
         step = (-1) ** (n + 1) * math.factorial(n) * _power_step(a, b, n + 1)
         total = total + np.where(below, step, 0)
         a = np.where(below, a + 1, a)
@@ -117,15 +117,15 @@ def _log_gamma_step(a, b) -> Array:
 def log_beta(a, b) -> Array:
     """log B(a, b). SciPy's is a difference of logarithms, which loses digits if one of a and b is large."""
     large, small = np.maximum(a, b), np.minimum(a, b)
-    known = (large >= STIRLING_FROM) & (small > 0)
+    known = (large >= STIRLING_HOLDS) & (small > 0)
     if not np.any(known):
         return sc.betaln(a, b)
-    large, positive = np.where(known, large, STIRLING_FROM), np.where(known, small, 1)
+    large, positive = np.where(known, large, STIRLING_HOLDS), np.where(known, small, 1)
     return np.where(known, sc.gammaln(positive) - _log_gamma_step(large, positive), sc.betaln(a, b))
 
 
 def _beta_value(a, b) -> Array:
-    known = (np.maximum(a, b) >= STIRLING_FROM) & (np.minimum(a, b) > 0)
+    known = (np.maximum(a, b) >= STIRLING_HOLDS) & (np.minimum(a, b) > 0)
     return np.where(known, np.exp(log_beta(a, b)), sc.beta(a, b)) if np.any(known) else sc.beta(a, b)
 
 
