@@ -23,7 +23,7 @@ from rmad.objects import OBJECT, by_elements, is_object, lifted, objects
 from rmad.refusals import WRITERS, label, no_rule, not_a_number, plain_array, writes, written_out
 from rmad.tape import Shaped, Tape
 
-__all__ = ["HANDLERS", "Traced", "implements", "register", "stop"]
+__all__ = ["HANDLERS", "Traced", "implements", "on_gpu", "parts", "register", "stop"]
 
 HANDLERS: dict[Any, Callable[..., Any]] = {}
 """NumPy or SciPy function -> the function called in its place when an argument is traced.
@@ -91,10 +91,10 @@ _NOT_IN_CUPY = re.compile(r"operand type\(s\) all returned NotImplemented from _
 
 def _refuse_foreign(what: str, args: Any, error: Exception) -> None:
     """Raises TypeError if a tensor of PyTorch or an array of another device is among them, or CuPy lacks a function."""
-    found = list(_operands(args))
+    found = [stop(a) for a in parts(args)]
     if any(hasattr(a, "detach") for a in found):
         raise TypeError(f"{what} of a traced array and a tensor of PyTorch; pass the tensor's .numpy()")
-    if not any(map(is_cupy, found)):
+    if not (isinstance(error, AttributeError | TypeError) and any(map(is_cupy, found))):
         return
     if any(isinstance(a, np.ndarray) and a.ndim for a in found):
         raise TypeError(f"{what} of arrays of NumPy and of CuPy; cupy.asarray(a) is the array a on the GPU")
@@ -105,23 +105,27 @@ def _refuse_foreign(what: str, args: Any, error: Exception) -> None:
         raise TypeError(f"{what}{needed or ' is a function that'} CuPy does not have") from None
 
 
-def _operands(args: Any) -> Iterator[Any]:
-    """The plain values of arguments, of those in lists and tuples too."""
+def parts(args: Any) -> Iterator[Any]:
+    """Arguments one by one, those in lists and tuples too."""
     for a in args:
         if isinstance(a, list | tuple):
-            yield from _operands(a)
+            yield from parts(a)
         else:
-            yield stop(a)
+            yield a
+
+
+def on_gpu(args: Any) -> bool:
+    """True if an array of CuPy, traced or not, is among the arguments."""
+    return any(is_cupy(stop(a)) for a in parts(args))
 
 
 def _raise_numpys(
     error: Exception, handler: Callable[..., Any], call: Callable[..., Any], args: Any, kwargs: dict[str, Any]
 ) -> None:
     """Raises the error that NumPy has for the plain arrays, if it is of another kind than the handler's."""
-    if isinstance(error, AttributeError | TypeError):  # the first: a tensor's dtype has no kind
-        ufunc = getattr(call, "__self__", None)  # `call` is a method of it
-        _refuse_foreign((ufunc if isinstance(ufunc, np.ufunc) else call).__name__, args, error)
-    if hasattr(handler, "is_numpys") or any(map(is_cupy, _operands(args))):
+    ufunc = getattr(call, "__self__", None)  # `call` is a method of it
+    _refuse_foreign((ufunc if isinstance(ufunc, np.ufunc) else call).__name__, args, error)
+    if hasattr(handler, "is_numpys") or on_gpu(args):
         return
     try:
         call(*stop(args), **stop(kwargs))

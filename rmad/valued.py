@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from rmad.machine.backend import is_cupy
 from rmad.objects import OBJECT
 from rmad.refusals import label
-from rmad.traced import H, Traced, register, stop
+from rmad.traced import H, Traced, on_gpu, parts, register, stop
 
 __all__ = ["composed", "numpys", "scalar"]
 
@@ -42,7 +41,7 @@ def numpys(f: Any, handler: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(handler)
     def evaluate(*args: Any, **kwargs: Any) -> Any:
         values, options = stop(args), stop(kwargs)
-        if _on_gpu(values):
+        if on_gpu(values):
             return handler(*args, **kwargs)
         try:
             value = call(*values, **options)
@@ -84,13 +83,9 @@ def scalar(y: Any) -> Any:
     return Traced(scalar(y.value), y.tape, y.index) if isinstance(y, Traced) else y[()]
 
 
-def _on_gpu(values: Any) -> bool:
-    return any(_on_gpu(a) if isinstance(a, list | tuple) else is_cupy(a) for a in values)
-
-
 def _hold_numbers(args: Any) -> bool:
     """True if a traced array is among the arguments that is not empty."""
-    return any(a.size if isinstance(a, Traced) else isinstance(a, list | tuple) and _hold_numbers(a) for a in args)
+    return any(isinstance(a, Traced) and a.size for a in parts(args))
 
 
 def _with_value(y: Any, value: Any, name: str) -> Any:

@@ -9,12 +9,12 @@ A conversion to the dtype that NumPy takes is a step of the function, so the der
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from rmad.traced import Traced
+from rmad.traced import Traced, parts
 
 __all__ = ["Weak"]
 
@@ -47,22 +47,14 @@ class Weak(Traced):
         return Traced(self.value, self.tape, self.index)
 
 
-def _parts(args: Any) -> Iterator[Any]:
-    for a in args:
-        if isinstance(a, list | tuple):
-            yield from _parts(a)
-        else:
-            yield a
-
-
 def _settled(args: Any) -> Any:
     """The arguments with every weak number in the dtype that it takes next to the others."""
-    parts = list(_parts(args))
-    others = [a for a in parts if not isinstance(a, Weak)]
+    found = list(parts(args))
+    others = [a for a in found if not isinstance(a, Weak)]
     if not any(hasattr(a, "dtype") for a in others):
         return _strong(args)
     dtypes = [a.dtype if hasattr(a, "dtype") else a for a in others if hasattr(a, "dtype") or _is_number(a)]
-    common = np.result_type(*dtypes, *(a.dtype.type(0).item() for a in parts if isinstance(a, Weak)))
+    common = np.result_type(*dtypes, *(a.dtype.type(0).item() for a in found if isinstance(a, Weak)))
     return _replaced(args, lambda a: a.strong.astype(common)) if common.kind in "fc" else _strong(args)
 
 
