@@ -1,4 +1,4 @@
-"""What a product and a step ask of a GPU: launches, products, copies to the host, allocations.
+"""Counts the calls of a product and of a step to a GPU: launches, products, copies to the host, allocations.
 
     python benchmarks/device_counts.py           # prints the table
     python benchmarks/device_counts.py --write   # puts it into docs/benchmarks.md
@@ -36,9 +36,7 @@ HEAD = """\
 | | elementwise kernels | products (cuBLAS) | cuSOLVER | copies to the host | allocations |
 |---|---|---|---|---|---|
 """
-WARM = (
-    4  # calls before one is counted, in which plans are made; KFAC makes its inverses in the first step and the sixth
-)
+WARM = 4  # calls that make the plans, before one is counted; KFAC's inverses are made in the first and the sixth
 LOSS = nn.SigmoidCrossEntropy()
 
 

@@ -5,7 +5,7 @@ An object joins in by answering three methods (`nn.Module` does):
     __tree_items__()           -> {name: subtree}
     __tree_replace__(items)    -> a new object of the same kind with these subtrees
     __tree_assign__(name, sub) -> rebinds one subtree in place
-    __tree_map_rest__(f)       -> optional: applies f to the arrays that the object keeps beside the tree, in place
+    __tree_map_rest__(f)       -> optional: applies f to further arrays of the object, in place
 
 A leaf is *differentiable* when it holds real or complex floating-point numbers; integer and
 boolean leaves are constants that stay where they are. In a derivative they become zeros of
@@ -127,7 +127,7 @@ def map_leaves(f: Callable[[Any], Any], tree: Any) -> Any:
 
 
 def _map_rest(f: Callable[[Any], Any], tree: Any) -> None:
-    """Applies f to the arrays that the objects of a tree keep beside it."""
+    """Applies f to the arrays of objects in a tree that are no leaves of it."""
     if hasattr(type(tree), "__tree_map_rest__"):
         tree.__tree_map_rest__(f)
     for _, sub in _items(tree) or ():

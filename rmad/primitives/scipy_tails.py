@@ -64,7 +64,7 @@ BESSEL_TERMS = 30  # of `bessel_tail`: right to double precision in the region t
 
 
 def _in_tail(v, x) -> Array:
-    """Where |x| is so large that a difference of iᵥ exp(-|x|) and its neighbours, or of kᵥ exp(x), loses digits."""
+    """True for |x| so large that a difference of iᵥ exp(-|x|) and its neighbours, or of kᵥ exp(x), loses digits."""
     return (np.abs(x) > 30 + 0.25 * v * v) & ((x > 0) | (np.floor(v) == v))
 
 

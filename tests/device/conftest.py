@@ -1,4 +1,4 @@
-"""What the tests on CuPy arrays share. They need a GPU, or the stand-in: see README.md."""
+"""Shared by the tests on CuPy arrays. They need a GPU, or the stand-in: see README.md."""
 
 import contextlib
 import sys

@@ -1,4 +1,4 @@
-"""What a product and a step ask of a GPU: the counts in docs/benchmarks.md are those of today."""
+"""The counts of calls to a GPU in docs/benchmarks.md are those of today."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def _precompiled() -> pathlib.Path:
 
 @functools.cache
 def _include_flags() -> tuple[str, ...]:
-    """Where CuPy's headers are, and cuda_runtime_api.h: in the wheel nvidia-cuda-runtime, else in $CUDA_PATH."""
+    """The folders of CuPy's headers and of cuda_runtime_api.h, from the wheel nvidia-cuda-runtime or $CUDA_PATH."""
     spec = importlib.util.find_spec("cupy")
     cupy = pathlib.Path(spec.origin).parent / "_core" / "include"
     nvidia = importlib.util.find_spec("nvidia")

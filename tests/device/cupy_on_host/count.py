@@ -15,7 +15,7 @@ NOT_OURS = ("/site-packages/", "/cupy_on_host/")
 
 @dataclasses.dataclass
 class Counts:
-    """What happened while it was recorded.
+    """The calls in a recorded stretch of a program.
 
     A call of a library (cuSOLVER, cuFFT, Thrust) is one call here, whatever it launches on a GPU.
     """
