@@ -9,7 +9,7 @@ import numpy as np
 
 from rmad.extend import Array
 
-__all__ = ["once"]
+__all__ = ["once", "passed"]
 
 _passed: dict[tuple[int, Hashable], weakref.ref[Array]] = {}  # by identity: an array of CuPy has no hash
 
@@ -23,8 +23,14 @@ def once(a: Array, what: Hashable, check: Callable[[], None]) -> None:
     if isinstance(a, np.ndarray | np.generic):
         check()
         return
-    key = id(a), what
-    known = _passed.get(key)
+    known = _passed.get((id(a), what))
     if known is None or known() is not a:
         check()
+        passed(a, what)
+
+
+def passed(a: Array, what: Hashable) -> None:
+    """Notes that an array is right by the way it was made, so that `once` does not wait for a GPU to check it."""
+    if not isinstance(a, np.ndarray | np.generic):
+        key = id(a), what
         _passed[key] = weakref.ref(a, lambda _: _passed.pop(key, None))

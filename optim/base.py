@@ -15,7 +15,7 @@ from optim import hyper
 from optim.hyper import Number, Rule
 from optim.problem.objective import Objective
 from optim.problem.pairs import original
-from optim.problem.vectors import dot, is_finite
+from optim.problem.vectors import Scalar, inner, is_finite, read
 from optim.types import Loss, Model
 from optim.undo import Before
 from rmad.extend import Array, arrays, tree
@@ -168,13 +168,13 @@ class Optimizer:
         self.rejected_in_a_row = 0
 
     def _begun(
-        self, loss: float, gradient: Array, *, reason: str = "", converges: bool = False, **record: float
+        self, f: Scalar, gradient: Array, *, reason: str = "", converges: bool = False, **record: float
     ) -> tuple[dict[str, Any], StepInfo | None]:
         """The record of a step as far as f and ∇f give it, and the step itself if it ends here.
 
         It is rejected if f or ∇f is not finite, or for `reason`; if the method converges, it ends at ∇f = 0.
         """
-        squared_norm = dot(gradient, gradient)
+        loss, squared_norm = read(f, inner(gradient, gradient))
         norm = math.sqrt(squared_norm) if squared_norm >= 0 else math.nan
         record = {"loss": loss, "gradient_norm": norm, **record}
         reason = not_finite(loss, gradient, squared_norm) or reason

@@ -18,7 +18,7 @@ from optim.base import Optimizer, StepInfo, all_or_nothing, not_finite
 from optim.hyper import NONE, Flag, Number, Rule
 from optim.parts.damping import decided_by_rounding
 from optim.problem.quadratic import Quadratic
-from optim.problem.vectors import blocks, dot, dots, is_finite
+from optim.problem.vectors import blocks, inner, is_finite, read
 from optim.types import Batch, Loss, Model
 from rmad.extend import Array
 
@@ -151,7 +151,7 @@ class CurveBall(Optimizer):
         if self.damping:
             for delta_k, z_k in blocks(delta, self.z):
                 np.add(delta_k, self.damping * z_k, out=delta_k)  # eq. (18)
-        norm2 = dot(delta, delta)
+        _, norm2, zGz, slope_z = read(q.f, inner(delta, delta), zGz, slope_z)
         record: dict[str, Any] = {"loss": q.value, "damping": self.damping}
         reason = not_finite(q.value, delta, norm2)
         if reason:
@@ -180,13 +180,13 @@ class CurveBall(Optimizer):
         if not is_finite(flat):
             return self._reject_and_forget("non-finite parameters after the update", record)
         if system is not None:
-            f_new = self.objective.value_at(flat, *batch)
+            f_new, z2, theta2 = read(self.objective.scalar_at(flat, *batch), inner(self.z, self.z), inner(flat, flat))
             if not math.isfinite(f_new):
                 return self._reject_and_forget("non-finite loss after the update", record)
             actual, predicted = f_new - record["loss"], system.change(self.lr * np.array([-beta, rho]))
             # γ, with the damped model, which eq. (19) minimizes (as in the authors' code)
             record["reduction_ratio"] = actual / predicted if predicted != 0 else math.nan
-            if decided_by_rounding(actual, predicted, record["loss"], self.lr * self.z, flat):
+            if decided_by_rounding(actual, predicted, record["loss"], self.lr**2 * z2, theta2, flat.dtype):
                 system = None
         self._accept(flat)
         self.k += 1
@@ -197,8 +197,8 @@ class CurveBall(Optimizer):
 
     def _system(self, q: Quadratic, delta: Array, norm2: float, zGz: float, slope_z: float) -> System:
         """The matrix and the right side of eq. (19), of the damped model: one push."""
-        dGd, zGd, slope_d = q.residual_along(delta, self.z)
-        lam, (zd, zz) = self.damping, dots((self.z, delta), (self.z, self.z))
+        lam, along = self.damping, q.residual_along(delta, self.z)
+        dGd, zGd, slope_d, zd, zz = read(*along, inner(self.z, delta), inner(self.z, self.z))
         zGd += lam * zd
         A = np.array([[dGd + lam * norm2, zGd], [zGd, zGz + lam * zz]])
         return System(A, np.array([slope_d, slope_z]))

@@ -140,4 +140,4 @@ class Factored(Optimizer):
 
     @staticmethod
     def _is_finite(inverse: KroneckerInverse) -> bool:
-        return are_finite(*(np.reshape(a, -1) for a in inverse.arrays()))
+        return are_finite(inverse.arrays())

@@ -69,8 +69,8 @@ class FirstOrder(Optimizer, ABC):
             At the tenth rejected step in a row.
         """
         self.objective.begin_step()
-        loss, gradient = self.objective.value_and_gradient(x, t)
-        record, ended = self._begun(loss, gradient)
+        f, gradient = self.objective.scalar_and_gradient(x, t)
+        record, ended = self._begun(f, gradient)
         if ended:
             return ended
         flat = self.objective.flat()

@@ -20,7 +20,7 @@ from optim.parts.preconditioner import Preconditioner
 from optim.parts.roles import Sets
 from optim.parts.selection import Backtracking, HeldOut, LastIterate, Worst
 from optim.parts.structural import StructuralDamping, StructuralLoss
-from optim.problem.vectors import dot, is_finite
+from optim.problem.vectors import is_finite
 from optim.types import Batch, Loss, Model
 
 __all__ = ["HessianFree"]
@@ -218,21 +218,20 @@ class HessianFree(Optimizer):
         # S comes first: running statistics are those of the first batch that the model sees
         known = None if sets.curvature is sets.gradient else self.objective.value_and_gradient(x, t)  # b = −∇f on S
         q = self.objective.quadratic(*sets.curvature)  # B on S′: sec. 5, 6, 7.1
-        f, gradient = known or (q.value, q.gradient)
-        reason = "" if math.isfinite(q.value) else "non-finite loss on the curvature batch"
+        f, gradient = known or (q.f, q.gradient)
+        reason = "" if known is None or math.isfinite(q.value) else "non-finite loss on the curvature batch"
         record, ended = self._begun(f, gradient, reason=reason, damping=self.damping, converges=True)
         if ended:
             return ended
         self._check_function(q.value, *sets.curvature)
-        model = DampedModel.formed(q, f, gradient, self._rule, self.preconditioner, (self.probe_seed, self.k))
-        if not model.preconditioner_is_finite:
-            return self._reject("non-finite preconditioner", record)
+        seed = self.probe_seed, self.k
+        model = DampedModel.formed(q, record["loss"], gradient, self._rule, self.preconditioner, seed)
         watched = self._selection.watched(sets.curvature)
         watch = self._selection.watch(lambda delta: f_at(self.objective, delta, watched))
         cg = self._solve(model, sets, watch)
         record |= {"cg_iterations": cg.iterations, "products": q.products}
-        if not cg.finite:
-            return self._reject(cg.reason, record)
+        if not cg.finite:  # which P⁻¹ may be to blame for: then r_0ᵀP⁻¹r_0 is not finite
+            return self._reject(cg.reason if model.preconditioner_is_finite else "non-finite preconditioner", record)
         return self._move(model, sets, cg, watch, record)
 
     def _now(self) -> None:
@@ -281,19 +280,21 @@ class HessianFree(Optimizer):
             cg.iterates, lambda delta: f_at(self.objective, delta, sets.backtracking), judge
         )
         values.chosen(chosen.x, sets.backtracking, f_chosen)
-        M = model.change(chosen, self.ratio == "damped", self.structural_loss)  # M(δ) − f(θ): sec. 4, eq. (1)
-        rho, by_rounding = values.ratio(sets.ratio, M)  # sec. 8.5, eq. (10)
+        theta = self.objective.flat()
+        along = model.along(chosen.x, theta)
+        M = model.change(chosen, along, self.ratio == "damped", self.structural_loss)  # M(δ) − f(θ): sec. 4, eq. (1)
+        rho, by_rounding = values.ratio(sets.ratio, M, along)  # sec. 8.5, eq. (10)
         record |= {"reduction_ratio": rho, "products": model.q.products + judge.products}
         f, lr = values.before(sets.line_search), self._lr
         alpha, f_tried = self._search(  # sec. 8.8
             lambda a: f_at(self.objective, lr * a * chosen.x, sets.line_search),
             f,
-            lr * dot(model.gradient, chosen.x),
+            lr * along.slope,
             values.after(sets.line_search) if lr == 1 else None,
         )
         if alpha == 0 and by_rounding:
             return self._converged(NO_GAIN, record)
-        new = self.objective.flat() + (lr * alpha) * chosen.x
+        new = theta + (lr * alpha) * chosen.x
         if alpha == 0 or not is_finite(new):
             self.delta = np.zeros_like(new)  # sec. 8.5: start the next run of CG from zero
             return self._reject("non-finite parameters" if alpha else no_decrease(f_tried), record, stacklevel=5)

@@ -25,9 +25,9 @@ from optim.problem.batch import cases as cases_of
 from optim.problem.batch import take
 from optim.problem.means import declared_mean
 from optim.problem.quadratic import Quadratic
-from optim.problem.vectors import dot, is_finite
+from optim.problem.vectors import dot, inner, is_finite, read
 from optim.types import Batch, Loss, Model
-from rmad.extend import Array, arrays
+from rmad.extend import Array
 
 __all__ = ["KFAC", "KFLR", "KFRA"]
 
@@ -185,12 +185,13 @@ class KFAC(Factored):
         self.objective.begin_step()
         # (x, t) comes first: running statistics are those of the first batch that the model sees
         part = self._part(x, t) if curvature_batch is None else curvature_batch
-        known = None if part is None else self.objective.value_and_gradient(x, t)
+        known = None if part is None else self.objective.scalar_and_gradient(x, t)
         q = self.objective.quadratic(*(part or (x, t)))
-        f, gradient = known or (q.value, q.gradient)
+        f, gradient = known or (q.f, q.gradient)
         record, ended = self._begun(f, gradient, damping=self.damping)
         if ended:
             return ended
+        f = record["loss"]
         if self.adapt_every:
             self._check_function(q.value, *(part or (x, t)))
         if reason := self._renew(q):
@@ -230,17 +231,21 @@ class KFAC(Factored):
         if self.lr is not None:
             step = Rescaled(d * d.dtype.type(self.lr), self.lr, math.nan, dot(d, d) * self.lr**2)
             return step.clipped(self.clip)
-        dGd = sum(q.curvature_along(d))
         if self.momentum and self.delta.any():
-            return along_both(q, gradient, d, self.delta, dGd, self.damping).clipped(self.clip)
-        return along(gradient, d, dGd, self.damping).clipped(self.clip)
+            return along_both(q, gradient, d, self.delta, self.damping).clipped(self.clip)
+        return along(q, gradient, d, self.damping).clipped(self.clip)
 
     def _follow(self, q: Quadratic, step: Rescaled, new: Array, f: float, gradient: Array, batch: Batch) -> float:
         """ρ with the undamped model, on a batch whose f and ∇f at θ are given; λ follows it."""
-        dGd = sum(q.curvature_along(step.delta)) if math.isnan(step.dGd) else step.dGd
-        actual, predicted = self.objective.value_at(new, *batch) - f, dot(gradient, step.delta) + dGd / 2
+        delta = step.delta
+        f_new, slope, delta2, theta2, *terms = read(
+            self.objective.scalar_at(new, *batch),
+            *(inner(a, b) for a, b in ((gradient, delta), (delta, delta), (new, new))),
+            *(q.curvature_along(delta) if math.isnan(step.dGd) else [step.dGd]),
+        )
+        actual, predicted = f_new - f, slope + sum(terms) / 2
         rho = reduction_ratio(actual, predicted)
-        if not decided_by_rounding(actual, predicted, f, step.delta, new):
+        if not decided_by_rounding(actual, predicted, f, delta2, theta2, delta.dtype):
             self._adapt(rho)
         return rho
 
@@ -255,7 +260,7 @@ class KFAC(Factored):
     def _without_block(self) -> str:
         """Says how the step treated parameters without a Kronecker block."""
         assert self.factors is not None
-        rest, unused = arrays.numbers([np.sum(mask) for mask in (self.factors.rest, self.factors.unused)])
+        rest, unused = (int(np.count_nonzero(mask)) for mask in (self.factors.rest, self.factors.unused))
         said = [f"diagonal curvature for {rest} parameters"] if rest else []
         return "; ".join([*said, f"{unused} parameters are not used"] if unused else said)
 

@@ -21,7 +21,7 @@ from optim.hyper import COUNT, Number, OneOf, Rule
 from optim.parts.cg import pcg
 from optim.parts.damping import decided_by_rounding
 from optim.problem.quadratic import Quadratic
-from optim.problem.vectors import dot, is_finite
+from optim.problem.vectors import dot, inner, is_finite, read
 from optim.types import Batch, Loss, Model
 from rmad.extend import Array
 
@@ -144,7 +144,7 @@ class LevenbergMarquardt(Optimizer):
         """
         self.objective.begin_step()
         q = self.objective.quadratic(x, t)
-        record, ended = self._begun(q.value, q.gradient, damping=self.damping, converges=True)
+        record, ended = self._begun(q.f, q.gradient, damping=self.damping, converges=True)
         if ended:
             return ended
         self._check_function(q.value, x, t)
@@ -169,10 +169,14 @@ class LevenbergMarquardt(Optimizer):
         f, theta, Gd = q.value, self.objective.flat(), np.empty_like(delta)
         new = theta + delta
         q.ggn_product(delta, Gd)
-        M = dot(q.gradient, delta) + dot(delta, Gd) / 2
-        f_new = self.objective.value_at(new, *batch)
+        slope, dGd, delta2, theta2, f_new = read(
+            *(inner(a, delta) for a in (q.gradient, Gd, delta)),
+            inner(theta, theta),
+            self.objective.scalar_at(new, *batch),
+        )
+        M = slope + dGd / 2
         record |= {"damping": lam, "reduction_ratio": (f_new - f) / M if M else math.nan}
-        within_rounding = decided_by_rounding(f_new - f, M, f, delta, theta)
+        within_rounding = decided_by_rounding(f_new - f, M, f, delta2, theta2, theta.dtype)
         if f_new < f and is_finite(new):
             self._accept(new)
             if not within_rounding:

@@ -21,7 +21,7 @@ from optim.parts.damping import Tikhonov, decided_by_rounding, reduction_ratio
 from optim.parts.linesearch import line_search
 from optim.parts.preconditioner import Diagonals, Preconditioner, diagonal_inverse
 from optim.problem.quadratic import Quadratic
-from optim.problem.vectors import blocks, dot, is_finite
+from optim.problem.vectors import blocks, inner, is_finite, read
 from optim.types import Batch, Loss, Model
 from rmad.extend import Array, arrays
 
@@ -160,10 +160,11 @@ class SGN(Optimizer):
         if self.schedule is not None:
             self.damping = value_at("damping", self.schedule, self.k)
         q = self.objective.quadratic(x, t)
-        f, gradient = q.value, q.gradient  # eq. (5)
-        record, ended = self._begun(f, gradient, damping=self.damping, converges=True)
+        gradient = q.gradient  # eq. (5)
+        record, ended = self._begun(q.f, gradient, damping=self.damping, converges=True)
         if ended:
             return ended
+        f = q.value
         if self.line_search or self._adapts:
             self._check_function(f, x, t)
         self.k += 1
@@ -212,8 +213,11 @@ class SGN(Optimizer):
         def f_at(alpha: float) -> float:
             return self.objective.value_at(theta + (alpha * self.lr) * delta, *batch)
 
-        slope = dot(gradient, delta)
-        M = self._predicted(slope, slope if direction is gradient else dot(direction, delta), cg)
+        slope, delta2, theta2, *more = read(
+            *(inner(a, b) for a, b in ((gradient, delta), (delta, delta), (theta, theta))),
+            *([] if direction is gradient else [inner(direction, delta)]),
+        )
+        M = self._predicted(slope, more[0] if more else slope, delta2, cg)
         f1 = f_at(1.0) if self._adapts or self.line_search else math.nan
         if self._adapts:
             record["reduction_ratio"] = reduction_ratio(f1 - f, M)
@@ -222,7 +226,7 @@ class SGN(Optimizer):
             alpha, f_tried = line_search(
                 f_at, f, self.lr * slope, f1=f1, factor=self.shrink, c=self.armijo, tries=self.tries
             )
-        within_rounding = decided_by_rounding(f1 - f, M, f, self.lr * delta, theta)
+        within_rounding = decided_by_rounding(f1 - f, M, f, self.lr**2 * delta2, theta2, theta.dtype)
         if alpha == 0 and within_rounding:
             return self._converged(NO_GAIN, record)
         new = theta + (alpha * self.lr) * delta
@@ -244,9 +248,9 @@ class SGN(Optimizer):
         """True if the reduction ratio is needed."""
         return self._follows_ratio or self.adapt_cg
 
-    def _predicted(self, slope: float, model_slope: float, cg: CGResult) -> float:
-        """M(lr Δθ) of the undamped model, from φ(Δθ) that CG knows; slopes along Δθ of f and of the model."""
-        curvature = 2 * (cg.iterates[-1].phi - model_slope) - self.damping * dot(cg.x, cg.x)  # ΔθᵀG Δθ
+    def _predicted(self, slope: float, model_slope: float, delta2: float, cg: CGResult) -> float:
+        """M(lr Δθ) of the undamped model, from φ(Δθ) that CG knows, the slopes of f and of the model, and ‖Δθ‖²."""
+        curvature = 2 * (cg.iterates[-1].phi - model_slope) - self.damping * delta2  # ΔθᵀG Δθ
         return self.lr * slope + 0.5 * self.lr**2 * curvature
 
     def _adapt(self, ratio: float) -> None:

@@ -24,7 +24,9 @@ import numpy as np
 from nn.once import once
 from rmad.extend import Array, Traced, arrays, stop, tuning
 
-__all__ = ["BoundLoss", "Curvature", "DiagonalCurvature", "Loss"]
+__all__ = ["BETWEEN_0_AND_1", "BoundLoss", "Curvature", "DiagonalCurvature", "Loss"]
+
+BETWEEN_0_AND_1 = "between 0 and 1"  # what targets are checked for, see `once`
 
 
 class Curvature(Protocol):
@@ -154,11 +156,11 @@ class Loss(ABC):
         t = stop(t)
 
         def check() -> None:
-            if t.size and (t.min() < 0 or t.max() > 1):
-                low, high = float(t.min()), float(t.max())
+            low, high = arrays.numbers([t.min(), t.max()]) if t.size else (0, 1)
+            if low < 0 or high > 1:
                 raise ValueError(f"{self._name}: t must lie in [0, 1], but reaches from {low:g} to {high:g}")
 
-        once(t, "between 0 and 1", check)
+        once(t, BETWEEN_0_AND_1, check)
 
 
 class BoundLoss:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from nn.functional import sigmoid, softplus
-from nn.losses.base import DiagonalCurvature, Loss, blocks, diagonal_columns, is_traced
+from nn.losses.base import BETWEEN_0_AND_1, DiagonalCurvature, Loss, blocks, diagonal_columns, is_traced
+from nn.once import passed
 from rmad.extend import Array, arrays, fast
 
 __all__ = ["SigmoidCrossEntropy"]
@@ -103,7 +104,9 @@ class SigmoidCrossEntropy(Loss):
         """Returns t, an array like z: ones with probability σ(z), zeros elsewhere."""
         z = self._checked(z)
         uniform = arrays.moved_to(z, rng.random(z.shape, dtype=np.float32))
-        return (uniform < sigmoid(z)).astype(z.dtype)
+        t = (uniform < sigmoid(z)).astype(z.dtype)
+        passed(t, BETWEEN_0_AND_1)
+        return t
 
     def _both(self, z: Array, t: Array | None) -> tuple[Array, Array]:
         """Returns z and t, with all checks done."""

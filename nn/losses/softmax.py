@@ -9,7 +9,7 @@ import numpy as np
 
 from nn.functional import log_softmax, softmax
 from nn.losses.base import Loss, is_traced
-from nn.once import once
+from nn.once import once, passed
 from rmad.extend import Array, arrays, fast, stop
 
 __all__ = ["SoftmaxCrossEntropy", "SoftmaxCurvature"]
@@ -99,7 +99,9 @@ class SoftmaxCrossEntropy(Loss):
         p = softmax(self._checked(z).astype(np.float64))
         c = np.cumsum(p, axis=-1)
         uniform = arrays.moved_to(p, rng.random(p.shape[:-1]))[..., None] * c[..., -1:]
-        return np.minimum(np.sum(c <= uniform, axis=-1), p.shape[-1] - 1)  # rounding may reach the total
+        t = np.minimum(np.sum(c <= uniform, axis=-1), p.shape[-1] - 1)  # rounding may reach the total
+        passed(t, ("labels", z.shape[-1]))
+        return t
 
     def _shifted(self, z: Array, t: Array) -> tuple[np.float64, Array, Array]:
         """Returns Σ ℓ, e = exp(z − max z) and its sums s over the classes: (n, …, 1)."""
@@ -147,8 +149,9 @@ class SoftmaxCrossEntropy(Loss):
     def _are_labels(self, t: Array, shape: tuple[int, ...]) -> None:
         """Raises ValueError unless the labels t are those of the classes of z, an array of this shape."""
         k = shape[-1]
-        if t.size and (t.min() < 0 or t.max() >= k):
-            wrong = t.min() if t.min() < 0 else t.max()
+        low, high = arrays.numbers([t.min(), t.max()]) if t.size else (0, 0)
+        if low < 0 or high >= k:
+            wrong = low if low < 0 else high
             raise ValueError(
                 f"{self._name}: t has the label {wrong}, but z of shape {shape} has {k} classes, 0 … {k - 1}"
             )

@@ -24,7 +24,7 @@ from optim.hyper import NONE, Instance, Number, Rule, checked
 from optim.parts.passes import Product
 from optim.parts.preconditioner import Diagonal, Diagonals, EmpiricalFisher, Kappa, KappaRule, kappa_at, to_a_power
 from optim.problem.quadratic import Quadratic
-from optim.problem.vectors import dot, dots
+from optim.problem.vectors import inner
 from rmad.extend import Array
 
 __all__ = ["DiagonalDamping", "MatrixDamping", "Penalty", "Tikhonov", "decided_by_rounding", "reduction_ratio"]
@@ -56,7 +56,9 @@ def reduction_ratio(actual: float, predicted: float) -> float:
     return actual / predicted if predicted != 0 else math.nan
 
 
-def decided_by_rounding(actual: float, predicted: float, loss: float, delta: Array, theta: Array) -> bool:
+def decided_by_rounding(
+    actual: float, predicted: float, loss: float, delta2: float, theta2: float, dtype: np.dtype[Any]
+) -> bool:
     """True if rounding decides ρ: then it says nothing about the model, and neither λ nor a radius may follow it.
 
     At a minimum ρ is a quotient of rounding errors, below 1/4 more often than not, and λ would grow without end. That
@@ -69,15 +71,16 @@ def decided_by_rounding(actual: float, predicted: float, loss: float, delta: Arr
         f(θ + δ) − f(θ) and M(δ).
     loss : float
         f(θ).
-    delta, theta : (p,) arrays
-        δ and θ.
+    delta2, theta2 : float
+        ‖δ‖² and ‖θ‖².
+    dtype : dtype
+        That of θ.
     """
-    eps = float(np.finfo(theta.dtype).eps)
+    eps = float(np.finfo(dtype).eps)
     if not (math.isfinite(actual) and math.isfinite(predicted)):
         return False
     if abs(predicted) <= 8 * eps * abs(loss):
         return actual <= math.sqrt(eps) * abs(loss)
-    delta2, theta2 = dots((delta, delta), (theta, theta))
     return delta2 <= (8 * eps) ** 2 * theta2
 
 
@@ -102,12 +105,12 @@ class Penalty:
         self.strength = strength
         self.D: Any = D
 
-    def quadratic_form(self, delta: Array) -> float:
-        """λ δᵀD δ."""
+    def quadratic_form(self, delta: Array) -> Any:
+        """λ δᵀD δ, a Scalar."""
         if self.strength == 0:
             return 0.0
         D_delta = delta if self.D is None else self.D * delta if self._is_diagonal else self.D @ delta
-        return self.strength * dot(delta, D_delta)
+        return self.strength * inner(delta, D_delta)
 
     @property
     def _is_diagonal(self) -> bool:

@@ -10,6 +10,7 @@ Source: Martens & Grosse (2015); Botev, Ritter & Barber (2017), sections 3.4 and
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -84,7 +85,7 @@ def kronecker_factors(
         if i in first.rest:
             for terms in found:
                 view += terms.diagonal[i]
-    return KroneckerFactors(tuple(blocks), d, _marked(d, shapes, first.rest), _marked(d, shapes, first.unused))
+    return KroneckerFactors(tuple(blocks), d, _marked(shapes, first.rest), _marked(shapes, first.unused))
 
 
 def _warn_of_cost(objective: Parameters, estimate: Cost) -> None:
@@ -104,9 +105,9 @@ def _warn_of_cost(objective: Parameters, estimate: Cost) -> None:
         )
 
 
-def _marked(like: Array, shapes: list[tuple[int, ...]], which: Sequence[int]) -> Array:
-    """(p,), True at the given parameters."""
-    marks = np.zeros_like(like, dtype=bool)
+def _marked(shapes: list[tuple[int, ...]], which: Sequence[int]) -> Array:
+    """(p,), True at the given parameters; NumPy's."""
+    marks = arrays.zeros(arrays.ON_THE_CPU, sum(map(math.prod, shapes)), bool)
     views = tree.split(marks, shapes)
     for i in which:
         views[i][...] = True

@@ -82,9 +82,9 @@ class KroneckerFactors:
     d : (p,) array
         The diagonal; zero for the parameters in blocks.
     rest : (p,) array of bool
-        True for the parameters without a block, for which d holds.
+        True for the parameters without a block, for which d holds. NumPy's, on whatever device the factors are.
     unused : (p,) array of bool
-        True for the parameters on which the objective does not depend.
+        True for the parameters on which the objective does not depend; NumPy's.
     """
 
     blocks: tuple[Block, ...]
@@ -108,8 +108,7 @@ class KroneckerFactors:
 
     def is_finite(self) -> bool:
         """True if no factor holds NaN or Inf."""
-        arrays = [self.d, *(M for block in self.blocks for M in (block.A, block.G))]
-        return are_finite(*(np.reshape(a, -1) for a in arrays))
+        return are_finite([self.d, *(M for block in self.blocks for M in (block.A, block.G))])
 
     def fits(self, other: KroneckerFactors) -> bool:
         """True if the blocks are those of the same parameters."""
@@ -143,7 +142,8 @@ def loaded(state: Mapping[str, Any], name: str, like: Array) -> KroneckerFactors
         return None
     try:
         with np.errstate(over="ignore"):  # what overflows is not finite
-            d, rest, unused = (arrays.copied(like, state[f"{name}.{key}"]) for key in ("d", "rest", "unused"))
+            d = arrays.copied(like, state[f"{name}.d"])
+            rest, unused = (np.array(arrays.on_the_cpu(state[f"{name}.{key}"])) for key in ("rest", "unused"))
             factors = KroneckerFactors(tuple(_blocks(state, name, like)), d, rest, unused)
         fits = _of(factors, like) and factors.is_finite()
     except KeyError as error:

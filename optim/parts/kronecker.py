@@ -18,6 +18,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from optim.hyper import Number
 from optim.parts.factors import Block, KroneckerFactors
+from optim.problem.vectors import read, weighted
 from rmad.extend import Array, SymmetricOperator, arrays
 
 __all__ = ["KroneckerInverse", "KroneckerOperator"]
@@ -132,13 +133,18 @@ class KroneckerInverse:
         dtype = factors.d.dtype
         self._run = run or _in_turn
         self.blocks = sorted(factors.blocks, key=lambda block: -block.size * sum(block.shape))  # threads take turns
-        kind = _exact if exact else _factored
-        self.parts = self._run(lambda k: kind(self.blocks[k], damping), len(self.blocks))
+        if exact:
+            self.parts = self._run(lambda k: _exact(self.blocks[k], damping), len(self.blocks))
+        else:
+            traces = read(*(weighted(1.0, np.trace(M)) for block in self.blocks for M in (block.A, block.G)))
+            pairs = list(zip(traces[::2], traces[1::2], strict=True))
+            self.parts = self._run(lambda k: _factored(self.blocks[k], damping, *pairs[k]), len(self.blocks))
         denominator = factors.d + dtype.type(damping)
         info = np.finfo(dtype)
-        floor = max(float(info.eps) * float(arrays.highest(factors.d, 0.0)), float(info.tiny))
+        floor = np.maximum(float(info.eps) * arrays.highest(factors.d, 0.0), float(info.tiny)).astype(dtype)
         np.maximum(denominator, floor, out=denominator)
-        self.diagonal = np.where(factors.unused & skip_unused, dtype.type(0), 1 / denominator)
+        skipped = arrays.moved_to(denominator, factors.unused & skip_unused)
+        self.diagonal = np.where(skipped, dtype.type(0), 1 / denominator)
 
     def apply(self, r: Array, out: Array) -> None:
         """out ← C̃⁻¹ r. r, out: (p,), not the same array."""
@@ -164,21 +170,21 @@ class KroneckerInverse:
         return [self.diagonal, *(a for part in self.parts for a in part if a is not None)]
 
 
-def _factored(block: Block, damping: float) -> tuple[Array, Array, None]:
+def _factored(block: Block, damping: float, trace_A: float, trace_G: float) -> tuple[Array, Array, None]:
     p, q = block.shape
-    mean_A, mean_G = float(np.trace(block.A)) / p, float(np.trace(block.G)) / q
+    mean_A, mean_G = trace_A / p, trace_G / q
     pi = math.sqrt(mean_A) / math.sqrt(mean_G) if mean_A > 0 and mean_G > 0 else 1.0
     root = math.sqrt(damping)
-    return _inverse(block.A, pi * root), _inverse(block.G, root / pi), None
+    return _inverse(block.A, trace_A, pi * root), _inverse(block.G, trace_G, root / pi), None
 
 
 _lapack: Any = scipy.linalg.get_lapack_funcs
 
 
-def _inverse(M: Array, shift: float) -> Array:
+def _inverse(M: Array, trace: float, shift: float) -> Array:
     """(M + shift I)⁻¹ of a symmetric positive semi-definite matrix, by Cholesky; by eigenvalues if that fails."""
     info = np.finfo(M.dtype)
-    shift = max(shift, float(info.eps) * float(np.trace(M)), math.sqrt(float(info.tiny)))
+    shift = max(shift, float(info.eps) * trace, math.sqrt(float(info.tiny)))
     shifted = M.copy()
     shifted.reshape(-1)[:: len(M) + 1] += M.dtype.type(shift)
     if isinstance(M, np.ndarray):
@@ -206,7 +212,8 @@ def _exact(block: Block, damping: float) -> tuple[Array, Array, Array]:
     (a, L), (g, R) = _eigh(block.A), _eigh(block.G)
     divisor = np.multiply.outer(a, g) + dtype.type(damping)
     info = np.finfo(dtype)
-    np.maximum(divisor, max(float(info.eps) * float(divisor.max()), math.sqrt(float(info.tiny))), out=divisor)
+    floor = np.maximum(float(info.eps) * divisor.max(), math.sqrt(float(info.tiny))).astype(dtype)
+    np.maximum(divisor, floor, out=divisor)
     return L, R, divisor
 
 

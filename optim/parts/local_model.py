@@ -10,8 +10,6 @@ from __future__ import annotations
 import copy
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from optim.parts.cg import InverseP, Iterate
 from optim.parts.damping import Penalty, Tikhonov, decided_by_rounding, reduction_ratio
 from optim.parts.passes import Product
@@ -19,11 +17,20 @@ from optim.parts.preconditioner import Diagonals, EmpiricalFisher, Preconditione
 from optim.parts.structural import StructuralLoss
 from optim.problem.objective import Objective
 from optim.problem.quadratic import Quadratic
-from optim.problem.vectors import are_finite, dot
+from optim.problem.vectors import are_finite, inner, read
 from optim.types import Batch
 from rmad.extend import Array
 
-__all__ = ["DampedModel", "HeldOutModel", "Values", "f_and_gradient_at", "f_at"]
+__all__ = ["Along", "DampedModel", "HeldOutModel", "Values", "f_and_gradient_at", "f_at"]
+
+
+class Along(NamedTuple):
+    """Numbers of a step δ from θ: ∇fᵀδ, λ δᵀD δ, ‖δ‖², ‖θ‖²."""
+
+    slope: float
+    penalty: float
+    delta2: float
+    theta2: float
 
 
 class DampedModel(NamedTuple):
@@ -58,20 +65,25 @@ class DampedModel(NamedTuple):
         """False if an entry of P⁻¹ is NaN or infinite."""
         if self.inverse_P is None:
             return True
-        arrays: Any = self.inverse_P.arrays() if hasattr(self.inverse_P, "arrays") else [self.inverse_P]
-        return are_finite(*(np.reshape(a, -1) for a in arrays))
+        P: Any = self.inverse_P
+        return are_finite(P.arrays() if hasattr(P, "arrays") else [P])
 
     def product(self, curvature: str) -> tuple[Product, float | Array]:
         """B̂ = B + λD for CG: the product, and the diagonal that `pcg` adds to it."""
         return self.penalty.split(self.q.ggn_product if curvature == "ggn" else self.q.hessian_product)
 
-    def change(self, chosen: Iterate, damped: bool, structural: StructuralLoss | None) -> float:
+    def along(self, delta: Array, theta: Array) -> Along:
+        """The numbers of the step δ from θ; from a device in one copy."""
+        penalty = self.penalty.quadratic_form(delta)
+        return Along(*read(inner(self.gradient, delta), penalty, inner(delta, delta), inner(theta, theta)))
+
+    def change(self, chosen: Iterate, along: Along, damped: bool, structural: StructuralLoss | None) -> float:
         """M(δ) − f(θ), eq. (1), from the value φ = M̂(δ) − f(θ) that CG knows, less the penalties; damped: φ itself."""
         if damped:
             return chosen.phi
-        M = chosen.phi - self.penalty.quadratic_form(chosen.x) / 2
+        M = chosen.phi - along.penalty / 2
         if structural and structural.strength:  # by one push
-            M -= sum(self.q.curvature_along(chosen.x)[structural.outputs : -1]) / 2
+            M -= sum(read(*self.q.curvature_along(chosen.x)[structural.outputs : -1])) / 2
         return M
 
 
@@ -89,8 +101,8 @@ class HeldOutModel:
     def __call__(self, delta: Array) -> float:
         if self._q is None:
             self._q = self._objective.quadratic(*self._batch)
-        along, loss = self._q.curvature_along(delta), self._structural
-        return dot(self._q.gradient, delta) + (sum(along[: loss.outputs]) + along[-1] if loss else sum(along)) / 2
+        loss, (slope, *along) = self._structural, read(inner(self._q.gradient, delta), *self._q.curvature_along(delta))
+        return slope + (sum(along[: loss.outputs]) + along[-1] if loss else sum(along)) / 2
 
 
 def f_at(objective: Objective, delta: Array, batch: Batch) -> float:
@@ -128,8 +140,8 @@ class Values:
             self._after[id(batch)] = f_at(self._objective, self._delta, batch)
         return self._after[id(batch)]
 
-    def ratio(self, batch: Batch, M: float) -> tuple[float, bool]:
+    def ratio(self, batch: Batch, M: float, along: Along) -> tuple[float, bool]:
         """ρ, eq. (10), for M = M(δ) − f(θ), and True if rounding decides it."""
-        actual = self.after(batch) - self.before(batch)
-        by_rounding = decided_by_rounding(actual, M, self.before(batch), self._delta, self._objective.flat())
+        actual, dtype = self.after(batch) - self.before(batch), self._objective.dtype
+        by_rounding = decided_by_rounding(actual, M, self.before(batch), along.delta2, along.theta2, dtype)
         return reduction_ratio(actual, M), by_rounding

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from optim.problem.quadratic import Quadratic
-from optim.problem.vectors import dot, dots
+from optim.problem.vectors import dot, inner, read
 from rmad.extend import Array
 
 __all__ = ["Rescaled", "along", "along_both"]
@@ -35,21 +35,22 @@ class Rescaled(NamedTuple):
         return Rescaled(self.delta * self.delta.dtype.type(scale), self.alpha * scale, self.dGd * scale**2, most)
 
 
-def along(gradient: Array, d: Array, dGd: float, lam: float) -> Rescaled:
-    """α d with α = −∇fᵀd / dᵀ(G + λI)d, at most 1: section 6.4."""
-    slope, length = dots((gradient, d), (d, d))
+def along(q: Quadratic, gradient: Array, d: Array, lam: float) -> Rescaled:
+    """α d with α = −∇fᵀd / dᵀ(G + λI)d, at most 1: section 6.4; by one push."""
+    slope, length, *terms = read(inner(gradient, d), inner(d, d), *q.curvature_along(d))
+    dGd = sum(terms)
     curvature = dGd + lam * length
     alpha = min(1.0, -slope / curvature) if curvature > 0 else (1.0 if slope < 0 else 0.0)
     return Rescaled(d * d.dtype.type(alpha), alpha, alpha**2 * dGd, alpha**2 * curvature)
 
 
-def along_both(q: Quadratic, gradient: Array, d: Array, old: Array, dGd: float, lam: float) -> Rescaled:
-    """α, μ = argmin M̂(α d + μ δ₀): the 2 × 2 system of section 7, by one more product; α = NaN if it is not finite."""
-    G_old = np.empty_like(d)
+def along_both(q: Quadratic, gradient: Array, d: Array, old: Array, lam: float) -> Rescaled:
+    """α, μ = argmin M̂(α d + μ δ₀): the 2 × 2 system of section 7, by a push and a product; α = NaN if not finite."""
+    along_d, G_old = q.curvature_along(d), np.empty_like(d)
     q.ggn_product(old, G_old)
-    dG, oG, dd, do, oo, gd, go = dots(
-        (d, G_old), (old, G_old), (d, d), (d, old), (old, old), (gradient, d), (gradient, old)
-    )
+    pairs = (d, G_old), (old, G_old), (d, d), (d, old), (old, old), (gradient, d), (gradient, old)
+    dG, oG, dd, do, oo, gd, go, *terms = read(*(inner(a, b) for a, b in pairs), *along_d)
+    dGd = sum(terms)
     G = np.array([[dGd, dG], [dG, oG]])
     G += lam * np.array([[dd, do], [do, oo]])
     b = -np.array([gd, go])

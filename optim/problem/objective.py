@@ -18,7 +18,7 @@ from optim.problem.means import declared_mean, is_mean, same_value, together
 from optim.problem.pairing import BroadcastError
 from optim.problem.quadratic import Quadratic
 from optim.problem.threads import in_order
-from optim.problem.vectors import sum_into
+from optim.problem.vectors import Scalar, read, sum_into, summed, weighted
 from rmad.extend import Array, Record, arrays, pull, tree
 
 __all__ = ["Objective"]
@@ -78,23 +78,27 @@ class Objective(Division):
 
     def value(self, x: Any, t: Any = None) -> float:
         """Returns f(θ) on the batch, in float64."""
-        return self._value(self.model, self._structure().leaves, x, t)
+        return read(self._value(self.model, self._structure().leaves, x, t))[0]
 
     def value_at(self, flat: Array, x: Any, t: Any = None) -> float:
         """Returns f at the parameters `flat`, (p,); the model is untouched."""
+        return read(self.scalar_at(flat, x, t))[0]
+
+    def scalar_at(self, flat: Array, x: Any, t: Any = None) -> Scalar:
+        """Returns the same as a Scalar, which stays on a device until `read`."""
         there = self._structure_at(flat)
         return self._value(there.tree, there.leaves, x, t)
 
-    def _value(self, model: Any, arrays: Sequence[Array], x: Any, t: Any) -> float:
+    def _value(self, model: Any, arrays: Sequence[Array], x: Any, t: Any) -> Any:
         shards, value = self.divide(x, t), loss_value(self.loss)
         if self._is_compared(shards):
             found = self._if_mean(x, t, lambda: self._compared_value(shards, model, t))
-            return self._value(model, arrays, x, t) if found is None else found + self._penalty(arrays)
+            return self._value(model, arrays, x, t) if found is None else summed([found, self._penalty(arrays)])
 
-        def weighted(k: int) -> float:
-            return shards[k].weight * float(value(shards[k].run(model), shards[k].t))
+        def term(k: int) -> Any:
+            return weighted(shards[k].weight, value(shards[k].run(model), shards[k].t))
 
-        return sum(self.crew.run(weighted, len(shards))) + self._penalty(arrays)
+        return summed([*self.crew.run(term, len(shards)), self._penalty(arrays)])
 
     def _compared_value(self, shards: list[Shard], model: Any, t: Any) -> float | None:
         """L as the sum over the shards; None if the whole batch gives a different value."""
@@ -131,15 +135,20 @@ class Objective(Division):
 
     def value_and_gradient(self, x: Any, t: Any = None) -> tuple[float, Array]:
         """Returns f(θ) and ∇f(θ), (p,): one forward and one backward sweep, nothing kept."""
+        f, gradient = self.scalar_and_gradient(x, t)
+        return read(f)[0], gradient
+
+    def scalar_and_gradient(self, x: Any, t: Any = None) -> tuple[Scalar, Array]:
+        """Returns the same with f(θ) as a Scalar, which stays on a device until `read`."""
         shards = self.divide(x, t)
         if self._is_compared(shards):
             found = self._if_mean(x, t, lambda: self._value_and_gradient(shards, t, True))
-            return self.value_and_gradient(x, t) if found is None else found
+            return self.scalar_and_gradient(x, t) if found is None else found
         result = self._value_and_gradient(shards, t, False)
         assert result is not None  # None is the outcome of a comparison
         return result
 
-    def _value_and_gradient(self, shards: list[Shard], t: Any, compared: bool) -> tuple[float, Array] | None:
+    def _value_and_gradient(self, shards: list[Shard], t: Any, compared: bool) -> tuple[Any, Array] | None:
         """f and ∇f as sums over the shards; None if they are compared and others on the batch."""
         structure, threads = self._structure(), min(self.crew.threads, len(shards))
         found = self.crew.run(lambda j: self._gradient_in_turn(structure, shards[j::threads], compared), threads)
@@ -154,17 +163,17 @@ class Objective(Division):
                 leaves[k] = None  # total takes up memory as it is written, so that no more than one gradient does
         if self.l2:
             total += self.dtype.type(self.l2) * self.flat()
-        return sum(in_order([values for values, _, _ in found])) + self._penalty(structure.leaves), total
+        return summed([*in_order([values for values, _, _ in found]), self._penalty(structure.leaves)]), total
 
     def _gradient_in_turn(
         self, structure: tree.TreeDef, shards: list[Shard], compared: bool
-    ) -> tuple[list[float], list[Any], list[Any]]:
+    ) -> tuple[list[Any], list[Any], list[Any]]:
         """The weighted values of one thread's shards, and the sum of their gradients, one array per parameter.
 
         compared: also z and (L, ∂L/∂z) of every shard.
         """
         both = loss_value_and_gradient(self.loss)
-        values, sums, seen = list[float](), list[Any](), list[Any]()
+        values, sums, seen = list[Any](), list[Any](), list[Any]()
         for shard in shards:
             record = Record(shard.run, structure, ())
             value, u = both(record.y, shard.t)
@@ -175,7 +184,7 @@ class Objective(Division):
             leaves = pull(record.tape, cotangents, record.outputs, record.n_inputs)
             pairs = zip(sums or [None] * len(leaves), leaves, strict=True)
             sums = [b if a is None else a if b is None else a + b for a, b in pairs]
-            values.append(shard.weight * float(value))
+            values.append(weighted(shard.weight, value))
             del record, value, u, slopes, cotangents, leaves, pairs  # before the next shard's are made
         return values, sums, seen
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from optim.problem.pairs import real_model
 from optim.problem.threads import Crew, cores
-from optim.problem.vectors import dot
+from optim.problem.vectors import inner, summed
 from optim.types import Loss, Model
 from rmad.extend import Array, lazy, tree
 
@@ -105,11 +105,11 @@ class Parameters(Updates):
             raise ValueError(f"expected a flat vector of shape ({self.size},), got {np.shape(flat)}")
         return tree.split(flat, self._shapes)
 
-    def _penalty(self, arrays: Sequence[Array]) -> float:
-        """½ l2 ‖θ‖², θ in pieces."""
+    def _penalty(self, arrays: Sequence[Array]) -> Any:
+        """½ l2 ‖θ‖², θ in pieces; a Scalar."""
         if not self.l2:
             return 0.0
-        return 0.5 * self.l2 * sum(dot(flat, flat) for flat in (np.reshape(a, -1) for a in arrays))
+        return 0.5 * self.l2 * summed([inner(flat, flat) for flat in (np.reshape(a, -1) for a in arrays)])
 
     @lazy
     def crew(self) -> Crew:

@@ -19,7 +19,7 @@ from optim.problem.batch import Shard
 from optim.problem.parameters import Parameters
 from optim.problem.shard import LinearizedShard
 from optim.problem.shards import HessianShards, Shards, sums
-from optim.problem.vectors import dot, sum_into
+from optim.problem.vectors import Scalar, Unread, inner, sum_into, summed
 from rmad.extend import Array, SymmetricOperator, address, arrays, in_turn, lazy, lent, shares, tree
 
 __all__ = ["Quadratic"]
@@ -100,12 +100,18 @@ class Quadratic:
             for part in self._stretches:
                 out[part] += l2 * v[part]
 
-    @lazy
+    @property
     def value(self) -> float:
         """f(θ), in float64."""
+        return float(self.f)
+
+    @lazy
+    def f(self) -> float | Unread:
+        """f(θ), in float64, which stays on a device until `read` or `value` asks for it."""
         if not self.keep:
             _ = self.gradient  # by the same pass
-        return sum(mine.value for mine in self.by_thread) + self.objective._penalty(self._arrays)
+        found = summed([*(mine.value for mine in self.by_thread), self.objective._penalty(self._arrays)])
+        return found if isinstance(found, float) else Unread(found)
 
     @lazy
     def gradient(self) -> Array:
@@ -177,8 +183,8 @@ class Quadratic:
         )
         return fit and getattr(out.flags, "writeable", True) and not shares(v, out)
 
-    def residual(self, v: Array, out: Array) -> tuple[float, float]:
-        """out ← G v + ∇f, by one push and one pull: Jᵀ(L″ J v + ∂L). Returns vᵀG v and ∇fᵀv.
+    def residual(self, v: Array, out: Array) -> tuple[Scalar, Scalar]:
+        """out ← G v + ∇f, by one push and one pull: Jᵀ(L″ J v + ∂L). Returns vᵀG v and ∇fᵀv, Scalars.
 
         Source: Henriques et al. (2018), eq. (18). What `residual_along` needs of v stays with the shards.
         """
@@ -189,13 +195,13 @@ class Quadratic:
         vGv, slope = self._inner_products()
         if l2 := self.objective.l2:
             theta = self.theta
-            vGv, slope = vGv + l2 * dot(v, v), slope + l2 * dot(theta, v)
+            vGv, slope = vGv + l2 * inner(v, v), slope + l2 * inner(theta, v)
             np.add(theta, v, out=theta)
             out += self.objective.dtype.type(l2) * theta
         return vGv, slope
 
-    def residual_along(self, w: Array, v: Array) -> tuple[float, float, float]:
-        """Returns wᵀG w, vᵀG w and ∇fᵀw, by one push after `residual(v, …)`; v the same array, unchanged."""
+    def residual_along(self, w: Array, v: Array) -> tuple[Scalar, Scalar, Scalar]:
+        """Returns wᵀG w, vᵀG w and ∇fᵀw, Scalars, by one push after `residual(v, …)`; v the same array, unchanged."""
         if self.keep and self._aside is not v:  # another thread's residual came between
             self._take(v)
             self._aside = None
@@ -205,25 +211,25 @@ class Quadratic:
         self._sweep(lambda mine: mine.residual_along(v), self.by_thread)
         wGw, vGw, slope = self._inner_products()
         if l2 := self.objective.l2:
-            wGw, vGw, slope = wGw + l2 * dot(w, w), vGw + l2 * dot(v, w), slope + l2 * dot(self.theta, w)
+            wGw, vGw, slope = wGw + l2 * inner(w, w), vGw + l2 * inner(v, w), slope + l2 * inner(self.theta, w)
         return wGw, vGw, slope
 
-    def curvature_along(self, v: Array) -> list[float]:
+    def curvature_along(self, v: Array) -> list[Scalar]:
         """Returns ⟨J_j v, (L″ J v)_j⟩ for every output j of the model (one or several arrays), and l2‖v‖²; by one push.
 
-        Their sum is vᵀG v.
+        Their sum is vᵀG v. They are Scalars: `read` makes floats of those on a device.
         """
         self._take(v)
         self._sweep(Shards.curvature_along, self.by_thread)
         l2 = self.objective.l2
-        return [*self._inner_products(), l2 * dot(v, v) if l2 else 0.0]
+        return [*self._inner_products(), l2 * inner(v, v) if l2 else 0.0]
 
     def _take(self, v: Array) -> None:
         """Begins a product with v."""
         np.copyto(self._shared.made, v)
         self.products += 1
 
-    def _inner_products(self) -> tuple[float, ...]:
+    def _inner_products(self) -> tuple[Any, ...]:
         """The sums over all shards of the inner products that their last sweep left."""
         return sums([mine.inner for mine in self.by_thread])
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from optim.problem.batch import Shard, cases
 from optim.problem.losses import loss_gradient, loss_value
-from optim.problem.vectors import dots
+from optim.problem.vectors import inner, summed, weighted
 from rmad.extend import Array, Plan, Record, arrays, lazy, loss_curvature, squares, tree
 
 __all__ = ["LinearizedShard"]
@@ -21,7 +21,7 @@ class LinearizedShard(Shard):
 
     structure: of the model, which is its `tree`. v: returns the buffer of the vector to multiply, which all shards
     read. sharing: the plan of a shard that is worked on in turn with this one, whose buffers it may use. `inner` are
-    the inner products that the last sweep left.
+    the inner products that the last sweep left, which stay on a device, as `value` does, until they are read.
     """
 
     def __init__(
@@ -37,9 +37,9 @@ class LinearizedShard(Shard):
         record = Record(self.run, structure, ())
         self.z, self.out = record.y, record.out
         self.tape, self.outputs, self.n_inputs = record.tape, record.outputs, record.n_inputs
-        self.value = self.weight * float(loss_value(loss)(self.z, self.t))
+        self.value = weighted(self.weight, loss_value(loss)(self.z, self.t))  # a Scalar
         self.plan = Plan(record.tape, record.outputs, record.n_inputs, v, sharing)
-        self.inner: tuple[float, ...] = ()
+        self.inner: tuple[Any, ...] = ()
         self._set_aside: list[tuple[Array, Array] | None] = []
 
     @property
@@ -85,7 +85,7 @@ class LinearizedShard(Shard):
     def residual_along(self) -> None:
         """Leaves wᵀG w, vᵀG w and ∇fᵀw in `inner`, w in the shared buffer and v that of `residual`; one push."""
         Jw = self.curvature_along()
-        self.inner = (sum(self.inner), *self._inner_products(Jw))
+        self.inner = (summed(self.inner), *self._inner_products(Jw))
 
     def curvature_along(self) -> list[Array | None]:
         """Leaves ⟨J_j v, (L″ J v)_j⟩ for every output j in `inner`; one push. Returns J v."""
@@ -132,11 +132,11 @@ class LinearizedShard(Shard):
     def _outputs(self) -> list[Array | None]:
         return [None if z is None else z.copy() for z in self.plan.z]
 
-    def _inner_products(self, Jw: Sequence[Array | None]) -> tuple[float, float]:
+    def _inner_products(self, Jw: Sequence[Array | None]) -> tuple[Any, Any]:
         """⟨J w, L″ J v⟩ and ⟨J w, ∂L⟩, of what was set aside."""
         kept = [(a, *pair) for a, pair in zip(Jw, self._set_aside, strict=True) if a is not None and pair is not None]
         found = _inner_products([(a, LJv) for a, LJv, _ in kept] + [(a, u) for a, _, u in kept])
-        return sum(found[: len(kept)]), sum(found[len(kept) :])
+        return summed(found[: len(kept)]), summed(found[len(kept) :])
 
     def _squared_pulls(self, u: list[Array], what: str) -> Array:
         """Σ_i (J_iᵀ u_i)², (p,), a new array."""
@@ -169,8 +169,8 @@ class LinearizedShard(Shard):
         return lambda: plan.set_outputs(out.match(curvature(out.unflatten(v)), "L″ J v"), weight)
 
 
-def _inner_products(pairs: Sequence[tuple[Array, Array]]) -> list[float]:
-    """Re⟨a, b⟩ of every pair of arrays of one shape, in float64."""
+def _inner_products(pairs: Sequence[tuple[Array, Array]]) -> list[Any]:
+    """Re⟨a, b⟩ of every pair of arrays of one shape, Scalars."""
     if any(a.dtype.kind == "c" for a, _ in pairs):
-        return [float(np.vdot(a, b).real) for a, b in pairs]
-    return dots(*((np.reshape(a, -1), np.reshape(b, -1)) for a, b in pairs))
+        return [weighted(1.0, np.vdot(a, b).real) for a, b in pairs]
+    return [inner(np.reshape(a, -1), np.reshape(b, -1)) for a, b in pairs]

@@ -17,7 +17,7 @@ from optim.problem.batch import Shard
 from optim.problem.losses import loss_value
 from optim.problem.parameters import Parameters
 from optim.problem.shard import LinearizedShard
-from optim.problem.vectors import accumulated
+from optim.problem.vectors import accumulated, summed
 from rmad import grad
 from rmad.extend import Array, Plan, Record, arrays, tree
 
@@ -31,7 +31,7 @@ class Shards:
 
     structure: of the model, which is its `tree`. v: returns the buffer of the vector to multiply, which all threads
     read. keep: True if the tapes stay; else every method runs the model again, shard by shard, and only one tape is
-    alive at a time. `value` and `inner` are the sums of those of the shards.
+    alive at a time. `value` and `inner` are the sums of those of the shards, Scalars.
     """
 
     def __init__(
@@ -43,8 +43,9 @@ class Shards:
         keep: bool = True,
     ) -> None:
         self._linearized = partial(LinearizedShard, objective.loss, structure)
-        self.shards, self._shared, self.value = shards, v, 0.0
-        self.inner: tuple[float, ...] = ()
+        self.shards, self._shared = shards, v
+        self.value: Any = 0.0
+        self.inner: tuple[Any, ...] = ()
         new = partial(np.empty_like, structure.leaves[0], shape=(objective.size,))
         self._total: Array | None = new() if len(shards) > 1 or not keep else None
         self._v: Array | None = None if keep else new()  # a copy of the shared one: sweeps may destroy it
@@ -53,7 +54,7 @@ class Shards:
             self._kept = []
             for shard in shards:
                 self._kept.append(self._linearized(shard, v, self._kept[0].plan if self._kept else None))
-            self.value = sum(shard.value for shard in self._kept)
+            self.value = summed([shard.value for shard in self._kept])
 
     def __iter__(self) -> Iterator[LinearizedShard]:
         if self._kept is not None:
@@ -77,7 +78,7 @@ class Shards:
         return self._sum(self._gradient_and_value)
 
     def _gradient_and_value(self, shard: LinearizedShard) -> Array:
-        self.value += shard.value
+        self.value = summed([self.value, shard.value])
         return shard.gradient()
 
     def ggn(self, v: Array | None = None, out: Array | None = None) -> Array:
@@ -178,6 +179,6 @@ class HessianShards:
         return self._total
 
 
-def sums(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:
-    """The sum of every column."""
-    return tuple(map(sum, zip(*rows, strict=True)))
+def sums(rows: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
+    """The sum of every column of Scalars."""
+    return tuple(map(summed, zip(*rows, strict=True)))

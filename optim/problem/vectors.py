@@ -8,23 +8,61 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from optim.tuning import BLOCK, SUMMED_IN_FLOAT32
 from rmad.extend import Array, arrays
 
-__all__ = ["accumulated", "are_finite", "blocks", "dot", "dots", "is_finite", "sum_into"]
+__all__ = [
+    "Scalar",
+    "Unread",
+    "accumulated",
+    "are_finite",
+    "blocks",
+    "dot",
+    "dots",
+    "inner",
+    "is_finite",
+    "read",
+    "sum_into",
+    "summed",
+    "weighted",
+]
 
 CHUNK = SUMMED_IN_FLOAT32
 
+Scalar: TypeAlias = "float | Array | Unread"
+"""A number: a float on the CPU; on a device a 0-d array, or one that is `Unread`, which `read` makes floats of."""
+
+
+class Unread:
+    """A number on a device that is copied to the host once, when it is first needed.
+
+    number: a 0-d array; a float once it has been read.
+    """
+
+    def __init__(self, number: Array) -> None:
+        self.number: Array | float = number
+
+    def __float__(self) -> float:
+        return read(self)[0]
+
+
+def read(*scalars: Scalar) -> list[float]:
+    """The numbers as floats; from a device all in one copy, because every copy waits for it."""
+    found: list[Any] = [s.number if isinstance(s, Unread) else s for s in scalars]
+    waiting = [k for k, number in enumerate(found) if not isinstance(number, float)]
+    for k, number in zip(waiting, arrays.numbers([found[k] for k in waiting]), strict=True):
+        found[k] = float(number)
+        if isinstance(unread := scalars[k], Unread):
+            unread.number = found[k]
+    return found
+
 
 def dot(a: Array, b: Array) -> float:
-    """aᵀb as a Python float, for flat vectors; float32 is summed by chunks and the chunks in float64.
-
-    On a device the library's own dot: it sums in a tree over many threads, and CuPy has no np.vecdot.
-    """
+    """aᵀb as a Python float, for flat vectors; float32 is summed by chunks and the chunks in float64."""
     if a.dtype.itemsize >= 8 or not isinstance(a, np.ndarray):
         return float(np.dot(a, b))
     whole = a.size // CHUNK * CHUNK
@@ -34,11 +72,35 @@ def dot(a: Array, b: Array) -> float:
     return float(np.vecdot(a.reshape(-1, CHUNK), b.reshape(-1, CHUNK)).sum(dtype=np.float64))
 
 
+def inner(a: Array, b: Array) -> Any:
+    """aᵀb of flat vectors, a Scalar: as `dot` on the CPU, on a device there until `read`.
+
+    On a device it is the library's own dot: that sums in a tree over many threads, and CuPy has no np.vecdot.
+    """
+    return dot(a, b) if isinstance(a, np.ndarray) else np.dot(a, b)
+
+
 def dots(*pairs: tuple[Array, Array]) -> list[float]:
     """aᵀb of every pair, as `dot`; from a device in one copy."""
-    if not pairs or isinstance(pairs[0][0], np.ndarray):
-        return [dot(a, b) for a, b in pairs]
-    return [float(number) for number in arrays.numbers([np.dot(a, b) for a, b in pairs])]
+    return read(*(inner(a, b) for a, b in pairs))
+
+
+def weighted(weight: float, value: Any) -> Any:
+    """weight · value in float64, a Scalar."""
+    if arrays.kind_of(value) is np:
+        return weight * float(value)
+    value = value.astype(np.float64, copy=False)
+    return value if weight == 1 else value * weight
+
+
+def summed(terms: Sequence[Any]) -> Any:
+    """Σ terms in float64, a Scalar; terms: Scalars that are not `Unread`."""
+    there = [term for term in terms if not isinstance(term, float | int)]
+    if not there:
+        return sum(terms)
+    here = sum(term for term in terms if isinstance(term, float | int))
+    total = there[0] if len(there) == 1 else np.sum(np.stack(there), dtype=np.float64)
+    return total + here if here else total
 
 
 def is_finite(a: Array) -> bool:
@@ -46,8 +108,9 @@ def is_finite(a: Array) -> bool:
     return math.isfinite(dot(a, a)) or bool(np.isfinite(a).all())  # the squares alone may overflow
 
 
-def are_finite(*vectors: Array) -> bool:
-    """True if no entry of any of them is NaN or infinite; from a device in one copy, in the usual case."""
+def are_finite(arrays: Iterable[Array]) -> bool:
+    """True if no entry of any array is NaN or infinite; from a device in one copy, in the usual case."""
+    vectors = [np.reshape(a, -1) for a in arrays]
     if not vectors or isinstance(vectors[0], np.ndarray):
         return all(map(is_finite, vectors))
     return all(map(math.isfinite, dots(*((a, a) for a in vectors)))) or all(map(is_finite, vectors))

@@ -39,3 +39,19 @@ def test_a_product_and_an_iteration_of_cg(device_counts):
     assert (solvers, copies, allocations) == (0, 0, 0)
     assert launches <= 1.5 * products
     assert device_counts.iteration()[device_counts.COLUMNS.index("copies_to_host")] == 1
+
+
+MOST_COPIES = {  # of a step; 10 of those of SGN and HessianFree are CG's iterations
+    "Adam": 2,
+    "CurveBall": 4,
+    "KFAC": 8,
+    "KFAC that renews the inverses": 8,
+    "SGN": 20,
+    "HessianFree": 20,
+}
+
+
+@pytest.mark.parametrize("name", MOST_COPIES)
+def test_a_step_waits_seldom(device_counts, name):
+    counts = device_counts.ROWS[f"step of {name}"]()
+    assert counts[device_counts.COLUMNS.index("copies_to_host")] <= MOST_COPIES[name]

@@ -7,7 +7,7 @@ import pytest
 
 import nn
 import optim
-from optim.parts.damping import decided_by_rounding
+from optim.parts import damping
 
 WITH_DAMPING = {
     "HessianFree": lambda *a: optim.HessianFree(*a, damping=1.0),
@@ -86,6 +86,9 @@ def test_damping_is_bounded_on_classes_that_a_network_separates(name, dtype):
 
 
 def test_rounding_decides_only_small_changes():
+    def decided_by_rounding(actual, predicted, loss, delta, theta):
+        return damping.decided_by_rounding(actual, predicted, loss, delta @ delta, theta @ theta, theta.dtype)
+
     theta, eps = np.ones(4), np.finfo(float).eps
     step = 0.1 * theta
     assert decided_by_rounding(-1e-17, -8 * eps, 1.0, step, theta)

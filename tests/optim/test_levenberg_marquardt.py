@@ -83,11 +83,11 @@ def test_auto_is_matrix_free_for_large_problems(problem, monkeypatch):
 
 def test_no_decrease_is_a_rejected_step(problem, monkeypatch):
     opt = optim.LevenbergMarquardt(problem.model, problem.loss, tries=3)
-    monkeypatch.setattr(opt.objective, "value_at", lambda *a: math.inf)
+    monkeypatch.setattr(opt.objective, "scalar_at", lambda *a: math.inf)
     with pytest.warns(optim.NumericalWarning, match="non-finite loss at every damping"):
         info = opt.step(problem.x, problem.t)
     assert info.rejected
-    monkeypatch.setattr(opt.objective, "value_at", lambda *a: 1e9)
+    monkeypatch.setattr(opt.objective, "scalar_at", lambda *a: 1e9)
     info = opt.step(problem.x, problem.t)
     assert (info.rejected, info.reason) == (True, "no decrease of the loss")
     assert opt.damping == 1e-2

@@ -63,6 +63,7 @@ def residual_along(q, k):
 
 
 PUBLIC = {  # every public method and attribute of the class
+    "f": lambda q, k: float(q.f),
     "value": lambda q, k: q.value,
     "gradient": lambda q, k: q.gradient,
     "theta": lambda q, k: q.theta,
