@@ -24,6 +24,11 @@ DOCS = ROOT / "docs"
 FRAGMENTS = {"hessian_free.md", "kronecker.md", "experiments.md"}  # of programs on the reader's own model and data
 HEAD = "---\nfile_format: mystnb\nkernelspec:\n  name: python3\n---\n"
 NEEDS = {"from_pytorch.md": "torch", "from_jax.md": "jax"}
+FEW_EXAMPLES = """from hypothesis import settings
+settings.register_profile("pages", derandomize=True, deadline=None, max_examples=10)
+settings.load_profile("pages")
+"""
+BEFORE = {"testing.md": FEW_EXAMPLES}  # else a reader's profile: 100 examples, other ones in every run
 
 
 def code_of(page: pathlib.Path, language: str = "python") -> list[str]:
@@ -41,7 +46,7 @@ def test_the_code_of_a_page_runs(page: pathlib.Path, tmp_path: pathlib.Path) -> 
         return
     if (package := NEEDS.get(page.name)) and importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
-    code = "\n".join(code_of(page))
+    code = BEFORE.get(page.name, "") + "\n".join(code_of(page))
     strict = [] if package else ["-W", "error"]
     done = subprocess.run(
         [sys.executable, *strict, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300
