@@ -11,12 +11,14 @@ from nn.data.sources import SOURCES
 def _check_ggn(model, loss, x, t, shards=(1, 3)):
     flat, unravel = rmad.ravel(model)
     z = model(x)
-    J = np.stack([rmad.jvp(lambda p: unravel(p)(x), flat, e)[1].ravel() for e in np.eye(flat.size)], axis=1)
+    _, lin = rmad.linearize(lambda p: unravel(p)(x), flat)
+    J = np.stack([lin.Jv(e).ravel() for e in np.eye(flat.size)], axis=1)
     L = np.stack([loss.hessian_product(z, t, e.reshape(z.shape)).ravel() for e in np.eye(z.size)], axis=1)
     for number in shards:
         quadratic = optim.Objective(model, loss, shards=number, threads=1).quadratic(x, t)
-        G = np.stack([quadratic.ggn @ e for e in np.eye(flat.size)], axis=1)
-        np.testing.assert_allclose(G, J.T @ L @ J, rtol=1e-9, atol=1e-12)
+        V = np.eye(flat.size) if flat.size <= 200 else np.random.default_rng(5).standard_normal((flat.size, 50))
+        GV = np.stack([quadratic.ggn @ v for v in V.T], axis=1)
+        np.testing.assert_allclose(GV, J.T @ (L @ (J @ V)), rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(quadratic.gradient, J.T @ loss.gradient(z, t).ravel(), rtol=1e-9, atol=1e-12)
 
 

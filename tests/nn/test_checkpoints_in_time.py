@@ -31,7 +31,7 @@ def relative(a, b):
 
 @every_kind
 @pytest.mark.parametrize("last", [False, True])
-@pytest.mark.parametrize("t", [1, 2, 7, 16])
+@pytest.mark.parametrize("t", [1, 2, 7, pytest.param(16, marks=pytest.mark.slow)])
 def test_checkpoints_change_nothing(kind, last, t):
     x, rng = data(5, t, 3), np.random.default_rng(2)
     plain, other = pair(kind, last=last)

@@ -159,8 +159,15 @@ def relations(order):
     }
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.3])
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    ("dtype", "noise"),
+    [
+        (np.float64, 0.0),
+        (np.float32, 0.3),
+        pytest.param(np.float32, 0.0, marks=pytest.mark.slow),
+        pytest.param(np.float64, 0.3, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("relation", relations(np.arange(200)))
 def test_a_partial_gradient_set_keeps_learning(relation, dtype, noise):
     model, x, t = network(dtype, noise)

@@ -17,7 +17,7 @@ from optim.problem.quadratic import Quadratic
 from optim.problem.shard import LinearizedShard
 from rmad import tree
 
-THREADS, CALLS = 8, 24
+THREADS, CALLS = 8, 16
 
 
 @pytest.fixture(autouse=True)
