@@ -18,6 +18,7 @@ from rmad.types import Array
 __all__ = ["MINUS_ONE", "ONE", "Block", "Diagonal", "Explicit", "Linear", "padded", "unbroadcast"]
 
 Map = Callable[[Any], Any]
+_NO_KEYWORDS: dict[str, Any] = {}  # one for all blocks
 
 ONE, MINUS_ONE = 1, -1  # CPython keeps small ints, so `is` tells a factor of one from an array
 
@@ -68,8 +69,7 @@ class Diagonal(Block):
     __slots__ = ("d",)
 
     def __init__(self, primitive: Named, argnum: int, x: ArraySpec, y: ArraySpec, d: Any) -> None:
-        super().__init__(primitive, argnum, x, y)
-        self.d = d
+        self.primitive, self.argnum, self.x, self.y, self.d = primitive, argnum, x, y, d
 
     def push(self, v: Array) -> Array:
         d = self.d
@@ -119,9 +119,9 @@ class Linear(Block):
         args: Sequence[Any],
         kwargs: dict[str, Any],
     ) -> None:
-        super().__init__(primitive, argnum, x, y)
-        self.transpose, self.kwargs = transpose, kwargs
-        self.args = (*args[:argnum], x, *args[argnum + 1 :])
+        self.primitive, self.argnum, self.x, self.y = primitive, argnum, x, y  # super() takes as long as all of it
+        self.transpose, self.kwargs = transpose, kwargs or _NO_KEYWORDS
+        self.args = (x,) if len(args) == 1 else (*args[:argnum], x, *args[argnum + 1 :])
 
     def push(self, v: Array) -> Array:
         k = self.argnum

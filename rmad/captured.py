@@ -93,7 +93,7 @@ class Captured:
         """The arguments of a primitive as its blocks may hold them; argnums: those that are traced."""
         new: list[Any] | None = None
         for k, a in enumerate(args):
-            if type(a) in _NO_ARRAYS or k in argnums or (type(a) is tuple and _no_arrays(a)):
+            if k in argnums or type(a) in _NO_ARRAYS or (type(a) is tuple and _no_arrays(a)):
                 continue
             b = self.keep(a, user, own)
             if b is not a:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from rmad.captured import Captured
 from rmad.refusals import lossy_dtype
 from rmad.tape import Block, Node, Tape
 from rmad.traced import Traced
@@ -47,21 +46,28 @@ class Primitive:
         return f"<{type(self).__name__.lower()} primitive {self.name}>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if kwargs and any(isinstance(a, Traced) for a in kwargs.values()):
-            args, kwargs = self._by_position(args, kwargs)
+        for a in kwargs.values():
+            if isinstance(a, Traced):
+                args, kwargs = self._by_position(args, kwargs)
+                break
         tape: Tape | None = None
         for a in args:
-            if isinstance(a, Traced) and (tape is None or a.tape.level > tape.level):
-                tape = a.tape
+            if isinstance(a, Traced) and a.tape is not tape:
+                if tape is None or a.tape.level > tape.level:
+                    a.tape.nested |= tape is not None
+                    tape = a.tape
+                else:
+                    tape.nested = True
         if tape is None:
             return self.f(*args, **kwargs)
-        argnums, inputs, values = [], [], list(args)
+        argnums, inputs, values = [], [], []
         for k, a in enumerate(args):
             if isinstance(a, Traced) and a.tape is tape:
                 argnums.append(k)
                 inputs.append(a.index)
-                values[k] = a.value
-        y, every = self.linearized(argnums, values, kwargs, tape.captured)
+                a = a.value
+            values.append(a)
+        y, every = self.linearized(argnums, values, kwargs, tape)
         if not isinstance(y, tuple):
             return self._record(tape, inputs, every, y)
         outputs = [self._record(tape, inputs, blocks, y_k) for blocks, y_k in zip(every, y, strict=True)]
@@ -81,35 +87,33 @@ class Primitive:
 
     def _record(self, tape: Tape, inputs: list[int], blocks: Sequence[Block | None], y: Any) -> Any:
         """y as a traced array on the tape; plain if no block is left (a constant function)."""
-        found: Sequence[Any] = blocks
         if None in blocks:
-            found = [block for block in blocks if block is not None]
             inputs = [i for i, block in zip(inputs, blocks, strict=True) if block is not None]
-        if not found:
+            blocks = [block for block in blocks if block is not None]
+        if not blocks:
             return y
-        dtype = found[0].y.dtype
-        if dtype.kind not in "fc":
-            if dtype.kind in "biu":
+        spec = blocks[0].y  # type: ignore[union-attr]
+        if spec.dtype.kind not in "fc":
+            if spec.dtype.kind in "biu":
                 return y
-            raise tape.loses(lossy_dtype(self.name, dtype))
+            raise tape.loses(lossy_dtype(self.name, spec.dtype))
         if isinstance(y, Traced):
             tape.nested = True
-        return Traced(y, tape, tape.append(Node(self, tuple(inputs), found, found[0].y)))
+        return Traced(y, tape, tape.append(Node(self, tuple(inputs), tuple(blocks), spec)))  # type: ignore[arg-type]
 
     def linearized(
-        self, argnums: Sequence[int], args: Sequence[Any], kwargs: dict[str, Any], captured: Captured
+        self, argnums: Sequence[int], args: Sequence[Any], kwargs: dict[str, Any], tape: Tape
     ) -> tuple[Any, Any]:
         """y = f(*args), and its blocks at these arguments: per output, if f returns a tuple.
 
-        y is that of the arrays as they are, to the last bit; the blocks hold what `captured` keeps of the constants.
+        y is that of the arrays as they are, to the last bit; the blocks hold what the tape keeps of the constants.
         """
-        nested = Traced in map(type, args) or Traced in map(type, kwargs.values())
-        y = (self if nested else self.f)(*args, **kwargs)
+        y = (self if tape.nested else self.f)(*args, **kwargs)
         if self.captures:
-            args = captured.kept(args, argnums, self.name, self.holds_arguments)
+            args = tape.captured.kept(args, argnums, self.name, self.holds_arguments)
             for value in kwargs.values():
                 if isinstance(value, _HOLDS_NUMBERS):
-                    kwargs = captured.keep(kwargs, self.name)
+                    kwargs = tape.captured.keep(kwargs, self.name)
                     break
         return y, self.blocks(argnums, y, args, kwargs)
 

@@ -30,7 +30,6 @@ from typing import Any
 import numpy as np
 
 from rmad.blocks import Diagonal, Explicit, Linear
-from rmad.captured import Captured
 from rmad.machine import arrays
 from rmad.rules import ExplicitPrimitive
 from rmad.tape import ArraySpec, Block, Node, Tape, pull
@@ -87,7 +86,7 @@ class _Quotient(ExplicitPrimitive):
     """
 
     def linearized(
-        self, argnums: Sequence[int], args: Sequence[Any], kwargs: dict[str, Any], captured: Captured
+        self, argnums: Sequence[int], args: Sequence[Any], kwargs: dict[str, Any], tape: Tape
     ) -> tuple[Any, Any]:
         y = self.f(*args)
         return y, self.blocks(argnums, y, args, kwargs)

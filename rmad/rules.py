@@ -25,14 +25,14 @@ from rmad import tuning
 from rmad.blocks import MINUS_ONE, ONE, Block, Diagonal, Explicit, Linear
 from rmad.captured import Captured
 from rmad.dispatch import PRIMITIVES, Primitive
+from rmad.objects import OBJECT
 from rmad.tape import ArraySpec, Node, Tape
 from rmad.traced import Traced, register, stop
-from rmad.types import Array
 
 __all__ = ["PRIMITIVES", "Block", "Primitive", "bilinear", "constant", "elementwise", "linear", "primitive"]
 
 
-_PLAIN = frozenset((np.ndarray, np.float64, np.float32, float, int, complex))
+_NUMBERS = frozenset((np.float64, np.float32, float, int))  # 1j * np.float64(2) is a Python number
 
 
 def as_array(x: Any) -> Any:
@@ -45,11 +45,6 @@ def as_array(x: Any) -> Any:
     if isinstance(y, Number):
         return np.float64(y)  # type: ignore[arg-type]  # an int of more than 64 bits
     raise TypeError(f"a {type(x).__name__} is no array of numbers")
-
-
-def _no_wider(d: Any, dtype: np.dtype[Any]) -> Any:
-    """d in a dtype that does not promote `dtype`: a Python number in a rule must not make float64 of float32."""
-    return d if d.dtype == dtype or np.result_type(d.dtype, dtype) == dtype else d.astype(dtype)
 
 
 class Elementwise(Primitive):
@@ -65,32 +60,54 @@ class Elementwise(Primitive):
         self.derivatives = derivatives
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The most frequent calls, of numbers and arrays on a single tape, in one go; others as every primitive."""
+        y = None if kwargs else self.quick(args, self.f)
+        return super().__call__(*args, **kwargs) if y is None else y
+
+    def quick(self, args: Sequence[Any], f: Callable[..., Any]) -> Traced | None:
+        """The most frequent calls, of numbers and arrays on a single tape, in one go; None: a call like any other.
+
+        f: computes y, as `self.f` does; an operator of Python's is faster than a ufunc on numbers.
+        """
         tape: Tape | None = None
-        argnums: list[int] = []
-        inputs: list[int] = []
-        values = list(args)
-        for k, a in enumerate(args):
+        values, has_constants = [], False
+        for a in args:
             kind = type(a)
-            if kind is Traced and (a.tape is tape or (tape is None and not a.tape.nested)):
-                tape = a.tape
-                argnums.append(k)
-                inputs.append(a.index)
-                values[k] = a.value
-            elif kind not in _PLAIN:
-                return super().__call__(*args, **kwargs)
-        if kwargs or tape is None or (self.forward is not None and values[0].size >= tuning.ELEMENTWISE_LOOPS_FROM):
-            return super().__call__(*args, **kwargs)
-        y = self.f(*values)
-        spec = ArraySpec.of(y)
+            if kind is Traced:
+                if tape is None:
+                    tape = a.tape
+                elif tape is not a.tape:
+                    return None
+                a = a.value
+            elif kind is np.ndarray and a.dtype is not OBJECT:
+                has_constants = True
+            elif kind not in _NUMBERS:  # weak numbers, arrays that are written into or of other libraries, lists
+                return None
+            values.append(a)
+        if tape is None or tape.closed or (self.forward and values[0].size >= tuning.ELEMENTWISE_LOOPS_FROM):
+            return None
+        y = (self if tape.nested else f)(*values)
+        spec, nodes = ArraySpec.of(y), tape.nodes
         if spec.dtype.kind not in "fc":
-            return super().__call__(*args)
-        specs = [tape.nodes[i].spec for i in inputs]
-        blocks = self._diagonals(argnums, specs, y, spec, values, kwargs, tape.captured)
-        return Traced(y, tape, tape.append(Node(self, tuple(inputs), blocks, spec)))
+            return None
+        inputs, blocks = [], []
+        for k, a in enumerate(args):
+            if type(a) is Traced:
+                d = self.derivatives[k] if k < len(self.derivatives) else None
+                if d is not ONE and d is not MINUS_ONE:
+                    if d is None:
+                        raise self._missing(k)
+                    d = d(y, *values)
+                    if getattr(d, "dtype", None) is not spec.dtype:
+                        d = _no_wider(d, spec.dtype)
+                    if has_constants and _is_one_of(args, d):
+                        d = tape.captured.array(d, self.name, own=True)
+                inputs.append(a.index)
+                blocks.append(Diagonal(self, k, nodes[a.index].spec, spec, d))
+        nodes.append(Node(self, tuple(inputs), tuple(blocks), spec))
+        return Traced(y, tape, len(nodes) - 1)
 
     def linearized(
-        self, argnums: Sequence[int], args: Sequence[Any], kwargs: dict[str, Any], captured: Captured
+        self, argnums: Sequence[int], args: Sequence[Any], kwargs: dict[str, Any], tape: Tape
     ) -> tuple[Any, Any]:
         both = None if self.forward is None or kwargs or len(args) != 1 else self.forward(args[0])
         if both is not None:
@@ -98,40 +115,46 @@ class Elementwise(Primitive):
             return both[0], [Diagonal(self, 0, spec, spec, both[1])]
         y = self(*args, **kwargs)
         args = [np.asarray(a) if isinstance(a, (list, tuple)) else a for a in args]
-        specs = [ArraySpec.of(args[k]) for k in argnums]
-        return y, self._diagonals(argnums, specs, y, ArraySpec.of(y), args, kwargs, captured)
+        return y, self._diagonals(argnums, y, args, kwargs, tape.captured)
 
     def _diagonals(
         self,
         argnums: Sequence[int],
-        specs: Sequence[ArraySpec],
         y: Any,
-        spec: ArraySpec,
         args: Sequence[Any],
         kwargs: dict[str, Any],
         captured: Captured,
-    ) -> list[Block]:
-        """diag(∂y/∂args[k]) for k in argnums; specs, spec: those of these arguments and of y."""
-        blocks: list[Block] = []
-        for k, x in zip(argnums, specs, strict=True):
+    ) -> Sequence[Block]:
+        """diag(∂y/∂args[k]) for k in argnums."""
+        spec, blocks = ArraySpec.of(y), []
+        constants = [a for k, a in enumerate(args) if k not in argnums and isinstance(a, np.ndarray)]
+        for k in argnums:
             d = self.derivatives[k] if k < len(self.derivatives) else None
-            if d is None:
-                raise self._missing(k)
-            if callable(d):
-                d = _no_wider(as_array(d(y, *args, **kwargs)), spec.dtype)
-                if len(argnums) < len(args) and isinstance(d, np.ndarray) and _is_constant(d, args, argnums):
+            if d is not ONE and d is not MINUS_ONE:
+                if d is None:
+                    raise self._missing(k)
+                d = _no_wider(d(y, *args, **kwargs), spec.dtype)
+                if constants and _is_one_of(constants, d):
                     d = captured.array(d, self.name, own=True)
-            blocks.append(Diagonal(self, k, x, spec, d))
+            blocks.append(Diagonal(self, k, ArraySpec.of(args[k]), spec, d))
         return blocks
 
 
-def _is_constant(d: Array, args: Sequence[Any], argnums: Sequence[int]) -> bool:
-    """True if d is a constant argument, as ∂(a x)/∂x = a, or a view of one."""
-    for k, a in enumerate(args):
-        same = d is a or (d.base is not None and isinstance(a, np.ndarray) and np.may_share_memory(d, a))
-        if same and k not in argnums:
-            return True
-    return False
+def _no_wider(d: Any, dtype: np.dtype[Any]) -> Any:
+    """d in a dtype that does not promote `dtype`: a Python number in a rule must not make float64 of float32."""
+    if type(d) is float and dtype.kind == "f":
+        return dtype.type(d)
+    d = as_array(d)
+    return d if d.dtype == dtype or np.result_type(d.dtype, dtype) == dtype else d.astype(dtype)
+
+
+def _is_one_of(constants: Sequence[Any], d: Any) -> bool:
+    """True if d is one of the constant arrays, as ∂(a x)/∂x = a, or a view of one."""
+    if not isinstance(d, np.ndarray):
+        return False
+    return any(
+        d is a or (d.base is not None and isinstance(a, np.ndarray) and np.may_share_memory(d, a)) for a in constants
+    )
 
 
 class LinearPrimitive(Primitive):
@@ -152,8 +175,7 @@ class LinearPrimitive(Primitive):
         self.transposes = transposes
 
     def blocks(self, argnums: Sequence[int], y: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        spec = ArraySpec.of(y)
-        blocks = []
+        spec, blocks = ArraySpec.of(y), []
         for k in argnums:
             transpose = self.transposes[k] if k < len(self.transposes) else None
             if transpose is None:

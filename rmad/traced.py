@@ -6,6 +6,7 @@ up in one table, `HANDLERS`. So the language is NumPy itself, and SciPy's ufuncs
 
 from __future__ import annotations
 
+import operator
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -156,6 +157,10 @@ class Traced(Shaped, NDArrayOperatorsMixin):
         self.value, self.tape, self.index = value, tape, index
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if method == "__call__" and not kwargs:
+            quick = getattr(HANDLERS.get(ufunc), "quick", None)  # of an elementwise primitive
+            if quick is not None and (y := quick(inputs, ufunc)) is not None:
+                return y
         for a in inputs:
             kind = type(a)
             if kind is not Traced and (a.dtype is OBJECT if kind is ndarray else kind not in _NUMBERS and is_object(a)):
@@ -355,6 +360,30 @@ def _method(f: Callable[..., Any]) -> Callable[..., Any]:
     method.__name__ = f.__name__
     return method
 
+
+def _operator(name: str, ufunc: np.ufunc, evaluate: Callable[[Any, Any], Any]) -> None:
+    """x + y and y + x of Traced as `evaluate` has them, without NumPy's dispatch where a quick call suffices."""
+    forward, backward = (getattr(NDArrayOperatorsMixin, f"__{r}{name}__") for r in ("", "r"))
+
+    def method(self: Traced, other: Any) -> Any:
+        quick = getattr(HANDLERS[ufunc], "quick", None)
+        y = None if quick is None else quick((self, other), evaluate)
+        return forward(self, other) if y is None else y
+
+    def reflected(self: Traced, other: Any) -> Any:
+        quick = getattr(HANDLERS[ufunc], "quick", None)
+        y = None if quick is None else quick((other, self), evaluate)
+        return backward(self, other) if y is None else y
+
+    for made, of in ((method, forward), (reflected, backward)):
+        made.__name__ = of.__name__
+        setattr(Traced, of.__name__, made)
+
+
+_operator("add", np.add, operator.add)
+_operator("sub", np.subtract, operator.sub)
+_operator("mul", np.multiply, operator.mul)
+_operator("truediv", np.true_divide, operator.truediv)
 
 METHODS = """
     all any argmax argmin argpartition argsort cumprod cumsum diagonal dot max mean min nonzero

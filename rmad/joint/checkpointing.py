@@ -19,7 +19,6 @@ import numpy as np
 from rmad import tree as _tree
 from rmad.batch import cases_from, first_case
 from rmad.blocks import Block
-from rmad.captured import Captured
 from rmad.flat import ravel
 from rmad.limits import settled
 from rmad.machine import arrays
@@ -240,10 +239,10 @@ class Pieces(Primitive):
         return Piece(f, arrays, argnums, y)
 
     def linearized(
-        self, argnums: Sequence[int], args: Sequence[Any], kwargs: dict[str, Any], captured: Captured
+        self, argnums: Sequence[int], args: Sequence[Any], kwargs: dict[str, Any], tape: Tape
     ) -> tuple[Any, Any]:
         """The same as for every primitive, but f is given what is kept: it may keep arrays itself."""
-        args = captured.kept(args, argnums, self.name, own=True)
+        args = tape.captured.kept(args, argnums, self.name, own=True)
         y = self(*args, **kwargs)
         return y, self.blocks(argnums, y, args, kwargs)
 

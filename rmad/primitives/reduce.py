@@ -36,11 +36,26 @@ from rmad.valued import composed, numpys, scalar
 
 # -- sums -----------------------------------------------------------------------------------------------
 
-sum = linear(np.sum, lambda u, x, axis=None, keepdims=False: spread(u, x, axis, keepdims))
-mean = linear(np.mean, lambda u, x, axis=None, keepdims=False: spread(u / count(x, axis), x, axis, keepdims))
-sum.on_stack = mean.on_stack = lambda k, block: stacked(
-    k, block, **{**block.kwargs, "axis": from_end(block.kwargs["axis"], block.x.ndim)}
-)
+
+def _sum(x, axis, keepdims) -> Array:
+    """np.sum. Its own way to the ufunc takes longer than a short sum."""
+    return (np.add.reduce if type(x) is np.ndarray else np.sum)(x, axis=axis, keepdims=keepdims)
+
+
+def _mean(x, axis, keepdims) -> Array:
+    return np.mean(x, axis=axis, keepdims=keepdims)
+
+
+sum = linear(_sum, lambda u, x, axis, keepdims: spread(u, x, axis, keepdims), name="sum")
+mean = linear(_mean, lambda u, x, axis, keepdims: spread(u / count(x, axis), x, axis, keepdims), name="mean")
+
+
+def _reduced_stack(k, block) -> Any:
+    _, axis, keepdims = block.args
+    return stacked(k, block, from_end(axis, block.x.ndim), keepdims)
+
+
+sum.on_stack = mean.on_stack = _reduced_stack
 
 
 def _reduction(*functions, direct, over=None) -> Callable[..., Any]:
@@ -59,7 +74,7 @@ def _short_or_general(direct, general, over) -> Callable[..., Any]:
     def handler(a, axis=over, *args, **kwargs) -> Array:
         if args or (kwargs and (len(kwargs) > 1 or "keepdims" not in kwargs)):
             return general(a, axis, *args, **kwargs)
-        return direct(a, axis=axis, keepdims=kwargs.get("keepdims", False))
+        return direct(a, axis, kwargs.get("keepdims", False))
 
     return handler
 
@@ -71,7 +86,7 @@ def given(initial) -> bool:
 @_reduction(np.sum, direct=sum)
 def general_sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True) -> Array:
     refuse_out(out)
-    y = sum(masked(cast(a, dtype), where, 0), axis=axis, keepdims=keepdims)
+    y = sum(masked(cast(a, dtype), where, 0), axis, keepdims)
     return y + initial_of(initial, y) if given(initial) else y
 
 
@@ -80,13 +95,13 @@ def general_mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=Tr
     refuse_out(out)
     a, where = cast(a, dtype), stop(where)
     if where is True:
-        return mean(a, axis=axis, keepdims=keepdims)
+        return mean(a, axis, keepdims)
     return mean_where(a, axis, keepdims, where)
 
 
 def mean_where(a, axis, keepdims, where) -> Array:
     """The mean of the elements that the mask selects."""
-    y = sum(masked(a, where, 0), axis=axis, keepdims=True) / count(a, axis, where)
+    y = sum(masked(a, where, 0), axis, True) / count(a, axis, where)
     return y if keepdims else dropped(y, axis)
 
 
@@ -102,7 +117,7 @@ def _trace(a, offset=0, axis1=0, axis2=1, dtype=None, out=None) -> Array:
 def _extremum(f) -> Primitive:
     """y = max x: push mean of v over the elements that attain the maximum."""
 
-    def rule(y, x, axis=None, keepdims=False) -> Pairs:
+    def rule(y, x, axis, keepdims) -> Pairs:
         x, y = stop(x), stop(y)
         hit = x == spread(y, x, axis, keepdims)
         n = np.sum(hit, axis=axis, keepdims=True)
@@ -119,7 +134,7 @@ def _extremum(f) -> Primitive:
 
         return ((push, pull),)
 
-    return primitive(f, rule)
+    return primitive(lambda x, axis, keepdims: f(x, axis=axis, keepdims=keepdims), rule, name=f.__name__)
 
 
 max = _extremum(np.max)
@@ -141,19 +156,19 @@ def general_min(a, axis=None, out=None, keepdims=False, initial=None, where=True
 def _bounded(extremum, of_two, identity, a, axis, keepdims, initial, where) -> Array:
     """The extremum of `initial` and of those a that the mask `where` selects."""
     if not given(initial):
-        return extremum(a, axis=axis, keepdims=keepdims)
+        return extremum(a, axis, keepdims)
     a = masked(a, where, identity)
     if any(a.shape[k] == 0 for k in reduced_axes(axis, a.ndim)):
         y = arrays.full(a, np.sum(stop(a), axis=axis, keepdims=keepdims).shape, identity)
     else:
-        y = extremum(a, axis=axis, keepdims=keepdims)
+        y = extremum(a, axis, keepdims)
     return of_two(y, initial_of(initial, y))
 
 
 @composed(np.ptp)
 def _ptp(a, axis=None, out=None, keepdims=False) -> Array:
     refuse_out(out)
-    return max(a, axis=axis, keepdims=keepdims) - min(a, axis=axis, keepdims=keepdims)
+    return max(a, axis, keepdims) - min(a, axis, keepdims)
 
 
 # -- products: right even if x has zeros ------------------------------------------------------------------

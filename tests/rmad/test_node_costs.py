@@ -1,0 +1,73 @@
+"""What a recorded node takes apart from time: calls of NumPy's dispatch, objects, bytes."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import rmad
+from rmad.extend import Record, Traced
+
+NODES = 1000
+X = np.linspace(0.1, 0.5, 4)
+
+STEPS = {
+    "add": lambda x: x + 0.5,
+    "reflected": lambda x: 0.5 * x,
+    "of two": lambda x: x - x,
+    "array": lambda x: x * X,
+    "number": lambda x: x / np.float32(2),
+    "ufunc": np.sin,
+}
+
+
+def chain(step):
+    def f(x):
+        for _ in range(NODES):
+            x = step(x)
+        return x
+
+    return f
+
+
+@pytest.mark.parametrize("step", [s for name, s in STEPS.items() if name != "ufunc"], ids=list(STEPS)[:-1])
+def test_operators_skip_numpys_dispatch(step, monkeypatch):
+    want = rmad.jvp(step, X, X)
+
+    def refuse(self, ufunc, method, *inputs, **kwargs):
+        if not all(isinstance(a, Traced | float) for a in inputs):  # array * x is NumPy's to dispatch
+            return original(self, ufunc, method, *inputs, **kwargs)
+        raise AssertionError(f"{ufunc} went through __array_ufunc__")
+
+    original = Traced.__array_ufunc__
+    monkeypatch.setattr(Traced, "__array_ufunc__", refuse)
+    found = rmad.jvp(step, X, X)
+    assert all(map(np.array_equal, found, want))
+
+
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+def test_a_node_holds_few_objects_and_bytes(step):
+    f = chain(step)
+    record, objects, size = held(lambda: Record(f, X, ()))
+    blocks = [block for node in record.tape.nodes for block in node.blocks]
+    assert len(record.tape.nodes) == NODES + 1
+    assert objects <= NODES + len(blocks) + NODES + 100, "more than a node, its blocks and the tuple of them"
+    arrays = {id(b.d): sys.getsizeof(b.d) for b in blocks if isinstance(b.d, np.ndarray)}
+    assert size - sum(arrays.values()) <= 400 * NODES
+
+
+def held(call):
+    """What a call returns, and the containers and bytes that it holds."""
+    call()
+    gc.collect()
+    before = len(gc.get_objects())
+    tracemalloc.start()
+    result = call()
+    size = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    gc.collect()
+    return result, len(gc.get_objects()) - before, size
