@@ -7,6 +7,7 @@ Needs no GPU: the real CuPy runs on the host's memory and counts (tests/device/R
 counts are the same in every run. The network is a small autoencoder, because no count depends on the sizes.
 
 GGN product        one product with the Gauss-Newton matrix, the linearization cached
+… per step of time what one more step of time adds to such a product of a recurrent layer
 CG iteration       one iteration without a preconditioner, that product included
 step of …          one update in the middle of a run; with CG, 10 iterations of it
 """
@@ -67,6 +68,25 @@ def product() -> list[int]:
     return counted(lambda: q.ggn_product(v, out))
 
 
+def recurrent(cell: Callable[..., Any], steps: int, cases: int = 5, units: int = 7) -> list[int]:
+    """One product with G of a recurrent layer and a linear one on top, after so many steps of time."""
+    import cupy
+
+    rng = np.random.default_rng(0)
+    model = nn.Sequential(cell(2, units, rng=rng), nn.Linear(units, 3, rng=rng))
+    x, t = (cupy.asarray(rng.random((cases, steps, k), dtype=np.float32)) for k in (2, 3))
+    model = rmad.map_leaves(cupy.asarray, model)
+    q = optim.Objective(model, nn.SquaredError()).quadratic(x, t)
+    v = rmad.ravel(model)[0]
+    out = v.copy()
+    return counted(lambda: q.ggn_product(v, out))
+
+
+def step_of_time(cell: Callable[..., Any]) -> list[int]:
+    """What a step of time adds, as the difference of two products."""
+    return [(many - few) // 10 for few, many in zip(recurrent(cell, 5), recurrent(cell, 15), strict=True)]
+
+
 def iteration() -> list[int]:
     """One iteration of CG, as the difference of two runs."""
     model, x = problem()
@@ -88,6 +108,9 @@ def step(make: Callable[..., Any], warm: int = WARM, **hyper: Any) -> list[int]:
 
 ROWS: dict[str, Callable[[], list[int]]] = {
     "GGN product": product,
+    "GGN product of an RNN, per step of time": lambda: step_of_time(nn.RNN),
+    "GGN product of an LSTM, per step of time": lambda: step_of_time(nn.LSTM),
+    "GGN product of a GRU, per step of time": lambda: step_of_time(nn.GRU),
     "CG iteration": iteration,
     "step of Adam": lambda: step(optim.Adam),
     "step of CurveBall": lambda: step(optim.CurveBall),

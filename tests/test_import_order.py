@@ -28,8 +28,8 @@ ORDER = {
         "primitives joint plan linearization transforms dense sweeps linear_operator operators check "
         "testing view extend"
     ),
-    "rmad.machine": "backend arrays config memory",
-    "rmad.kernels": "compiled loader windows elementwise slopes patches winograd depthwise cells",
+    "rmad.machine": "backend fused arrays config memory",
+    "rmad.kernels": "compiled loader windows elementwise slopes patches winograd depthwise gpu_cells cells",
     "rmad.kernels.compiled": "convolution depthwise maths cells",
     "rmad.primitives": "arguments layers *",
     "rmad.primitives.layers": "symmetric selection images *",
@@ -47,7 +47,7 @@ ORDER = {
         "division objective"
     ),
     "optim.parts": (
-        "passes trust_region cg linesearch selection factors kronecker columns estimate preconditioner damping "
+        "trust_region passes device_run cg linesearch selection factors kronecker columns estimate preconditioner damping "
         "structural local_model directions krylov roles rescaling"
     ),
 }

@@ -19,12 +19,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Container
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from optim.base import quiet
-from optim.parts.passes import InverseOperator, InverseP, Product, Run, precondition
+from optim.parts.device_run import DeviceRun
+from optim.parts.passes import InverseOperator, InverseP, Product, Run, Stop, precondition
 from optim.parts.trust_region import Ball
 from optim.problem.threads import Crew
 from optim.problem.vectors import is_finite
@@ -36,13 +37,13 @@ __all__ = [
     "InverseP",
     "Iterate",
     "SmallResidual",
+    "Stop",
     "kept_iterations",
     "pcg",
     "precondition",
     "relative_progress",
 ]
 
-Stop: TypeAlias = "Callable[[int, float, Array], str | None]"  # (i, φ_i, r_i): a reason to end
 Watch: TypeAlias = "Callable[[Iterate], str | None]"  # an iterate that is kept: a reason to end
 
 
@@ -146,7 +147,7 @@ def kept_iterations(most: int, first: float = 5.0, growth: float = 1.3) -> set[i
 
 @dataclass(frozen=True)
 class SmallResidual:
-    """Ends a run of `pcg` at ‖r_i‖∞ < tolerance, i ≥ 1; on a device ‖r‖∞ is read with the scalars of the iteration.
+    """Ends a run of `pcg` at ‖r_i‖∞ < tolerance, i ≥ 1.
 
     Parameters
     ----------
@@ -156,17 +157,12 @@ class SmallResidual:
 
     tolerance: float
 
-    @staticmethod
-    def measure(r: Array) -> Any:
-        """Returns ‖r‖∞, on the device of r."""
-        return max(r.max(), -r.min()) if isinstance(r, np.ndarray) else np.max(np.abs(r))
-
     def __call__(self, i: int, phi: float, r: Array) -> str | None:
         """Returns the reason to end, or None."""
-        return self.after(i, float(self.measure(r)) if i else math.inf)
+        return self.after(i, float(max(r.max(), -r.min()))) if i else None
 
     def after(self, i: int, size: float) -> str | None:
-        """Returns the reason to end, or None, for size = ‖r_i‖∞."""
+        """Returns the same for size = ‖r_i‖∞, which a run on a device reads with the scalars of the iteration."""
         return "residual" if i and size < self.tolerance else None
 
 
@@ -226,8 +222,8 @@ def pcg(
     """
     if radius is not None and x0 is not None:
         raise ValueError("radius: a run of CG in a trust region starts from zero")
-    measure = stop.measure if isinstance(stop, SmallResidual) else None
-    run, record = Run(product, b, x0, inverse_P, damping, crew, measure), _Recorder(_kept(keep, iterations), watch)
+    kind = Run if isinstance(b, np.ndarray) else DeviceRun
+    run, record = kind(product, b, x0, inverse_P, damping, crew), _Recorder(_kept(keep, iterations), watch)
     reason, finite = _iterate(run, record, iterations, stop, radius)
     return record.result(run, reason, finite)
 
@@ -245,10 +241,10 @@ def _iterate(run: Run, record: _Recorder, iterations: int, stop: Stop | None, ra
     ball = None if radius is None else Ball(radius, run.ry)
     reason = ""
     while True:
-        reason = reason or _asked(stop, run) or _end(run.i, iterations, run.ry)
+        reason = reason or run.asked(stop) or _end(run.i, iterations, run.ry)
         if reason:
             break
-        pAp, reason, goes_on = _one_iteration(run, ball)
+        pAp, reason, goes_on = run.iteration(ball)
         if not math.isfinite(pAp):  # one NaN or Inf in A p is enough for that
             return f"non-finite product in CG iteration {run.i + 1}", False
         if not goes_on:
@@ -256,48 +252,6 @@ def _iterate(run: Run, record: _Recorder, iterations: int, stop: Stop | None, ra
         reason = record.see(run, reason)
     finite = run.is_finite() and is_finite(run.x)
     return (reason, True) if finite else (f"overflow in CG iteration {run.i}", False)
-
-
-def _asked(stop: Stop | None, run: Run) -> str | None:
-    """The reason to end that the rule gives, if it gives one."""
-    if isinstance(stop, SmallResidual) and run.on_device:
-        return stop.after(run.i, run.size)
-    return stop(run.i, run.phi, run.r) if stop else None
-
-
-def _one_iteration(run: Run, ball: Ball | None) -> tuple[float, str, bool]:
-    """pᵀA p, a reason to end or "", and False if the run ends where it is, or with a number that is not finite."""
-    at_once = run.on_device and ball is None
-    pAp = run.step() if at_once else run.curvature()
-    if not math.isfinite(pAp):
-        return pAp, "", False
-    if pAp <= 0 and ball is None:
-        reason = f"negative curvature in CG iteration {run.i + 1}"
-        if run.phi >= 0:  # nothing was found before: the step along P⁻¹r, of the length that P gives it
-            run.advance(1.0, pAp)
-        return pAp, reason, False
-    if at_once:
-        return pAp, "", run.is_finite()
-    alpha, reason = _step_length(run, pAp, ball)
-    ry = run.ry
-    if not run.advance(alpha, pAp):
-        return pAp, reason, False
-    beta = run.ry / ry  # β_{i+1} = r_{i+1}ᵀy_{i+1} / r_iᵀy_i
-    if ball is not None:
-        ball.follow(alpha, beta, run.ry)
-    run.turn(beta)
-    return pAp, reason, True
-
-
-def _step_length(run: Run, pAp: float, ball: Ball | None) -> tuple[float, str]:
-    """α_i = r_iᵀy_i / p_iᵀA p_i, or as far as the ball reaches, and the reason to end after such a step, or ""."""
-    alpha = run.ry / pAp if pAp > 0 else math.inf
-    reason = "" if pAp > 0 else f"negative curvature in CG iteration {run.i + 1}"
-    if ball is not None and alpha >= ball.reach():
-        if run.operator is None:  # which knows P⁻¹, not P
-            ball.measure(run.x, run.p, run.inverse)
-        alpha, reason = ball.reach(), reason or "boundary of the trust region"
-    return alpha, reason
 
 
 def _end(i: int, iterations: int, ry: float) -> str:

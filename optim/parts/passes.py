@@ -1,4 +1,4 @@
-"""The vectors of a run of CG, and the three passes over them that make up an iteration, by blocks."""
+"""The vectors of a run of CG, its iteration, and the three passes over them that make it up, by blocks."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from typing import Protocol, TypeAlias, TypeVar
 import numpy as np
 
 from optim import tuning
+from optim.parts.trust_region import Ball
 from optim.problem.threads import Crew
 from optim.problem.vectors import blocks, dot, dots
-from rmad.extend import Array, arrays
+from rmad.extend import Array
 
-__all__ = ["InverseOperator", "InverseP", "Product", "Run", "precondition"]
+__all__ = ["InverseOperator", "InverseP", "Product", "Run", "Stop", "precondition"]
 
 R = TypeVar("R")
 
 Product: TypeAlias = Callable[[Array, Array], None]  # (v, out): out ← B v
+Stop: TypeAlias = "Callable[[int, float, Array], str | None]"  # (i, φ_i, r_i): a reason to end
 
 
 class InverseOperator(Protocol):
@@ -43,8 +45,7 @@ def precondition(inverse_P: InverseP, r: Array, y: Array) -> None:
 class Run:
     """x, r = A x − b, y = P⁻¹ r and p of a run, with the three passes over them that make up an iteration.
 
-    The passes go by blocks that stay in cache, on threads if there are enough of them. On a device `step` is a whole
-    iteration, whose scalars stay there: it waits once, for those that decide how to go on.
+    The passes go by blocks that stay in cache, on threads if there are enough of them.
     """
 
     def __init__(
@@ -55,7 +56,6 @@ class Run:
         inverse_P: InverseP,
         damping: float | Array,
         crew: Crew | None,
-        measure: Callable[[Array], Array] | None = None,
     ) -> None:
         self.operator: InverseOperator | None = inverse_P if hasattr(inverse_P, "apply") else None
         self.inverse: Array | None = None if hasattr(inverse_P, "apply") else inverse_P  # (p,)
@@ -76,10 +76,6 @@ class Run:
         self.p = np.negative(self.y)
         self.ry, rx, bx = dots((self.r, self.y), (self.r, self.x), (b, self.x))
         self.phi = (rx - bx) / 2  # φ(x) = ½ (r − b)ᵀx, section 4
-        self.on_device = not isinstance(b, np.ndarray)
-        self._ry: Array | None = np.dot(self.r, self.y) if self.on_device else None
-        self._measure = measure
-        self.size = math.inf  # measure(r), read by `step`
         self._diagonal = np.ndim(damping) > 0
         more = damping if self._diagonal else self.y, self.y if self.inverse is None else self.inverse
         self._views = list(blocks(self.x, self.r, self.y, self.p, self._Ap, *more))
@@ -90,30 +86,43 @@ class Run:
         """True if φ and rᵀy are finite."""
         return math.isfinite(self.ry) and math.isfinite(self.phi)
 
-    def step(self) -> float:
-        """One iteration on a device, α and β computed there; returns pᵀA p.
+    def asked(self, stop: Stop | None) -> str:
+        """The reason to end that the rule gives, or ""."""
+        return (stop(self.i, self.phi, self.r) if stop else None) or ""
 
-        If that is not positive, α is 0: x, r and p stay as they are, and the iteration does not count.
-        """
-        self._product(self.p, self._Ap)
-        self.products += 1
-        if self._diagonal or self._damping:
-            arrays.add_scaled(self._Ap, self._damping, self.p, self._Ap)
-        pAp, ry = np.dot(self.p, self._Ap), self._ry
-        alpha = np.where(pAp > 0, ry / pAp, pAp.dtype.type(0))
-        arrays.add_scaled(self.x, alpha, self.p, self._Ap)
-        arrays.add_scaled(self.r, alpha, self._Ap, self._Ap)
-        precondition(self.inverse if self.operator is None else self.operator, self.r, self.y)
-        self._ry = np.dot(self.r, self.y)
-        measured = [] if self._measure is None else [self._measure(self.r)]
-        curvature, after, *sizes = map(float, arrays.numbers([pAp, self._ry, *measured]))
-        if curvature > 0:
-            self.p *= self._ry / ry
-            self.p -= self.y
-            self.i += 1
-            self.phi -= self.ry * self.ry / curvature / 2  # as in `advance`, with α = rᵀy / pᵀA p
-            self.ry, self.size = after, sizes[0] if sizes else math.inf
-        return curvature
+    def iteration(self, ball: Ball | None) -> tuple[float, str, bool]:
+        """pᵀA p, a reason to end or "", and False if the run ends where it is, or with a number that is not finite."""
+        pAp = self.curvature()
+        if not math.isfinite(pAp):
+            return pAp, "", False
+        if pAp <= 0 and ball is None:
+            return pAp, self.turned_down(pAp), False
+        alpha, reason = self._step_length(pAp, ball)
+        ry = self.ry
+        if not self.advance(alpha, pAp):
+            return pAp, reason, False
+        beta = self.ry / ry  # β_{i+1} = r_{i+1}ᵀy_{i+1} / r_iᵀy_i
+        if ball is not None:
+            ball.follow(alpha, beta, self.ry)
+        self.turn(beta)
+        return pAp, reason, True
+
+    def turned_down(self, pAp: float) -> str:
+        """The reason to end at pᵀA p ≤ 0; if nothing was found before, x steps along P⁻¹r, by the length P gives it."""
+        reason = f"negative curvature in CG iteration {self.i + 1}"
+        if self.phi >= 0:
+            self.advance(1.0, pAp)
+        return reason
+
+    def _step_length(self, pAp: float, ball: Ball | None) -> tuple[float, str]:
+        """α_i = r_iᵀy_i / p_iᵀA p_i, or as far as the ball reaches, and the reason to end after such a step, or ""."""
+        alpha = self.ry / pAp if pAp > 0 else math.inf
+        reason = "" if pAp > 0 else f"negative curvature in CG iteration {self.i + 1}"
+        if ball is not None and alpha >= ball.reach():
+            if self.operator is None:  # which knows P⁻¹, not P
+                ball.measure(self.x, self.p, self.inverse)
+            alpha, reason = ball.reach(), reason or "boundary of the trust region"
+        return alpha, reason
 
     def curvature(self) -> float:
         """A p ← B p + λD p; returns pᵀA p."""

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from optim.tuning import BLOCK, SUMMED_IN_FLOAT32
-from rmad.extend import Array, arrays
+from rmad.extend import Array, arrays, fused
 
 __all__ = [
     "Scalar",
@@ -63,7 +63,9 @@ def read(*scalars: Scalar) -> list[float]:
 
 def dot(a: Array, b: Array) -> float:
     """aᵀb as a Python float, for flat vectors; float32 is summed by chunks and the chunks in float64."""
-    if a.dtype.itemsize >= 8 or not isinstance(a, np.ndarray):
+    if not isinstance(a, np.ndarray):
+        return float(fused.dot(a, b))
+    if a.dtype.itemsize >= 8:
         return float(np.dot(a, b))
     whole = a.size // CHUNK * CHUNK
     if whole < a.size:
@@ -73,11 +75,8 @@ def dot(a: Array, b: Array) -> float:
 
 
 def inner(a: Array, b: Array) -> Any:
-    """aᵀb of flat vectors, a Scalar: as `dot` on the CPU, on a device there until `read`.
-
-    On a device it is the library's own dot: that sums in a tree over many threads, and CuPy has no np.vecdot.
-    """
-    return dot(a, b) if isinstance(a, np.ndarray) else np.dot(a, b)
+    """aᵀb of flat vectors in float64, a Scalar: as `dot` on the CPU, on a device there until `read`."""
+    return dot(a, b) if isinstance(a, np.ndarray) else fused.dot(a, b)
 
 
 def dots(*pairs: tuple[Array, Array]) -> list[float]:

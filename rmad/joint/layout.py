@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from rmad.machine import arrays
+from rmad.machine import arrays, fused
 from rmad.types import Array
 
 __all__ = ["Cell", "Layout", "ParameterSums", "Residuals"]
@@ -117,8 +117,11 @@ class ParameterSums:
 
     def add(self, ua: Array, inputs: Array) -> None:
         for (rows, columns, total), term in zip(self.sums, self.terms, strict=True):
-            np.dot(ua[rows], inputs[columns].T, term)
-            np.add(total, term, total)
+            A, B = ua[rows], inputs[columns].T
+            if not isinstance(total, np.ndarray) and fused.can_add_product(A, B, total):
+                fused.add_product(A, B, total)
+            else:
+                np.add(total, np.dot(A, B, term), total)
 
     def whole(self) -> Array:
         """P̄, with zeros in the other blocks."""

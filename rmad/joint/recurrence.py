@@ -20,7 +20,7 @@ import numpy as np
 from rmad import tuning
 from rmad.joint.checkpointing import Piece, Pieces
 from rmad.joint.layout import Cell, Layout, ParameterSums, Residuals
-from rmad.machine import arrays
+from rmad.machine import arrays, fused
 from rmad.traced import Traced
 from rmad.turns import turn
 from rmad.types import Array
@@ -218,7 +218,11 @@ def _multiply(parts: Sequence[Part], inputs: Array, out: Array) -> None:
 def _multiply_and_add(parts: Sequence[Part], inputs: Array, product: Array, out: Array) -> None:
     """out ← out + product ← the same; a block without columns has nothing to add."""
     for rows, columns, block in parts:
-        if columns.start < columns.stop:
+        if columns.start >= columns.stop:
+            continue
+        if not isinstance(out, np.ndarray) and fused.can_add_product(block, inputs[columns], out[rows]):
+            fused.add_product(block, inputs[columns], out[rows])
+        else:
             np.dot(block, inputs[columns], product[rows])
             np.add(out[rows], product[rows], out[rows])
 

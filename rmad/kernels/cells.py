@@ -6,7 +6,8 @@
 
 Arrays are (blocks · m, n): blocks of a are rows, cases are columns. `of_x` and `of_h` say which block of a each gate's
 product with x and with h goes into: W and U have the gates side by side, in PyTorch's order. With the extra
-`fast`, long arrays of float32 go through loops of rmad.kernels.compiled.cells: one pass instead of a dozen.
+`fast`, long arrays of float32 go through loops of rmad.kernels.compiled.cells: one pass instead of a dozen. On a GPU a
+step is one kernel of rmad.kernels.gpu_cells.
 """
 
 from __future__ import annotations
@@ -16,16 +17,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from rmad import tuning
-from rmad.kernels import loader
+from rmad.kernels import gpu_cells, loader
 from rmad.kernels.elementwise import suits
 from rmad.kernels.slopes import tanh_slope_over
+from rmad.machine.backend import is_cupy
 from rmad.types import Array
 
 __all__ = ["GRUCell", "LSTMCell", "RNNCell"]
 
 
 def _loop(name: str, *arrays: Array) -> bool:
-    """Runs rmad.kernels.compiled.cells.name on flat arrays, if it takes them; returns True if it did."""
+    """Runs rmad.kernels.compiled.cells.name on flat arrays, or the GPU's kernel, if they fit; True if it did."""
+    if is_cupy(arrays[0]) and arrays[0].dtype.char in "fd":
+        getattr(gpu_cells, name)(*(a.reshape(-1) for a in arrays))
+        return True
     if arrays[0].size < tuning.CELL_LOOPS_FROM or not all(map(suits, arrays)):
         return False
     loops = loader.loops("cells")

@@ -12,19 +12,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from functools import cache
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from rmad.machine import fused
 from rmad.machine.backend import is_cupy
 from rmad.types import Array
 
 __all__ = [
     "ON_THE_CPU",
     "add_at",
-    "add_scaled",
     "arange",
     "contiguous",
     "copied",
@@ -47,6 +46,7 @@ __all__ = [
 ]
 
 ON_THE_CPU: Array = np.empty(0)  # stands for the kind of an array when there is none at hand
+MOST_GATHERED = 8  # numbers of one kernel: every count has its own, which is compiled
 
 
 def kind_of(x: Any) -> ModuleType:
@@ -139,26 +139,16 @@ def contiguous(a: Any, dtype: Any = None) -> Array:
 
 
 def numbers(values: Sequence[Any]) -> list[Any]:
-    """0-d arrays of one dtype as Python's numbers; from a device in one copy, because every copy waits for it."""
+    """0-d arrays as Python's numbers; from a device in one copy, because every copy waits for it."""
     kind = kind_of(values[0]) if values else np
-    return kind.stack(values).tolist() if kind is not np else [v.item() for v in values]
+    if kind is np:
+        return [v.item() for v in values]
+    if len(values) <= MOST_GATHERED and all(v.dtype.kind == "f" for v in values):
+        return fused.gathered(values).tolist()  # one kernel: `stack` has one for each value
+    return kind.stack(values).tolist()
 
 
 # -- what the two do differently -----------------------------------------------------------------------
-
-
-def add_scaled(total: Array, factor: Any, x: Array, work: Array) -> None:
-    """total += factor · x in place; on the CPU the product goes through `work`, on a GPU it is one kernel."""
-    if (kind := kind_of(total)) is np:
-        np.add(total, np.multiply(x, factor, out=work), out=total)
-    else:
-        factor = factor.astype(total.dtype, copy=False) if hasattr(factor, "astype") else total.dtype.type(factor)
-        _added_scaled(kind)(factor, x, total)
-
-
-@cache
-def _added_scaled(cupy: ModuleType) -> Any:
-    return cupy.ElementwiseKernel("T factor, T x", "T total", "total += factor * x", "add_scaled")
 
 
 def add_at(total: Any, key: Any, u: Any) -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 __all__ = [
+    "cublas",
     "devices",
     "import_cupy",
     "is_cupy",
@@ -36,6 +38,14 @@ def import_cupy() -> Any:
     except ImportError as error:
         raise ImportError(f"CuPy cannot be imported ({error}); install it with: pip install 'rmad[gpu]'") from error
     return cupy
+
+
+@cache
+def cublas() -> Any:
+    """The module cupy.cublas."""
+    from cupy import cublas
+
+    return cublas
 
 
 def linear_operator(array: Any) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 
 from rmad import tuning
 from rmad.blocks import MINUS_ONE, ONE, Block
+from rmad.machine import fused
 from rmad.plan.buffers import shares
 from rmad.plan.forms import gemm
 from rmad.plan.program import Program
@@ -38,7 +39,13 @@ class Sweep:
         self.calls.append(partial(f, *args))
 
     def product(self, A: Array, B: Array, out: Array, add: bool) -> None:
-        """out ← A B or out ← out + A B, for matrices; a product that is added is formed some rows at a time."""
+        """out ← A B or out ← out + A B, for matrices; a product that is added is formed some rows at a time.
+
+        cuBLAS adds it itself, in one call.
+        """
+        if add and not isinstance(out, np.ndarray) and fused.can_add_product(A, B, out):
+            self.emit(fused.add_product, A, B, out)
+            return
         if not add or not out.flags.c_contiguous or not isinstance(out, np.ndarray):
             self.into(out, add, lambda target: self.calls.append(gemm(A, B, target)))
             return
@@ -83,6 +90,8 @@ class Sweep:
             self.emit(np.add, out, a, out)
         elif d is MINUS_ONE:
             self.emit(np.subtract, out, a, out) if add else self.emit(np.negative, a, out)
+        elif add and not isinstance(out, np.ndarray):
+            self.emit(fused.add_scaled, d, a, out)
         else:
             self.into(out, add, lambda target: self.emit(np.multiply, a, d, target))
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 import pathlib
 
+import numpy as np
 import pytest
+
+import nn
 
 cupy = pytest.importorskip("cupy")
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("stand_in")]
@@ -37,8 +40,22 @@ def test_the_table_in_the_documentation(device_counts):
 def test_a_product_and_an_iteration_of_cg(device_counts):
     launches, products, solvers, copies, allocations = device_counts.product()
     assert (solvers, copies, allocations) == (0, 0, 0)
-    assert launches <= 1.5 * products
-    assert device_counts.iteration()[device_counts.COLUMNS.index("copies_to_host")] == 1
+    assert launches <= products
+    of_cg = device_counts.iteration()
+    assert of_cg[device_counts.COLUMNS.index("copies_to_host")] == 1
+    assert of_cg[device_counts.COLUMNS.index("allocations")] == 0
+    assert of_cg[0] - launches <= 5  # three passes over the vectors and two sums
+
+
+@pytest.mark.parametrize("cell", [nn.RNN, nn.LSTM, nn.GRU])
+def test_a_step_of_time_asks_for_the_same_whatever_comes_before(device_counts, cell):
+    at = {steps: np.array(device_counts.recurrent(cell, steps)) for steps in (4, 8, 16)}
+    np.testing.assert_array_equal(at[16] - at[8], 2 * (at[8] - at[4]))
+    np.testing.assert_array_equal(device_counts.recurrent(cell, 8, cases=40, units=30), at[8])
+    launches, products, *others = at[8] - at[4]
+    assert launches <= 5 * 4
+    assert products <= 8 * 4
+    assert not any(others)  # nothing is copied to the host or allocated
 
 
 MOST_COPIES = {  # of a step; 10 of those of SGN and HessianFree are CG's iterations
