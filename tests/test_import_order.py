@@ -47,8 +47,8 @@ ORDER = {
         "division objective"
     ),
     "optim.parts": (
-        "trust_region passes device_run cg linesearch selection factors kronecker columns estimate preconditioner damping "
-        "structural local_model directions krylov roles rescaling"
+        "trust_region passes device_run cg linesearch selection factors kronecker columns estimate preconditioner "
+        "damping structural local_model directions krylov roles rescaling"
     ),
 }
 

@@ -1,6 +1,7 @@
 """Parts that several methods share, each exchangeable: how a direction is found, damped, chosen and scaled.
 
-In reading order: trust_region, passes (over the vectors of CG), device_run (the same on a GPU), cg, linesearch, selection (which iterate of CG is
-taken); factors (A ⊗ G), kronecker, columns (of a square root of L″), estimate (of the factors), preconditioner,
-damping, structural, local_model; directions, krylov; roles (which cases serve for what), rescaling.
+In reading order: trust_region, passes (over the vectors of CG), device_run (the same on a GPU), cg, linesearch,
+selection (which iterate of CG is taken); factors (A ⊗ G), kronecker, columns (of a square root of L″), estimate (of
+the factors), preconditioner, damping, structural, local_model; directions, krylov; roles (which cases serve for
+what), rescaling.
 """
