@@ -187,7 +187,7 @@ def test_a_missing_extra_is_named_before_anything_is_done(
 def test_a_signal_ends_the_training_with_what_there_is(
     tmp_path: pathlib.Path, number: signal.Signals, word: str
 ) -> None:
-    command = [sys.executable, str(SCRIPT), *TINY, "--cg-iterations", "5", "--out", "here"]
+    command = [sys.executable, str(SCRIPT), *TINY, "--cg-iterations", "2", "--log-interval", "1e-6", "--out", "here"]
     environment = os.environ | {"RMAD_CACHE": str(tmp_path / "cache")}
     process = subprocess.Popen(
         command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

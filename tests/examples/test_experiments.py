@@ -2,7 +2,6 @@
 
 import importlib
 import pathlib
-import subprocess
 import sys
 from typing import Any
 
@@ -28,10 +27,11 @@ def script(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize("name", ["rosenbrock", "curveball", "sgn_regression", "sgn_classification"])
-def test_help(name: str) -> None:
-    command = [sys.executable, str(EXAMPLES / f"{name}.py"), "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "Source: " in done.stdout
+def test_help(script: Any, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        script(name, "--help")
+    assert ended.value.code == 0
+    assert "Source: " in capsys.readouterr().out
 
 
 def test_rosenbrock(script: Any, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
