@@ -223,7 +223,7 @@ while True:
 def test_a_writer_killed_at_any_moment_leaves_a_whole_checkpoint(tmp_path: pathlib.Path) -> None:
     """It does nothing but write, so nearly every kill falls into a write."""
     rng, last, parts = random.Random(3), 0, 0
-    for _ in range(8):
+    for _ in range(5):
         process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"

@@ -274,9 +274,10 @@ def test_parts_of_a_killed_series_are_deleted(script: Any) -> None:
         assert not any(part.exists() for part in parts)
 
 
+@pytest.mark.usefixtures("small_kronecker")
 def test_records_without_what_kronecker_reads(script: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """A checkpoint with a valid checksum, and a file of records: one line each, that names the entry."""
-    common = ["--methods", "kfac", "--every", "1", "--hidden", "5,3", "--judged", "50", "--out", "runs"]
+    common = ["--methods", "kfac", "--every", "1", "--judged", "50", "--out", "runs"]
     assert script("kronecker", *common, "--updates", "2") == 0
     checkpoints = nn.Checkpoints("runs/curves-kfac")
     state = checkpoints.load()
