@@ -108,6 +108,9 @@ class Captured:
         """
         if isinstance(a, np.ndarray):
             return self.array(a, user, own)
+        if hasattr(a, "tape"):  # traced by an outer tape
+            y = a.now()
+            return y.twin() if hasattr(y, "tape") else self.keep(y, user, own)
         if isinstance(a, list | tuple | dict):
             return self._container(a, user)
         if is_cupy(a):

@@ -199,7 +199,8 @@ class _Check:
         def moved(h: float) -> list[Array]:
             step = xs[i] + (h * v).astype(v.dtype)
             try:
-                y = at.f(at.xdef.unflatten([step if j == i else leaf for j, leaf in enumerate(xs)]))
+                leaves = [step if j == i else np.copy(leaf) for j, leaf in enumerate(xs)]  # f may write into them
+                y = at.f(at.xdef.unflatten(leaves))
             except (ValueError, ArithmeticError) as error:  # NumPy's LinAlgError among them
                 self.left_domain = error
                 return [np.full(shape, np.nan) for shape in shapes]

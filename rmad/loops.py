@@ -15,7 +15,7 @@ import numpy as np
 from rmad.objects import plain_value
 from rmad.refusals import objects_into_numbers
 
-__all__ = ["IN_PLACE", "in_loop", "in_place"]
+__all__ = ["IN_PLACE", "fitting", "in_loop", "in_place"]
 
 _OURS = frozenset({"casting", "dtype", "order", "sig", "signature", "subok", "where"})
 _WEAK = (int, float, complex)  # Python's numbers, which take the dtype of the others
@@ -26,8 +26,6 @@ def in_loop(ufunc: np.ufunc, inputs: Any, options: dict[str, Any]) -> tuple[Any,
 
     NumPy's own TypeError if the ufunc has no such loop, or if the casts to it are not allowed.
     """
-    if options.get("where", True) is not True:
-        raise TypeError(f"{ufunc.__name__} of a traced array takes no where=; use np.where")
     rest = {name: value for name, value in options.items() if name not in _OURS}
     signature, casting = _signature(ufunc, options), options.get("casting", "same_kind")
     if signature is None and casting == "same_kind":
@@ -78,22 +76,28 @@ IN_PLACE = {
 
 
 def in_place(ufunc: np.ufunc, operator: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """The method for x += y of traced arrays, which is x = x + y in the dtype and shape of x. NumPy's errors if not."""
+    """The method for x += y of traced arrays: x + y written into x, in its dtype and shape. NumPy's errors if not."""
 
     def method(x: Any, other: Any) -> Any:
         y = operator(x, other)
         if y is NotImplemented or isinstance(plain_value(x), np.generic):  # a scalar is replaced, not written into
             return y
-        if y.dtype.kind == "O":
-            raise objects_into_numbers(ufunc)
-        if y.shape != x.shape:
-            raise ValueError(
-                f"non-broadcastable output operand with shape {x.shape} doesn't match the broadcast shape {y.shape}"
-            )
-        if not np.can_cast(y.dtype, x.dtype, "same_kind"):
-            raise TypeError(
-                f"Cannot cast ufunc {ufunc.__name__!r} output from {y.dtype} to {x.dtype} with casting rule 'same_kind'"
-            )
-        return _cast(y, x.dtype)
+        x[...] = fitting(ufunc, y, x)
+        return x
 
     return method
+
+
+def fitting(ufunc: Any, y: Any, out: Any) -> Any:
+    """y as a result that is written into `out`, in the dtype of that; NumPy's errors if it does not fit."""
+    if y.dtype.kind == "O":
+        raise objects_into_numbers(ufunc)
+    if y.shape != out.shape:
+        raise ValueError(
+            f"non-broadcastable output operand with shape {out.shape} doesn't match the broadcast shape {y.shape}"
+        )
+    if not np.can_cast(y.dtype, out.dtype, "same_kind"):
+        raise TypeError(
+            f"Cannot cast ufunc {ufunc.__name__!r} output from {y.dtype} to {out.dtype} with casting rule 'same_kind'"
+        )
+    return _cast(y, out.dtype)

@@ -20,6 +20,7 @@ from rmad.ties import AtTies, Decomposition, Undecided, agreed, determined, is_l
 from rmad.traced import Traced
 from rmad.types import Array
 from rmad.weak import Weak
+from rmad.written import settled as settled_writes
 
 __all__ = ["Record", "filled"]
 
@@ -64,7 +65,8 @@ class Record:
         """The arrays of f(x, *args) and their structure; f may not write into arrays that blocks hold."""
         captured = self.tape.captured
         try:
-            found = _output_leaves(f(x, *args))
+            outputs, treedef = _output_leaves(f(x, *args))
+            outputs = [settled_writes(z) for z in outputs]
         except (TypeError, ValueError, BufferError) as error:
             if (refused := captured.refused_write(error)) is not None:
                 raise refused from error
@@ -81,7 +83,7 @@ class Record:
         if self.tape.lost is not None:
             self.tape.lost.add_note("Code in between caught this error, and f went on without the derivative.")
             raise self.tape.lost
-        return found
+        return outputs, treedef
 
     def _kept(self, leaf: Any, path: str, own: bool = False) -> Any:
         """An array of x as blocks may hold it, whatever the caller does to it later, or one of f(x) for the caller.
@@ -115,6 +117,9 @@ class Record:
             raise TypeError(f"x holds a {type(leaf).__name__}, whose arithmetic is not an ndarray's")
         kind: type[Traced] = Weak if isinstance(leaf, Weak) or not hasattr(leaf, "dtype") else Traced
         value = leaf.strong if isinstance(leaf, Weak) else leaf if kind is Traced else np.asarray(leaf)[()]
+        if isinstance(value, Traced):
+            value = value.now()
+            value = value.twin() if isinstance(value, Traced) else value
         self.tape.nested |= isinstance(value, Traced)
         return kind(value, self.tape, self.tape.append(Node(None, (), (), ArraySpec.of(value))))
 
@@ -130,7 +135,9 @@ class Record:
         """
         values, self.values = self.values, []
         for j, (a, k) in enumerate(zip(values, self.outputs, strict=True)):
-            if k is not None and isinstance(a, np.ndarray):
+            if isinstance(a, Traced):
+                values[j] = a.twin()
+            elif k is not None and isinstance(a, np.ndarray):
                 values[j] = self._kept(a, self.out.paths[j], own=True)
         return self.out.unflatten(values)
 

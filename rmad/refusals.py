@@ -12,15 +12,18 @@ from typing import Any
 import numpy as np
 
 __all__ = [
-    "WRITERS",
+    "into_plain",
     "label",
     "lossy_dtype",
     "lossy_operand",
+    "lost_imaginary_part",
     "no_rule",
     "not_a_number",
     "objects_into_numbers",
+    "part_written_by",
     "plain_array",
-    "writes",
+    "scalars_are_fixed",
+    "written_into_integers",
     "written_out",
 ]
 
@@ -42,14 +45,34 @@ def no_rule(what: str) -> NotImplementedError:
     )
 
 
-def writes(what: str) -> TypeError:
+def scalars_are_fixed(dtype: np.dtype[Any]) -> TypeError:
     return TypeError(
-        f"{what} of a traced array: arrays on the tape are never written into; "
-        "build the result with np.where, np.concatenate or np.stack"
+        f"a number of NumPy, numpy.{dtype}, does not support item assignment; np.atleast_1d makes an array"
     )
 
 
-WRITERS = {"copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask"}
+def written_into_integers(dtype: np.dtype[Any]) -> TypeError:
+    return TypeError(
+        f"a traced number is written into an array of {dtype}, which has no derivatives; make an array of floats, "
+        "as np.zeros(n) does, or write rmad.stop_gradient(x)"
+    )
+
+
+def part_written_by(name: str) -> TypeError:
+    return TypeError(f"{name} writes into x.real or x.imag of a traced x; only assignment does that, x.real[key] = …")
+
+
+def lost_imaginary_part() -> TypeError:
+    return TypeError(
+        "a complex number is written into an array of real ones and would lose its imaginary part; use np.real"
+    )
+
+
+def into_plain(name: str) -> TypeError:
+    return TypeError(
+        f"{name} writes a traced array into a plain one, which would lose its derivative; make that by "
+        "np.zeros_like(x, shape=…), x a traced array"
+    )
 
 
 def written_out(name: str, how: str, instead: str) -> TypeError:

@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from types import FunctionType
+from types import FunctionType, SimpleNamespace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,14 +21,39 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from rmad.loops import IN_PLACE, in_loop, in_place
 from rmad.machine.backend import is_cupy
 from rmad.objects import OBJECT, by_elements, is_object, lifted, objects
-from rmad.refusals import WRITERS, label, no_rule, not_a_number, plain_array, writes, written_out
+from rmad.refusals import label, no_rule, not_a_number, plain_array
 from rmad.tape import Shaped, Tape
 
-__all__ = ["HANDLERS", "Traced", "implements", "on_gpu", "parts", "register", "stop"]
+__all__ = ["HANDLERS", "VIEWS", "Traced", "implements", "on_gpu", "parts", "register", "stop", "writing"]
 
 HANDLERS: dict[Any, Callable[..., Any]] = {}
 """NumPy or SciPy function -> the function called in its place when an argument is traced.
 Methods of ufuncs have keys such as (np.add, "reduce")."""
+
+writing: Any = SimpleNamespace()
+"""The functions of `rmad.written`, which is read after this file, for arrays that are views or are written into."""
+
+VIEWS = frozenset(
+    getattr(module, name)
+    for module, names in (
+        (
+            np,
+            """array_split atleast_1d atleast_2d atleast_3d broadcast_to diagonal dsplit expand_dims flip fliplr flipud
+            hsplit imag matrix_transpose moveaxis permute_dims ravel real reshape rollaxis rot90 split squeeze swapaxes
+            transpose unstack vsplit""",
+        ),
+        (np.linalg, "diagonal matrix_transpose"),
+        (np.lib.stride_tricks, "sliding_window_view"),
+    )
+    for name in names.split()
+    if hasattr(module, name)
+)
+"""Functions of NumPy whose results may be views of their first argument."""
+
+FILLED = frozenset((np.empty_like, np.full_like, np.ones_like, np.zeros_like))
+"""Functions that make an array to be written into."""
+
+OURS = frozenset(("nn", "optim", "rmad"))
 
 DEFERRED: list[str] = []
 """Modules of rules, imported at the first call of a function that has no rule yet."""
@@ -83,19 +108,8 @@ def _lookup(key: Any, what: Any) -> Callable[..., Any]:
         handler = HANDLERS.get(key)
     if handler is None:
         name = what if isinstance(what, str) else label(what)
-        raise (writes if name.removeprefix("numpy.") in WRITERS or name.endswith(".at") else no_rule)(name)
+        raise no_rule(name)
     return handler
-
-
-def _quickly(ufunc: np.ufunc, inputs: Any, evaluate: Callable[..., Any]) -> Any:
-    """evaluate(*inputs), which the ufunc is, recorded by an elementwise primitive in one go; None if that cannot be."""
-    quick = getattr(HANDLERS.get(ufunc), "quick", None)
-    if quick is None:
-        return None
-    try:
-        return quick(inputs, evaluate)
-    except Exception:  # comes again in the general way, which finds the words for it
-        return None
 
 
 _NOT_IN_CUPY = re.compile(r"operand type\(s\) all returned NotImplemented from __array_ufunc__\(<ufunc '(\w+)'>")
@@ -161,22 +175,39 @@ def stop(x: Any) -> Any:
 class Traced(Shaped, NDArrayOperatorsMixin):
     """An array on a tape: its value (a plain array, or one traced by an outer tape) and its node."""
 
-    __slots__ = ("index", "tape", "value")
+    __slots__ = ("__weakref__", "index", "place", "tape", "value")
     __array_priority__ = 1000
+    settles = False  # True for arrays that may have been written into: `now` makes an ordinary one of them
 
     def __init__(self, value: Any, tape: Tape, index: int) -> None:
         self.value, self.tape, self.index = value, tape, index
+        self.place: Any = None  # set if it is a view, or has views: see `rmad.written`
+
+    def now(self) -> Any:
+        """The array itself; what has been written into gives an ordinary array, traced or plain."""
+        return self
+
+    def twin(self) -> Traced:
+        """The same array of the tape as another object: writes into one of them leave the other as it is."""
+        return Traced(self.value, self.tape, self.index)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if method == "__call__" and not kwargs and (y := _quickly(ufunc, inputs, ufunc)) is not None:
-            return y
+        if method == "__call__" and not kwargs:
+            quick = getattr(HANDLERS.get(ufunc), "quick", None)  # of an elementwise primitive
+            if quick is not None and (y := quick(inputs, ufunc)) is not None:
+                return y
         for a in inputs:
             kind = type(a)
             if kind is not Traced and (a.dtype is OBJECT if kind is ndarray else kind not in _NUMBERS and is_object(a)):
                 return by_elements(ufunc, method, inputs, kwargs)
+        if method == "at":
+            return writing.at(ufunc, *inputs)
         if kwargs:
-            if any(out is not None for out in kwargs.pop("out", ())):  # even x: other names would keep its old value
-                raise self.tape.loses(written_out(ufunc.__name__, "`out=`, y += x", "y = y + x"))
+            outs = kwargs.pop("out", ())
+            if any(out is not None for out in outs):
+                return writing.into(getattr(ufunc, method), inputs, kwargs, outs)
+            if method == "__call__" and kwargs.get("where", True) is not True:
+                return writing.where(ufunc, inputs, kwargs)
             if method == "__call__":
                 inputs, kwargs = in_loop(ufunc, inputs, kwargs)
                 if not any(isinstance(a, Traced) for a in inputs):  # objects, or integers, which are constants
@@ -189,24 +220,30 @@ class Traced(Shaped, NDArrayOperatorsMixin):
         key = ufunc if method == "__call__" else (ufunc, method)
         handler = _lookup(key, ufunc if key is ufunc else f"{label(ufunc)}.{method}")
         try:
-            return handler(*inputs, **kwargs)
+            y = handler(*inputs, **kwargs)
+            return y.twin() if isinstance(y, Traced) and any(y is a for a in inputs) else y
         except Exception as error:
             _raise_numpys(error, handler, ufunc if key is ufunc else getattr(ufunc, method), inputs, kwargs)
             raise
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if kwargs and kwargs.pop("out", None) is not None:
-            raise self.tape.loses(written_out(func.__name__, "`out=`", "the return value"))
+        if kwargs and (out := kwargs.pop("out", None)) is not None:
+            return writing.into(func, args, kwargs, out)
         if len(types) > 1:  # arrays of other kinds, too
             args, kwargs = lifted(args, kwargs)
         if _gives_integers(func, args, kwargs):
             return func(*stop(args), **stop(kwargs))
         handler = _lookup(func, func)
         try:
-            return handler(*args, **kwargs)
+            y = handler(*args, **kwargs)
         except Exception as error:
             _raise_numpys(error, handler, func, args, kwargs)
             raise
+        if func in VIEWS:
+            return writing.viewed(y, func, args, kwargs)
+        if func in FILLED and sys._getframe(1).f_globals.get("__name__", "").partition(".")[0] not in OURS:
+            return writing.blank(y)
+        return writing.apart(y, args)
 
     # -- errors, in place of losing the derivative ---------------------------------------------------
 
@@ -239,17 +276,13 @@ class Traced(Shaped, NDArrayOperatorsMixin):
         raise self.tape.loses(TypeError(message))
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        raise writes("x[i] = …")
+        writing.write(self, key, value)
 
     # -- attributes and protocols that need no derivative ----------------------------------------------
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.value.shape  # type: ignore[no-any-return]
-
-    @property
-    def ndim(self) -> int:
-        return self.value.ndim  # type: ignore[no-any-return]
+        return np.shape(self.value)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -303,27 +336,32 @@ class Traced(Shaped, NDArrayOperatorsMixin):
     # -- methods and attributes of ndarray are NumPy functions; the table is at the end of this file -------
 
     def __getitem__(self, key: Any) -> Any:
-        return HANDLERS["getitem"](self, key)
+        y = HANDLERS["getitem"](self, key)
+        value = y.value
+        if type(value) is ndarray and value.base is None:  # a copy: the key has arrays in it
+            return y
+        return y if isinstance(stop(value), np.generic) else writing.part(y, self, key)
 
     def astype(
         self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
     ) -> Any:
-        return HANDLERS["astype"](self, np.dtype(dtype), casting)
+        y = HANDLERS["astype"](self, np.dtype(dtype), casting)
+        return y.twin() if y is self else y
 
-    def copy(self, order: str = "C") -> Any:
-        return self
+    def copy(self, order: Any = "C") -> Any:
+        return np.copy(self, order=order)
 
     def __copy__(self) -> Any:
-        return self
+        return self.copy()
 
     def __deepcopy__(self, memo: Any) -> Any:
-        return self
+        return self.copy()
 
     def compress(self, condition: Any, axis: Any = None) -> Any:
         return np.compress(condition, self, axis=axis)  # type: ignore[call-overload]
 
     def flatten(self, order: Any = "C") -> Any:
-        return np.ravel(self, order=order)  # type: ignore[call-overload]
+        return np.ravel(self, order=order).copy()  # type: ignore[call-overload]
 
     def reshape(self, *shape: Any, order: Any = "C") -> Any:
         return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)  # type: ignore[call-overload]
@@ -344,9 +382,17 @@ class Traced(Shaped, NDArrayOperatorsMixin):
     def real(self) -> Any:
         return np.real(self)  # type: ignore[call-overload]
 
+    @real.setter
+    def real(self, value: Any) -> None:
+        (self.real if self.dtype.kind == "c" else self)[...] = value
+
     @property
     def imag(self) -> Any:
         return np.imag(self)  # type: ignore[call-overload]
+
+    @imag.setter
+    def imag(self, value: Any) -> None:
+        self.imag[...] = value
 
     def conjugate(self) -> Any:
         return np.conjugate(self) if self.dtype.kind == "c" else self  # np.conjugate makes a scalar of a 0-d array
@@ -358,7 +404,23 @@ class Traced(Shaped, NDArrayOperatorsMixin):
 
     @property
     def flat(self) -> Any:
-        return iter(np.ravel(self))  # type: ignore[call-overload]
+        return writing.flat(self)
+
+    @flat.setter
+    def flat(self, value: Any) -> None:
+        self.flat[:] = value
+
+    def fill(self, value: Any) -> None:
+        self[...] = value
+
+    def put(self, indices: Any, values: Any, mode: Any = "raise") -> None:
+        np.put(self, indices, values, mode)  # type: ignore[arg-type]
+
+    def sort(self, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
+        self[...] = np.sort(self, axis, kind, order, stable=stable)  # type: ignore[call-overload]
+
+    def partition(self, kth: Any, axis: Any = -1, kind: Any = "introselect", order: Any = None) -> None:
+        self[...] = np.partition(self, kth, axis, kind, order)  # type: ignore[call-overload]
 
 
 _NUMBERS = frozenset({Traced, int, float, complex, np.float64, np.float32})  # no objects, and most operands
@@ -379,11 +441,13 @@ def _operator(name: str, ufunc: np.ufunc, evaluate: Callable[[Any, Any], Any]) -
     forward, backward = (getattr(NDArrayOperatorsMixin, f"__{r}{name}__") for r in ("", "r"))
 
     def method(self: Traced, other: Any) -> Any:
-        y = _quickly(ufunc, (self, other), evaluate)
+        quick = getattr(HANDLERS[ufunc], "quick", None)
+        y = None if quick is None else quick((self, other), evaluate)
         return forward(self, other) if y is None else y
 
     def reflected(self: Traced, other: Any) -> Any:
-        y = _quickly(ufunc, (other, self), evaluate)
+        quick = getattr(HANDLERS[ufunc], "quick", None)
+        y = None if quick is None else quick((other, self), evaluate)
         return backward(self, other) if y is None else y
 
     for made, of in ((method, forward), (reflected, backward)):
@@ -408,18 +472,17 @@ for _name, _ufunc in IN_PLACE.items():
     setattr(Traced, f"__i{_name}__", in_place(_ufunc, getattr(Traced, f"__{_name}__")))
 
 
-def _in_place(name: str) -> Callable[..., Any]:
-    """A method of ndarray that writes: TypeError."""
+def _refused(name: str) -> Callable[..., Any]:
+    """A method of ndarray that changes the memory of an array: TypeError."""
 
     def method(self: Traced, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(
-            f"x.{name}(…) on a traced array: arrays on the tape are never written into; "
-            "use the function of NumPy that returns a new array (np.sort, np.where, np.full_like, …)"
+            f"x.{name}(…) of a traced array changes its memory, which rmad does not follow; make a new array"
         )
 
     method.__name__ = name
     return method
 
 
-for _name in ("byteswap", "fill", "partition", "put", "resize", "setfield", "setflags", "sort"):
-    setattr(Traced, _name, _in_place(_name))
+for _name in ("byteswap", "resize", "setfield", "setflags"):
+    setattr(Traced, _name, _refused(_name))

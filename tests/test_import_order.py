@@ -24,8 +24,8 @@ DOOR = "rmad.extend"
 # which import each other in any order without a circle. A folder that is not listed here is one *.
 ORDER = {
     "rmad": (
-        "types tuning turns batch argnums jax_names machine leaf tree flat frozen captured specs tape refusals "
-        "objects loops residuals blocks traced weak valued dispatch rules limits ties stacked record kernels "
+        "types tuning turns batch argnums jax_names keys machine leaf tree flat frozen captured specs tape refusals "
+        "objects loops residuals blocks traced written weak valued dispatch rules limits ties stacked record kernels "
         "primitives joint plan linearization transforms dense sweeps linear_operator operators check "
         "testing view extend"
     ),
@@ -34,6 +34,7 @@ ORDER = {
     "rmad.kernels.compiled": "convolution depthwise maths cells",
     "rmad.primitives": "arguments layers *",
     "rmad.primitives.layers": "symmetric selection images *",
+    "rmad.written": "memory arrays views assignment calls",
     "rmad.joint": "checkpointing layout recurrence",
     "rmad.plan": "rewrite buffers forms program calls push pull plan timing",
     "rmad.sweeps": "inline rows per_case squares uses factors case_maps averaged",

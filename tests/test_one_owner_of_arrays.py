@@ -28,6 +28,7 @@ ON_THE_CPU = {
         rmad/primitives/layers/normal.py: _cdf
         rmad/primitives/layers/normalize.py: Means.__call__
         rmad/primitives/matmul.py: _times _only_columns
+        rmad/primitives/shape.py: full_like
         rmad/captured.py: _stretches
         rmad/joint/checkpointing.py: _some
         rmad/objects.py: mean objects numbers
@@ -66,6 +67,10 @@ ON_THE_CPU = {
         optim/curveball.py: minimizer
         optim/parts/krylov.py: __call__ _basis
         optim/spectrum.py: spectral_density
+        """,
+    "the places of elements, which index arrays of any kind": """
+        rmad/written/calls.py: at _turns
+        rmad/written/memory.py
         """,
     "the order of cases or columns, which indexes arrays of any kind": """
         optim/check.py: check_ggn

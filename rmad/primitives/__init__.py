@@ -30,6 +30,7 @@ from rmad.primitives import (
     statistics,
     svd,
     tied,
+    writing,
 )
 from rmad.traced import DEFERRED
 
@@ -58,6 +59,7 @@ __all__ = [
     "statistics",
     "svd",
     "tied",
+    "writing",
 ]
 
 for _rearrangement in (shape.reshape, shape.transpose, shape.swapaxes, shape.broadcast_to, reduce.sum, reduce.mean):

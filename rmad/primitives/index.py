@@ -8,6 +8,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from rmad.blocks import Block, Linear
+from rmad.keys import is_basic, is_mask
 from rmad.machine import arrays
 from rmad.primitives.arguments import cast, refuse_out, stacked
 from rmad.rules import LinearPrimitive, as_array, linear
@@ -15,45 +16,15 @@ from rmad.tape import ArraySpec, Node
 from rmad.traced import Traced, implements, register, stop
 from rmad.types import Array
 from rmad.valued import composed
+from rmad.written import plain_key
 
 # -- x[key] ---------------------------------------------------------------------------------------------
-
-
-def is_basic(key) -> bool:
-    """True if x[key] is a view: integers, slices, None and Ellipsis only."""
-    if type(key) is int or type(key) is slice:
-        return True
-    parts = key if isinstance(key, tuple) else (key,)
-    return all(
-        p is None
-        or p is Ellipsis
-        or isinstance(p, slice)
-        or (isinstance(p, int | np.integer) and not isinstance(p, bool))
-        for p in parts
-    )
-
-
-def _is_mask(p) -> bool:
-    return isinstance(p, bool) or getattr(getattr(p, "dtype", None), "kind", "") == "b"
-
-
-def _plain_key(key) -> Any:
-    """The key without traced arrays, and with copies of index arrays, which the caller may shuffle in place later."""
-
-    def part(p) -> Array:
-        p = stop(p)
-        if isinstance(p, list):
-            p = np.asarray(p)
-            return p.astype(np.intp) if p.size == 0 else p
-        return p.copy() if getattr(p, "ndim", 0) else p
-
-    return tuple(map(part, key)) if isinstance(key, tuple) else part(key)
 
 
 def scatter_add(total, key, u) -> None:
     """total[key] += u in place; an element that the key names several times gets every share."""
     parts = key if isinstance(key, tuple) else (key,)
-    if is_basic(key) or all(_is_mask(p) or is_basic(p) for p in parts):
+    if is_basic(key) or all(is_mask(p) or is_basic(p) for p in parts):
         total[key] += u
     elif isinstance(total, np.ndarray) and total.flags.c_contiguous and np.size(u):
         _scatter_add_numpy(total, parts, u)
@@ -87,7 +58,7 @@ def _behind_stack(key) -> Any:
     parts = key if isinstance(key, tuple) else (key,)
     if not is_basic(key):
         places = [k for k, p in enumerate(parts) if not (p is None or p is Ellipsis or isinstance(p, slice))]
-        if places[-1] - places[0] >= len(places) or any(_is_mask(p) and np.ndim(p) == 0 for p in parts):
+        if places[-1] - places[0] >= len(places) or any(is_mask(p) and np.ndim(p) == 0 for p in parts):
             return None
     return (slice(None), *parts)
 
@@ -182,7 +153,7 @@ _getitem.on_stack, scatter.on_stack = _selected_stack, _scattered_stack
 
 def getitem(x, key) -> Array:
     if not is_basic(key):
-        return _getitem(x, _plain_key(key))
+        return _getitem(x, plain_key(key))
     return _getitem(x, key) if not isinstance(x, Traced) or x.tape.nested else _getitem.view(x, key)
 
 

@@ -273,6 +273,8 @@ def resize(a, new_shape) -> Array:
 @implements(np.full_like)
 def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, **device) -> Array:
     """An array like a with one value, in which it is differentiable."""
+    if not isinstance(fill_value, Traced) and isinstance(stop(a), np.ndarray):
+        return np.full_like(stop(a), fill_value, dtype, order, shape=shape)
     y = np.broadcast_to(arrays.moved_to(a, as_array(fill_value)), np.shape(a) if shape is None else shape)
     return y.astype(a.dtype if dtype is None else dtype)
 
@@ -302,4 +304,8 @@ def linspace(
 
 @implements(np.copy)
 def copy(a, order="K", subok=False) -> Array:
-    return a
+    """The same array of the tape as another object; its elements are copied only if they lie in another order."""
+    y = a.twin()
+    if isinstance(a.value, np.ndarray) and not a.value.flags.c_contiguous:
+        y.value = a.value.copy(order)
+    return y

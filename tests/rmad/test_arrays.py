@@ -165,9 +165,7 @@ def test_views_cost_no_copy():
 @pytest.mark.parametrize(
     ("f", "error", "match"),
     [
-        (lambda x: x.sort(), TypeError, "np.sort"),
-        (lambda x: x.fill(0), TypeError, "never written into"),
-        (lambda x: x.resize(2), TypeError, "never written into"),
+        (lambda x: x.resize(2), TypeError, "changes its memory"),
         (lambda x: np.sum(x, 0, None, np.zeros(4)), TypeError, "out"),
         (lambda x: np.max(x, where=X > 0), ValueError, "initial"),
         (lambda x: np.pad(x, 1, "empty"), NotImplementedError, "empty"),

@@ -12,6 +12,7 @@ from same_as_numpy.table import difference, differences, traced_together
 
 import rmad.primitives.scipy_ufuncs  # noqa: F401  # registers its rules
 from rmad.traced import HANDLERS, stop
+from rmad.written.calls import WRITERS
 
 TABLE = elementwise.ROWS | order.ROWS | products.ROWS | reductions.ROWS | shapes.ROWS
 SHARE = 16  # one call in so many is part of the default run
@@ -75,7 +76,7 @@ def test_the_whole_table(group):
 
 def test_every_function_with_a_rule_is_in_the_table():
     text = "\n".join(call for rows in TABLE.values() for call in rows)
-    names = {name_in_table(f) for f in HANDLERS} - {None}
+    names = {name_in_table(f) for f in HANDLERS if f not in WRITERS} - {None}  # these return None: test_written.py
     assert not {name for name in names if not re.search(rf"{re.escape(name)}\b", text)}
 
 

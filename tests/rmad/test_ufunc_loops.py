@@ -158,7 +158,6 @@ ERRORS = {
     "einsum casts safely": (lambda x: np.einsum("i,i", x, x, dtype="f2"), TypeError),
     "concatenate": (lambda x: np.concatenate([x, 1j * x], dtype="f4"), TypeError),
     "hstack": (lambda x: np.hstack([x, x], dtype="f8", casting="no"), TypeError),
-    "a mask": (lambda x: np.exp(x, where=np.array([True, False, True])), TypeError),
 }
 
 

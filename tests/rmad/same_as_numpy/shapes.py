@@ -288,11 +288,11 @@ ROWS = {
                 'astype("f4", "C", "same_kind") | conj() | conjugate() | round() | round(2) | round(decimals=1) | '
                 "argmax() | argmin(0) | argsort() | argsort(axis=0) | any() | all(0) | nonzero() | clip(.5, 1) | "
                 "clip(max=1) | dot(V) | diagonal() | repeat(2) | repeat(2, 0) | take([0, 1]) | take(0, axis=1) | "
-                "compress([True, False]) | searchsorted(.5) | choose([1, 2]) | partition(1) | "
+                "compress([True, False]) | searchsorted(.5) | choose([1, 2]) | "
                 "sum(dtype=np.float32) | sum(where=M) | mean(where=M) | max(initial=0, where=M) | tobytes() | "
                 "item() | view() | fill(1) | sum(axis=5) | min(where=M) | prod(axis=np.int64(1)) | dot(2) | nbytes | "
                 "strides | flags.c_contiguous | dtype | shape | size | ndim | itemsize | __len__() | "
-                "mean(dtype=np.float32) | byteswap() | argpartition(1) | sort() | resize(2) | put(0, 1) | bogus | "
+                "mean(dtype=np.float32) | byteswap() | argpartition(1) | sort() | bogus | "
                 "__complex__() | cumsum(axis=1, dtype=np.float32)"
             ),
         ),

@@ -1,0 +1,217 @@
+"""The arrays that may be written into: `Blank`, constant as yet, and `Written`, with a traced number somewhere in it.
+
+An ordinary traced array becomes `Written` at its first write, together with the arrays that are views of it or that it
+is a view of: their class is changed, so every name that a user has for them sees the write. Arrays that nobody writes
+into pay nothing for this; a whole array that is replaced, as x += 1 does, stays an ordinary one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rmad import tuning
+from rmad.keys import is_basic, is_number
+from rmad.machine.backend import is_cupy
+from rmad.tape import Tape
+from rmad.traced import HANDLERS, Traced, stop, writing
+from rmad.written.memory import Memory, Place, take
+
+__all__ = ["CONSTANT", "Blank", "Written", "blank", "fill_slots", "fresh", "memory_of", "settled"]
+
+CONSTANT = Tape()
+"""The tape of constants: no primitive records on it."""
+CONSTANT.level = -1
+
+
+class Written(Traced):
+    """A traced array that has been written into, or a view of one. Only `now` makes nodes of the writes."""
+
+    __slots__ = ()
+    settles = True
+
+    def now(self) -> Any:
+        """The array as it is now: an ordinary traced one, or a plain one if no derivative goes through it."""
+        place = self.place
+        known = place.version == place.memory.version
+        y = place.memory.now(place)
+        if not known and place.parent is None and type(y) is Traced and len(place.memory.alive()) == 1:
+            self.__class__ = Traced  # type: ignore[assignment]  # no view sees the next write, so this may be an ordinary array again
+            fill_slots(self, y.value, y.tape, y.index)
+            self.place = None
+        return y
+
+    value = property(lambda self: _below(self.now()))  # type: ignore[assignment]
+    index = property(lambda self: self.now().index)  # type: ignore[assignment]
+
+    @property
+    def tape(self) -> Tape:  # type: ignore[override]
+        y = self.now()
+        return y.tape if isinstance(y, Traced) else CONSTANT
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.place.layout.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.place.layout.dtype
+
+    @property
+    def flags(self) -> Any:
+        return self.place.layout.flags
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return self.place.layout.strides
+
+    def __getitem__(self, key: Any) -> Any:
+        place = self.place
+        if is_number(key, place.where.ndim):
+            return place.memory.element(place, key)
+        if is_basic(key):
+            return writing.seen(self, self.place.layout, (take, (key,), {}))
+        return fresh(HANDLERS["getitem"](self.now(), key))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        place = self.place
+        if type(value) is Traced and is_number(key, place.where.ndim) and place.memory.set_number(place, key, value):
+            return
+        writing.write(self, key, value)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        y = self.now()
+        return y.__array__(dtype, copy) if isinstance(y, Traced) else np.array(y, dtype)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return writing.ufunc(ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return writing.function(func, args, kwargs)
+
+
+class Blank(Traced):
+    """A plain array that a function has made while it is recorded, and may write traced numbers into."""
+
+    __slots__ = ()
+    settles = True
+
+    def now(self) -> Any:
+        """The plain array; a copy if a block would not make one."""
+        return self.value if self.value.nbytes <= tuning.CAPTURED_COPY else self.value.copy()
+
+    def __getitem__(self, key: Any) -> Any:
+        y = self.value[stop(key)]
+        if not isinstance(y, np.ndarray):
+            return y
+        return writing.blank_view(y, self, (take, (key,), {})) if is_basic(key) else blank(y)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        if copy or (dtype is not None and np.dtype(dtype) != self.dtype):
+            return np.array(self.value, dtype)
+        memory_of(self).exposed = True
+        return self.value.view()
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return writing.ufunc(ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return writing.function(func, args, kwargs)
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+    def __int__(self) -> int:
+        return int(self.value)
+
+    def __complex__(self) -> complex:
+        return complex(self.value)
+
+    def __index__(self) -> int:
+        return self.value.__index__()
+
+    def item(self, *args: Any) -> Any:
+        return self.value.item(*args)
+
+    def tolist(self) -> Any:
+        return self.value.tolist()
+
+    def copy(self, order: Any = "C") -> Any:
+        return blank(self.value.copy(order))
+
+    def __copy__(self) -> Any:
+        return self.copy()
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self.copy()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.value.__reduce_ex__(protocol)
+
+    def __buffer__(self, flags: int) -> memoryview:
+        memory_of(self).exposed = True
+        return memoryview(self.value.view())
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name in Traced.__slots__:
+            raise AttributeError(name)
+        return getattr(self.value, name)
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
+_slots = [Traced.__dict__[name] for name in ("value", "tape", "index")]
+
+
+def fill_slots(y: Traced, value: Any, tape: Any, index: Any) -> None:
+    """Fills the slots of an array, whatever its class makes of their names."""
+    for slot, content in zip(_slots, (value, tape, index), strict=True):
+        slot.__set__(y, content)
+
+
+def _below(y: Any) -> Any:
+    return y.value if isinstance(y, Traced) else y
+
+
+def blank(a: Any) -> Any:
+    """A fresh plain array of floats as one that traced numbers may be written into; anything else as it is."""
+    if not isinstance(a, np.ndarray) and not is_cupy(a):
+        return a
+    if a.dtype.kind not in "fc" or type(a) in (np.ma.MaskedArray, np.matrix):
+        return a
+    return Blank(a if a.base is None else a.copy(), CONSTANT, -1)
+
+
+def settled(part: Any) -> Any:
+    """Arguments with every array that may have been written into as it is now; lists, tuples and dicts are entered."""
+    if isinstance(part, Traced):
+        return part.now()
+    if isinstance(part, list | tuple):
+        if not any(map(_settles, part)):
+            return part
+        parts = [settled(p) for p in part]
+        return parts if isinstance(part, list) else type(part)(*parts) if hasattr(part, "_fields") else tuple(parts)
+    if isinstance(part, dict):
+        return {name: settled(value) for name, value in part.items()}
+    return part
+
+
+def _settles(part: Any) -> bool:
+    return part.settles if isinstance(part, Traced) else isinstance(part, list | tuple | dict)
+
+
+writing.blank = blank
+
+
+def fresh(y: Any) -> Any:
+    """The result of a function: a plain array may be written into, as a traced one."""
+    return blank(y) if isinstance(y, np.ndarray) else y
+
+
+def memory_of(y: Any) -> Memory:
+    """The memory that a traced array lies in; a new one if it has no views."""
+    if y.place is None:
+        y.place = Place(Memory(y))
+    return y.place.memory

@@ -1,0 +1,168 @@
+"""Assignment: y[key] = v, and the functions of NumPy that write."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from rmad.keys import is_basic
+from rmad.machine.arrays import moved_to
+from rmad.objects import is_object
+from rmad.refusals import into_plain, lost_imaginary_part, part_written_by, scalars_are_fixed, written_into_integers
+from rmad.traced import Traced, parts, stop, writing
+from rmad.written.arrays import Blank, Written, fill_slots, memory_of
+from rmad.written.memory import Memory, Step, fitted, take
+
+__all__ = ["lift", "plain_key", "write", "write_by"]
+
+
+def write(y: Any, key: Any, v: Any) -> None:
+    """y[key] = v."""
+    if type(v) is Written and _is_itself(y, key, v):
+        return  # y[key] += 1 has written into the view y[key], and ends with this
+    key, v = plain_key(key), _value(v)
+    if type(y) is Blank:
+        if not isinstance(v, Traced):
+            y.value[key] = v
+            return
+    elif type(y) is Traced and y.place is None and key is Ellipsis and _is_like(v, y):
+        y.value, y.tape, y.index = v.value, v.tape, v.index  # the whole of it: another array of the same name
+        return
+    memory = _opened(y)
+    v = _of_dtype(v, y, memory)
+    if y.place.part is None:
+        memory.write(y.place, key, v)
+    else:
+        whole = _with_part(y, key, v)
+        memory.place_by(y.place, whole, lambda where, ids: where.__setitem__(key, ids))
+
+
+def _is_like(v: Any, y: Traced) -> bool:
+    same = type(v) is Traced and v.shape == y.shape and v.dtype == y.dtype
+    return same and not isinstance(stop(y), np.generic)
+
+
+def write_by(name: str, y: Any, v: Any, writer: Callable[[Any, Any], None]) -> None:
+    """Lets a function of NumPy of this name, which moves numbers, write v into y: writer(array, numbers)."""
+    v = _value(v)
+    if type(y) is Blank and not isinstance(v, Traced):
+        writer(y.value, v)
+        return
+    if not isinstance(y, Traced):
+        if isinstance(v, Traced):
+            raise v.tape.loses(into_plain(name))
+        writer(y, v)
+        return
+    memory = _opened(y)
+    if y.place.part is not None:
+        raise part_written_by(name)
+    memory.place_by(y.place, _of_dtype(v, y, memory), writer)
+
+
+def _is_itself(y: Any, key: Any, v: Written) -> bool:
+    step = v.place.step
+    if v.place.parent is not y or step is None or step[0] is not take or type(key) is not type(step[1][0]):
+        return False
+    return is_basic(key) and bool(step[1][0] == key)
+
+
+def _value(v: Any) -> Any:
+    """What is written: an ordinary traced array that no user holds, or something plain."""
+    if isinstance(v, Traced):
+        if type(v.value) is np.float64:  # a number cannot be written into
+            return v
+        y = v.now()
+        return y.twin() if isinstance(y, Traced) else y
+    if isinstance(v, list | tuple) or is_object(v):
+        return lift(v)
+    return v
+
+
+def _of_dtype(v: Any, y: Any, memory: Memory) -> Any:
+    """v in the dtype of y, and, if it is plain, as a copy."""
+    dtype = y.dtype
+    if isinstance(v, Traced):
+        if v.dtype == dtype:
+            return v
+        if v.dtype.kind == "c" and dtype.kind != "c":
+            raise lost_imaginary_part()
+        return v.astype(dtype)
+    if type(v) in (float, int):
+        return dtype.type(v)
+    a = v if hasattr(v, "dtype") else np.asarray(v)
+    if a.dtype.kind == "c" and dtype.kind != "c":
+        raise lost_imaginary_part()
+    a = a.astype(dtype)
+    return moved_to(memory.base, a) if a.ndim else a
+
+
+def _opened(y: Any) -> Memory:
+    """The memory of y, after its first write: every array that lies in it becomes `Written`."""
+    if y.place is None:
+        if isinstance(stop(y), np.generic):
+            raise scalars_are_fixed(y.dtype)
+        if y.dtype.kind not in "fc":
+            raise y.tape.loses(written_into_integers(y.dtype))
+    memory = memory_of(y)
+    if memory.written:
+        return memory
+    arrays = memory.alive()
+    root = arrays[0]
+    if memory.exposed and _is_shared(root, len(arrays) - 1):
+        raise TypeError(
+            "a traced number is written into an array whose memory a plain array shares, as np.asarray(c) does: "
+            "the plain one would not see it; copy it first"
+        )
+    memory.layout, memory.written = stop(root), True
+    for a in arrays:
+        a.place.found, a.place.version = a.twin() if type(a) is Traced else a.value, memory.version
+        fill_slots(a, None, None, None)
+        a.__class__ = Written
+    memory.base = root.place.found
+    return memory
+
+
+def _is_shared(root: Blank, views: int) -> bool:
+    """True if somebody else holds the plain array of a blank one, or a view of it."""
+    return sys.getrefcount(root.value) - views > 2  # of the slot and of this call
+
+
+def _with_part(y: Written, key: Any, v: Any) -> Any:
+    """The complex numbers of which y is a part, at that key, with v as this part."""
+    steps: list[Step] = []
+    place = y.place
+    while place.parent.place.part is not None:
+        steps.append(place.step)
+        place = place.parent.place
+    old = place.parent.now()
+    for f, args, kwargs in reversed(steps):
+        old = f(old, *args, **kwargs)
+    old = old[key]
+    v = fitted(v, np.shape(old))
+    return v + 1j * np.imag(old) if y.place.part == "real" else np.real(old) + 1j * v
+
+
+def lift(v: Any) -> Any:
+    """A list of traced numbers and arrays as one array; a plain one as it is."""
+    if not any(isinstance(a, Traced) for a in parts(v)):
+        return v
+    return np.stack([lift(a) if isinstance(a, list | tuple) else a for a in v])
+
+
+def plain_key(key: Any) -> Any:
+    """The key without traced arrays, and with copies of index arrays, which the caller may shuffle in place later."""
+
+    def part(p: Any) -> Any:
+        p = stop(p)
+        if isinstance(p, list):
+            p = np.asarray(p)
+            return p.astype(np.intp) if p.size == 0 else p
+        return p.copy() if getattr(p, "ndim", 0) else p
+
+    return tuple(map(part, key)) if isinstance(key, tuple) else part(key)
+
+
+writing.write = write

@@ -1,0 +1,345 @@
+"""What traced arrays hold that are views of each other and have been written into.
+
+    y[key] = v     `where[key] = ids`: v is a new piece, and its elements have the next free numbers
+    y[key]         the pieces that `where[key]` names; y itself is concatenate(pieces)[where]
+
+`where` is an array of integers, laid out in memory as NumPy would lay out y. A view of y has a view of `where`, made by
+NumPy from the same arguments; so what a write reaches, what is a view and what a copy, and which shapes fit are NumPy's
+own answers. Few large writes of slices need no numbers: their pieces are put side by side as they come.
+"""
+
+from __future__ import annotations
+
+import weakref
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from rmad.keys import are_disjoint, is_basic
+from rmad.traced import HANDLERS, Traced, stop
+
+__all__ = ["Memory", "Place", "Step", "fitted", "take"]
+
+SLICES = 16  # at most so many writes are kept as slices
+LARGE = 8  # a part of an array is large if it is an eighth of it
+
+Step = tuple[Callable[..., Any], Any, Any]  # a function of NumPy and its further arguments: step(parent) is a view
+
+
+def take(a: Any, key: Any) -> Any:
+    """a[key], as a step from an array to its view."""
+    return a[key]
+
+
+class Place:
+    """How one array lies in a memory: the root of it, or a view that a step has made of another array.
+
+    parent: the array that it is a view of, None for the root. part: "real" or "imag" of complex numbers, or None.
+    found, version: the array on the tape that it was last joined to, and the memory's count of writes then.
+    """
+
+    __slots__ = ("_layout", "_where", "found", "memory", "parent", "part", "step", "version")
+
+    def __init__(self, memory: Memory, parent: Any = None, step: Step | None = None) -> None:
+        self.memory, self.parent, self.step = memory, parent, step
+        self._where: Any = None
+        self._layout: Any = None
+        self.found: Any = None
+        self.version = -1
+        self.part: str | None = None if parent is None else parent.place.part
+        if step is not None and step[0] in _PARTS and parent.dtype.kind == "c":
+            self.part = _PARTS[step[0]]
+
+    def of(self, a: Any) -> Any:
+        """Takes the same view of another array, which lies as the parent does."""
+        f, args, kwargs = self.step  # type: ignore[misc]  # the root is never asked
+        return f(a, *args, **kwargs)
+
+    @property
+    def where(self) -> Any:
+        """The numbers of its elements, a view of those of the memory."""
+        if self._where is None:
+            if self.parent is None:
+                self._where = self.memory.numbers()
+            else:
+                where = self.parent.place.where
+                self._where = where if self.step[0] in _PARTS else self.of(where)  # type: ignore[index]
+        return self._where
+
+    @property
+    def layout(self) -> Any:
+        """A plain array that lies in memory as NumPy's would; its elements mean nothing."""
+        if self._layout is None:
+            self._layout = self.memory.layout if self.parent is None else self.of(self.parent.place.layout)
+        return self._layout
+
+    def up(self, key: Any) -> tuple[Place, Any]:
+        """The write of the whole of a slice, as the write of that slice of what it is a view of."""
+        place = self
+        while key is Ellipsis and place.step is not None and place.step[0] is take and place.part is None:
+            key, place = place.step[1][0], place.parent.place
+        return place, key
+
+
+_PARTS: dict[Any, str] = {np.real: "real", np.imag: "imag"}
+
+
+class Memory:
+    """The pieces of an array, its root, and of the views of it.
+
+    members: weak references to the arrays that lie in it. written: True after the first write.
+    exposed: True if a plain array has been made of a blank one, without a copy.
+    """
+
+    __slots__ = (
+        "_limit",
+        "_where",
+        "base",
+        "exposed",
+        "layout",
+        "members",
+        "pieces",
+        "slices",
+        "starts",
+        "total",
+        "version",
+        "written",
+    )
+
+    def __init__(self, root: Any) -> None:
+        self.members: list[weakref.ref[Any]] = [weakref.ref(root)]
+        self._limit = 64
+        self.written = False
+        self.exposed = False
+        self.version = 0
+        self.base: Any = None  # the array before the writes that `slices` or `pieces` hold
+        self.slices: list[tuple[Any, Any]] = []  # (key, v) of large writes to the root, not in `where` yet
+        self.pieces: list[Any] | None = None
+        self.starts: list[int] = []  # per piece the number of its first element
+        self.total = 0  # the number that the next element gets
+        self.layout: Any = None
+        self._where: Any = None
+
+    def add(self, member: Any) -> None:
+        """Notes another array that lies here."""
+        if len(self.members) >= self._limit:
+            self.members = [m for m in self.members if m() is not None]
+            self._limit = 2 * len(self.members) + 64
+        self.members.append(weakref.ref(member))
+
+    def alive(self) -> list[Any]:
+        """The arrays that lie here and that somebody still holds."""
+        return [a for m in self.members if (a := m()) is not None]
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def write(self, place: Place, key: Any, v: Any) -> None:
+        """y[key] = v for the array y at that place, and a v of its dtype, which nobody writes into."""
+        place, key = place.up(key)
+        if self.pieces is None and place.parent is None and len(self.slices) < SLICES and is_basic(key):
+            self.slices.append((key, fitted(v, np.broadcast_to(_NOTHING, self.base.shape)[key].shape)))
+            self.version += 1
+            return
+        self.place_by(place, v, lambda where, ids: where.__setitem__(key, ids))
+
+    def place_by(self, place: Place, v: Any, writer: Callable[[Any, Any], None]) -> None:
+        """Takes v as a new piece; writer(where, ids) puts the numbers of its elements where y takes them."""
+        where = place.where
+        if self.pieces is None:
+            self._open()
+        assert self.pieces is not None
+        start = self.total
+        shape = np.shape(v)
+        if shape:
+            size = v.size
+            writer(where, np.arange(start, start + size).reshape(shape))
+        else:
+            size = 1
+            writer(where, start)
+        self.pieces.append(v)
+        self.starts.append(start)
+        self.total = start + size
+        self.version += 1
+
+    def set_number(self, place: Place, key: Any, v: Any) -> bool:
+        """y[key] = v for one traced number of the dtype of y, in few steps; False if this is another case."""
+        if self.pieces is None or type(v.value) is not self.base.dtype.type or place.part is not None:
+            return False
+        total = self.total
+        place.where[key] = total
+        self.pieces.append(v)
+        self.starts.append(total)
+        self.total = total + 1
+        self.version += 1
+        return True
+
+    def numbers(self) -> Any:
+        """`where` of the root."""
+        if self._where is None:
+            self._where = _laid_out(self.layout)
+        return self._where
+
+    def _open(self) -> None:
+        """Numbers the elements of the base, and the slices after them."""
+        where, n = self.numbers(), self.base.size
+        where[...] = np.arange(n).reshape(where.shape)
+        self.pieces, self.starts, self.total = [self.base], [0], n
+        for key, v in self.slices:
+            size = v.size
+            where[key] = np.arange(self.total, self.total + size).reshape(v.shape)
+            self.pieces.append(v)
+            self.starts.append(self.total)
+            self.total += size
+        self.slices = []
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def element(self, place: Place, key: Any) -> Any:
+        """One number of y."""
+        if self.pieces is None:
+            if not self.slices:
+                return _scalar(HANDLERS["getitem"](self.now(place), key))
+            self._open()
+        assert self.pieces is not None
+        i = int(place.where[key])
+        k = bisect_right(self.starts, i) - 1
+        piece = self.pieces[k]
+        if type(piece) is Traced and type(piece.value) is np.float64 and place.part is None:
+            return piece
+        if piece.shape:
+            piece = _at(piece, np.unravel_index(i - self.starts[k], piece.shape))
+        piece = _scalar(piece)
+        return piece if place.part is None else _scalar(getattr(piece, place.part))
+
+    def now(self, place: Place) -> Any:
+        """The array at that place as it is now: on a tape, or plain if no derivative goes through it."""
+        if place.version != self.version:
+            if place.parent is None:
+                place.found = self._joined()
+            else:
+                if self.slices and LARGE * place.layout.size <= self.base.size:
+                    self._open()  # the slices would be joined to a whole array for a small part of it
+                y = None if self.pieces is None else self._selected(place)
+                place.found = _twin(place.of(place.parent.now()) if y is None else y)
+            place.version = self.version
+        return place.found
+
+    def _joined(self) -> Any:
+        """The root as an array of its own; it is the base of what is written from now on."""
+        if self.pieces is not None:
+            self.base = _twin(_gathered(self.pieces, self.starts, self.numbers()))
+            self.pieces = None
+        elif self.slices:
+            keys = [key for key, _ in self.slices]
+            if len(keys) == 1 or are_disjoint(keys, self.base.shape):
+                self.base = HANDLERS["assembled"](keys, self.base, [v for _, v in self.slices])
+                self.slices = []
+            else:
+                self._open()
+                return self._joined()
+        return self.base
+
+    def _selected(self, place: Place) -> Any:
+        """The array at that place from its own pieces, if they are few; else None."""
+        where = place.where
+        if where.size == 0 or where.size > self.total // LARGE:
+            return None
+        ids = where.reshape(-1)
+        low = bisect_right(self.starts, int(ids.min())) - 1
+        high = bisect_right(self.starts, int(ids.max())) - 1
+        pieces: Any = self.pieces
+        if low == high:
+            piece = pieces[low]
+            if low == 0 and place.step is not None and place.step[0] is take and place.parent.place.parent is None:
+                return HANDLERS["getitem"](self.base, place.step[1][0]) if place.part is None else None
+            if piece.shape == where.shape and _consecutive(ids, self.starts[low]):
+                return piece if place.part is None else getattr(piece, place.part)
+        elif low > 0 and place.part is None:
+            used = np.unique(np.searchsorted(self.starts, ids, "right") - 1)
+            parts = [pieces[int(k)] for k in used]
+            if sum(p.size for p in parts) <= 4 * ids.size + 16:
+                return _gathered(parts, [self.starts[k] for k in used], where)
+        return None
+
+
+_NOTHING = np.zeros(())
+
+
+def _twin(y: Any) -> Any:
+    """The array as an object that no user holds."""
+    return Traced(y.value, y.tape, y.index) if isinstance(y, Traced) else y
+
+
+def _scalar(y: Any) -> Any:
+    """A number as NumPy's indexing gives it, no 0-d array."""
+    if not isinstance(y, Traced):
+        return y[()]
+    return HANDLERS["getitem"](y, ()) if isinstance(stop(y), np.ndarray) else y
+
+
+def _is_number(y: Any) -> bool:
+    return type(y.value) is np.float64 or y.shape == () if isinstance(y, Traced) else y.ndim == 0
+
+
+def _at(piece: Any, index: tuple[Any, ...]) -> Any:
+    return HANDLERS["getitem"](piece, tuple(map(int, index)))
+
+
+def _consecutive(ids: Any, start: int) -> bool:
+    return bool(ids[0] == start and ids[-1] == start + len(ids) - 1 and np.all(ids[1:] == ids[:-1] + 1))
+
+
+def fitted(v: Any, shape: tuple[int, ...]) -> Any:
+    """v broadcast to the shape of what it is written to, with NumPy's error if it does not fit."""
+    given = np.shape(v)
+    if given == shape:
+        return v
+    extra = len(given) - len(shape)
+    fits = extra <= 0 or set(given[:extra]) == {1}
+    inner = given[max(extra, 0) :]
+    if not fits or any(a not in (1, b) for a, b in zip(inner[::-1], shape[::-1], strict=False)):
+        raise ValueError(f"could not broadcast input array from shape {_shown(given)} into shape {_shown(shape)}")
+    return np.broadcast_to(np.reshape(v, inner) if extra > 0 else v, shape)
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    return str(tuple(map(int, shape))).replace(" ", "")
+
+
+def _laid_out(layout: Any) -> Any:
+    """An array of integers of the shape of `layout`, whose axes lie in memory as those of it do."""
+    a = stop(layout)
+    shape, strides, size = a.shape, a.strides, a.itemsize
+    if not a.size or a.flags.c_contiguous:
+        return np.empty(shape, np.intp)
+    if any(s % size or s == 0 for s, n in zip(strides, shape, strict=True) if n > 1):
+        return np.empty(shape, np.intp)  # records, or one number many times: a new array has neither
+    steps = [s // size if n > 1 else 1 for s, n in zip(strides, shape, strict=True)]
+    first = -sum(s * (n - 1) for s, n in zip(steps, shape, strict=True) if s < 0)
+    buffer = np.empty(sum(abs(s) * (n - 1) for s, n in zip(steps, shape, strict=True)) + 1, np.intp)
+    strides = tuple(s * buffer.itemsize for s in steps)
+    return np.lib.stride_tricks.as_strided(buffer[first:], shape, strides)
+
+
+def _gathered(pieces: Sequence[Any], starts: Sequence[int], where: Any) -> Any:
+    """concatenate(pieces)[where], of the pieces that `where` names only."""
+    ids = where.reshape(-1)
+    if not ids.size:
+        return np.reshape(pieces[0], -1)[:0].reshape(where.shape)
+    of = np.searchsorted(starts, ids, "right") - 1
+    used = np.flatnonzero(np.bincount(of, minlength=len(starts)))
+    parts = [pieces[int(k)] for k in used]
+    scalars = all(map(_is_number, parts))
+    sizes = np.ones(len(parts), np.intp) if scalars else np.array([p.size for p in parts])
+    shift = np.zeros(len(starts), np.intp)
+    shift[used] = np.cumsum(sizes) - sizes - np.asarray(starts)[used]
+    index = ids + shift[of]
+    if scalars:
+        whole = np.stack(parts)
+    else:
+        whole = np.concatenate([np.reshape(p, -1) for p in parts]) if len(parts) > 1 else np.reshape(parts[0], -1)
+    if len(index) != whole.size or not _consecutive(index, 0):
+        whole = HANDLERS["getitem"](whole, index)
+    return np.reshape(whole, where.shape)

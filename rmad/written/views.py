@@ -1,0 +1,113 @@
+"""Views of traced arrays: what NumPy's functions make of them that shares their memory.
+
+Whether a result is a view is NumPy's own answer: the function is asked with a plain array that lies in memory as the
+traced one does. Ordinary arrays note their views, for the case that one of them is written into later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from rmad.keys import is_basic
+from rmad.traced import Traced, parts, stop, writing
+from rmad.written.arrays import CONSTANT, Blank, Written, blank, fill_slots, memory_of
+from rmad.written.memory import Place, Step, take
+
+__all__ = ["apart", "seen_by", "viewed"]
+
+
+def _view(y: Any, x: Any, step: Step) -> Any:
+    """y, an ordinary traced array that the step has made of x, as a view of it."""
+    memory = memory_of(x)
+    y.place = Place(memory, x, step)
+    memory.add(y)
+    return y
+
+
+def viewed(y: Any, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+    """What a function that makes views has made of an ordinary traced array, as views of that where they are."""
+    x, rest = (args[0], args[1:]) if args else (None, ())
+    if not isinstance(x, Traced) or any(isinstance(a, Traced) for a in parts(rest)):
+        return apart(y, args)
+    if isinstance(y, list | tuple):
+        found = [_viewed(p, x, (_part, (k, func, rest, kwargs), {})) for k, p in enumerate(y)]
+        return found if isinstance(y, list) else tuple(found)
+    return _viewed(y, x, (func, rest, kwargs))
+
+
+def _part(a: Any, k: int, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+    return func(a, *args, **kwargs)[k]
+
+
+def _viewed(y: Any, x: Traced, step: Step) -> Any:
+    if y is x or not isinstance(y, Traced):
+        return y
+    plain = stop(x)
+    shared = step[0] is not np.ravel and np.may_share_memory(stop(y), plain)
+    if not shared:
+        f, args, kwargs = step
+        shared = np.may_share_memory(f(plain, *stop(args), **stop(kwargs)), plain)
+    if shared:
+        return _view(y if y.place is None else y.twin(), x, step)
+    return y if y.place is None else y.twin()
+
+
+def apart(y: Any, args: Any) -> Any:
+    """The results of a function that makes no views, as arrays of their own."""
+    if isinstance(y, Traced):
+        return y.twin() if y.place is not None or any(y is a for a in args) else y
+    if isinstance(y, list | tuple) and any(isinstance(p, Traced) and p.place is not None for p in y):
+        found = [apart(p, args) for p in y]
+        return found if isinstance(y, list) else type(y)(*found) if hasattr(y, "_fields") else tuple(found)
+    return y
+
+
+def seen(y: Any, layout: Any, step: Step) -> Any:
+    """The view that a step makes of an array that has been written into; what is a copy in NumPy is one here."""
+    f, args, kwargs = step
+    there = f(layout, *args, **kwargs)
+    if there is layout:
+        return y
+    if not np.may_share_memory(there, layout):
+        now = y.now()
+        return apart(f(now, *args, **kwargs), (now,)) if isinstance(now, Traced) else blank(f(now, *args, **kwargs))
+    new = Written.__new__(Written)
+    fill_slots(new, None, None, None)
+    new.place = Place(y.place.memory, y, step)
+    y.place.memory.add(new)
+    return new
+
+
+def blank_view(a: Any, y: Blank, step: Step) -> Any:
+    """The plain array that a step has made of a blank one."""
+    if a is y.value:
+        return y
+    if not isinstance(a, np.ndarray) or not np.may_share_memory(a, y.value):
+        return blank(a)
+    return _view(Blank(a, CONSTANT, -1), y, step)
+
+
+def seen_by(func: Callable[..., Any], y: Any, rest: Any, kwargs: dict[str, Any]) -> Any:
+    """func(y, *rest, **kwargs) of an array that may have been written into, for a function that makes views."""
+    lies = y.value if type(y) is Blank else y.place.layout
+    found = func(lies, *rest, **kwargs)
+    if not isinstance(found, list | tuple):
+        return _seen_one(y, found, lies, (func, rest, kwargs))
+    views = [_seen_one(y, a, lies, (_part, (k, func, rest, kwargs), {})) for k, a in enumerate(found)]
+    return views if isinstance(found, list) else tuple(views)
+
+
+def _seen_one(y: Any, found: Any, lies: Any, step: Step) -> Any:
+    return blank_view(found, y, step) if type(y) is Blank else seen(y, lies, step)
+
+
+def part(y: Traced, x: Traced, key: Any) -> Any:
+    """y = x[key], of an ordinary array."""
+    return _view(y, x, (take, (key,), {})) if is_basic(key) else y
+
+
+writing.seen, writing.blank_view = seen, blank_view
+writing.viewed, writing.apart, writing.part = viewed, apart, part

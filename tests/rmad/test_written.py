@@ -1,0 +1,280 @@
+"""Arrays that a function writes into, and views of them: NumPy's semantics, and the derivatives of the values."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from written_programs import run
+
+import rmad
+
+BLOCK = 100
+
+
+def start(seed):
+    rng = np.random.default_rng(10_000 + seed)
+    shape = [(6,), (3, 4), (2, 3, 2), (4, 4)][seed % 4]
+    return rng.integers(-8, 9, shape) / 8, rng.normal(size=shape)
+
+
+def check_program(seed) -> None:
+    x, v = start(seed)
+    given = x.copy()
+    plain = run(seed, x.copy())
+    y, lin = rmad.linearize(lambda x: run(seed, x), x)
+    assert (x == given).all(), "the caller's array has changed"
+    np.testing.assert_array_equal(y, plain)
+    assert y.dtype == plain.dtype
+    Jv = lin.Jv(v)
+    want = run(seed, x + 1e-30j * v).imag / 1e-30
+    np.testing.assert_allclose(Jv, want, rtol=1e-11, atol=1e-12 * max(1, abs(want).max(initial=0)))
+    u = np.random.default_rng(seed).normal(size=y.shape)
+    scale = np.linalg.norm(u) * np.linalg.norm(Jv) + 1e-300
+    assert abs(u @ Jv - np.sum(lin.JTu(u) * v)) <= 1e-12 * scale + 1e-14
+
+
+def check_second_order(seed) -> None:
+    x, v = start(seed)
+
+    def f(x):
+        return np.sum(np.sin(run(seed, x)))
+
+    Hv = rmad.hvp(f, x, v)
+    h = 1e-5
+    want = (rmad.grad(f)(x + h * v) - rmad.grad(f)(x - h * v)) / (2 * h)
+    np.testing.assert_allclose(Hv, want, rtol=1e-5, atol=1e-5 * max(1, abs(want).max()))
+    w = np.random.default_rng(seed).normal(size=x.shape)
+    assert np.isclose(np.sum(w * Hv), np.sum(v * rmad.hvp(f, x, w)), rtol=1e-9, atol=1e-9 * max(1, abs(want).max()))
+
+
+@pytest.mark.parametrize("block", range(20))
+def test_random_programs(block):
+    for seed in range(BLOCK * block, BLOCK * (block + 1)):
+        try:
+            check_program(seed)
+            if seed % 10 == 0:
+                check_second_order(seed)
+        except Exception as error:
+            error.add_note(f"seed {seed}")
+            raise
+
+
+# -- programs as people write them -------------------------------------------------------------------------------------
+
+
+def poisson(u):
+    """−Δu + eᵘ by slices, with zero boundary."""
+    u = u.reshape(4, 4)
+    d = np.zeros_like(u)
+    d[1:-1] = u[2:] - 2 * u[1:-1] + u[:-2]
+    d[0], d[-1] = u[1] - 2 * u[0], u[-2] - 2 * u[-1]
+    d[:, 1:] += u[:, :-1]
+    d[:, :-1] += u[:, 1:]
+    return (np.exp(u) - d).ravel()
+
+
+def edit_distance(c):
+    """The table of a soft edit distance, number by number."""
+    D = np.zeros_like(c, shape=(5, 5))
+    D[0, 1:] = np.arange(1, 5)
+    D[1:, 0] = np.arange(1, 5)
+    for i in range(1, 5):
+        for j in range(1, 5):
+            D[i, j] = -np.log(
+                np.exp(-D[i - 1, j] - 1) + np.exp(-D[i, j - 1] - 1) + np.exp(-D[i - 1, j - 1] - c[i - 1, j - 1])
+            )
+    return D
+
+
+def eliminated(A):
+    """LU without pivoting, in place in a copy."""
+    A = A + 4 * np.eye(4)
+    for k in range(4):
+        for i in range(k + 1, 4):
+            A[i, k] /= A[k, k]
+            A[i, k + 1 :] -= A[i, k] * A[k, k + 1 :]
+    return A
+
+
+def filtered(x):
+    """A recursive filter that reads what it has written."""
+    y = x.copy()
+    for k in range(2, len(y)):
+        y[k] = x[k] + 0.5 * y[k - 1] - 0.2 * np.sum(y[k - 2 : k])
+    return y
+
+
+def sorted_in_place(x):
+    y = np.sin(x)
+    y.sort()
+    y.fill(y[0] * y[1])
+    y[::2] *= x[::2]
+    return y
+
+
+def parts(x):
+    z = x * (1 + 2j)
+    z.real[1:] = x[:-1]
+    z.imag *= 3
+    z.real += 1
+    return z
+
+
+def out_of_functions(x):
+    y = np.empty_like(x)
+    np.sin(x, out=y)
+    np.add(y, 1, y)
+    np.exp(x, out=y, where=x > 0)
+    total = np.empty_like(x, shape=())
+    np.sum(y * x, out=total)
+    return y * total
+
+
+def histogram(x):
+    h = np.zeros_like(x, shape=3)
+    np.add.at(h, np.arange(len(x)) % 3, x**2)
+    np.multiply.at(h, [0, 0, 2], x[:3])
+    np.maximum.at(h, [1], 0.1)
+    return h
+
+
+def written_by_key(x):
+    y = np.zeros_like(x, shape=(3, 4))
+    y[[0, 2], 1:3] = x[:2]
+    y[y > 0] = x[0]
+    y[..., -1], y[1, None] = x[1], x[:4] * 2
+    y.flat[5] = x[3]
+    y.T[2, :2] = [x[0], 7.0]
+    y[1] = y[1, ::-1]
+    return y
+
+
+PROGRAMS = {
+    "Poisson's equation": (poisson, 16),
+    "a table of dynamic programming": (edit_distance, (4, 4)),
+    "Gauss's elimination": (eliminated, (4, 4)),
+    "a filter": (filtered, 7),
+    "sorted in place": (sorted_in_place, 5),
+    "real and imaginary parts": (parts, 4),
+    "out= and where=": (out_of_functions, 4),
+    "ufunc.at": (histogram, 7),
+    "keys": (written_by_key, 5),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_programs_as_people_write_them(name):
+    f, shape = PROGRAMS[name]
+    x = np.random.default_rng(3).uniform(0.2, 1.5, shape)
+    plain = f(x.copy())
+    y, _ = rmad.linearize(f, x)
+    np.testing.assert_array_equal(y, plain)
+    rmad.check_grads(f, x, order=2)
+
+
+def test_a_gradient_of_a_gradient_sees_what_was_written_before():
+    """A block of the inner tape holds y as it was, although y is written into afterwards."""
+
+    def f(x):
+        y = x * 2
+        inner = rmad.grad(lambda z: np.sum(z * z * y))(x)
+        y[0] = 0
+        y += 1
+        return np.sum(inner * y)
+
+    x = np.array([1.0, 2.0])
+    rmad.check_grads(f, x, order=2)
+    np.testing.assert_allclose(rmad.grad(f)(x), [8, 112])  # of Σ 4x² y with y = 1 and 2x + 1
+
+
+def test_a_checkpoint_of_a_function_that_writes():
+    f = rmad.checkpoint(filtered)
+    x = np.random.default_rng(4).normal(size=6)
+    _, lin = rmad.linearize(f, x)
+    _, plain = rmad.linearize(filtered, x)
+    np.testing.assert_allclose(lin.Jv(x), plain.Jv(x), rtol=1e-13)
+    np.testing.assert_allclose(lin.JTu(x), plain.JTu(x), rtol=1e-13)
+
+
+def test_what_is_written_is_taken_as_it_was():
+    def f(x):
+        y, v = np.zeros_like(x), x * 2
+        y[:] = v
+        v[0] = 5
+        numbers = np.ones(3)
+        y[1:] = numbers[1:]
+        numbers[:] = 9
+        return y
+
+    y, lin = rmad.linearize(f, np.ones(3))
+    np.testing.assert_array_equal(y, [2, 1, 1])
+    np.testing.assert_array_equal(lin.JTu(np.ones(3)), [2, 0, 0])
+
+
+ERRORS = {
+    "shapes": (lambda x: x.__setitem__(slice(2), x[:3]), ValueError, r"from shape \(3,\) into shape \(2,\)"),
+    "an index": (lambda x: x.__setitem__(7, 1.0), IndexError, "out of bounds"),
+    "a view that is read-only": (lambda x: np.broadcast_to(x, (2, 4)).__setitem__(0, 1.0), ValueError, "read-only"),
+    "a number": (lambda x: np.sum(x).__setitem__((), 1.0), TypeError, "does not support item assignment"),
+    "a complex number": (lambda x: x.__setitem__(0, 1j * x[0]), TypeError, "imaginary part"),
+    "integers": (lambda x: np.zeros_like(x, dtype=int).__setitem__(0, x[0]), (TypeError, ValueError), "derivative"),
+    "a plain array": (lambda x: np.copyto(np.zeros(4), x), TypeError, r"numpy.copyto writes.*zeros_like\(x, shape"),
+    "out, a plain array": (lambda x: np.sin(x, out=np.zeros(4)), TypeError, r"out.*zeros_like\(x, shape"),
+    "out, another shape": (lambda x: np.add(x, 1, out=x[:2]), ValueError, "broadcast"),
+    "shared memory": (lambda x: shared(x), TypeError, "a plain array shares"),
+}
+
+
+def shared(x):
+    c = np.zeros_like(x)
+    alias = np.asarray(c)
+    c[0] = x[0]
+    return alias
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_errors(name):
+    f, kind, match = ERRORS[name]
+    with pytest.raises(kind, match=match):
+        rmad.linearize(lambda x: (f(x), x)[1] if name != "shared memory" else f(x), np.ones(4))
+
+
+def test_numbers_in_a_loop_are_linear_in_time_and_memory():
+    """As many nodes as with a list of the numbers, whatever n is."""
+
+    def written(n):
+        def f(x):
+            y = np.zeros_like(x, shape=n)
+            for k in range(n):
+                y[k] = x[k % 3] * 2
+            return np.sum(y)
+
+        return f
+
+    nodes = [len(rmad.linearize(written(n), np.ones(3))[1]._record.tape.nodes) for n in (100, 200, 400)]
+    assert nodes[2] - nodes[1] == 2 * (nodes[1] - nodes[0]) == 400
+
+
+def test_other_threads_write_into_plain_arrays_meanwhile():
+    stop, wrong = threading.Event(), []
+
+    def work():
+        while not stop.is_set():
+            a = np.zeros(5)
+            a[1:3] += 1
+            v = a[::2]
+            v *= 2
+            if type(a) is not np.ndarray or a.tolist() != [0, 1, 2, 0, 0]:
+                wrong.append(a)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        for seed in range(30):
+            check_program(seed)
+    finally:
+        stop.set()
+        thread.join()
+    assert not wrong
