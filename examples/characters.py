@@ -161,7 +161,7 @@ def bits(model: Any, x: Any, t: Any) -> float:
 
 def write(model: Any, text: Any, config: Config, rng: np.random.Generator) -> str:
     """Draws characters from the model's probabilities, one after another, after a line break."""
-    tokens = list(text.encode("\n"))
+    tokens, model = list(text.encode("\n")), runner.on_cpu(config, model)
     loss = nn.SoftmaxCrossEntropy()
     for _ in range(config.sample):
         z = model(np.array([tokens[-config.length :]]))

@@ -110,7 +110,8 @@ class Study:
             model.train()  # the paper measures the training error on batches with their own statistics
             return {"test": test, "error": comparison.error(model, data.x_train[judged], data.t_train[judged], batch)}
 
-        optimizer = make(self.model(rng=np.random.default_rng(seed)), nn.SoftmaxCrossEntropy())
+        model = runner.on_device(self.series, self.model(rng=np.random.default_rng(seed)))
+        optimizer = make(model, nn.SoftmaxCrossEntropy())
         return comparison.train(self.series, label, optimizer, data, batch, epochs, seed, measure, self.args.seconds)
 
     def method(self, name: str) -> tuple[str, Make]:
@@ -217,7 +218,7 @@ def main() -> int:
     if args.width and args.net != "resnet":
         p.error(f"--width means nothing to --net {args.net}")
     with p.refusing():
-        data = comparison.first(problem.load(args.data_dir), args.n_train, args.n_test)
+        data = runner.on_device(args, comparison.first(problem.load(args.data_dir), args.n_train, args.n_test))
     with runner.Series(p.prog, comparison.results(args, args.net), args) as series:
         curves = Study(series, problem, data, args).run(args.methods)
     print(table(problem, curves))

@@ -120,14 +120,15 @@ class Study:
 
     def __init__(self, series: runner.Series, args: argparse.Namespace, data: str) -> None:
         load, sizes, self.make_loss = SETS[data]
-        self.series, self.args, self.data, self.x = series, args, data, load().x_train
+        self.series, self.args, self.data = series, args, data
+        self.x = runner.on_device(series, load().x_train)
         self.sizes = (sizes[0], *map(int, args.hidden.split(","))) if args.hidden != HIDDEN else sizes
 
     def train(self, method: str, seconds: float | None = None, folder: str = "") -> Run:
         """Trains with one method; `folder` is a prefix of the folder's name."""
         args, x = self.args, self.x
         judged = x[: args.judged]
-        opt = build(method, autoencoder(self.sizes, args.init), self.make_loss())
+        opt = build(method, runner.on_device(self.series, autoencoder(self.sizes, args.init)), self.make_loss())
         batches = nn.data.batches(x, x, BATCH, np.random.default_rng(1))
 
         def measured(model: Any) -> Record:

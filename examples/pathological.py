@@ -77,8 +77,8 @@ def network(inputs: int, outputs: int, every_step: bool, rng: np.random.Generato
 class Sequences:
     """Endless new sequences for the updates, and the CPU time since the first of them."""
 
-    def __init__(self, draw: Draw, n: int, T: int, rng: np.random.Generator) -> None:
-        self.draw, self.n, self.T, self.rng = draw, n, T, rng
+    def __init__(self, series: runner.Series, draw: Draw, n: int, T: int, rng: np.random.Generator) -> None:
+        self.series, self.draw, self.n, self.T, self.rng = series, draw, n, T, rng
         self.drawn, self.started = 0, time.process_time()
 
     def __iter__(self) -> Iterator[Any]:
@@ -86,7 +86,7 @@ class Sequences:
 
     def __next__(self) -> tuple[Any, Any]:
         self.drawn += 1
-        return self.draw(self.n, self.T, rng=self.rng)
+        return runner.on_device(self.series, self.draw(self.n, self.T, rng=self.rng))
 
     def cpu_seconds(self) -> float:
         """Returns the CPU time of all threads since the start of the run."""
@@ -111,13 +111,13 @@ class Config(runner.Config):
         return None
 
 
-def error(model: Any, draw: Draw, n: int, T: int, seed: Any) -> float:
+def error(series: runner.Series, model: Any, draw: Draw, n: int, T: int, seed: Any) -> float:
     """Returns the share of wrong cases among n sequences, the same ones in every call."""
     rng = np.random.default_rng(seed)
     sizes = [min(CHUNK, n - first) for first in range(0, n, CHUNK)]
     wrong = 0.0
     for size in sizes:
-        x, t = draw(size, T, rng=rng)
+        x, t = runner.on_device(series, draw(size, T, rng=rng))
         wrong += size * tasks.zero_one(model(x)[0], t)
     return wrong / n
 
@@ -135,7 +135,7 @@ def train(series: runner.Series, args: argparse.Namespace, task: str, mu: float,
     steps = t.shape[1] if not real and t.ndim == 2 else 1  # the loss sums over them
     opt = optim.HessianFree.preset(
         "rnn",
-        network(x.shape[2], outputs, every_step=steps > 1, rng=rng),
+        runner.on_device(series, network(x.shape[2], outputs, every_step=steps > 1, rng=rng)),
         nn.SquaredError() if real else nn.SoftmaxCrossEntropy(),
         damping=args.damping * outputs * steps,  # in the units of the loss, section 8.1
         structural=optim.StructuralDamping(mu),
@@ -149,12 +149,12 @@ def train(series: runner.Series, args: argparse.Namespace, task: str, mu: float,
         updates=args.updates,
         log_every=1,
     )
-    batches = Sequences(draw, args.batch, args.T, rng)
+    batches = Sequences(series, draw, args.batch, args.T, rng)
 
     def measured(model: Any) -> Record:
-        wrong = error(model, draw, 2000, args.T, (seed, 1))
+        wrong = error(series, model, draw, 2000, args.T, (seed, 1))
         if wrong < SOLVED:
-            wrong = error(model, draw, 10_000, args.T, (seed, 2))
+            wrong = error(series, model, draw, 10_000, args.T, (seed, 2))
         cpu = batches.cpu_seconds()
         if wrong < SOLVED or cpu >= args.cpu_seconds:
             config.updates = batches.drawn  # the last one

@@ -142,13 +142,16 @@ def run(
     """Returns the curves of every method, one per seed; as many epochs as the paper's longer run."""
     loss = nn.SoftmaxCrossEntropy()
 
+    def model() -> nn.Module:
+        return runner.on_device(series, problem.model())
+
     def measure(model: Any) -> dict[str, float]:
         return {"test": 100 - comparison.error(model, data.x_test, data.t_test)}
 
     curves: dict[str, list[Curve]] = {}
 
     def short(label: str, lr: float) -> Curve:
-        optimizer = comparison.method(f"sgd:{lr}")[1](problem.model(), loss)
+        optimizer = comparison.method(f"sgd:{lr}")[1](model(), loss)
         return comparison.train(series, label, optimizer, data, 1000, TUNING_EPOCHS, 1000, measure)
 
     for method in methods:
@@ -158,7 +161,7 @@ def run(
         n = epochs or max(problem.published.get(label, {problem.epochs: 0}))
         curves[label] = []
         for seed in seeds:
-            optimizer = make(problem.model(), loss)
+            optimizer = make(model(), loss)
             measured = comparison.train(series, label, optimizer, data, 1000, n, seed, measure, seconds)
             curves[label].append(measured)
             last = f"{measured.test[-1]:.1f} %, {measured.seconds[-1]:.1f} s" if measured.test else measured.end
@@ -204,7 +207,7 @@ def main() -> int:
     with p.refusing():
         for method in methods:
             comparison.method("sgd:0.1" if method == "sgd" else method)
-        data = comparison.first(problem.load(args.data_dir), args.n_train, args.n_test)
+        data = runner.on_device(args, comparison.first(problem.load(args.data_dir), args.n_train, args.n_test))
     with runner.Series(p.prog, comparison.results(args, args.data), args) as series:
         seeds = range(args.seed, args.seed + args.seeds)
         curves = run(series, problem, methods, seeds, data, args.epochs, args.seconds)

@@ -79,15 +79,14 @@ def run(
     def measure(model: Any) -> dict[str, float]:
         return {"test": float(loss.value(model(data.x_test), data.t_test))}
 
-    curves = {}
+    curves: dict[str, list[Curve]] = {}
     for method in methods:
         label, make = comparison.method(method, **SGN)
-        curves[label] = [
-            comparison.train(
-                series, label, make(comparison.mlp(problem.sizes), loss), data, problem.batch, epochs, seed, measure
-            )
-            for seed in range(seeds)
-        ]
+        curves[label] = []
+        for seed in range(seeds):
+            optimizer = make(runner.on_device(series, comparison.mlp(problem.sizes)), loss)
+            curve = comparison.train(series, label, optimizer, data, problem.batch, epochs, seed, measure)
+            curves[label].append(curve)
     return curves
 
 
@@ -132,7 +131,7 @@ def main() -> int:
     with p.refusing():
         for method in methods:
             comparison.method(method)
-        data = {name: load(name, args.data_dir) for name in names}
+        data = {name: runner.on_device(args, load(name, args.data_dir)) for name in names}
     for name in names:
         epochs = args.epochs or PROBLEMS[name].epochs
         with runner.Series(p.prog, comparison.results(args, name), args) as series:

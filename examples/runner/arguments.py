@@ -63,7 +63,7 @@ class Parser(argparse.ArgumentParser):
                 metavar = "X" if kind is float else "N"
                 self.add_argument(option(name), type=number, metavar=metavar, help=f"{text} ({defaults})")
         self.add_argument("--seed", type=natural, metavar="N", help="seed of weights and of the order of the cases (0)")
-        self.add_argument("--device", choices=("cpu", "gpu"), help="gpu needs CuPy (cpu)")
+        add_device(self)
         budget = f"seconds of training, evaluation excluded ({config.BUDGET:g})"
         self.add_argument("--time-budget", type=positive(float), metavar="SECONDS", help=budget)
         self.add_argument("--updates", type=positive(int), metavar="N", help="number of updates at the most")
@@ -97,6 +97,11 @@ class Parser(argparse.ArgumentParser):
     def add_flag(self, name: str, text: str) -> None:
         """Adds an option without a value: True if it is given, None otherwise."""
         self.add_argument(name, action="store_const", const=True, help=text)
+
+
+def add_device(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """Adds --device."""
+    parser.add_argument("--device", choices=("cpu", "gpu"), default=default, help="gpu needs CuPy (cpu)")
 
 
 def option(name: str) -> str:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import rmad  # noqa: F401 (before NumPy: it picks the BLAS kernel that suits the CPU)
 
@@ -224,13 +224,28 @@ def optimizer_for(config: Config, model: Any, loss: Any) -> Any:
     return config.METHODS[config.optimizer][0](model, loss, **hyper)
 
 
-def on_device(config: Config, tree: Any) -> Any:
-    """Returns a tree (a model, data) with its arrays on the device of the config: NumPy's, or CuPy's on the GPU."""
-    if config.device == "cpu":
+class Placed(Protocol):
+    """Anything with a device: a config, a series, or the arguments of a command line."""
+
+    device: str
+
+
+def on_device(placed: Placed, tree: Any) -> Any:
+    """Returns a tree (a model, data) with its arrays on that device: NumPy's, or CuPy's on the GPU."""
+    if placed.device == "cpu":
         return tree
     from rmad.extend import import_cupy
 
     return map_leaves(import_cupy().asarray, tree)
+
+
+def on_cpu(placed: Placed, tree: Any) -> Any:
+    """Returns a tree that is on that device with NumPy's arrays."""
+    if placed.device == "cpu":
+        return tree
+    from rmad.extend import to_numpy
+
+    return map_leaves(to_numpy, tree)
 
 
 def summary(infos: list[optim.StepInfo], span: float) -> Record:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import nn
-from runner.arguments import positive
+from runner.arguments import add_device, positive
 from runner.command import found, record_file
 from runner.ending import Stop, word_and_code
 from runner.loop import Config, Record, Run, train
@@ -30,6 +30,7 @@ class Series:
     def __init__(self, prog: str, folder: Path, arguments: argparse.Namespace) -> None:
         self.prog, self.folder = prog, folder
         self.resume, self.checkpoint_every = bool(arguments.resume), arguments.checkpoint_every
+        self.device = arguments.device
         self.clock = time.process_time if arguments.clock == "cpu" else time.perf_counter
         self.stop = Stop()
 
@@ -38,6 +39,7 @@ class Series:
         """Adds the options that a series has."""
         text = "continue an interrupted run of the same command, bit for bit"
         parser.add_argument("--resume", action="store_true", help=text)
+        add_device(parser, "cpu")
         every, text = Config.checkpoint_every, "seconds of training between checkpoints"
         parser.add_argument(
             "--checkpoint-every", type=positive(float), metavar="SECONDS", default=every, help=f"{text} ({every:g})"
@@ -71,7 +73,7 @@ class Series:
         errors: Callable[[Any], Record],
         entries: Sequence[str],
     ) -> Run:
-        config.checkpoint_every = self.checkpoint_every
+        config.checkpoint_every, config.device = self.checkpoint_every, self.device
         checkpoints = nn.Checkpoints(folder)
         state = found(checkpoints, True) if self.resume and checkpoints.exist() else None
         if state is None:
