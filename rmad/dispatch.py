@@ -53,7 +53,7 @@ class Primitive:
         tape: Tape | None = None
         for k, a in enumerate(args):
             if isinstance(a, Traced):
-                if a.settles:
+                if type(a) is not Traced and a.settles:
                     return self(*args[:k], a.now(), *args[k + 1 :], **kwargs)
                 if a.tape is tape:
                     continue

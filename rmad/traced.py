@@ -221,7 +221,7 @@ class Traced(Shaped, NDArrayOperatorsMixin):
         handler = _lookup(key, ufunc if key is ufunc else f"{label(ufunc)}.{method}")
         try:
             y = handler(*inputs, **kwargs)
-            return y.twin() if isinstance(y, Traced) and any(y is a for a in inputs) else y
+            return y.twin() if y is inputs[0] else y  # +x is another array
         except Exception as error:
             _raise_numpys(error, handler, ufunc if key is ufunc else getattr(ufunc, method), inputs, kwargs)
             raise
@@ -241,6 +241,8 @@ class Traced(Shaped, NDArrayOperatorsMixin):
             raise
         if func in VIEWS:
             return writing.viewed(y, func, args, kwargs)
+        if type(y) is Traced and y.place is None and not (args and y is args[0]):
+            return y
         if func in FILLED and sys._getframe(1).f_globals.get("__name__", "").partition(".")[0] not in OURS:
             return writing.blank(y)
         return writing.apart(y, args)

@@ -31,6 +31,7 @@ __all__ = [
     "eye",
     "full",
     "highest",
+    "key_for",
     "kind_of",
     "largest",
     "moved_to",
@@ -123,8 +124,17 @@ def moved_to(like: Any, a: Any, dtype: Any = None) -> Any:
     return kind.asarray(a, dtype)
 
 
+def key_for(like: Any, key: Any) -> Any:
+    """A key of the CPU with its arrays on the device of `like`."""
+    if type(key) is tuple:
+        return tuple(key_for(like, part) for part in key)
+    return moved_to(like, key) if isinstance(key, np.ndarray) else key
+
+
 def on_the_cpu(a: Any) -> Any:
-    """A plain array of CuPy copied to the CPU; anything else as it is."""
+    """A plain array of CuPy copied to the CPU, those of a tuple too; anything else as it is."""
+    if type(a) is tuple:
+        return tuple(map(on_the_cpu, a))
     return a.get() if is_cupy(a) else a
 
 

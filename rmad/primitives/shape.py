@@ -11,6 +11,7 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from rmad.leaf import real_dtype
 from rmad.machine import arrays
+from rmad.machine.backend import is_cupy
 from rmad.primitives.arguments import axes_of, cast, from_end, known, reduced_axes, stacked
 from rmad.rules import as_array, constant, linear
 from rmad.tape import ArraySpec
@@ -18,8 +19,26 @@ from rmad.traced import Traced, implements, register, stop
 from rmad.types import Array
 from rmad.valued import composed
 
-for _f in (np.zeros_like, np.ones_like, np.empty_like, np.isscalar, np.iscomplexobj, np.isrealobj, np.shares_memory):
+for _f in (np.isscalar, np.iscomplexobj, np.isrealobj, np.shares_memory):
     constant(_f)
+
+
+def _new(f: Any, make: Callable[..., Any]) -> None:
+    """np.zeros_like and its kind, which read shape=() as no shape on CuPy's arrays."""
+
+    def handler(a, dtype=None, order="K", subok=True, shape=None, **device) -> Array:
+        a = stop(a)
+        if is_cupy(a):
+            return make(a, a.shape if shape is None else shape, dtype)
+        return f(a, dtype, order, subok, shape, **device)
+
+    handler.constant = True  # type: ignore[attr-defined]
+    register(f, handler)
+
+
+_new(np.zeros_like, arrays.zeros)
+_new(np.ones_like, arrays.ones)
+_new(np.empty_like, arrays.empty)
 
 # -- the same elements in another shape -----------------------------------------------------------------
 

@@ -117,32 +117,37 @@ added = register("added", primitive(_add, _add_rule, name="added"))
 # -- functions that write ---------------------------------------------------------------------------------------------
 
 
+def _plain(a) -> Any:
+    """Masks and indices, which choose places among integers of the CPU."""
+    return arrays.on_the_cpu(stop(a))
+
+
 @implements(np.copyto)
 def copyto(dst, src, casting="same_kind", where=True) -> None:
     src = as_array(src)
     if not np.can_cast(src.dtype, dst.dtype, casting):
         raise TypeError(f"Cannot cast array data from {src.dtype!r} to {dst.dtype!r} according to the rule '{casting}'")
-    write_by("numpy.copyto", dst, src, lambda a, v: np.copyto(a, v, casting, where=stop(where)))
+    write_by("numpy.copyto", dst, src, lambda a, v: np.copyto(a, v, casting, where=_plain(where)))
 
 
 @implements(np.put)
 def put(a, ind, v, mode="raise") -> None:
-    write_by("numpy.put", a, v, lambda b, w: np.put(b, stop(ind), w, mode))
+    write_by("numpy.put", a, v, lambda b, w: np.put(b, _plain(ind), w, mode))
 
 
 @implements(np.putmask)
 def putmask(a, /, mask, values) -> None:
-    write_by("numpy.putmask", a, values, lambda b, w: np.putmask(b, stop(mask), w))
+    write_by("numpy.putmask", a, values, lambda b, w: np.putmask(b, _plain(mask), w))
 
 
 @implements(np.place)
 def place(arr, mask, vals) -> None:
-    write_by("numpy.place", arr, vals, lambda b, w: np.place(b, stop(mask), w))
+    write_by("numpy.place", arr, vals, lambda b, w: np.place(b, _plain(mask), w))
 
 
 @implements(np.put_along_axis)
 def put_along_axis(arr, indices, values, axis=-1) -> None:
-    write_by("numpy.put_along_axis", arr, values, lambda b, w: np.put_along_axis(b, stop(indices), w, axis))
+    write_by("numpy.put_along_axis", arr, values, lambda b, w: np.put_along_axis(b, _plain(indices), w, axis))
 
 
 @implements(np.fill_diagonal)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rmad.keys import is_basic
-from rmad.machine.arrays import moved_to
+from rmad.machine.arrays import moved_to, on_the_cpu
 from rmad.objects import is_object
 from rmad.refusals import into_plain, lost_imaginary_part, part_written_by, scalars_are_fixed, written_into_integers
 from rmad.traced import Traced, parts, stop, writing
@@ -25,8 +25,8 @@ def write(y: Any, key: Any, v: Any) -> None:
         return  # y[key] += 1 has written into the view y[key], and ends with this
     key, v = plain_key(key), _value(v)
     if type(y) is Blank:
-        if not isinstance(v, Traced):
-            y.value[key] = v
+        if not isinstance(v, Traced) and (isinstance(y.value, np.ndarray) or is_basic(key)):
+            y.value[key] = moved_to(y.value, v) if np.ndim(v) else v
             return
     elif type(y) is Traced and y.place is None and key is Ellipsis and _is_like(v, y):
         y.value, y.tape, y.index = v.value, v.tape, v.index  # the whole of it: another array of the same name
@@ -34,9 +34,10 @@ def write(y: Any, key: Any, v: Any) -> None:
     memory = _opened(y)
     v = _of_dtype(v, y, memory)
     if y.place.part is None:
-        memory.write(y.place, key, v)
+        memory.write(y.place, on_the_cpu(key), v)
     else:
         whole = _with_part(y, key, v)
+        key = on_the_cpu(key)
         memory.place_by(y.place, whole, lambda where, ids: where.__setitem__(key, ids))
 
 
@@ -48,7 +49,7 @@ def _is_like(v: Any, y: Traced) -> bool:
 def write_by(name: str, y: Any, v: Any, writer: Callable[[Any, Any], None]) -> None:
     """Lets a function of NumPy of this name, which moves numbers, write v into y: writer(array, numbers)."""
     v = _value(v)
-    if type(y) is Blank and not isinstance(v, Traced):
+    if type(y) is Blank and isinstance(y.value, np.ndarray) and not isinstance(v, Traced):
         writer(y.value, v)
         return
     if not isinstance(y, Traced):
@@ -147,9 +148,15 @@ def _with_part(y: Written, key: Any, v: Any) -> Any:
 
 def lift(v: Any) -> Any:
     """A list of traced numbers and arrays as one array; a plain one as it is."""
-    if not any(isinstance(a, Traced) for a in parts(v)):
+    traced = next((a for a in parts(v) if isinstance(a, Traced)), None)
+    if traced is None:
         return v
-    return np.stack([lift(a) if isinstance(a, list | tuple) else a for a in v])
+    return np.stack(
+        [
+            lift(a) if isinstance(a, list | tuple) else a if isinstance(a, Traced) else moved_to(traced, np.asarray(a))
+            for a in v
+        ]
+    )
 
 
 def plain_key(key: Any) -> Any:

@@ -54,14 +54,14 @@ def at(ufunc: np.ufunc, a: Any, indices: Any, b: Any = None) -> None:
             return
         instead = "an array made by np.zeros_like(x, shape=…)"
         raise b.tape.loses(written_out(f"{ufunc.__name__}.at", "a plain one", instead))
-    if isinstance(a, Blank) and not isinstance(b, Traced):
+    if isinstance(a, Blank) and isinstance(a.value, np.ndarray) and not isinstance(b, Traced):
         ufunc.at(a.value, key, *() if b is None else (b,))
         return
-    places = np.arange(a.size).reshape(a.shape)[key]
+    places = np.arange(a.size).reshape(a.shape)[arrays.on_the_cpu(key)]
     if b is not None:
-        b = np.broadcast_to(b, places.shape)
+        b = np.broadcast_to(arrays.moved_to(a, b), places.shape)
     if ufunc in (np.add, np.subtract):
-        a[...] = fitting(ufunc, HANDLERS["added"](a.now(), b if ufunc is np.add else -b, key), a)
+        a[...] = fitting(ufunc, HANDLERS["added"](a.now(), b if ufunc is np.add else -b, arrays.key_for(a, key)), a)
         return
     places = places.reshape(-1)
     b = None if b is None else np.reshape(b, -1)
@@ -69,7 +69,7 @@ def at(ufunc: np.ufunc, a: Any, indices: Any, b: Any = None) -> None:
     flat = a.flat
     for turn in range(int(turns.max(initial=-1)) + 1):  # a place that comes again waits for the next turn
         now = np.flatnonzero(turns == turn)
-        y = ufunc(flat[places[now]], *() if b is None else (b[now],))
+        y = ufunc(flat[places[now]], *() if b is None else (b[arrays.moved_to(b, now)],))
         flat[places[now]] = y
 
 
@@ -165,11 +165,11 @@ class Flat:
         return iter(np.ravel(self.base))
 
     def __getitem__(self, key: Any) -> Any:
-        y = np.ravel(self.base)[key]
+        y = np.ravel(self.base)[arrays.key_for(self.base, key)]
         return y.copy() if np.ndim(y) else y
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        key = plain_key(key)
+        key = arrays.on_the_cpu(plain_key(key))
         write_by("x.flat[key] = v", self.base, value, lambda a, v: a.flat.__setitem__(key, v))
 
     def copy(self) -> Any:

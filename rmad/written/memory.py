@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from rmad.keys import are_disjoint, is_basic
+from rmad.machine.arrays import moved_to
 from rmad.traced import HANDLERS, Traced, stop
 
 __all__ = ["Memory", "Place", "Step", "fitted", "take"]
@@ -341,5 +342,5 @@ def _gathered(pieces: Sequence[Any], starts: Sequence[int], where: Any) -> Any:
     else:
         whole = np.concatenate([np.reshape(p, -1) for p in parts]) if len(parts) > 1 else np.reshape(parts[0], -1)
     if len(index) != whole.size or not _consecutive(index, 0):
-        whole = HANDLERS["getitem"](whole, index)
+        whole = HANDLERS["getitem"](whole, moved_to(whole, index))
     return np.reshape(whole, where.shape)

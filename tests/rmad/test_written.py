@@ -90,7 +90,9 @@ def edit_distance(c):
 
 def eliminated(A):
     """LU without pivoting, in place in a copy."""
-    A = A + 4 * np.eye(4)
+    A = A.copy()
+    for k in range(4):
+        A[k, k] += 4
     for k in range(4):
         for i in range(k + 1, 4):
             A[i, k] /= A[k, k]
