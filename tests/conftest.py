@@ -1,5 +1,6 @@
-"""Test settings: one hypothesis profile, the same examples in every run."""
+"""Test settings: one hypothesis profile, the same examples in every run; and what the files of tests cost."""
 
+import collections
 import gc
 import importlib
 import os
@@ -33,6 +34,41 @@ def pytest_collection_finish():
     """Thirteen thousand tests are a million objects, which no collection of garbage need look at again."""
     gc.collect()
     gc.freeze()
+    CLOCK.lap()
+
+
+class Clock:
+    """lap(): CPU seconds since the last lap, of this process and of those that it waited for."""
+
+    def __init__(self):
+        self.before = 0.0
+
+    def lap(self):
+        now = sum(os.times()[:4])
+        before, self.before = self.before, now
+        return now - before
+
+
+CLOCK = Clock()
+LONG, BUDGET = 60, 10  # CPU seconds: of a run after which the costs are printed, and of a file
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    report = yield
+    report.cpu_seconds = CLOCK.lap()  # an attribute that xdist carries to the process that prints
+    return report
+
+
+def pytest_terminal_summary(terminalreporter):
+    """After a long run: the files that took the most CPU seconds. Wall time says little with others on the machine."""
+    costs = collections.Counter()
+    for report in (report for some in terminalreporter.stats.values() for report in some):
+        costs[getattr(report, "nodeid", "").partition("::")[0]] += getattr(report, "cpu_seconds", 0.0)
+    if costs.total() > LONG:
+        terminalreporter.section(f"{costs.total():.0f} CPU seconds, {BUDGET} are meant for a file without coverage")
+        for file, seconds in costs.most_common(10):
+            terminalreporter.write_line(f"{seconds:6.1f} {file}")
 
 
 @pytest.fixture(scope="session")
