@@ -26,7 +26,7 @@ def after(write):
 
 
 def slices(x, v):
-    x = x * 1
+    x = x * x  # so that what is left of it has a second derivative
     y = np.zeros_like(x)
     y[1:, :2], y[0] = v, x[1]
     x[:2, 1:3] = v
