@@ -19,108 +19,23 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ggn_peers import run_channels_last, run_jax, run_torch
-from ggn_problems import (
-    CLASSES,
-    CONVOLUTIONS,
-    HIDDEN,
-    INPUTS,
-    OUTPUTS,
-    PROBLEMS,
-    SIZES,
-    SLICE,
-    N,
-    T,
-    images,
-    layer_sizes,
-    median_ms,
-)
+from ggn_peers import run_jax, run_torch
+from ggn_problems import PROBLEMS, gemms, median_ms, our_problem
 from workers import work
+
+IMAGES = 25  # at a time in the bare products
 
 # -- rmad and the bare GEMMs --------------------------------------------------------------------------------
 
 
-def rmad_problem(problem: str) -> tuple[Any, Any, Any, Any]:
-    import rmad  # first: it may choose the BLAS kernel
-
-    assert rmad
-    import numpy as np
-
-    import nn
-    import optim
-
-    rng = np.random.default_rng(0)
-    if problem == "mlp":
-        model: Any = nn.models.autoencoder(SIZES, rng=rng)
-        x = rng.random((N, SIZES[0]), dtype=np.float32)
-        return model, nn.SigmoidCrossEntropy(), x, x
-    if problem.startswith("cifar"):
-        n = images(problem)
-        layers: list[Any] = []
-        for size, i, o in CONVOLUTIONS:
-            layers += [nn.Conv2d(i, o, 3, padding="same", rng=rng), nn.ReLU()]
-            layers += [nn.MaxPool2d(2)] if size > 8 else []
-        layers += [nn.Flatten(), nn.Linear(4096, 64, rng=rng), nn.ReLU(), nn.Linear(64, CLASSES, rng=rng)]
-        x = rng.random((n, 32, 32, 3), dtype=np.float32)
-        return nn.Sequential(*layers), nn.SoftmaxCrossEntropy(), x, rng.integers(0, CLASSES, n)
-
-    def forward(p: Any, x: Any) -> Any:
-        h = np.zeros((len(x), HIDDEN), np.float32)
-        for t in range(x.shape[1]):
-            h = np.tanh(x[:, t] @ p["U"] + h @ p["W"] + p["b"])
-        return h @ p["V"] + p["c"]
-
-    def weights(*shape: int) -> Any:
-        return rng.normal(0, 0.1, shape).astype(np.float32)
-
-    params = {"U": weights(INPUTS, HIDDEN), "W": weights(HIDDEN, HIDDEN), "b": weights(HIDDEN)}
-    params |= {"V": weights(HIDDEN, OUTPUTS), "c": weights(OUTPUTS)}
-    return optim.Function(forward, params), nn.SquaredError(), weights(N, T, INPUTS), weights(N, OUTPUTS)
-
-
-def gemms(problem: str, gradient: bool) -> Callable[[], None]:
-    """Returns the matrix products of one GGN product (or of one gradient), bound to buffers."""
-    import numpy as np
-
-    def product(n: int, k: int, m: int, left: bool = False, right: bool = False) -> Callable[[], Any]:
-        a = np.ones((k, n), np.float32).T if left else np.ones((n, k), np.float32)
-        b = np.ones((m, k), np.float32).T if right else np.ones((k, m), np.float32)
-        return partial(np.dot, a, b, np.empty((n, m), np.float32))
-
-    calls = []
-    if problem == "mlp":
-        for layer, (i, o) in enumerate(layer_sizes()):
-            forward = [product(N, i, o)] if gradient or layer == 0 else [product(N, i, o), product(N, i, o)]
-            calls += [*forward, product(i, N, o, left=True)]
-            if layer:
-                calls.append(product(N, o, i, right=True))
-    elif problem.startswith("cifar"):
-        for size, i, o in (*CONVOLUTIONS, (0, 4096, 64), (0, 64, CLASSES)):
-            rows, taps, first = SLICE * (size**2 or 1), 9 if size else 1, i == 3
-            calls += [product(rows, taps * i, o)] * (1 if gradient or first else 2)
-            calls.append(product(taps * i, rows, o, left=True))
-            if not first:
-                calls.append(product(rows, taps * o, i))
-        calls *= images(problem) // SLICE
-    else:
-        k = HIDDEN + INPUTS
-        forward = [product(N, k, HIDDEN)] if gradient else [product(N, k, HIDDEN), product(N, HIDDEN, HIDDEN)]
-        calls = [*forward, product(k, N, HIDDEN, left=True), product(N, HIDDEN, HIDDEN, right=True)] * T
-
-    def run() -> None:
-        for call in calls:
-            call()
-
-    return run
-
-
 def run_rmad(problem: str) -> dict[str, float]:
-    model, loss, x, t = rmad_problem(problem)
+    p = PROBLEMS[problem]
+    model, loss, x, t = our_problem(p)
     import numpy as np
 
     import optim
 
-    calls = {"gemms": gemms(problem, False), "gemms of a gradient": gemms(problem, True)}
+    calls = {"gemms": gemms(p, False, np, IMAGES), "gemms of a gradient": gemms(p, True, np, IMAGES)}
     for name, threads in (("rmad, one tape", 1), ("rmad, shards", None)):
         objective = optim.Objective(model, loss, threads=threads)
         quadratic = objective.quadratic(x, t)
@@ -167,7 +82,7 @@ def run_memory(problem: str) -> dict[str, float]:
     import gc
     import tracemalloc
 
-    model, loss, x, t = rmad_problem(problem)
+    model, loss, x, t = our_problem(PROBLEMS[problem])
     import numpy as np
 
     import optim
@@ -194,8 +109,13 @@ def run_memory(problem: str) -> dict[str, float]:
 
 # -- taking turns -----------------------------------------------------------------------------------------------
 
-WORKERS = {"rmad": run_rmad, "torch": run_torch, "jax": run_jax, "memory": run_memory}
-ONLY_IMAGES = {"channels last": run_channels_last}
+WORKERS: dict[str, Callable[[str], dict[str, float]]] = {
+    "rmad": run_rmad,
+    "torch": lambda problem: run_torch(PROBLEMS[problem]),
+    "jax": lambda problem: run_jax(PROBLEMS[problem]),
+    "memory": run_memory,
+}
+ONLY_IMAGES = {"channels last": lambda problem: run_torch(PROBLEMS[problem], channels_last=True)}
 
 
 def compare(problem: str, rounds: int) -> dict[str, list[float]]:
