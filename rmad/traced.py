@@ -112,6 +112,17 @@ def _lookup(key: Any, what: Any) -> Callable[..., Any]:
     return handler
 
 
+def _quickly(ufunc: np.ufunc, inputs: Any, evaluate: Callable[..., Any]) -> Any:
+    """evaluate(*inputs), which the ufunc is, recorded by an elementwise primitive in one go; None if that cannot be."""
+    quick = getattr(HANDLERS.get(ufunc), "quick", None)
+    if quick is None:
+        return None
+    try:
+        return quick(inputs, evaluate)
+    except Exception:  # comes again in the general way, which finds the words for it
+        return None
+
+
 _NOT_IN_CUPY = re.compile(r"operand type\(s\) all returned NotImplemented from __array_ufunc__\(<ufunc '(\w+)'>")
 
 
@@ -192,10 +203,8 @@ class Traced(Shaped, NDArrayOperatorsMixin):
         return Traced(self.value, self.tape, self.index)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if method == "__call__" and not kwargs:
-            quick = getattr(HANDLERS.get(ufunc), "quick", None)  # of an elementwise primitive
-            if quick is not None and (y := quick(inputs, ufunc)) is not None:
-                return y
+        if method == "__call__" and not kwargs and (y := _quickly(ufunc, inputs, ufunc)) is not None:
+            return y
         for a in inputs:
             kind = type(a)
             if kind is not Traced and (a.dtype is OBJECT if kind is ndarray else kind not in _NUMBERS and is_object(a)):
@@ -443,13 +452,11 @@ def _operator(name: str, ufunc: np.ufunc, evaluate: Callable[[Any, Any], Any]) -
     forward, backward = (getattr(NDArrayOperatorsMixin, f"__{r}{name}__") for r in ("", "r"))
 
     def method(self: Traced, other: Any) -> Any:
-        quick = getattr(HANDLERS[ufunc], "quick", None)
-        y = None if quick is None else quick((self, other), evaluate)
+        y = _quickly(ufunc, (self, other), evaluate)
         return forward(self, other) if y is None else y
 
     def reflected(self: Traced, other: Any) -> Any:
-        quick = getattr(HANDLERS[ufunc], "quick", None)
-        y = None if quick is None else quick((other, self), evaluate)
+        y = _quickly(ufunc, (other, self), evaluate)
         return backward(self, other) if y is None else y
 
     for made, of in ((method, forward), (reflected, backward)):
