@@ -43,8 +43,8 @@ def regression(dtype, noise):
 @pytest.mark.parametrize(
     ("dtype", "noise"),
     [
-        (np.float64, 0.1),
         (np.float32, 0.0),
+        pytest.param(np.float64, 0.1, marks=pytest.mark.slow),
         pytest.param(np.float64, 0.0, marks=pytest.mark.slow),
         pytest.param(np.float32, 0.1, marks=pytest.mark.slow),
     ],
