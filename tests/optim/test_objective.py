@@ -40,7 +40,7 @@ def test_unsharded_results_are_those_of_rmad(name, l2):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("l2", [0.0, 0.3])
+@pytest.mark.parametrize("l2", [pytest.param(0.0, marks=pytest.mark.slow), 0.3])
 def test_shards_sum_to_the_whole(name, l2):
     model, (x, t), (loss, target) = mlp(), batch(), LOSSES[name]
     t = target(t)

@@ -218,8 +218,9 @@ def test_few_and_many_elements_in_a_tail(f, layout):
         layout
     ]
     for part in (x, x[:, -4:]):
-        single = np.array([[slopes(f, a, 1) for a in row] for row in part])
-        np.testing.assert_allclose(slopes(f, part, 1), single, rtol=1e-11)
+        some = slice(0, None, 5)  # rows whose elements are taken one by one
+        single = np.array([[slopes(f, a, 1) for a in row] for row in part[some]])
+        np.testing.assert_allclose(slopes(f, part, 1)[some], single, rtol=1e-11)
 
 
 @pytest.mark.parametrize("f", [np.tanh, sc.expit])
