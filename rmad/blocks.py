@@ -121,7 +121,7 @@ class Linear(Block):
     ) -> None:
         self.primitive, self.argnum, self.x, self.y = primitive, argnum, x, y  # super() takes as long as all of it
         self.transpose, self.kwargs = transpose, kwargs or _NO_KEYWORDS
-        self.args = (x,) if len(args) == 1 else (*args[:argnum], x, *args[argnum + 1 :])
+        self.args = (x, *args[1:]) if argnum == 0 else (*args[:argnum], x, *args[argnum + 1 :])
 
     def push(self, v: Array) -> Array:
         k = self.argnum

@@ -51,29 +51,41 @@ class Primitive:
                 args, kwargs = self._by_position(args, kwargs)
                 break
         tape: Tape | None = None
+        argnums, inputs, values = [], [], []
         for k, a in enumerate(args):
             if isinstance(a, Traced):
                 if type(a) is not Traced and a.settles:
                     return self(*args[:k], a.now(), *args[k + 1 :], **kwargs)
-                if a.tape is tape:
-                    continue
-                if tape is None or a.tape.level > tape.level:
-                    a.tape.nested |= tape is not None
+                if a.tape is not tape:
+                    if tape is not None:
+                        return self._of_several_tapes(args, kwargs)
                     tape = a.tape
-                else:
-                    tape.nested = True
+                argnums.append(k)
+                inputs.append(a.index)
+                a = a.value
+            values.append(a)
         if tape is None:
             return self.f(*args, **kwargs)
-        argnums, inputs, values = [], [], []
+        return self._recorded(tape, argnums, inputs, values, kwargs)
+
+    def _of_several_tapes(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """The innermost tape records the call; to it, the arrays of the others are constants.
+
+        Blocks may hold these, and the user may write into those that they have: hence the twins.
+        """
         for k, a in enumerate(args):
-            if isinstance(a, Traced):
-                if a.tape is tape:
-                    argnums.append(k)
-                    inputs.append(a.index)
-                    a = a.value
-                else:
-                    a = a.twin()  # blocks may hold it, and the user may write into the one that they have
-            values.append(a)
+            if isinstance(a, Traced) and a.settles:
+                return self(*args[:k], a.now(), *args[k + 1 :], **kwargs)
+        tape = max((a.tape for a in args if isinstance(a, Traced)), key=lambda tape: tape.level)
+        tape.nested = True
+        argnums = [k for k, a in enumerate(args) if isinstance(a, Traced) and a.tape is tape]
+        values = [a.value if k in argnums else a.twin() if isinstance(a, Traced) else a for k, a in enumerate(args)]
+        return self._recorded(tape, argnums, [args[k].index for k in argnums], values, kwargs)
+
+    def _recorded(
+        self, tape: Tape, argnums: list[int], inputs: list[int], values: list[Any], kwargs: dict[str, Any]
+    ) -> Any:
+        """y = f(*values) as traced on the tape, on which values[argnums] are the nodes `inputs`."""
         y, every = self.linearized(argnums, values, kwargs, tape)
         if not isinstance(y, tuple):
             return self._record(tape, inputs, every, y)

@@ -293,7 +293,11 @@ class Traced(Shaped, NDArrayOperatorsMixin):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return np.shape(self.value)
+        return self.value.shape  # type: ignore[no-any-return]
+
+    @property
+    def ndim(self) -> int:
+        return self.value.ndim  # type: ignore[no-any-return]
 
     @property
     def dtype(self) -> np.dtype[Any]:

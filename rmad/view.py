@@ -21,7 +21,7 @@ import numpy as np
 
 from rmad.blocks import ONE, Block, Diagonal, Linear
 from rmad.plan.timing import measured
-from rmad.primitives.matmul import matmul
+from rmad.primitives.matmul import matmul, vector_matmul
 from rmad.residuals import residuals
 from rmad.tape import ArraySpec, Node
 from rmad.turns import turn
@@ -233,7 +233,7 @@ def _work(block: Block) -> float | None:
     """Multiply-adds of one push (a pull has as many); None if the shapes do not tell."""
     if isinstance(block, Diagonal):
         return 0.0 if block.d is ONE else float(block.y.size)
-    if isinstance(block, Linear) and block.primitive is matmul:
+    if isinstance(block, Linear) and block.primitive in (matmul, vector_matmul):
         return float(block.y.size * block.args[0].shape[-1])
     if hasattr(block.primitive, "kernels") and hasattr(block.primitive.kernels, "work"):
         return float(block.primitive.kernels.work(block))

@@ -1,4 +1,4 @@
-"""The matrix product, which carries nearly all the work of a network."""
+"""The matrix product, which carries nearly all the work of a network; and that of a matrix and a vector."""
 
 from __future__ import annotations
 
@@ -82,3 +82,43 @@ def _only_columns(V) -> Array | None:
 matmul = bilinear(np.matmul, _left, _right)
 """y = A @ B for arrays of two axes or more; leading axes broadcast."""
 matmul.block = Product
+
+
+# -- a vector on one side, or on both: y = A x, y = xᵀ A, y = aᵀ b ------------------------------------------
+
+
+def _of_left(u, A, B) -> Array:
+    """Ā = u Bᵀ for a vector B, else ā = B u."""
+    return u[..., None] * B if B.ndim == 1 else B @ u
+
+
+def _of_right(u, A, B) -> Array:
+    """B̄ = Aᵀ u for a matrix A; a uᵀ, or u a, for a vector a."""
+    if A.ndim == 2:
+        return u @ A
+    return u * A if B.ndim == 1 else A[:, None] * u
+
+
+class VectorProduct(Linear):
+    """A block of such a product: k stacked vectors make one product of matrices."""
+
+    def of_stack(self, V) -> Array:
+        A, B = self.args
+        if self.argnum == 0:
+            return V @ B if B.ndim == 1 else _times(V, B)
+        if A.ndim == 2:
+            return _times(V, A.T)
+        return V @ A if B.ndim == 1 else A @ V
+
+    def transpose_of_stack(self, U) -> Array:
+        A, B = self.args
+        if self.argnum == 0:
+            return U[..., None] * B if B.ndim == 1 else _times(U, B.T)
+        if A.ndim == 2:
+            return _times(U, A)
+        return U[..., None] * A if B.ndim == 1 else A[:, None] * U[:, None, :]
+
+
+vector_matmul = bilinear(lambda A, B: np.matmul(A, B), _of_left, _of_right, name="matmul")
+"""y = A @ B for arrays of one axis or two, one of them a vector."""
+vector_matmul.block = VectorProduct

@@ -7,7 +7,7 @@ import numpy as np
 from rmad.machine import arrays
 from rmad.primitives.arguments import axes_of, cast, conj, is_complex, known, refuse_out
 from rmad.primitives.einsum import pair
-from rmad.primitives.matmul import matmul, mT
+from rmad.primitives.matmul import matmul, mT, vector_matmul
 from rmad.rules import as_array
 from rmad.traced import implements
 from rmad.types import Array
@@ -23,12 +23,16 @@ def _refuse(name, options) -> None:
 
 @implements(np.matmul)
 def product(x1, x2, /, **options) -> Array:
-    """x1 @ x2. A vector counts as a matrix of one row or one column."""
-    _refuse("matmul", options)
+    """x1 @ x2. Next to a stack of matrices a vector counts as a matrix of one row or one column."""
+    if options:
+        _refuse("matmul", options)
     A, B = as_array(x1), as_array(x2)
-    if A.ndim == 0 or B.ndim == 0:
+    m, n = A.ndim, B.ndim
+    if m == 0 or n == 0:
         raise ValueError(f"matmul: x1 and x2 need at least one axis, their shapes are {A.shape} and {B.shape}")
-    row, column = A.ndim == 1, B.ndim == 1
+    if m + n <= 3:
+        return vector_matmul(A, B)
+    row, column = m == 1, n == 1
     y = matmul(np.reshape(A, (1, -1)) if row else A, np.reshape(B, (-1, 1)) if column else B)
     if row or column:
         shape = y.shape[:-1] if column else y.shape

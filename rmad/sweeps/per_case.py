@@ -8,7 +8,7 @@ from rmad.blocks import Block, Diagonal, Linear
 from rmad.machine import arrays
 from rmad.primitives.index import Index, scatter_add
 from rmad.primitives.layers import conv
-from rmad.primitives.matmul import matmul
+from rmad.primitives.matmul import matmul, vector_matmul
 from rmad.sweeps.rows import Rows
 from rmad.types import Array
 
@@ -28,8 +28,9 @@ def gradients(block: Block, u: Array, rows: Rows, part: slice) -> Array | None:
 def _transposed(block: Block, u: Array, rows: Rows, part: slice) -> Array | None:
     """Jᵀu by cases, without a conjugate."""
     if is_weight(block, rows):
-        A, B = _matrices(rows.view(block.args[0])[part]), _matrices(rows.view(u)[part])  # type: ignore[attr-defined]
-        return np.matmul(np.swapaxes(A, 1, 2), B)
+        A, B = rows.view(block.args[0])[part], rows.view(u)[part]  # type: ignore[attr-defined]
+        B = B if block.x.ndim == 2 else B[..., None]
+        return np.reshape(np.matmul(np.swapaxes(_matrices(A), 1, 2), _matrices(B)), (len(A), *block.x.shape))
     if isinstance(block, Linear) and block.primitive in (conv.forward, conv.backward) and block.argnum == 1:
         return _of_kernel(block, u, part) if rows.axis == 0 and rows.rest == 1 else None
     if isinstance(block, Diagonal):
@@ -55,9 +56,12 @@ def one_by_one(block: Block, u: Array, rows: Rows, part: slice) -> Array:
 
 
 def is_weight(block: Block, rows: Rows) -> bool:
-    """W in y = A W, one matrix for all rows."""
-    found = isinstance(block, Linear) and block.primitive is matmul and block.argnum == 1
-    return found and block.x.ndim == 2 and rows.axis < block.y.ndim - 1
+    """W in y = A W, one matrix or one vector for all rows."""
+    if not isinstance(block, Linear) or block.argnum != 1:
+        return False
+    if block.primitive is vector_matmul:
+        return len(block.args[0].shape) == 2
+    return block.primitive is matmul and block.x.ndim == 2 and rows.axis < block.y.ndim - 1
 
 
 def is_embedding(block: Block, rows: Rows) -> bool:

@@ -14,6 +14,7 @@ from rmad.extend import Record, Traced
 
 NODES = 1000
 X = np.linspace(0.1, 0.5, 4)
+M = np.outer(X, X)
 
 STEPS = {
     "add": lambda x: x + 0.5,
@@ -58,6 +59,11 @@ def test_a_node_holds_few_objects_and_bytes(step):
     assert objects <= NODES + len(blocks) + NODES + 100, "more than a node, its blocks and the tuple of them"
     arrays = {id(b.d): sys.getsizeof(b.d) for b in blocks if isinstance(b.d, np.ndarray)}
     assert size - sum(arrays.values()) <= 400 * NODES
+
+
+@pytest.mark.parametrize("call", [lambda x: np.sum(x), lambda x: M @ x, lambda x: x @ M, lambda x: x @ X])
+def test_one_call_is_one_node(call):
+    assert len(Record(call, X, ()).tape.nodes) == 2
 
 
 def held(call):

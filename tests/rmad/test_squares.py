@@ -78,6 +78,10 @@ def rows_time_first(p, x):
 USES = {
     "x W + b": (lambda p, x: np.tanh(x @ p[0] + p[1]), (W, B), X2),
     "sequences": (lambda p, x: np.tanh(x @ p[0] + p[1]) @ p[0], (W, B), X3),
+    "x w": (lambda p, x: np.tanh(x @ p[0]), (B,), X2),
+    "x w, twice": (lambda p, x: np.tanh(x @ p[0]) * (x[::-1][::-1] @ p[0]), (B,), X2),
+    "h w": (lambda p, x: np.tanh(x @ p[0]) @ p[1], (W, B), X2),
+    "rows of cases": (lambda p, x: np.reshape(np.reshape(x, (-1, 5)) @ p[0], (len(x), -1)), (B,), X3),
     "as many times as cases": (lambda p, x: np.tanh(x @ p[0] + p[1]) @ p[0], (W, B), SQUARE),
     "rows (n t, i)": (lambda p, x: np.reshape(np.reshape(x, (-1, 5)) @ p[0] + p[1], x.shape), (W, B), X3),
     "rows (t n, i)": (rows_time_first, (W, B), X3),
