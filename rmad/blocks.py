@@ -72,33 +72,52 @@ class Diagonal(Block):
         self.primitive, self.argnum, self.x, self.y, self.d = primitive, argnum, x, y, d
 
     def push(self, v: Array) -> Array:
-        d = self.d
-        y = v if d is ONE else -v if d is MINUS_ONE else d * v
-        return _as_output(y if y.shape == self.y.shape else np.broadcast_to(y, self.y.shape), self.y)
+        d, y = self.d, self.y
+        v = v if d is ONE else -v if d is MINUS_ONE else d * v
+        if v.shape != y.shape:
+            v = np.broadcast_to(v, y.shape)
+        return v if v.dtype is y.dtype else _as_output(v, y)
 
     def pull(self, u: Array) -> Array:
-        d = self.d
+        d, x = self.d, self.x
         if d is MINUS_ONE:
             u = -u
         elif d is not ONE:
             u = (np.conj(d) if d.dtype.kind == "c" else d) * u
-        return _as_input(unbroadcast(u, self.x.shape), self.x)
+        if u.shape != x.shape:
+            u = unbroadcast(u, x.shape)
+        return u if u.dtype is x.dtype else _as_input(u, x)
+
+    def push_add(self, v: Array, total: Array | None, owned: bool) -> tuple[Array, bool]:
+        return (self.push(v), False) if total is None else super().push_add(v, total, owned)
+
+    def pull_add(self, u: Array, total: Array | None, owned: bool) -> tuple[Array, bool]:
+        return (self.pull(u), False) if total is None else super().pull_add(u, total, owned)
 
     def push_stack(self, V: Array) -> Array:
-        d, x, y = self.d, self.x.shape, self.y.shape
-        if x == y:
-            return _as_output(V if d is ONE else -V if d is MINUS_ONE else d * V, self.y)
-        V = padded(V, x, len(y))
-        Y = V if d is ONE else -V if d is MINUS_ONE else d * V
-        return _as_output(np.broadcast_to(Y, (len(V), *y)), self.y)
+        d, x, y = self.d, self.x, self.y
+        if x.shape != y.shape:
+            V = padded(V, x.shape, y.ndim)
+        V = V if d is ONE else -V if d is MINUS_ONE else d * V
+        if V.shape[1:] != y.shape:
+            V = np.broadcast_to(V, (len(V), *y.shape))
+        return V if V.dtype is y.dtype else _as_output(V, y)
 
     def pull_stack(self, U: Array) -> Array:
-        d = self.d
+        d, x = self.d, self.x
         if d is MINUS_ONE:
             U = -U
         elif d is not ONE:
             U = (np.conj(d) if d.dtype.kind == "c" else d) * U
-        return _as_input(_unbroadcast_stack(U, self.x.shape), self.x)
+        if x.shape != self.y.shape:
+            U = _unbroadcast_stack(U, x.shape)
+        return U if U.dtype is x.dtype else _as_input(U, x)
+
+    def push_stack_add(self, V: Array, total: Array | None, owned: bool) -> tuple[Array, bool]:
+        return (self.push_stack(V), False) if total is None else super().push_stack_add(V, total, owned)
+
+    def pull_stack_add(self, U: Array, total: Array | None, owned: bool) -> tuple[Array, bool]:
+        return (self.pull_stack(U), False) if total is None else super().pull_stack_add(U, total, owned)
 
 
 class Linear(Block):

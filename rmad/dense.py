@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -201,7 +202,7 @@ class Swept:
 
 def _at_a_time(tape: Tape) -> int:
     """The number of vectors in a stack: of the largest array on the tape, so many fit the bound on memory."""
-    shapes = {node.spec.shape for node in tape.nodes}
+    shapes = set(map(attrgetter("spec.shape"), tape.nodes))
     return max(1, tuning.STACK_BYTES // max(1, 8 * max(map(math.prod, shapes))))
 
 

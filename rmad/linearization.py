@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Generic
 
+import numpy as np
+
 from rmad import tree as _tree
 from rmad.plan.plan import Plan, products_before_a_plan
 from rmad.record import Record, filled
@@ -15,6 +17,8 @@ from rmad.turns import in_turn
 from rmad.types import Array, Out, Tree
 
 __all__ = ["Linearization"]
+
+PLAIN = frozenset((np.ndarray, np.float64, np.float32))  # the types of most arrays, none of them traced
 
 
 @in_turn  # a plan rewrites the tape that other products sweep, and has one set of buffers
@@ -82,7 +86,8 @@ class Linearization(Generic[Tree, Out]):
     ) -> Any:
         """One product, by the plan; by a sweep over the tape as recorded before that pays, or if it is traced."""
         self._record.verify()
-        if self._record.tape.nested or any(isinstance(a, Traced) for a in arrays) or not self._pays():
+        traced = not PLAIN.issuperset(map(type, arrays)) and any(isinstance(a, Traced) for a in arrays)
+        if traced or self._record.tape.nested or (self._plan is None and not self._pays()):
             return sweep(arrays)
         try:
             results = planned(self._plan or self.plan, arrays)
@@ -97,7 +102,7 @@ class Linearization(Generic[Tree, Out]):
         tape = self._record.tape
         if self._joints is None:
             self._joints = [node.joint for node in tape.nodes if node.joint is not None]
-        return tape.decomposes or any(joint.decomposes for joint in self._joints)
+        return tape.decomposes or (bool(self._joints) and any(joint.decomposes for joint in self._joints))
 
     def _pays(self) -> bool:
         """True once enough products were made for a plan to pay off; it depends on the tape only, not on the clock."""

@@ -46,7 +46,7 @@ class Record:
         self.n_inputs, self.tape = len(leaves), Tape() if tape is None else tape
         self.tape.captured.watches = not known
         self.tape.like = sample(leaves)
-        values = leaves if known else list(map(self._kept, leaves, self.x.paths))
+        values = leaves if known else [self._kept(leaf, self.x, k) for k, leaf in enumerate(leaves)]
         outputs, self.out = self._run(f, self.x.unflatten([self._traced(value) for value in values]), args)
         self._again: Callable[[Tape], Record] | None = None
         if self.tape.decomposes and tape is None:
@@ -85,15 +85,15 @@ class Record:
             raise self.tape.lost
         return outputs, treedef
 
-    def _kept(self, leaf: Any, path: str, own: bool = False) -> Any:
-        """An array of x as blocks may hold it, whatever the caller does to it later, or one of f(x) for the caller.
+    def _kept(self, leaf: Any, tree: _tree.TreeDef, k: int, own: bool = False) -> Any:
+        """Array k of x as blocks may hold it, whatever the caller does to it later, or one of f(x) for the caller.
 
         own: True if nobody can write into it once the caller has dropped it.
         """
         if not isinstance(leaf, np.ndarray) or leaf.nbytes <= tuning.CAPTURED_COPY:
-            return self.tape.captured.keep(leaf, path)
+            return self.tape.captured.keep(leaf, tree.name)
         if not is_constant(leaf):
-            self.tape.captured.watch(leaf, f"{path}, {ArraySpec.of(leaf)}", own or leaf.base is None)
+            self.tape.captured.watch(leaf, f"{tree.paths[k]}, {ArraySpec.of(leaf)}", own or leaf.base is None)
         return leaf
 
     def verify(self) -> None:
@@ -113,6 +113,8 @@ class Record:
 
     def _traced(self, leaf: Any) -> Traced:
         """One array of x as an input of the tape."""
+        if type(leaf) is np.ndarray:
+            return Traced(leaf, self.tape, self.tape.append(Node(None, (), (), ArraySpec.of(leaf))))
         if isinstance(leaf, np.ma.MaskedArray | np.matrix) or hasattr(leaf, "tocsr"):  # SciPy's sparse ones
             raise TypeError(f"x holds a {type(leaf).__name__}, whose arithmetic is not an ndarray's")
         kind: type[Traced] = Weak if isinstance(leaf, Weak) or not hasattr(leaf, "dtype") else Traced
@@ -138,7 +140,7 @@ class Record:
             if isinstance(a, Traced):
                 values[j] = a.twin()
             elif k is not None and isinstance(a, np.ndarray):
-                values[j] = self._kept(a, self.out.paths[j], own=True)
+                values[j] = self._kept(a, self.out, j, own=True)
         return self.out.unflatten(values)
 
     def push(self, v: Any) -> Any:
@@ -198,9 +200,10 @@ def filled(treedef: _tree.TreeDef, results: Sequence[Array | None], like: Array)
 
     A constant leaf keeps its dtype, so that it stays outside the flat vectors of `rmad.ravel`.
     """
-    specs = zip(results, treedef.shapes, treedef.dtypes, strict=True)
-    arrays = [zeros(like, shape, dtype) if r is None else r for r, shape, dtype in specs]
-    return treedef.unflatten(arrays, lambda leaf: zeros(like, np.shape(leaf), _tree.dtype_of(leaf)))
+    if type(None) in map(type, results):
+        specs = zip(results, treedef.shapes, treedef.dtypes, strict=True)
+        results = [zeros(like, shape, dtype) if r is None else r for r, shape, dtype in specs]
+    return treedef.unflatten(results, lambda leaf: zeros(like, np.shape(leaf), _tree.dtype_of(leaf)))
 
 
 def _fresh(results: list[Array | None], given: Sequence[Array]) -> list[Array | None]:

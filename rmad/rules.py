@@ -142,7 +142,7 @@ class Elementwise(Primitive):
 
 def _no_wider(d: Any, dtype: np.dtype[Any]) -> Any:
     """d in a dtype that does not promote `dtype`: a Python number in a rule must not make float64 of float32."""
-    if type(d) is float and dtype.kind == "f":
+    if type(d) in (float, int) and dtype.kind == "f":
         return dtype.type(d)
     d = as_array(d)
     return d if d.dtype == dtype or np.result_type(d.dtype, dtype) == dtype else d.astype(dtype)

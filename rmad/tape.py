@@ -150,6 +150,7 @@ class Tape:
         self.level = next(_levels)
         self.decomposes = False  # True if eigenvectors or singular vectors were taken: see `rmad.ties`
         self.decomposed: dict[Any, Any] = {}  # what they were taken of → values and vectors, as one array
+        self.elements: dict[tuple[int, int], int] = {}  # (node i, k) → the node of element k, of some recent ones
         self.closed = False  # True when the function has returned
         self.whole = True  # False while the nodes are rewritten, and for ever if that is interrupted
         self.like: Array = ON_THE_CPU  # an empty array of the kind, NumPy's or CuPy's, of the arrays of the inputs
@@ -207,11 +208,12 @@ def push(
             if any(a is not None for a in given):
                 v[j] = blocks[0].joint.push(given, stacked)
         else:
-            owned = False  # v[j] was made here as a sum, so it may be written into
+            v_j, owned = None, False  # owned: v_j was made here as a sum, so it may be written into
             for i, block in zip(inputs, blocks, strict=True):
-                if v[i] is not None:
+                if (v_i := v[i]) is not None:
                     add = block.push_stack_add if stacked else block.push_add
-                    v[j], owned = add(v[i], v[j], owned)
+                    v_j, owned = add(v_i, v_j, owned)
+            v[j] = v_j
         for i in inputs:
             if last[i] == j:
                 v[i] = None  # frees a tangent that no later node reads
@@ -244,24 +246,25 @@ def pull(
     With `totals` the result is totals + Jᵀu; `ours` tells which of them may be written into, and afterwards which of
     the results were made here. stacked: True for k cotangents of every output, (k, *shape), at once.
     """
-    n = len(tape.nodes)
+    nodes, n = tape.nodes, len(tape.nodes)
     u: list[Any] = [None] * n if totals is None else [*totals, *[None] * (n - n_inputs)]
     owned = [False] * n if ours is None else [*ours, *[False] * (n - n_inputs)]  # u[i] may be written into
     _seed(u, owned, cotangents, outputs)
     for j in range(n - 1, n_inputs - 1, -1):
-        node = tape.nodes[j]
-        if u[j] is None or not node.inputs:
+        u_j, node = u[j], nodes[j]
+        inputs, blocks = node.inputs, node.blocks
+        if u_j is None or not inputs:
             continue
-        if node.blocks[0].joint is not None:
-            given = [u[i] for i in node.inputs], [owned[i] for i in node.inputs]
-            sums, made = node.blocks[0].joint.pull(u[j], *given, stacked)
-            for i, total, own in zip(node.inputs, sums, made, strict=True):
+        u[j] = None
+        if blocks[0].joint is not None:
+            given = [u[i] for i in inputs], [owned[i] for i in inputs]
+            sums, made = blocks[0].joint.pull(u_j, *given, stacked)
+            for i, total, own in zip(inputs, sums, made, strict=True):
                 u[i], owned[i] = total, own
         else:
-            for i, block in zip(node.inputs, node.blocks, strict=True):
+            for i, block in zip(inputs, blocks, strict=True):
                 add = block.pull_stack_add if stacked else block.pull_add
-                u[i], owned[i] = add(u[j], u[i], owned[i])
-        u[j] = None
+                u[i], owned[i] = add(u_j, u[i], owned[i])
     if ours is not None:
         ours[:] = owned[:n_inputs]
     return u[:n_inputs]

@@ -296,10 +296,6 @@ class Traced(Shaped, NDArrayOperatorsMixin):
         return self.value.shape  # type: ignore[no-any-return]
 
     @property
-    def ndim(self) -> int:
-        return self.value.ndim  # type: ignore[no-any-return]
-
-    @property
     def dtype(self) -> np.dtype[Any]:
         return self.value.dtype
 
@@ -353,7 +349,7 @@ class Traced(Shaped, NDArrayOperatorsMixin):
     def __getitem__(self, key: Any) -> Any:
         y = HANDLERS["getitem"](self, key)
         value = y.value
-        if type(value) is ndarray and value.base is None:  # a copy: the key has arrays in it
+        if isinstance(value, np.generic) or (type(value) is ndarray and value.base is None):  # the key has arrays in it
             return y
         return y if isinstance(stop(value), np.generic) else writing.part(y, self, key)
 

@@ -169,19 +169,19 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[...,
     def evaluate(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         record = Record(*choose(args, kwargs))
         y = record.y
-        return y, record.pull(_one_like(y, record.out))
+        return y, record.pull_arrays(_one_like(y, record.out))
 
     return evaluate
 
 
-def _one_like(y: Any, out: _tree.TreeDef) -> Any:
-    """1 in the dtype of y; TypeError if y is no real scalar."""
+def _one_like(y: Any, out: _tree.TreeDef) -> list[Any]:
+    """1 in the dtype of y, as the arrays of a tree like it; TypeError if y is no real scalar."""
     if getattr(y, "shape", ()) != () or isinstance(y, tuple | list | dict) or y is None:
         kind = f"shape {y.shape}" if hasattr(y, "shape") else type(y).__name__
         raise TypeError(f"the gradient is of a scalar, but f returned {kind}; use rmad.vjp or rmad.linearize")
     if out.dtypes and out.dtypes[0].kind == "c":
         raise TypeError("the gradient is of a real scalar, but f returned a complex one; use rmad.vjp")
-    return one(y, out.dtypes[0]) if out.dtypes else y
+    return [one(y, out.dtypes[0])] if out.dtypes else []
 
 
 @overload

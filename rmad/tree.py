@@ -17,11 +17,12 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from operator import is_
+from operator import attrgetter, is_
 from typing import Any
 
 import numpy as np
 
+from rmad.containers import Differs, found_in
 from rmad.leaf import as_pairs, dtype_of, from_pairs, is_differentiable, joined, no_array, sizes, split
 
 __all__ = [
@@ -191,6 +192,9 @@ def in_tuple(tree: Any, name: str = "x") -> str | None:
     return None
 
 
+_shape, _dtype = attrgetter("shape"), attrgetter("dtype")
+
+
 class TreeDef:
     """The structure of a tree: which leaves are differentiable, their paths, shapes and dtypes.
 
@@ -200,33 +204,42 @@ class TreeDef:
 
     def __init__(self, tree: Any, name: str) -> None:
         self.tree, self.name = tree, name
-        self.paths: list[str] = []
         self.leaves: list[Any] = []
+        self.shapes: list[tuple[int, ...]] = []
+        self.dtypes: list[np.dtype[Any]] = []
         self._where: list[int | None] = []  # per leaf of the tree: its number among the differentiable
         self._constants: list[Any] = []
-        for path, leaf in leaves(tree, name):
+        found: list[Any] = []
+        self._root = found_in(tree, found)
+        for leaf in found:
             try:
-                varies = is_differentiable(leaf)
+                dtype = dtype_of(leaf)
             except TypeError:
-                raise no_array(path, leaf) from None
+                raise no_array(leaves(tree, name)[len(self._where)][0], leaf) from None
+            varies = dtype.kind in "fc"
             self._where.append(len(self.leaves) if varies else None)
             self._constants.append(None if varies else leaf)
             if varies:
-                self.paths.append(path)
                 self.leaves.append(leaf)
-        self.shapes = [np.shape(leaf) for leaf in self.leaves]
-        self.dtypes = [dtype_of(leaf) for leaf in self.leaves]
-        self._bare = _items(tree) is None
+                self.shapes.append(np.shape(leaf))
+                self.dtypes.append(dtype)
+
+    @property
+    def paths(self) -> list[str]:
+        """Per differentiable leaf, as x['W'][0]."""
+        return [path for (path, _), k in zip(leaves(self.tree, self.name), self._where, strict=True) if k is not None]
 
     @property
     def holds_objects(self) -> bool:
         """True if a constant leaf is an object array, which may hold anything."""
-        return any(c is not None and dtype_of(c).kind == "O" for c in self._constants)
+        return len(self.leaves) < len(self._where) and any(
+            c is not None and dtype_of(c).kind == "O" for c in self._constants
+        )
 
     def forget_values(self) -> None:
         """Drops the arrays and keeps the structure."""
         self.leaves = [None] * len(self.leaves)
-        self.tree = replace_leaves(self.tree, iter([0] * len(self._where)))
+        self.tree = self._with_leaves([0] * len(self._where))
 
     def holds(self, tree: Any) -> bool:
         """True if this is the current structure of `tree`: the leaves are the same objects, in the same order.
@@ -246,10 +259,16 @@ class TreeDef:
 
     def unflatten(self, new: Sequence[Any], constants: Callable[[Any], Any] = lambda c: c) -> Any:
         """The tree with these differentiable leaves; constant leaves c become constants(c)."""
-        if self._bare:
-            return new[0] if new else constants(self._constants[0])
-        every = [constants(c) if k is None else new[k] for k, c in zip(self._where, self._constants, strict=True)]
-        return replace_leaves(self.tree, iter(every))
+        every = new
+        if len(new) < len(self._where):
+            every = [constants(c) if k is None else new[k] for k, c in zip(self._where, self._constants, strict=True)]
+        return self._with_leaves(every)
+
+    def _with_leaves(self, every: Sequence[Any]) -> Any:
+        """The tree with these leaves, the constant ones among them."""
+        if isinstance(self._root, int):
+            return every[0]
+        return replace_leaves(self.tree, iter(every)) if self._root.has_objects else self._root.made(every)
 
     def match(self, tree: Any, what: str) -> list[Any]:
         """The differentiable leaves of a tree of the same structure, shapes checked.
@@ -257,19 +276,36 @@ class TreeDef:
         Raises ValueError that names the first leaf that does not fit, TypeError if its dtype
         cannot be a tangent of the leaf's (complex for a real leaf).
         """
+        if (fitting := self._fitting(tree)) is not None:
+            return fitting
         found = [leaf for _, leaf in _walk(_like(tree, self.tree, what, self.name), what)]
         if len(found) != len(self._where):
             raise ValueError(f"{what} has {len(found)} leaves, {self.name} has {len(self._where)}")
-        kept = [leaf for leaf, k in zip(found, self._where, strict=True) if k is not None]
+        kept, paths = [leaf for leaf, k in zip(found, self._where, strict=True) if k is not None], self.paths
         for k, leaf in enumerate(kept):
-            path, dtype = what + self.paths[k][len(self.name) :], self.dtypes[k]
+            path, dtype = what + paths[k][len(self.name) :], self.dtypes[k]
             if np.shape(leaf) != self.shapes[k]:
-                raise ValueError(f"{path} has shape {np.shape(leaf)}, but {self.paths[k]} has shape {self.shapes[k]}")
+                raise ValueError(f"{path} has shape {np.shape(leaf)}, but {paths[k]} has shape {self.shapes[k]}")
             if not hasattr(leaf, "dtype") or leaf.dtype != dtype:
                 if dtype_of(leaf).kind == "c" and dtype.kind != "c":
-                    raise TypeError(f"{path} is complex, but {self.paths[k]} is {dtype}")
+                    raise TypeError(f"{path} is complex, but {paths[k]} is {dtype}")
                 kept[k] = leaf.astype(dtype) if hasattr(leaf, "astype") else np.asarray(leaf, dtype)[()]
         return kept
+
+    def _fitting(self, tree: Any) -> list[Any] | None:
+        """`match` for a tree that fits in every respect, without a look at paths; None for others."""
+        found: list[Any] = []
+        try:
+            if isinstance(self._root, int):
+                found.append(tree)
+            else:
+                self._root.read(tree, found)
+            if len(self.leaves) < len(found):
+                found = [leaf for leaf, k in zip(found, self._where, strict=True) if k is not None]
+            fits = [*map(_shape, found)] == self.shapes and [*map(_dtype, found)] == self.dtypes
+        except (Differs, KeyError, AttributeError):  # the last: a number, or a container in place of an array
+            return None
+        return found if fits else None
 
 
 def _like(tree: Any, model: Any, what: str, name: str) -> Any:

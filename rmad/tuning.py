@@ -43,6 +43,12 @@ CAPTURED_COPY = 1 << 16
 # benchmarks/captured_arrays.py
 CAPTURED_COPY_EACH = 1 << 11
 
+# -- tapes ------------------------------------------------------------------------------------------
+
+# numbers of arrays, x[k], whose nodes a tape remembers: those of a few steps of a loop that asks for them again.
+# benchmarks/jacobians.py, whose loop reads four parameters and two states four times a step
+ELEMENTS_KNOWN = 64
+
 # -- pieces of work that stay in a cache -----------------------------------------------------------
 
 # bytes of patches, or of Winograd's windows and products, at a time: the largest of 64 KB to 2 MB was the fastest.

@@ -24,7 +24,7 @@ DOOR = "rmad.extend"
 # which import each other in any order without a circle. A folder that is not listed here is one *.
 ORDER = {
     "rmad": (
-        "types tuning turns batch argnums jax_names keys machine leaf tree flat frozen captured specs tape refusals "
+        "types tuning turns batch argnums jax_names keys machine leaf containers tree flat frozen captured specs tape refusals "
         "objects loops residuals blocks traced written weak valued dispatch rules limits ties stacked record kernels "
         "primitives joint plan linearization transforms dense sweeps linear_operator operators check "
         "testing view extend"

@@ -107,20 +107,23 @@ class Plan(Program):
         """z ← weight · u, on the buffers of the outputs that depend on the inputs."""
         for z, c in zip(self.z, u, strict=True):
             if z is not None:
-                np.multiply(c, weight, z) if weight != 1 else np.copyto(z, c)
+                if weight == 1:
+                    z[...] = c
+                else:
+                    np.multiply(c, weight, z)
 
     def Jv(self, tangents: Sequence[Array]) -> list[Array | None]:
         """Tangents of the inputs to new arrays, the tangents of the outputs (None for a constant output)."""
         for buffer, v in zip(self.tangents, tangents, strict=True):
-            np.copyto(buffer, v)
+            buffer[...] = v  # np.copyto takes twice as long for a small array
         self.push()
-        return [None if z is None else z.copy()[()] for z in self.z]
+        return [None if z is None else z.copy() if z.ndim else z.copy()[()] for z in self.z]
 
     def JTu(self, cotangents: Sequence[Array]) -> list[Array | None]:
         """Cotangents of the outputs to new arrays, the cotangents of the inputs."""
         self.set_outputs(cotangents)
         self.pull()
-        return [u.copy()[()] for u in self.cotangents]
+        return [u.copy() if u.ndim else u.copy()[()] for u in self.cotangents]
 
 
 def products_before_a_plan(tape: Tape) -> int:

@@ -75,6 +75,8 @@ def kept(shape: Sequence[int], axis: Any) -> tuple[int, ...]:
 
 def spread(u: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     """u repeated along the reduced axes to the shape of x: y = Σ_i x_i, so x̄_i = u."""
+    if isinstance(u, np.generic):
+        return np.ndarray(x.shape, u.dtype, u, 0, (0,) * len(x.shape))  # as broadcast_to, in a tenth of the time
     if axis is not None and not keepdims:
         u = np.reshape(u, kept(x.shape, axis))
     return np.broadcast_to(u, x.shape)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
+from rmad import tuning
 from rmad.blocks import Block, Linear
 from rmad.keys import is_basic, is_mask
 from rmad.machine import arrays
@@ -23,6 +24,9 @@ from rmad.written import plain_key
 
 def scatter_add(total, key, u) -> None:
     """total[key] += u in place; an element that the key names several times gets every share."""
+    if type(key) is int or type(key) is slice:
+        total[key] += u
+        return
     parts = key if isinstance(key, tuple) else (key,)
     if is_basic(key) or all(is_mask(p) or is_basic(p) for p in parts):
         total[key] += u
@@ -90,14 +94,18 @@ class Index(Linear):
     def pull_add(self, u, total, owned) -> Any:
         if isinstance(u, Traced) or isinstance(total, Traced):
             return super().pull_add(u, total, owned)
-        if u.dtype.kind == "c" and self.x.dtype.kind != "c":
+        x, key = self.x, self.args[1]
+        if u.dtype is not x.dtype and u.dtype.kind == "c" and x.dtype.kind != "c":
             u = np.real(u)
         if total is None:
-            total = arrays.zeros(u, self.x.shape, self.x.dtype)
+            total = arrays.zeros(u, x.shape, x.dtype)
         elif not owned:
             total = total.copy()
-        scatter_add(total, self.args[1], u)
+        scatter_add(total, key, u)
         return total, True
+
+
+_NO_KEYWORDS: dict[str, Any] = {}
 
 
 class _GetItem(LinearPrimitive):
@@ -108,11 +116,22 @@ class _GetItem(LinearPrimitive):
         return super().blocks(argnums, y, args, kwargs) if argnums == [0] else []
 
     def view(self, x, key) -> Any:
-        """x[key] as a view: what a call does if no other tape traces x, in one go."""
-        tape, y = x.tape, x.value[key]
+        """x[key] as a view: what a call does if no other tape traces x, in one go.
+
+        A loop asks for the same numbers again and again, so each leaves one node while it is remembered.
+        """
+        tape, i, y = x.tape, x.index, x.value[key]
+        is_number = type(key) is int and not y.shape
+        if is_number and (known := tape.elements.get((i, key))) is not None and not tape.closed:
+            return Traced(y, tape, known)
         spec = ArraySpec.of(y)
-        block = Index(self, 0, tape.nodes[x.index].spec, spec, _scatter, (x, key), {})
-        return Traced(y, tape, tape.append(Node(self, (x.index,), (block,), spec)))
+        block = Index(self, 0, tape.nodes[i].spec, spec, _scatter, (x, key), _NO_KEYWORDS)
+        j = tape.append(Node(self, (i,), (block,), spec))
+        if is_number:
+            if len(tape.elements) >= tuning.ELEMENTS_KNOWN:
+                tape.elements.clear()
+            tape.elements[i, key] = j
+        return Traced(y, tape, j)
 
 
 def _scatter(u, x, key) -> Array:

@@ -25,8 +25,7 @@ class Part(Block):
     __slots__ = ("key",)
 
     def __init__(self, primitive, argnum, x, y, key) -> None:
-        super().__init__(primitive, argnum, x, y)
-        self.key = key
+        self.primitive, self.argnum, self.x, self.y, self.key = primitive, argnum, x, y, key
 
     def push(self, v) -> Array:
         v = v if v.dtype == self.y.dtype else v.astype(self.y.dtype)
@@ -98,8 +97,16 @@ def _intervals(axis, shapes) -> list[tuple[Any, ...]]:
 
 
 _concatenate = Join(lambda axis, *arrays: np.concatenate(arrays, axis), _intervals, "concatenate")
+
+
+def _stacked(axis, *arrays) -> Array:
+    """np.stack; np.array makes the same of numbers of one kind in a tenth of the time."""
+    return np.array(arrays) if {*map(type, arrays)} == _DOUBLES else np.stack(arrays, axis)
+
+
+_DOUBLES = {np.float64}
 _stack = Join(
-    lambda axis, *arrays: np.stack(arrays, axis),
+    _stacked,
     lambda axis, shapes: [(*(slice(None),) * axis, k, ...) for k in range(len(shapes))],  # a view, scalars too
     "stack",
 )
@@ -119,7 +126,7 @@ def concatenate(arrays, /, axis=0, out=None, *, dtype=None, casting="same_kind")
 @implements(np.stack)
 def stack(arrays, axis=0, out=None, *, dtype=None, casting="same_kind") -> Array:
     refuse_out(out)
-    arrays = [cast(a, dtype, casting) for a in arrays]
+    arrays = [a if dtype is None and type(a) is Traced else cast(a, dtype, casting) for a in arrays]
     return _stack(normalize_axis_index(axis, arrays[0].ndim + 1), *arrays)
 
 

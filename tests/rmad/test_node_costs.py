@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import rmad
+from rmad import tuning
 from rmad.extend import Record, Traced
 
 NODES = 1000
@@ -64,6 +65,43 @@ def test_a_node_holds_few_objects_and_bytes(step):
 @pytest.mark.parametrize("call", [lambda x: np.sum(x), lambda x: M @ x, lambda x: x @ M, lambda x: x @ X])
 def test_one_call_is_one_node(call):
     assert len(Record(call, X, ()).tape.nodes) == 2
+
+
+def test_a_number_that_a_loop_asks_for_again_leaves_one_node():
+    def f(x):
+        total = 0.0
+        for _ in range(10):
+            a, b, *_ = x
+            total = total + a * b + x[0]
+        return total
+
+    record = Record(f, X, ())
+    assert sum(node.primitive.name == "getitem" for node in record.tape.nodes[1:]) == len(X)
+    assert np.allclose(record.pull(np.float64(1)), [10 * X[1] + 10, 10 * X[0], 0, 0])
+
+
+def test_numbers_of_more_arrays_than_are_remembered():
+    def f(x):
+        found = [k * x for k in range(tuning.ELEMENTS_KNOWN)]
+        return sum(y[0] * y[-1] + y[0] for y in [*found, *found])
+
+    squares = sum(k**2 for k in range(tuning.ELEMENTS_KNOWN))
+    want = [2 * squares * X[3] + sum(range(tuning.ELEMENTS_KNOWN)) * 2, 0, 0, 2 * squares * X[0]]
+    assert np.allclose(rmad.grad(f)(X), want)
+
+
+def test_products_walk_no_paths(monkeypatch):
+    """Trees that fit are matched by their containers, which are looked at once."""
+    params = [{"W": M, "b": X}, (X, None, np.arange(3)), {}]
+    _, lin = rmad.linearize(lambda p: {"y": X @ p[0]["W"] + p[0]["b"], "z": p[1][0] * 2}, params)
+    want = lin.JTu(lin.Jv(params))
+    monkeypatch.setattr("rmad.tree._walk", None)
+    found = lin.JTu(lin.Jv(params))
+    assert found[2] == {}
+    assert found[1][1] is None
+    assert not found[1][2].any()
+    assert np.array_equal(found[0]["W"], want[0]["W"])
+    assert np.array_equal(found[1][0], 4 * X)
 
 
 def held(call):
