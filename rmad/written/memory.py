@@ -10,6 +10,7 @@ own answers. Few large writes of slices need no numbers: their pieces are put si
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -223,14 +224,14 @@ class Memory:
                 if self.slices and LARGE * place.layout.size <= self.base.size:
                     self._open()  # the slices would be joined to a whole array for a small part of it
                 y = None if self.pieces is None else self._selected(place)
-                place.found = _twin(place.of(place.parent.now()) if y is None else y)
+                place.found = _twin(place.of(place.parent.now()) if y is None else _laid_as(y, stop(place.layout)))
             place.version = self.version
         return place.found
 
     def _joined(self) -> Any:
         """The root as an array of its own; it is the base of what is written from now on."""
         if self.pieces is not None:
-            self.base = _twin(_gathered(self.pieces, self.starts, self.numbers()))
+            self.base = _laid_as(_twin(_gathered(self.pieces, self.starts, self.numbers())), stop(self.layout))
             self.pieces = None
         elif self.slices:
             keys = [key for key, _ in self.slices]
@@ -271,6 +272,24 @@ _NOTHING = np.zeros(())
 def _twin(y: Any) -> Any:
     """The array as an object that no user holds."""
     return Traced(y.value, y.tape, y.index) if isinstance(y, Traced) else y
+
+
+def _laid_as(y: Any, layout: Any) -> Any:
+    """The array with its elements in memory in the order of `layout`: whether y.ravel() is a view depends on it."""
+    if isinstance(y, Traced):
+        return Traced(_laid_as(y.value, layout), y.tape, y.index)
+    if not isinstance(y, np.ndarray):
+        return y
+    if _is_in_c_order(layout):
+        return y if y.flags.c_contiguous else y.copy()
+    a = np.empty_like(layout, y.dtype)
+    a[...] = y
+    return a
+
+
+def _is_in_c_order(a: Any) -> bool:
+    steps = [abs(s) for s, n in zip(a.strides, a.shape, strict=True) if n > 1]
+    return all(s >= t for s, t in itertools.pairwise(steps))
 
 
 def _scalar(y: Any) -> Any:

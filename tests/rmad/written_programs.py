@@ -132,7 +132,7 @@ class Program:
         if kind == 0:
             self.keep(np.zeros_like(self.x, shape=(2, 3)))
         elif kind == 1:
-            self.keep(np.ones_like(y))
+            self.keep(np.ones_like(y.T))
         elif kind == 2:
             self.keep(y.copy())
         elif kind == 3:
