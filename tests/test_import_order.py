@@ -24,10 +24,10 @@ DOOR = "rmad.extend"
 # which import each other in any order without a circle. A folder that is not listed here is one *.
 ORDER = {
     "rmad": (
-        "types tuning turns batch argnums jax_names keys machine leaf containers tree flat frozen captured specs tape refusals "
-        "objects loops residuals blocks traced written weak valued dispatch rules limits ties stacked record kernels "
-        "primitives joint plan linearization transforms dense sweeps linear_operator operators check "
-        "testing view extend"
+        "types tuning turns batch argnums jax_names keys machine leaf containers tree flat frozen captured "
+        "specs tape refusals objects loops residuals blocks traced written weak valued dispatch rules limits "
+        "ties stacked record kernels primitives joint plan linearization transforms dense sweeps "
+        "linear_operator operators check testing view extend"
     ),
     "rmad.machine": "backend fused arrays config memory",
     "rmad.kernels": "compiled loader windows elementwise slopes patches winograd depthwise gpu_cells cells",
