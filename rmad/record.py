@@ -10,6 +10,7 @@ import numpy as np
 
 from rmad import tree as _tree
 from rmad import tuning
+from rmad.as_written.swap import Recording
 from rmad.frozen import is_constant
 from rmad.limits import settled
 from rmad.machine.arrays import sample, zeros
@@ -63,8 +64,9 @@ class Record:
 
     def _run(self, f: Callable[..., Any], x: Any, args: Sequence[Any]) -> tuple[list[Any], _tree.TreeDef]:
         """The arrays of f(x, *args) and their structure; f may not write into arrays that blocks hold."""
-        captured = self.tape.captured
+        captured, recording = self.tape.captured, Recording()
         try:
+            recording.begin()
             outputs, treedef = _output_leaves(f(x, *args))
             outputs = [settled_writes(z) for z in outputs]
         except (TypeError, ValueError, BufferError) as error:
@@ -75,11 +77,11 @@ class Record:
             raise
         finally:
             self.tape.closed = True
-            if captured.has_to_release:
-                try:
-                    captured.release()
-                finally:
-                    captured.release()  # what an interrupt of the first call has left
+            try:
+                _surely(recording.end)
+            finally:
+                if captured.has_to_release:
+                    _surely(captured.release)
         if self.tape.lost is not None:
             self.tape.lost.add_note("Code in between caught this error, and f went on without the derivative.")
             raise self.tape.lost
@@ -173,6 +175,14 @@ class Record:
         here, turned = AtTies(sites), AtTies(sites, turned=True)
         found, others = (list(map(tape.choice.below, self._again(tape)._pulled(cotangents))) for tape in (here, turned))
         return agreed(found, others, rounding(turned, self.n_inputs))
+
+
+def _surely(undo: Callable[[], None]) -> None:
+    """Calls a function that may be called again, twice: the second call undoes what an interrupt of the first left."""
+    try:
+        undo()
+    finally:
+        undo()
 
 
 def _nothing_to_differentiate(x: Any) -> TypeError:

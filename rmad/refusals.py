@@ -86,9 +86,8 @@ def objects_into_numbers(ufunc: np.ufunc) -> TypeError:
 def plain_array() -> TypeError:
     return TypeError(
         "a traced array cannot become a plain NumPy array without losing its derivative: use NumPy functions on it "
-        "as it is; np.stack for a list of traced numbers; a tuple, not a list, of keys for np.lexsort; rmad.expm, "
-        "rmad.logsumexp, … for those of SciPy; "
-        "or rmad.stop_gradient(x) for its value"
+        "as it is; np.array([…]) around a list of traced numbers, by that name, because `from numpy import array` "
+        "keeps NumPy's own; rmad.expm, rmad.logsumexp, … for functions of SciPy; or rmad.stop_gradient(x) for its value"
     )
 
 

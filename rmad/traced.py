@@ -156,6 +156,19 @@ def on_gpu(args: Any) -> bool:
     return any(is_cupy(stop(a)) for a in parts(args))
 
 
+def _is_special(a: Any) -> bool:
+    """True for an operand of a ufunc that is no array of numbers: a list, an object."""
+    return isinstance(a, list | tuple) or is_object(a)
+
+
+def _of_special(ufunc: np.ufunc, method: str, inputs: Any, kwargs: dict[str, Any]) -> Any:
+    if any(isinstance(a, list | tuple) for a in inputs):
+        _refuse_foreign(ufunc.__name__, inputs, TypeError())
+        arrays = [HANDLERS["asarray"](a) if isinstance(a, list | tuple) else a for a in inputs]
+        return getattr(ufunc, method)(*arrays, **kwargs)
+    return by_elements(ufunc, method, inputs, kwargs)
+
+
 def _raise_numpys(
     error: Exception, handler: Callable[..., Any], call: Callable[..., Any], args: Any, kwargs: dict[str, Any]
 ) -> None:
@@ -205,12 +218,14 @@ class Traced(Shaped, NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if method == "__call__" and not kwargs and (y := _quickly(ufunc, inputs, ufunc)) is not None:
             return y
-        for a in inputs:
-            kind = type(a)
-            if kind is not Traced and (a.dtype is OBJECT if kind is ndarray else kind not in _NUMBERS and is_object(a)):
-                return by_elements(ufunc, method, inputs, kwargs)
         if method == "at":
             return writing.at(ufunc, *inputs)
+        for a in inputs:
+            kind = type(a)
+            if kind is not Traced and (
+                a.dtype is OBJECT if kind is ndarray else kind not in _NUMBERS and _is_special(a)
+            ):
+                return _of_special(ufunc, method, inputs, kwargs)
         if kwargs:
             outs = kwargs.pop("out", ())
             if any(out is not None for out in outs):
@@ -246,6 +261,8 @@ class Traced(Shaped, NDArrayOperatorsMixin):
         try:
             y = handler(*args, **kwargs)
         except Exception as error:
+            if (arrays := HANDLERS["lists"](error, func, args, kwargs)) is not None:
+                return func(*arrays[0], **arrays[1])
             _raise_numpys(error, handler, func, args, kwargs)
             raise
         if func in VIEWS:

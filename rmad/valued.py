@@ -17,7 +17,7 @@ from rmad.objects import OBJECT
 from rmad.refusals import label
 from rmad.traced import H, Traced, on_gpu, parts, register, stop
 
-__all__ = ["composed", "numpys", "scalar"]
+__all__ = ["composed", "numpys", "scalar", "with_value"]
 
 
 def composed(*functions: Any) -> Callable[[H], H]:
@@ -49,7 +49,7 @@ def numpys(f: Any, handler: Callable[..., Any]) -> Callable[..., Any]:
             raise _in_own_words(handler, args, kwargs, numpys) from None
         if not (_hold_numbers(args) or _hold_numbers(kwargs.values())):
             return value
-        return _with_value(handler(*args, **kwargs), value, label(call))
+        return with_value(handler(*args, **kwargs), value, label(call))
 
     evaluate.is_numpys = True  # type: ignore[attr-defined]
     return evaluate
@@ -88,10 +88,10 @@ def _hold_numbers(args: Any) -> bool:
     return any(isinstance(a, Traced) and a.size for a in parts(args))
 
 
-def _with_value(y: Any, value: Any, name: str) -> Any:
+def with_value(y: Any, value: Any, name: str) -> Any:
     """y, one traced array or several, with the arrays of `value` in its place."""
     if isinstance(value, list | tuple):
-        parts = [_with_value(a, b, name) for a, b in zip(y, value, strict=True)]
+        parts = [with_value(a, b, name) for a, b in zip(y, value, strict=True)]
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     if getattr(y, "dtype", None) is OBJECT:  # of traced numbers
         return y

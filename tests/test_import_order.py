@@ -25,10 +25,11 @@ DOOR = "rmad.extend"
 ORDER = {
     "rmad": (
         "types tuning turns batch argnums jax_names keys machine leaf containers tree flat frozen captured "
-        "specs tape refusals objects loops residuals blocks traced written weak valued dispatch rules limits "
-        "ties stacked record kernels primitives joint plan linearization transforms dense sweeps "
+        "specs tape refusals objects loops residuals blocks traced written weak valued as_written dispatch rules "
+        "limits ties stacked record kernels primitives joint plan linearization transforms dense sweeps "
         "linear_operator operators check testing view extend"
     ),
+    "rmad.as_written": "callers lists constructors swap",
     "rmad.machine": "backend fused arrays config memory",
     "rmad.kernels": "compiled loader windows elementwise slopes patches winograd depthwise gpu_cells cells",
     "rmad.kernels.compiled": "convolution depthwise maths cells",

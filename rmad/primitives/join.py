@@ -73,7 +73,7 @@ class Part(Block):
 
 
 class Join(Primitive):
-    """y = f(axis, x_0, x_1, …) with the arrays side by side: keys(axis, shapes) gives the place of each."""
+    """y = f(axis, x_0, x_1, …) with the arrays side by side: keys(axis, arrays) gives the place of each."""
 
     captures = False
 
@@ -83,14 +83,14 @@ class Join(Primitive):
 
     def blocks(self, argnums, y, args, kwargs) -> list[Any]:
         spec = ArraySpec.of(y)
-        keys = self.keys(args[0], [x.shape for x in args[1:]])
+        keys = self.keys(args[0], args[1:])
         return [Part(self, k, ArraySpec.of(args[k]), spec, keys[k - 1]) for k in argnums]
 
 
-def _intervals(axis, shapes) -> list[tuple[Any, ...]]:
+def _intervals(axis, arrays) -> list[tuple[Any, ...]]:
     keys, start = [], 0
-    for shape in shapes:
-        stop = start + shape[axis]
+    for x in arrays:
+        stop = start + x.shape[axis]
         keys.append((*(slice(None),) * axis, slice(start, stop)))
         start = stop
     return keys
@@ -107,9 +107,31 @@ def _stacked(axis, *arrays) -> Array:
 _DOUBLES = {np.float64}
 _stack = Join(
     _stacked,
-    lambda axis, shapes: [(*(slice(None),) * axis, k, ...) for k in range(len(shapes))],  # a view, scalars too
+    lambda axis, arrays: [(*(slice(None),) * axis, k, ...) for k in range(len(arrays))],  # a view, scalars too
     "stack",
 )
+
+
+class Places:
+    """An array of NumPy's with numbers in it that are to be traced, and the key of each of them."""
+
+    def __init__(self, value, keys) -> None:
+        self.value, self.keys = value, keys
+
+    def filled(self, *parts) -> Array:
+        y = self.value.copy(order="K")
+        for key, part in zip(self.keys, parts, strict=True):
+            y[key] = part
+        return y
+
+
+_array = Join(Places.filled, lambda places, parts: places.keys, "array")
+
+
+@implements("array")
+def array(value, keys, parts) -> Array:
+    """y = value, and y[key] = x for each of the traced arrays x in `parts`."""
+    return _array(Places(value, keys), *parts)
 
 
 @implements(*{np.concatenate, *known("concat")})

@@ -20,7 +20,7 @@ import rmad
 from rmad.jax_names import HERE
 
 Refuses = Callable[[Callable[[], Any], type[Exception], str], None]
-ONES = np.ones(3)
+ONES, array = np.ones(3), np.array
 
 
 class NotATree:
@@ -97,10 +97,10 @@ ENGINE = {
     "a slice into a plain array": (
         grad_of(collects_in_a_plain_array),
         TypeError,
-        "without losing its derivative.*np.stack",
+        "without losing its derivative: use NumPy functions",
     ),
     "x added to a plain array": (grad_of(adds_to_a_plain_array), TypeError, "use y = y [+] x"),
-    "np.array of numbers": (grad_of(lambda x: np.sum(np.array([x[0], x[1]]))), TypeError, "np.stack for a list"),
+    "np.array by another name": (grad_of(lambda x: np.sum(array([x[0], x[1]]))), TypeError, "from numpy import array"),
     "math.sin": (grad_of(lambda x: math.sin(x), 1.0), TypeError, r"float\(x\) of a traced array.*rmad.stop_gradient"),
     "scipy.linalg": (grad_of(lambda x: np.sum(scipy.linalg.expm(x)), np.eye(3)), TypeError, "rmad.expm"),
     "a sparse matrix": (grad_of(lambda x: np.sum(scipy.sparse.eye(3) @ x)), TypeError, "use NumPy functions on it"),

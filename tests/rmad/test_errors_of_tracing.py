@@ -11,6 +11,7 @@ import scipy.special
 import rmad
 
 RNG = np.random.default_rng(0)
+array = np.array  # by a name of its own it is NumPy's
 W, X, B = RNG.standard_normal((3, 4)), RNG.standard_normal((5, 3)), RNG.standard_normal(4)
 
 
@@ -25,8 +26,8 @@ ERRORS = {
     "index": (lambda x: [1, 2][x[0]], TypeError, "index"),
     "item": (lambda x: x[0].item(), TypeError, "item"),
     "tolist": (lambda x: x.tolist(), TypeError, "tolist"),
-    "asarray": (lambda x: np.asarray(x), TypeError, "without losing its derivative"),
-    "array of": (lambda x: np.array([x[0], x[1]]), (TypeError, ValueError), "derivative"),
+    "asarray": (np.asarray, TypeError, "without losing its derivative"),
+    "array of": (lambda x: array([x[0], x[1]]), TypeError, "derivative"),
     "full": (lambda x: np.full(3, x[0]), (TypeError, ValueError), "derivative"),
     "out": (lambda x: np.sin(x, out=np.zeros(3)), TypeError, "sin.*out"),
     "out of a function": (lambda x: np.sum(x, out=np.zeros(())), TypeError, "sum.*out"),

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.special
-from same_as_numpy import elementwise, order, products, reductions, shapes
-from same_as_numpy.table import difference, differences, traced_together
+from same_as_numpy import elementwise, lists, order, products, reductions, shapes
+from same_as_numpy.table import as_it_is, as_lists, derivative, difference, differences, traced_together
 
-import rmad.primitives.scipy_ufuncs  # noqa: F401  # registers its rules
+import rmad
+import rmad.primitives.scipy_ufuncs  # registers its rules
 from rmad.traced import HANDLERS, stop
 from rmad.written.calls import WRITERS
 
-TABLE = elementwise.ROWS | order.ROWS | products.ROWS | reductions.ROWS | shapes.ROWS
+TABLE = elementwise.ROWS | lists.ROWS | order.ROWS | products.ROWS | reductions.ROWS | shapes.ROWS
 SHARE = 16  # one call in so many is part of the default run
 
 # Errors that are documented, where NumPy returns a value or raises an error of another type.
@@ -52,12 +55,22 @@ EXCEPTIONS = {
 if np.lib.NumpyVersion(np.__version__) < "2.3.0":
     EXCEPTIONS[r"\*\* np\.float64\(2\)"] = "older versions square an array without a look at the dtype of the exponent"
 
+# The same for lists: where NumPy itself treats a list in another way than an array.
+OF_LISTS = {
+    r"nan(max|min)\(.*(where|initial|True|M)": "of a list, NumPy returns NaN where the mask leaves nothing",
+    r"split\(": "of a list, NumPy splits the rows, or finds no shape",
+    r"copy=False": "NumPy cannot but copy a list",
+    r"np\.take\(\w+, X": "a list of floats is no list of indices",
+    r"^[A-Z]+[0-9]*\.\w+\(": "methods of lists",
+}
 
-def unexplained(rows: list[str]) -> list[str]:
+
+def unexplained(rows: list[str], form: Callable[[Any], Any] = as_it_is) -> list[str]:
+    exceptions = EXCEPTIONS | (OF_LISTS if form is as_lists else {})
     return [
         f"{call}, traced: {', '.join(traced)}: {found}"
-        for call, traced, found in differences(rows)
-        if not any(reason in found for reason in REFUSALS) and not any(re.search(r, call) for r in EXCEPTIONS)
+        for call, traced, found in differences(rows, form)
+        if not any(reason in found for reason in REFUSALS) and not any(re.search(r, call) for r in exceptions)
     ]
 
 
@@ -65,6 +78,23 @@ def unexplained(rows: list[str]) -> list[str]:
 def test_a_share_of_the_table(group):
     found = unexplained(TABLE[group][len(group) % SHARE :: SHARE])
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("group", TABLE)
+def test_a_share_of_the_table_on_lists(group):
+    found = unexplained(TABLE[group][len(group) % (8 * SHARE) :: 8 * SHARE], as_lists)
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("group", TABLE)
+def test_lists_have_the_derivatives_of_arrays(group):
+    calls = [call for call in TABLE[group] if call.startswith("np.") and not re.search(r"\b(E|EV)\b|empty", call)]
+    for call in calls[len(group) % SHARE :: 4 * SHARE]:
+        for traced in traced_together(call):
+            (array, _), (listed, error) = derivative(call, traced, as_it_is), derivative(call, traced, as_lists)
+            if error is None and array is not None:
+                for a, b in zip(rmad.ravel(array)[0], rmad.ravel(listed)[0], strict=True):
+                    np.testing.assert_allclose(b, a, rtol=1e-4, err_msg=call)
 
 
 @pytest.mark.slow

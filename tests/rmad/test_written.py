@@ -229,9 +229,12 @@ ERRORS = {
 }
 
 
+asarray = np.asarray  # NumPy's own, also while a function is recorded
+
+
 def shared(x):
     c = np.zeros_like(x)
-    alias = np.asarray(c)
+    alias = asarray(c)
     c[0] = x[0]
     return alias
 

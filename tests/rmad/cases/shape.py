@@ -126,6 +126,8 @@ CASES = [
         np.stack,
         args=[real(3, 4), real(3, 4)],
     ),
+    row("array", lambda x: np.array([[x[0], x[1]], [x[2], x[0] * 2]])),
+    row("outer product with a list", lambda x: np.outer(x[:, 0], [x[0, 0], x[0, 1]])),
     row("hstack", lambda x: (np.hstack([x, x[:, :1]]), np.hstack([x[0], x[0, 0]])), np.hstack),
     row("vstack", lambda x: np.vstack([x, x[0]]), np.vstack),
     row("dstack", lambda x: (np.dstack([x, x]), np.dstack([x[0], x[1]])), np.dstack),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -86,12 +86,26 @@ def evaluated(f: Any) -> tuple[Any, Exception | None]:
             return None, error
 
 
-def difference(call: str, traced: list[str]) -> str | None:
-    """What differs between the plain call and the traced one, as `rmad.linearize` returns it; None if nothing does."""
+def as_it_is(x: Any) -> Any:
+    return x
+
+
+def as_lists(x: Any) -> Any:
+    """Nested lists of the numbers in an array."""
+    return [as_lists(row) for row in x] if x.shape else x
+
+
+def difference(call: str, traced: list[str], form: Callable[[Any], Any] = as_it_is) -> str | None:
+    """What differs between the plain call and the traced one, as `rmad.linearize` returns it; None if nothing does.
+
+    form: in which the arrays are given to both.
+    """
     code = compile(call, call, "eval")
-    wanted, plain_error = evaluated(lambda: eval(code, dict(NAMES)))
+    arrays = {name: form(ARRAYS[name]) for name in traced}
+    wanted, plain_error = evaluated(lambda: eval(code, NAMES | arrays))
     x = {name: ARRAYS[name] for name in traced}
-    found, error = evaluated(lambda: rmad.linearize(lambda x: eval(code, NAMES | x), x)[0])
+    of_forms = lambda x: eval(code, NAMES | {name: form(x[name]) for name in x})  # noqa: E731
+    found, error = evaluated(lambda: rmad.linearize(of_forms, x)[0])
     if error is not None and plain_error is None:
         return f"{type(error).__name__}, where NumPy returns a value: {error}"
     if plain_error is not None and error is None:
@@ -101,6 +115,13 @@ def difference(call: str, traced: list[str]) -> str | None:
             return None
         return f"{type(error).__name__}: {error}, where NumPy raises {type(plain_error).__name__}: {plain_error}"
     return _unequal(found, wanted)
+
+
+def derivative(call: str, traced: list[str], form: Callable[[Any], Any]) -> tuple[Any, Exception | None]:
+    """Jv of the call for tangents of ones, with the arrays given in a form."""
+    code, x = compile(call, call, "eval"), {name: ARRAYS[name] for name in traced}
+    v = {name: np.ones_like(a) for name, a in x.items()}
+    return evaluated(lambda: rmad.jvp(lambda x: eval(code, NAMES | {name: form(x[name]) for name in x}), x, v)[1])
 
 
 def _unequal(found: Any, wanted: Any) -> str | None:
@@ -122,10 +143,10 @@ def _unequal(found: Any, wanted: Any) -> str | None:
     return None if np.all(same) else f"{found!r} for {wanted!r}"
 
 
-def differences(rows: list[str]) -> Iterator[tuple[str, list[str], str]]:
+def differences(rows: list[str], form: Callable[[Any], Any] = as_it_is) -> Iterator[tuple[str, list[str], str]]:
     """(call, arrays that are traced, what differs) for every call with a difference."""
     for call in dict.fromkeys(rows):
         for traced in traced_together(call):
-            found = difference(call, traced)
+            found = difference(call, traced, form)
             if found is not None:
                 yield call, traced, found

@@ -1,0 +1,36 @@
+"""The user's own code, told from that of Python, of installed packages and of rmad by the folder that it is in."""
+
+from __future__ import annotations
+
+import pathlib
+import sysconfig
+from functools import cache
+from types import FrameType
+
+__all__ = ["is_users", "made_by_user", "takes_plain_arrays"]
+
+_INSTALLED = ("site-packages", "dist-packages")
+_PACKAGES = pathlib.Path(__file__).resolve().parents[2]
+_OURS = tuple(str(_PACKAGES / name) for name in ("rmad", "nn", "optim"))
+_PYTHONS = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
+
+
+def made_by_user(frame: FrameType) -> bool:
+    """True if the code that runs in this frame is the user's: a script, a notebook, a module of their own."""
+    return is_users(frame.f_code.co_filename)
+
+
+def takes_plain_arrays(frame: FrameType) -> bool:
+    """True for the code of NumPy and SciPy, which would take a traced array for one of NumPy's."""
+    return frame.f_globals.get("__name__", "").partition(".")[0] in ("numpy", "scipy")
+
+
+@cache
+def is_users(filename: str) -> bool:
+    """`made_by_user` for the file that the code is in."""
+    if filename.startswith("<frozen") or filename == "<__array_function__ internals>":
+        return False
+    path = pathlib.Path(filename)
+    if any(folder in path.parts for folder in _INSTALLED):
+        return False
+    return not any(path.is_relative_to(folder) for folder in (*_OURS, *_PYTHONS))

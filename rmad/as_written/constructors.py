@@ -1,0 +1,169 @@
+"""NumPy's functions that make arrays and have no protocol: each calls NumPy, and then ties the numbers to the tape."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from types import FrameType
+from typing import Any, cast
+
+import numpy as np
+from numpy import ndarray
+
+from rmad.as_written.callers import takes_plain_arrays
+from rmad.as_written.lists import Numbers, as_array, forgiven, holds_traced, stacked
+from rmad.traced import Traced, register, stop, writing
+
+__all__ = ["CONVERTERS", "EAGER", "converter", "eager", "filling", "lifted", "lifting"]
+
+CONVERTERS = ["array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray", "asarray_chkfinite", "require"]
+"""What makes an array of its first argument, whatever that is."""
+
+_NONE: Any = object()  # in place of an argument that is not given
+
+EAGER = ["array_equal", "array_equiv"]
+"""What returns False if an argument is no array, and so would swallow our errors."""
+
+OF_SEQUENCES = {
+    *(np.concatenate, np.stack, np.vstack, np.hstack, np.dstack, np.column_stack),
+    *(np.choose, np.select, np.lexsort, np.linalg.multi_dot),
+    *(getattr(np, name) for name in ("concat",) if hasattr(np, name)),
+}
+"""What takes lists of arrays; those may differ in shape and dtype."""
+
+_LOST = (TypeError, ValueError)  # ours, and NumPy's own with ours as its cause
+
+
+def converter(f: Callable[..., Any]) -> Callable[..., Any]:
+    """np.array and its kin: an array of NumPy's, or a traced one if the argument holds traced numbers."""
+
+    @wraps(f)
+    def convert(a: Any = _NONE, /, *args: Any, **kwargs: Any) -> Any:
+        kind = type(a)
+        if kind is list or kind is tuple:
+            traced = len(a) > 0 and type(a[0]) is not float and isinstance(a[0], Traced)
+        else:
+            traced = kind is not ndarray and isinstance(a, Traced)
+        if not traced:
+            try:
+                if args or kwargs:
+                    return f(*args, **kwargs) if a is _NONE else f(a, *args, **kwargs)
+                return f(a) if a is not _NONE else f()
+            except _LOST as error:
+                if not forgiven(error, (a, *kwargs.values())):
+                    raise
+        return _converted(f, sys._getframe(1), a, args, kwargs)
+
+    return convert
+
+
+def _converted(f: Callable[..., Any], caller: FrameType, a: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """f(a, *args, **kwargs) of traced numbers, a by name if it is left out."""
+    if a is _NONE:
+        name = "object" if "object" in kwargs else "a"
+        a, kwargs = kwargs[name], {k: value for k, value in kwargs.items() if k != name}
+    dtype = args[0] if args else kwargs.get("dtype")
+    if takes_plain_arrays(caller) or (dtype is not None and np.dtype(dtype).kind == "O"):
+        return f(a, *args, **kwargs)  # our error, which says so, or makes `lifting` act; or objects
+    found = Numbers(a)
+    if found.on_the_gpu:
+        y = stacked(a)
+        return y if dtype is None else y.astype(dtype)
+    if not isinstance(a, Traced):
+        return found.tied(f(found.values, *args, **kwargs))
+    held = stop(a)
+    value = f(held, *args, **kwargs)
+    if value is held:
+        return a
+    if value.dtype == held.dtype and np.may_share_memory(value, held):  # ndmin=2: a view
+        return np.reshape(a, value.shape)  # type: ignore[call-overload]
+    return found.tied(value)
+
+
+def lifting(f: Callable[..., Any]) -> Callable[..., Any]:
+    """A function with a protocol, called again if NumPy met traced numbers where it does not look for them.
+
+    In lists, which become arrays; and in arguments such as initial= that have no say in who is called.
+    """
+
+    @wraps(f)
+    def lift(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return f(*args, **kwargs)
+        except _LOST as error:
+            again = arrays_for_lists(f, args, kwargs)
+            traced = next((a for a in (*args, *kwargs.values()) if isinstance(a, Traced)), None)
+            if (again is None and traced is None) or not forgiven(error, (args, tuple(kwargs.values()))):
+                raise
+        if again is not None:
+            return f(*again[0], **again[1])
+        return cast(Traced, traced).__array_function__(f, (type(traced),), args, kwargs)
+
+    return lift
+
+
+def filling(f: Callable[..., Any]) -> Callable[..., Any]:
+    """np.zeros_like and its kin, for the user's own code: next to a traced array the result may be written into."""
+    lift = lifting(f)
+
+    @wraps(f)
+    def fill(*args: Any, **kwargs: Any) -> Any:
+        y = lift(*args, **kwargs)
+        return writing.blank(y) if any(isinstance(a, Traced) for a in args) else y
+
+    return fill
+
+
+def eager(f: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that takes our error for a result, as np.array_equal takes every error for "not equal"."""
+
+    @wraps(f)
+    def lift(*args: Any, **kwargs: Any) -> Any:
+        return f(*map(lifted, args), **{name: lifted(a) for name, a in kwargs.items()})
+
+    return lift
+
+
+def lifted(a: Any) -> Any:
+    """A list with traced numbers in it as an array, or as a list of arrays if these differ in shape."""
+    if isinstance(a, Traced) or not holds_traced(a):
+        return a
+    found = Numbers(a)
+    if found.on_the_gpu:
+        return stacked(a)
+    try:
+        return found.tied(np.array(found.values))
+    except ValueError:  # arrays of different shapes, as np.einsum takes them
+        return _each_lifted(a)
+
+
+def _each_lifted(a: Any) -> Any:
+    """A list of arrays with arrays in place of the lists in it."""
+    if not (isinstance(a, list | tuple) and holds_traced(a)):
+        return a
+    parts = [lifted(part) for part in a]
+    return a if all(new is old for new, old in zip(parts, a, strict=True)) else parts
+
+
+def arrays_for_lists(
+    f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[list[Any], dict[str, Any]] | None:
+    """The arguments of f with arrays in place of lists of traced numbers; None if there are no such lists."""
+    lift = _each_lifted if f in OF_SEQUENCES else lifted
+    new, named = list(map(lift, args)), {name: lift(a) for name, a in kwargs.items()}
+    same = all(a is b for a, b in zip(args, new, strict=True)) and all(kwargs[name] is named[name] for name in kwargs)
+    return None if same else (new, named)
+
+
+def _instead_of_an_error(
+    error: Exception, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[list[Any], dict[str, Any]] | None:
+    """`arrays_for_lists` if a list may be the reason why the handler of f raised this error."""
+    if forgiven(error, (args, tuple(kwargs.values()))) or isinstance(error, AttributeError | TypeError):
+        return arrays_for_lists(f, args, kwargs)
+    return None
+
+
+register("asarray", as_array)
+register("lists", _instead_of_an_error)

@@ -1,0 +1,159 @@
+"""The wrappers in place of NumPy's own functions while a function is recorded, and in its thread only.
+
+A module may change its class. While something is recorded `numpy` has one with a property for every name that is
+wrapped: `np.array` is the wrapper in a thread that records, and NumPy's own in any other. Nothing in the module's
+namespace changes, a name that is not wrapped costs what it did, and a trace costs one assignment per module. Outside
+of traces the module has its own class.
+
+RMAD_AS_WRITTEN=off, set before the first trace, leaves NumPy alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from types import FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from rmad.as_written.callers import is_users
+from rmad.as_written.constructors import CONVERTERS, EAGER, converter, eager, filling, lifting
+from rmad.traced import FILLED
+
+__all__ = ["SWITCH", "Recording"]
+
+SWITCH = "RMAD_AS_WRITTEN"
+
+
+class _Here(threading.local):
+    """The number of functions that this thread is recording, one within the other."""
+
+    depth = 0
+
+
+_here = _Here()
+_lock = threading.RLock()
+_open: set[Recording] = set()
+_modules: list[tuple[ModuleType, type[ModuleType], type[ModuleType]]] | None = None  # its own class, and ours
+_originals: dict[int, Any] = {}  # id of a wrapper → what it stands for
+
+
+class Recording:
+    """One function that is recorded: begin() before it is called, end() when it has returned, both as often as may be.
+
+    An interrupt may come at any point: end() undoes what of begin() was done.
+    """
+
+    __slots__ = ("depth", "modules")
+
+    def __init__(self) -> None:
+        self.depth, self.modules = _here.depth, len(sys.modules)
+
+    def begin(self) -> None:
+        try:
+            _lock.acquire()
+            _open.add(self)
+            for module, _, ours in _built():
+                module.__class__ = ours
+            _here.depth = self.depth + 1
+        finally:
+            _unlock()
+
+    def end(self) -> None:
+        _here.depth = self.depth
+        try:
+            _lock.acquire()
+            _open.discard(self)
+            if not _open:
+                for module, own, _ in _built():
+                    module.__class__ = own
+        finally:
+            _unlock()
+        if len(sys.modules) > self.modules and not self.depth:
+            _give_back(list(sys.modules.values())[self.modules :])
+
+
+def _unlock() -> None:
+    """Releases the lock as often as this thread has it: an interrupt may have come before an earlier release."""
+    while _lock._is_owned():  # type: ignore[attr-defined]
+        _lock.release()
+
+
+def _built() -> list[tuple[ModuleType, type[ModuleType], type[ModuleType]]]:
+    global _modules
+    if _modules is None:
+        off = os.environ.get(SWITCH, "").strip().lower() == "off"
+        _modules = [] if off else [(m, type(m), _class_of(m)) for m in (np, np.linalg, np.fft)]
+    return _modules
+
+
+def _class_of(module: ModuleType) -> type[ModuleType]:
+    """The class of the module while something is recorded.
+
+    Python caches what it finds in a module for the class of all modules, and for those that look names up as that does;
+    ours looks them up as objects do. So it takes care itself of names that a module makes at their first use.
+    """
+
+    def at_first_use(self: ModuleType, name: str) -> Any:
+        return self.__dict__["__getattr__"](name)
+
+    names: dict[str, Any] = {"__getattribute__": object.__getattribute__, "__module__": "types"}
+    if "__getattr__" in module.__dict__:
+        names["__getattr__"] = at_first_use
+    for name, (new, everywhere) in _wrappers(module).items():
+        _originals[id(new)] = module.__dict__[name]
+        names[name] = _property(module.__dict__, name, new, everywhere)
+    return type("module", (type(module),), names)
+
+
+def _property(names: dict[str, Any], name: str, new: Any, everywhere: bool) -> property:
+    """The name as an attribute: `new` while this thread records, in the user's own code or everywhere."""
+    old = names[name]
+
+    def get(module: ModuleType) -> Any:
+        now = names[name]  # somebody else may have put another function there
+        return new if now is old and _here.depth else now
+
+    def get_for_users(module: ModuleType) -> Any:
+        now = names[name]
+        if now is old and _here.depth and is_users(sys._getframe(1).f_code.co_filename):
+            return new
+        return now
+
+    def put(module: ModuleType, value: Any) -> None:
+        names[name] = value
+
+    def drop(module: ModuleType) -> None:
+        del names[name]
+
+    return property(get if everywhere else get_for_users, put, drop)
+
+
+_PROTOCOL = type(np.sum)
+
+
+def _wrappers(module: ModuleType) -> dict[str, tuple[Callable[..., Any], bool]]:
+    """The wrapper of every name of the module that has one, and if it is for code of installed packages, too.
+
+    That may compare functions that have a protocol (`func is np.concatenate`), and so gets NumPy's own.
+    """
+    found: dict[str, tuple[Callable[..., Any], bool]] = {}
+    for name in module.__dict__["__all__"]:
+        f: Any = module.__dict__.get(name)
+        if module is np and name in CONVERTERS:
+            found[name] = converter(f), True
+        elif isinstance(f, _PROTOCOL):
+            wrapper = filling if f in FILLED else eager if module is np and name in EAGER else lifting
+            found[name] = wrapper(f), False
+    return found
+
+
+def _give_back(modules: list[Any]) -> None:
+    """Modules that were imported meanwhile get NumPy's functions for the wrappers that they have taken."""
+    for module in modules:
+        for name, value in list(getattr(module, "__dict__", {}).items()):
+            if type(value) is FunctionType and id(value) in _originals:
+                module.__dict__[name] = _originals[id(value)]
