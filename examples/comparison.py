@@ -18,6 +18,8 @@ import runner
 import nn
 import optim
 
+Load = Callable[[str | None, int | None, int | None], Any]  # folder, cases for training, for the test (None: all)
+
 
 @dataclass
 class Curve:
@@ -30,15 +32,24 @@ class Curve:
     end: str = ""
 
 
-def standardized(data: Any) -> Any:
-    """Returns images (n, h, w, c), each channel of each with mean 0 and variance 1 over its pixels."""
+def standardized(load: Load) -> Load:
+    """Returns a loader of images (n, h, w, c), each channel of each with mean 0 and variance 1 over its pixels."""
 
     def images(x: Any) -> Any:
         x = x.reshape(-1, 28, 28, 1) if x.ndim == 2 else x
         mean, std = x.mean(axis=(1, 2), keepdims=True), x.std(axis=(1, 2), keepdims=True)
         return ((x - mean) / np.maximum(std, 1e-6)).astype(np.float32)
 
-    return data._replace(x_train=images(data.x_train), x_test=images(data.x_test))
+    def loaded(folder: str | None, train: int | None, test: int | None) -> Any:
+        data = load(folder, train, test)
+        return data._replace(x_train=images(data.x_train), x_test=images(data.x_test))
+
+    return loaded
+
+
+def cases(source: Callable[[str | None], Any]) -> Load:
+    """Returns a loader of the first cases of a set, from its folder."""
+    return lambda folder, train, test: first(source(folder), train, test)
 
 
 def first(data: Any, train: int | None, test: int | None) -> Any:

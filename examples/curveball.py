@@ -38,7 +38,7 @@ Make = Callable[..., Any]
 class Problem(NamedTuple):
     """A network and its data; published: best error in percent, training / validation, by method."""
 
-    load: Callable[[str | None], Any]
+    load: comparison.Load
     model: Make
     batch: int
     epochs: int
@@ -46,11 +46,7 @@ class Problem(NamedTuple):
     published: dict[str, str]
 
 
-def cifar10(folder: str | None) -> Any:
-    """Loads CIFAR-10 with standardised images."""
-    return comparison.standardized(nn.data.cifar10(folder))
-
-
+cifar10 = comparison.standardized(comparison.cases(nn.data.cifar10))
 NAMES = ("curveball-lambda", "curveball", "sgd", "adam")
 
 
@@ -60,7 +56,7 @@ def published(*cells: str) -> dict[str, str]:
 
 
 PROBLEMS = {
-    "mnist": Problem(nn.data.mnist, nn.models.curveball_mnist, 64, 10, 10.0, {}),
+    "mnist": Problem(comparison.cases(nn.data.mnist), nn.models.curveball_mnist, 64, 10, 10.0, {}),
     "basic": Problem(
         cifar10,
         nn.models.curveball_cifar,
@@ -218,7 +214,7 @@ def main() -> int:
     if args.width and args.net != "resnet":
         p.error(f"--width means nothing to --net {args.net}")
     with p.refusing():
-        data = runner.on_device(args, comparison.first(problem.load(args.data_dir), args.n_train, args.n_test))
+        data = runner.on_device(args, problem.load(args.data_dir, args.n_train, args.n_test))
     with runner.Series(p.prog, comparison.results(args, args.net), args) as series:
         curves = Study(series, problem, data, args).run(args.methods)
     print(table(problem, curves))

@@ -38,7 +38,7 @@ RATES, TUNING_EPOCHS = (1.0, 0.3, 0.1, 0.03), 5  # grid of "sgd" without a learn
 class Problem(NamedTuple):
     """A network and its data; published: test accuracies in percent by method and epochs; methods: the default."""
 
-    load: Callable[[str | None], Any]
+    load: comparison.Load
     model: Callable[[], Any]
     published: dict[str, dict[int, float]]
     methods: str
@@ -81,7 +81,7 @@ def cifar_net() -> nn.Module:
 
 PROBLEMS = {
     "mnist": Problem(
-        nn.data.mnist,
+        comparison.cases(nn.data.mnist),
         lambda: comparison.mlp((784, 20, 20, 20, CLASSES)),
         {
             "SGD(0.001)": {36: 17.2, 145: 25.4},
@@ -98,7 +98,7 @@ PROBLEMS = {
         20,
     ),
     "fashion": Problem(
-        lambda folder: comparison.standardized(nn.data.fashion_mnist(folder)),
+        comparison.standardized(comparison.cases(nn.data.fashion_mnist)),
         lenet,
         {
             "SGD(0.001)": {15: 63.1, 46: 76.5},
@@ -113,7 +113,7 @@ PROBLEMS = {
         5,
     ),
     "cifar10": Problem(
-        lambda folder: comparison.standardized(nn.data.cifar10(folder)),
+        comparison.standardized(comparison.cases(nn.data.cifar10)),
         cifar_net,
         {
             "SGD(0.001)": {46: 10.0},
@@ -207,7 +207,7 @@ def main() -> int:
     with p.refusing():
         for method in methods:
             comparison.method("sgd:0.1" if method == "sgd" else method)
-        data = runner.on_device(args, comparison.first(problem.load(args.data_dir), args.n_train, args.n_test))
+        data = runner.on_device(args, problem.load(args.data_dir, args.n_train, args.n_test))
     with runner.Series(p.prog, comparison.results(args, args.data), args) as series:
         seeds = range(args.seed, args.seed + args.seeds)
         curves = run(series, problem, methods, seeds, data, args.epochs, args.seconds)
