@@ -12,6 +12,7 @@ cannot be avoided, called back to back by CuPy; those of a gradient are the meas
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import pathlib
@@ -188,9 +189,12 @@ def measured(args: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
         for name, figure in work(__file__, worker, "--problem", problem, *options).items():
             found.setdefault(place, {}).setdefault(name, []).append(figure)
 
+    peers = [peer for peer in ("torch", "jax") if importlib.util.find_spec(peer)]
+    for peer in {"torch", "jax"}.difference(peers):
+        print(f"{peer} is not installed: left out", file=sys.stderr)
     for _ in range(args.rounds):
         for problem in FULL:
-            for worker in ("rmad", "torch", "jax"):
+            for worker in ("rmad", *peers):
                 add(problem, worker, problem)
         add("curves", "steps")
         for device in ("gpu", "cpu"):

@@ -18,7 +18,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from optim.hyper import Number, Rule, checked
 from optim.problem.vectors import dot
-from rmad.extend import Array
+from rmad.extend import Array, arrays
 
 __all__ = ["Spectrum", "lanczos", "spectral_density"]
 
@@ -121,7 +121,7 @@ def spectral_density(A: LinearOperator, *, rng: np.random.Generator, probes: int
     most = min(int(steps), p)
     nodes, weights = np.zeros((probes, most)), np.zeros((probes, most))
     for k in range(probes):
-        v = (rng.integers(0, 2, p) * 2 - 1).astype(A.dtype)
+        v = arrays.moved_to(arrays.sample_of(A), (rng.integers(0, 2, p) * 2 - 1).astype(A.dtype))
         alpha, beta = lanczos(A.matvec, v, most)
         theta, U = np.linalg.eigh(np.diag(alpha) + np.diag(beta, 1) + np.diag(beta, -1))
         nodes[k, : len(theta)], weights[k, : len(theta)] = theta, U[0] ** 2

@@ -124,6 +124,9 @@ def _quickly(ufunc: np.ufunc, inputs: Any, evaluate: Callable[..., Any]) -> Any:
 
 
 _NOT_IN_CUPY = re.compile(r"operand type\(s\) all returned NotImplemented from __array_ufunc__\(<ufunc '(\w+)'>")
+_NOT_COMPLEX_IN_CUPY = re.compile(
+    r"Wrong type \(\(dtype\('complex\d+'\),.* of arguments for cupyx?_(?:scipy_special_)?(\w+)"
+)
 
 
 def _refuse_foreign(what: str, args: Any, error: Exception) -> None:
@@ -140,6 +143,9 @@ def _refuse_foreign(what: str, args: Any, error: Exception) -> None:
     if missing := _NOT_IN_CUPY.match(str(error)):
         needed = "" if missing[1] == what else f", or its derivative, needs {missing[1]}, which"
         raise TypeError(f"{what}{needed or ' is a function that'} CuPy does not have") from None
+    if missing := _NOT_COMPLEX_IN_CUPY.match(str(error)):
+        needed = "" if missing[1] == what else f", or its derivative, needs {missing[1]}"
+        raise TypeError(f"{what}{needed} of complex arrays, which CuPy does not have") from None
 
 
 def parts(args: Any) -> Iterator[Any]:

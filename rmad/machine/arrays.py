@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from rmad.machine import fused
-from rmad.machine.backend import is_cupy
+from rmad.machine.backend import import_cupy, is_cupy
 from rmad.types import Array
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "ones",
     "order",
     "sample",
+    "sample_of",
     "take",
     "tri",
     "zeros",
@@ -66,6 +67,13 @@ def sample(values: Iterable[Any]) -> Array:
         for x in values:
             if (kind := kind_of(x)) is not np:
                 return kind.empty(0)
+    return ON_THE_CPU
+
+
+def sample_of(operator: Any) -> Array:
+    """An empty array of the kind that a LinearOperator multiplies: CuPy's for an operator of cupyx."""
+    if any(base.__module__.startswith("cupyx.") for base in type(operator).__mro__):
+        return import_cupy().empty(0)
     return ON_THE_CPU
 
 

@@ -17,7 +17,7 @@ from rmad.primitives.arguments import is_complex
 from rmad.rules import Primitive, elementwise
 from rmad.types import Array
 
-__all__ = ["bessel_tail", "dawsn_derivative", "erfcx_derivative", "with_tail"]
+__all__ = ["dawsn_derivative", "erfcx_derivative", "scaled_i_derivative", "scaled_k_derivative"]
 
 ROOT_PI = math.sqrt(math.pi)
 GAUSS_FAR, GAUSS_TERMS = 7, 24  # |x| and number of terms with which `_gauss_tail` is right to double precision
@@ -60,7 +60,7 @@ erfcx_derivative = _gauss_derivatives(sc.erfcx, 1, -2 / ROOT_PI, lambda x: x > G
 dawsn_derivative = _gauss_derivatives(sc.dawsn, -1, 1, lambda x: np.abs(x) > GAUSS_FAR)
 
 
-BESSEL_TERMS = 30  # of `bessel_tail`: right to double precision in the region that `_in_tail` tells
+BESSEL_TERMS = 30  # of `_bessel_tail`: right to double precision in the region that `_in_tail` tells
 
 
 def _in_tail(v, x) -> Array:
@@ -76,14 +76,29 @@ def _bessel_tail_value(x, v, k, sign) -> Array:
     return (-1) ** k * math.prod(i + 0.5 for i in range(k)) * np.sqrt(r) * r**k * total
 
 
-bessel_tail: Primitive = elementwise(
-    _bessel_tail_value, lambda y, x, v, k, sign: bessel_tail(x, v, k + 1, sign), name="Bessel tail"
+_bessel_tail: Primitive = elementwise(
+    _bessel_tail_value, lambda y, x, v, k, sign: _bessel_tail(x, v, k + 1, sign), name="Bessel tail"
 )
 
 
-def with_tail(near, tail, v, x) -> Array:
+def _with_tail(near, tail, v, x) -> Array:
     """tail(x) in the region `_in_tail`, near(x) elsewhere; each of x in its region, or a number there."""
     in_tail = _in_tail(v, x)
     if is_complex(x) or not np.any(in_tail):
         return near(x)
     return np.where(in_tail, tail(np.where(in_tail, x, 31 + v * v)), near(np.where(in_tail, 1, x)))
+
+
+def scaled_i_derivative(y, v, x, unscaled) -> Array:
+    """iᵥ exp(-|x|) has the derivative of iᵥ, scaled, minus sign(x) iᵥ exp(-|x|)."""
+
+    def tail(x) -> Array:
+        turned = np.where(x > 0, 1, -1 + 2 * (v % 2))  # (-1)ᵛ⁺¹ on the left
+        return (turned / math.sqrt(2 * math.pi)) * _bessel_tail(np.abs(x), v, 1, -1)
+
+    return _with_tail(lambda x: unscaled(x) - np.sign(x) * y, tail, v, x)
+
+
+def scaled_k_derivative(y, v, x, unscaled) -> Array:
+    """kᵥ exp(x) has the derivative of kᵥ, scaled, plus kᵥ exp(x)."""
+    return _with_tail(lambda x: y + unscaled(x), lambda x: math.sqrt(math.pi / 2) * _bessel_tail(x, v, 1, 1), v, x)

@@ -16,8 +16,9 @@ from scipy import special as sc
 
 from rmad.primitives.arguments import is_complex
 from rmad.primitives.elementwise import LN2, LN10, cosine, expm1_derivative, sigmoid, sigmoid_derivative
+from rmad.primitives.integer_orders import bessel_i, bessel_j, bessel_k, scaled_i, scaled_k
 from rmad.primitives.polygamma import beta_slope, log_beta, polygamma_step, zeta
-from rmad.primitives.scipy_tails import bessel_tail, dawsn_derivative, erfcx_derivative, with_tail
+from rmad.primitives.scipy_tails import dawsn_derivative, erfcx_derivative, scaled_i_derivative, scaled_k_derivative
 from rmad.rules import Elementwise, Primitive, constant, elementwise
 from rmad.traced import register
 from rmad.types import Array
@@ -174,43 +175,28 @@ elementwise(sc.hyp2f1, None, None, None, lambda y, a, b, c, x: a * b * sc.hyp2f1
 # -- Bessel functions: by the neighbouring orders, without division by x (A&S 9.1.27, 9.6.26) -----------------
 
 
-def _scaled_i_derivative(y, v, x, unscaled) -> Array:
-    """iᵥ exp(-|x|) has the derivative of iᵥ, scaled, minus sign(x) iᵥ exp(-|x|)."""
-
-    def tail(x) -> Array:
-        turned = np.where(x > 0, 1, -1 + 2 * (v % 2))  # (-1)ᵛ⁺¹ on the left
-        return (turned / ROOT_2PI) * bessel_tail(np.abs(x), v, 1, -1)
-
-    return with_tail(lambda x: unscaled(x) - np.sign(x) * y, tail, v, x)
-
-
-def _scaled_k_derivative(y, v, x, unscaled) -> Array:
-    """kᵥ exp(x) has the derivative of kᵥ, scaled, plus kᵥ exp(x)."""
-    return with_tail(lambda x: y + unscaled(x), lambda x: math.sqrt(math.pi / 2) * bessel_tail(x, v, 1, 1), v, x)
-
-
 def _ive_derivative(y, v, x) -> Array:
     if is_complex(x):
         raise NotImplementedError("scipy.special.ive of complex x is not holomorphic; use iv(v, x) * exp(-abs(x.real))")
-    return _scaled_i_derivative(y, v, x, lambda x: 0.5 * (sc.ive(v - 1, x) + sc.ive(v + 1, x)))
+    return scaled_i_derivative(y, v, x, lambda x: 0.5 * (sc.ive(v - 1, x) + sc.ive(v + 1, x)))
 
 
 def _kve_derivative(y, v, x) -> Array:
-    return _scaled_k_derivative(y, v, x, lambda x: -0.5 * (sc.kve(v - 1, x) + sc.kve(v + 1, x)))
+    return scaled_k_derivative(y, v, x, lambda x: -0.5 * (sc.kve(v - 1, x) + sc.kve(v + 1, x)))
 
 
 elementwise(sc.j0, lambda y, x: -sc.j1(x))
-elementwise(sc.j1, lambda y, x: 0.5 * (sc.j0(x) - sc.jv(2, x)))
+elementwise(sc.j1, lambda y, x: 0.5 * (sc.j0(x) - bessel_j(x, 2)))
 elementwise(sc.y0, lambda y, x: -sc.y1(x))
 elementwise(sc.y1, lambda y, x: 0.5 * (sc.y0(x) - sc.yn(2, x)))
 elementwise(sc.i0, lambda y, x: sc.i1(x))
-elementwise(sc.i1, lambda y, x: 0.5 * (sc.i0(x) + sc.iv(2, x)))
-elementwise(sc.i0e, lambda y, x: _scaled_i_derivative(y, 0, x, sc.i1e))
-elementwise(sc.i1e, lambda y, x: _scaled_i_derivative(y, 1, x, lambda x: 0.5 * (sc.i0e(x) + sc.ive(2, x))))
+elementwise(sc.i1, lambda y, x: 0.5 * (sc.i0(x) + bessel_i(x, 2)))
+elementwise(sc.i0e, lambda y, x: scaled_i_derivative(y, 0, x, sc.i1e))
+elementwise(sc.i1e, lambda y, x: scaled_i_derivative(y, 1, x, lambda x: 0.5 * (sc.i0e(x) + scaled_i(x, 2))))
 elementwise(sc.k0, lambda y, x: -sc.k1(x))
-elementwise(sc.k1, lambda y, x: -0.5 * (sc.k0(x) + sc.kv(2, x)))
-elementwise(sc.k0e, lambda y, x: _scaled_k_derivative(y, 0, x, lambda x: -sc.k1e(x)))
-elementwise(sc.k1e, lambda y, x: _scaled_k_derivative(y, 1, x, lambda x: -0.5 * (sc.k0e(x) + sc.kve(2, x))))
+elementwise(sc.k1, lambda y, x: -0.5 * (sc.k0(x) + bessel_k(x, 2)))
+elementwise(sc.k0e, lambda y, x: scaled_k_derivative(y, 0, x, lambda x: -sc.k1e(x)))
+elementwise(sc.k1e, lambda y, x: scaled_k_derivative(y, 1, x, lambda x: -0.5 * (sc.k0e(x) + scaled_k(x, 2))))
 elementwise(sc.iv, None, lambda y, v, x: 0.5 * (sc.iv(v - 1, x) + sc.iv(v + 1, x)))
 elementwise(sc.ive, None, _ive_derivative)
 elementwise(sc.kve, None, _kve_derivative)

@@ -103,8 +103,10 @@ class Blank(Traced):
 
     def __getitem__(self, key: Any) -> Any:
         y = self.value[stop(key)]
-        if not isinstance(y, np.ndarray):
+        if not isinstance(y, np.ndarray) and not is_cupy(y):
             return y
+        if is_number(key, self.value.ndim):  # of CuPy: an array of its own, as NumPy's is a number
+            return blank(y.copy())
         return writing.blank_view(y, self, (take, (key,), {})) if is_basic(key) else blank(y)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
@@ -207,7 +209,7 @@ writing.blank = blank
 
 def fresh(y: Any) -> Any:
     """The result of a function: a plain array may be written into, as a traced one."""
-    return blank(y) if isinstance(y, np.ndarray) else y
+    return blank(y) if isinstance(y, np.ndarray) or is_cupy(y) else y
 
 
 def memory_of(y: Any) -> Memory:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rmad.keys import is_basic
+from rmad.machine.backend import is_cupy
 from rmad.traced import Traced, parts, stop, writing
 from rmad.written.arrays import CONSTANT, Blank, Written, blank, fill_slots, memory_of
 from rmad.written.memory import Place, Step, take
@@ -85,7 +86,7 @@ def blank_view(a: Any, y: Blank, step: Step) -> Any:
     """The plain array that a step has made of a blank one."""
     if a is y.value:
         return y
-    if not isinstance(a, np.ndarray) or not np.may_share_memory(a, y.value):
+    if not (isinstance(a, np.ndarray) or is_cupy(a)) or not np.may_share_memory(a, y.value):
         return blank(a)
     return _view(Blank(a, CONSTANT, -1), y, step)
 

@@ -1,0 +1,289 @@
+"""Whole programs on CuPy's arrays, as a user writes them: functions, operators, optimizers that stand in no table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.special as sc
+from moving import assert_equal, to_device
+
+import nn
+import optim
+import rmad
+from rmad.primitives import integer_orders
+
+cupy = pytest.importorskip("cupy")
+pytestmark = pytest.mark.gpu
+
+RNG = np.random.default_rng(3)
+A, M, V = RNG.standard_normal((4, 4)), RNG.standard_normal((3, 4)), RNG.standard_normal(4)
+P, T = RNG.uniform(0.2, 0.9, (3, 4)), RNG.standard_normal((2, 3, 4))
+
+
+# -- functions -----------------------------------------------------------------------------------------------------
+
+
+def divergence(p):
+    q = np.exp(p) / np.sum(np.exp(p), 1, keepdims=True)
+    return np.sum(q * np.log(q / (p + 1)))
+
+
+def attention(q):
+    s = q @ q.T / 2.0
+    e = np.exp(s - np.max(s, axis=1, keepdims=True))
+    return np.sum((e / e.sum(1, keepdims=True) @ q) ** 2)
+
+
+def spectrum_of_a_signal(x):
+    z = np.fft.fft(x * (1 + 0.5j))
+    return np.sum(np.abs(z) ** 2 * np.cos(np.angle(z))) + np.sum(np.fft.irfft(np.fft.rfft(x) * 0.4) ** 3)
+
+
+def eigenvalues(a):
+    w, vectors = np.linalg.eigh(a @ a.T)
+    return np.sum(np.exp(-w)) + np.sum(vectors[:, 0] ** 2 * w) + np.linalg.slogdet(a)[1]
+
+
+def least_squares(a, b):
+    return np.sum(np.linalg.lstsq(a[:, :3], b, rcond=None)[0] ** 2) + np.sum(np.linalg.solve(a, b))
+
+
+def special_functions(x):
+    return np.sum(sc.gammaln(x) + sc.digamma(x) * sc.erf(x) + sc.logit(x) + sc.log_ndtr(x) + sc.betaln(x, x + 1))
+
+
+def bessel_functions(x):
+    return np.sum(
+        sc.j0(x) + sc.y0(9 * x) * sc.i0(x) + sc.k0(x) + sc.k0e(40 * x) * sc.i0e(40 * x) + sc.j1(x) + sc.i1e(x)
+    )
+
+
+def complex_numbers(x):
+    z = x + 1j * np.roll(x, 1)
+    return np.sum((z * np.conj(z)).real + np.abs(np.exp(1j * x) - z) ** 2 + np.log(z + 3).imag)
+
+
+def recurrence(x):
+    h = x * 0
+    for t in range(4):
+        h = np.tanh(h + x * x[t])
+    return np.sum(h**2)
+
+
+def statistics(x):
+    return np.var(x) + np.std(x, axis=0).sum() + np.median(x) + np.quantile(x, 0.3) + np.mean(x, axis=1).prod()
+
+
+def sums_of_products(x):
+    return np.einsum("aij,akj->ik", x, np.tanh(x)).trace() + np.sum(np.linalg.inv(x @ np.swapaxes(x, 1, 2) + 2.0))
+
+
+def written_by_views(x):
+    y = np.empty_like(x)
+    y[:] = 0
+    y[::2] += x[::2] ** 2
+    part = y[1:]
+    part += x[1:]
+    y[x > 0] *= 3
+    y[0] -= x[3]
+    return np.sum(y * y)
+
+
+def written_one_by_one(x):
+    y = np.zeros_like(x)
+    y[0] += x[1]
+    y[1] = y[0] * 2
+    for k in range(2, 4):
+        y[k] = y[k - 1] * x[k] + y[k - 2]
+    y[x > 0] += x[x > 0]
+    return np.sum(y**2)
+
+
+def norms(x):
+    return np.linalg.norm(x) + np.linalg.norm(x, axis=1).sum() + np.linalg.norm(x, "nuc") + np.sum(np.kron(x, x) ** 2)
+
+
+FUNCTIONS: dict[Any, tuple[np.ndarray, ...]] = {
+    divergence: (P,),
+    attention: (M,),
+    spectrum_of_a_signal: (V,),
+    eigenvalues: (A,),
+    least_squares: (A, V),
+    special_functions: (P,),
+    bessel_functions: (P,),
+    complex_numbers: (V,),
+    recurrence: (V,),
+    statistics: (M,),
+    sums_of_products: (T,),
+    written_by_views: (V,),
+    written_one_by_one: (V,),
+    norms: (M,),
+}
+
+
+@pytest.mark.parametrize("f", FUNCTIONS, ids=lambda f: f.__name__)
+def test_a_function(f):
+    args = FUNCTIONS[f]
+    there = to_device(args)
+    places = tuple(range(len(args)))
+    assert_equal(rmad.value_and_grad(f, argnums=places)(*there), rmad.value_and_grad(f, argnums=places)(*args))
+    x, *more = args
+    y, *others = there
+    assert_equal(rmad.hvp(f, y, y * 0.5 + 0.1, *others), rmad.hvp(f, x, x * 0.5 + 0.1, *more))
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_bessel_functions_of_integer_order(n):
+    """That CuPy lacks, and the derivatives of those of order 0 and 1 need."""
+    line = np.array([0.0, 1e-9, 0.3, -2.0, 7.0, 19.9, -20.1, 33.0, -90.0, 300.0])
+    positive = np.abs(line[1:])
+    for f, of_scipy, x in (
+        (integer_orders.bessel_j, sc.jv, line),
+        (integer_orders.bessel_i, sc.iv, line),
+        (integer_orders.scaled_i, sc.ive, line),
+        (integer_orders.bessel_k, sc.kv, positive),
+        (integer_orders.scaled_k, sc.kve, positive),
+    ):
+        found = f(cupy.asarray(x), n).get()
+        np.testing.assert_allclose(found, of_scipy(n, x), rtol=1e-12, atol=1e-15, err_msg=f.__name__)
+    assert float(integer_orders.bessel_i(cupy.asarray(800.0), n)) == np.inf
+
+
+# -- operators and what is made of them --------------------------------------------------------------------------
+
+
+def model_here():
+    return nn.Sequential(
+        nn.Linear(4, 3, rng=np.random.default_rng(0), dtype=np.float64),
+        nn.Tanh(),
+        nn.Linear(3, 2, rng=np.random.default_rng(1), dtype=np.float64),
+    )
+
+
+def quadratic(place):
+    model, x, t = place(model_here()), place(RNG_X), place(RNG_X[:, :2])
+    return optim.Objective(model, nn.SquaredError()).quadratic(x, t)
+
+
+RNG_X = np.random.default_rng(8).standard_normal((12, 4))
+USES: dict[str, Any] = {
+    "jacobian of a tree": lambda place: rmad.jacobian(lambda q: {"a": q["x"] ** 2, "b": np.sum(q["y"]) * q["x"][0]})(
+        place({"x": V, "y": M})
+    ),
+    "hessian": lambda place: rmad.hessian(lambda x: np.sum(np.exp(x) * x[0]))(place(V)),
+    "matrices times a Jacobian": lambda place: [
+        f(rmad.JacobianOperator(np.tanh, place(V)), place(A))
+        for f in (lambda J, B: J.matmat(B), lambda J, B: J.rmatmat(B))
+    ],
+    "third order": lambda place: rmad.grad(lambda x: np.sum(rmad.hvp(lambda y: np.sum(np.tanh(y) ** 3), x, x)))(
+        place(V)
+    ),
+    "loggamma of complex numbers": lambda place: rmad.vjp(sc.loggamma, place(V + 2j))[1](place(V + 0j)),
+    "Kronecker operator": lambda place: (
+        lambda q, C: [C @ q.gradient, C.inverse() @ q.gradient, C.trace(), C.log_determinant()]
+    )(q := quadratic(place), optim.KroneckerOperator(optim.kronecker_factors(q, "kflr"), 0.1)),
+    "density of eigenvalues": lambda place: optim.spectral_density(
+        quadratic(place).ggn, rng=np.random.default_rng(0), probes=2, steps=5
+    ).density(np.linspace(0, 5, 7), 0.5),
+}
+
+
+@pytest.mark.parametrize("name", USES)
+def test_a_use(name):
+    wanted, found = USES[name](lambda x: x), USES[name](to_device)
+    if name in ("density of eigenvalues",):  # a few numbers of the CPU's in either case
+        np.testing.assert_allclose(found, wanted, rtol=1e-8)
+    else:
+        assert_equal(found, wanted)
+
+
+# -- optimizers ---------------------------------------------------------------------------------------------------
+
+
+def double(model):
+    return rmad.map_leaves(lambda a: a.astype(np.float64) if a.dtype.kind == "f" else a, model)
+
+
+def mlp():
+    return double(nn.models.mlp((4, 5, 3), rng=np.random.default_rng(1), activation=nn.ReLU))
+
+
+def convnet():
+    rng = np.random.default_rng(3)
+    layers = [nn.Conv2d(2, 4, 3, padding="same", rng=rng), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 2, rng=rng)]
+    return double(nn.Sequential(*layers, nn.GELU(), nn.GlobalAvgPool2d(), nn.Linear(4, 3, rng=rng)))
+
+
+class Reader(nn.Module):
+    def __init__(self):
+        rng = np.random.default_rng(1)
+        self.embedding, self.cell = nn.Embedding(7, 4, rng=rng), nn.LSTM(4, 4, rng=rng, last=True)
+        self.out = nn.Linear(4, 3, rng=rng)
+
+    def forward(self, x):
+        return self.out(self.cell(self.embedding(x)))
+
+
+def bumps():
+    rng = np.random.default_rng(2)
+    params = {"c": rng.standard_normal((5, 4)), "s": [np.zeros(5)], "w": rng.standard_normal((5, 2))}
+
+    def forward(p, x):
+        return np.exp(-((x[:, None, :] - p["c"]) ** 2).sum(-1) * np.exp(p["s"][0])) @ p["w"]
+
+    return optim.Function(forward, params)
+
+
+def waves():
+    rng = np.random.default_rng(2)
+    w = rng.standard_normal(4) + 1j * rng.standard_normal(4)
+    return optim.Function(lambda p, x: np.stack([np.abs(x @ p["w"]) ** 2, np.real(x @ p["w"])], 1), {"w": w})
+
+
+def poisson(z, t):
+    return np.mean(np.sum(np.exp(z) - t * z, 1))
+
+
+def log_cosh(z, t):
+    return np.mean(np.log(np.cosh(z - t)))
+
+
+LABELS = (RNG_X, np.arange(12) % 3)
+REALS = (RNG_X, np.abs(RNG_X[:, :2]))
+IMAGES = (np.random.default_rng(4).standard_normal((8, 6, 6, 2)), np.arange(8) % 3)
+TOKENS = (np.random.default_rng(4).integers(0, 7, (6, 5)), np.arange(6) % 3)
+CLASSES, SQUARES = nn.SoftmaxCrossEntropy(), nn.SquaredError()
+TRAININGS: dict[str, Any] = {
+    "hf, damped by a function": (mlp, CLASSES, LABELS, optim.HessianFree, {
+        "damping": optim.MatrixDamping(1.0, lambda q: np.exp(q.theta)), "l2": 1e-3}),
+    "hf, in chunks": (mlp, CLASSES, LABELS, optim.HessianFree, {"cases_in_memory": 5, "cg_iterations": 6}),
+    "hf, exact Kronecker factors": (mlp, CLASSES, LABELS, optim.HessianFree, {
+        "preconditioner": optim.KroneckerPreconditioner("kflr", exact=True)}),
+    "hf, a loss of one's own": (bumps, log_cosh, REALS, optim.HessianFree, {"cg_iterations": 5}),
+    "hf, convolutions": (convnet, CLASSES, IMAGES, optim.HessianFree, {"cg_iterations": 5}),
+    "hf, tokens": (Reader, CLASSES, TOKENS, optim.HessianFree, {"preconditioner": False, "cg_iterations": 5}),
+    "kfac, clipped": (mlp, CLASSES, LABELS, optim.KFAC, {"momentum": True, "clip": 0.5}),
+    "kfac, convolutions": (convnet, CLASSES, IMAGES, optim.KFAC, {}),
+    "kflr, poisson": (bumps, poisson, REALS, optim.KFLR, {}),
+    "sgn, preconditioned": (mlp, CLASSES, LABELS, optim.SGN, {"preconditioner": True, "momentum": 0.5, "damping": 0.1}),
+    "curveball, complex parameters": (waves, SQUARES, REALS, optim.CurveBall, {"l2": 1e-2}),
+    "lm, bumps": (bumps, SQUARES, REALS, optim.LevenbergMarquardt, {}),
+    "adam, weight decay": (mlp, CLASSES, LABELS, optim.Adam, {"lr": lambda k: 0.1 * 0.9**k, "weight_decay": 0.01}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_a_training(name):
+    make, loss, batch, kind, hyper = TRAININGS[name]
+    more = {"rng": np.random.default_rng(0)} if kind is optim.KFAC else {}
+    here = kind(double(make()), loss, **hyper, **more)
+    more = {"rng": np.random.default_rng(0)} if kind is optim.KFAC else {}
+    there = kind(to_device(double(make())), loss, **hyper, **more)
+    x, t = to_device(batch)
+    for _ in range(3):
+        a, b = here.step(*batch), there.step(x, t)
+        assert b.loss == pytest.approx(a.loss, rel=1e-10)
+        assert (b.rejected, b.cg_iterations) == (a.rejected, a.cg_iterations)
+    np.testing.assert_allclose(there.objective.flat().get(), here.objective.flat(), rtol=1e-8, atol=1e-10)
