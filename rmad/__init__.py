@@ -22,6 +22,7 @@ from rmad.tree import map_leaves
 if TYPE_CHECKING:
     from rmad.operators import GGNOperator, HessianOperator, JacobianOperator
     from rmad.primitives.polygamma import polygamma
+    from rmad.solvers.implicit import implicit
     from rmad.view import show
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "grad",
     "hessian",
     "hvp",
+    "implicit",
     "jacobian",
     "jvp",
     "linear",
@@ -64,7 +66,7 @@ __all__ = [
 if not TYPE_CHECKING:  # a type checker would take every name for one of ours
 
     def __getattr__(name: str) -> object:
-        """Imports on first use what is slow to import: the operators (scipy.sparse.linalg), polygamma, show."""
+        """Imports on first use what is slow to import: operators (scipy.sparse.linalg), solvers, polygamma, show."""
         if name in {"GGNOperator", "HessianOperator", "JacobianOperator"}:
             from rmad import operators
 
@@ -73,6 +75,10 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of ours
             from rmad.view import show
 
             return show
+        if name == "implicit":
+            from rmad.solvers.implicit import implicit
+
+            return implicit
         if name == "polygamma":
             from rmad.primitives.polygamma import polygamma
 

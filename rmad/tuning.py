@@ -123,6 +123,14 @@ TRIANGULAR_SOLVE_FROM = 64
 # benchmarks/jacobians.py
 SELECTED_PRODUCT_FROM = 1 << 20
 
+# rows of ∂g/∂z in `implicit`: a larger one is not formed, GMRES solves with products.
+# decisions.md, "Solutions of equations are one node"
+DENSE_SYSTEM_MOST = 2000
+
+# products between two restarts of GMRES, each of which keeps a vector; it counts as failed after twenty times as many.
+# decisions.md, "Solutions of equations are one node"
+GMRES_RESTART = 100
+
 # multiply-adds of a matrix product that take as long as one element of a pass over memory.
 # benchmarks/threads.py
 ELEMENT_WORK = 10

@@ -27,7 +27,7 @@ ORDER = {
         "types tuning turns batch argnums jax_names keys machine leaf containers tree flat frozen captured "
         "specs tape refusals objects loops residuals blocks traced written weak valued as_written dispatch rules "
         "limits ties stacked record kernels primitives joint plan linearization transforms dense sweeps "
-        "linear_operator operators check testing view extend"
+        "linear_operator operators solvers check testing view extend"
     ),
     "rmad.as_written": "callers lists constructors swap",
     "rmad.machine": "backend fused arrays config memory",
@@ -37,6 +37,7 @@ ORDER = {
     "rmad.primitives.layers": "symmetric selection images *",
     "rmad.written": "memory arrays views assignment calls",
     "rmad.joint": "checkpointing layout recurrence",
+    "rmad.solvers": "systems implicit",
     "rmad.plan": "rewrite buffers forms program calls push pull plan timing",
     "rmad.sweeps": "inline rows per_case squares uses factors case_maps averaged",
     "rmad.testing": "compare strategies losses derivatives functions loss_checks layers optimizers check",

@@ -1,0 +1,135 @@
+"""Linear systems J x = b and Jᵀ x = b with one Jacobian of plain arrays and many right-hand sides.
+
+    Dense       J formed once, its rows and columns scaled, LU
+    Iterative   GMRES on products with J
+    Given       the user's own solver of A x = b, A an operator
+
+All are refused, by one LinAlgError, where J is singular.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from rmad import tuning
+from rmad.dense import jacobian
+from rmad.machine.backend import is_cupy
+from rmad.operators import JacobianOperator
+from rmad.types import Array
+
+__all__ = ["System", "system"]
+
+SolveLinear = Callable[[Any, Array], Array]
+
+
+class System(Protocol):
+    """J x = b or, transposed, Jᵀ x = b."""
+
+    def solve(self, b: Array, transposed: bool) -> Array: ...
+
+
+def system(g: Callable[[Array], Array], z: Array, what: str, solve_linear: SolveLinear | None) -> System:
+    """The linear systems with J = ∂g/∂z at z, (n,) → (n,), solved in the way that suits their size.
+
+    what: names J in messages.
+    """
+    if solve_linear is not None:
+        return Given(JacobianOperator(g, z), what, solve_linear)
+    if is_cupy(z):
+        return DenseOnGPU(jacobian(g)(z), what)
+    if z.size > tuning.DENSE_SYSTEM_MOST:
+        return Iterative(JacobianOperator(g, z), what)
+    return Dense(jacobian(g)(z), what)
+
+
+def _singular(what: str, why: str) -> np.linalg.LinAlgError:
+    return np.linalg.LinAlgError(f"{what} is singular{why}")
+
+
+class Dense:
+    """LU of R J C, R and C diagonal: unknowns or equations in small units do not make a matrix singular."""
+
+    def __init__(self, J: Array, what: str) -> None:
+        from scipy.linalg import lapack
+
+        if not np.all(np.isfinite(J)):
+            raise _singular(what, ": it has elements that are not finite")
+        self.R = _inverse_scale(J, 1, what, "a row")
+        J = self.R[:, None] * J
+        self.C = _inverse_scale(J, 0, what, "a column")
+        J = J * self.C
+        getrf, getrs, gecon = lapack.get_lapack_funcs(("getrf", "getrs", "gecon"), (J,))
+        self.lu, self.pivots, _ = getrf(J)
+        self.getrs = getrs
+        reciprocal, _ = gecon(self.lu, np.linalg.norm(J, 1))
+        if not reciprocal >= np.finfo(J.dtype).eps:
+            raise _singular(what, f": its reciprocal condition number is {reciprocal:.1g}")
+
+    def solve(self, b: Array, transposed: bool) -> Array:
+        R, C = (self.C, self.R) if transposed else (self.R, self.C)
+        x, _ = self.getrs(self.lu, self.pivots, R * b, trans=int(transposed))
+        return C * x
+
+
+def _inverse_scale(J: Array, axis: int, what: str, line: str) -> Array:
+    """One over a power of two near the largest element of each row or column."""
+    largest = np.max(np.abs(J), axis=axis)
+    if not np.all(largest > 0):
+        raise _singular(what, f": {line} of it is zero")
+    return np.ldexp(np.ones_like(largest), -np.frexp(largest)[1])
+
+
+class DenseOnGPU:
+    """J itself; each system is factored by the GPU's solver."""
+
+    def __init__(self, J: Array, what: str) -> None:
+        self.J, self.what = J, what
+
+    def solve(self, b: Array, transposed: bool) -> Array:
+        x = np.linalg.solve(self.J.T if transposed else self.J, b)
+        if not np.all(np.isfinite(x)):  # where NumPy raises
+            raise _singular(self.what, ": a solution is not finite")
+        return x
+
+
+class Iterative:
+    """GMRES on products with J and Jᵀ."""
+
+    def __init__(self, A: Any, what: str) -> None:
+        self.A, self.what = A, what
+
+    def solve(self, b: Array, transposed: bool) -> Array:
+        from scipy.sparse.linalg import gmres
+
+        A = self.A.T if transposed else self.A
+        scale = float(np.linalg.norm(b))
+        rtol = float(np.finfo(b.dtype).eps) ** 0.75
+        restart = min(b.size, tuning.GMRES_RESTART)
+        x, _ = gmres(A, b, rtol=rtol, atol=0.0, restart=restart, maxiter=20)
+        x = x.astype(b.dtype)
+        residual = float(np.linalg.norm(A @ x - b))
+        if not residual <= 100 * rtol * scale:  # its own estimate may have lost digits
+            raise _singular(
+                self.what,
+                f" or too ill-conditioned for GMRES, which left {residual / scale:.1g} of a right-hand side after "
+                f"{20 * restart} products; solve_linear=(A, b) → x can do better",
+            )
+        return x
+
+
+class Given:
+    """solve_linear(A, b), A a LinearOperator: J, or its transpose."""
+
+    def __init__(self, A: Any, what: str, solve_linear: SolveLinear) -> None:
+        self.A, self.what, self.solve_linear = A, what, solve_linear
+
+    def solve(self, b: Array, transposed: bool) -> Array:
+        x = self.solve_linear(self.A.T if transposed else self.A, b)
+        if np.shape(x) != b.shape:
+            raise ValueError(f"solve_linear(A, b) must return x of shape {b.shape}, got {np.shape(x)}")
+        if not np.all(np.isfinite(x)):
+            raise _singular(self.what, ": solve_linear returned numbers that are not finite")
+        return x

@@ -1,0 +1,290 @@
+"""implicit: derivatives of roots, fixed points and minima that other code has found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import optimize
+from scipy.sparse.linalg import cg, gmres
+
+import rmad
+from rmad import tuning
+
+RNG = np.random.default_rng(0)
+B = RNG.standard_normal((6, 6)) / 6
+
+
+def two_cubics(z, a):
+    return np.array([z[0] ** 3 + z[1] - a[0], z[1] ** 3 - z[0] - a[1]])
+
+
+def root_of(g, n, **options):
+    def solve(a):
+        return optimize.root(g, np.zeros(n), args=(a,), tol=1e-14).x
+
+    return rmad.implicit(g, solve, **options)
+
+
+def fixed_point(a):
+    """z = tanh(B z + a), by iteration; a complex a for a complex z."""
+    z = np.zeros_like(a)
+    for _ in range(200):
+        z = np.tanh(B @ z + a)
+    return z
+
+
+def of_trees(z, a):
+    return {
+        "first": z["x"] ** 3 + z["x"] - a["p"] * z["y"][0],
+        "second": [z["y"][0] * (1 + a["q"][0] ** 2) - 2 * a["n"]],
+    }
+
+
+def solve_trees(a):
+    y = 2 * a["n"] / (1 + a["q"][0] ** 2)
+    return {
+        "x": np.array([optimize.brentq(lambda x, c=c: x**3 + x - c, -9, 9, xtol=1e-15) for c in a["p"] * y]),
+        "y": (y,),
+    }
+
+
+RIDGE = RNG.standard_normal((20, 4)), RNG.standard_normal(20)
+
+
+def regression(w, penalty):
+    X, t = RIDGE
+    return np.sum(np.log(np.cosh(X @ w - t))) + np.exp(penalty) * np.sum(w**2) / 2
+
+
+def minimum(penalty):
+    """Where the gradient vanishes, to the digits that differences need."""
+    return optimize.root(rmad.grad(regression), np.zeros(4), args=(penalty,), jac=rmad.hessian(regression), tol=1e-15).x
+
+
+def contraction(z, a):
+    return z - np.tanh(B @ z + a)
+
+
+PROBLEMS = {
+    "a root": (root_of(two_cubics, 2), np.array([1.0, 2.0])),
+    "a fixed point": (rmad.implicit(contraction, fixed_point), RNG.standard_normal(6)),
+    "a complex one": (
+        rmad.implicit(contraction, fixed_point),
+        RNG.standard_normal(6) / 2 + 0.5j * RNG.standard_normal(6),
+    ),
+    "not holomorphic": (
+        rmad.implicit(lambda z, a: z * np.abs(z) - a, lambda a: a / np.sqrt(np.abs(a))),
+        RNG.standard_normal(3) + 1j * RNG.standard_normal(3),
+    ),
+    "a number": (rmad.implicit(lambda z, a: z**2 - a, np.sqrt), 4.0),
+    "a minimum": (rmad.implicit(lambda w, p: rmad.grad(regression)(w, p), minimum), np.array(-0.3)),
+    "trees": (
+        rmad.implicit(of_trees, solve_trees),
+        {"p": np.array([1.0, -2.0]), "q": (0.7,), "n": 3},
+    ),
+    "several times": (lambda a: root_of(two_cubics, 2)(root_of(two_cubics, 2)(a) * a), np.array([1.0, 2.0])),
+    "in a checkpoint": (rmad.checkpoint(root_of(two_cubics, 2)), np.array([1.0, 2.0])),
+    "one in another": (
+        rmad.implicit(
+            lambda z, a: z - a + root_of(two_cubics, 2)(z) / 4,
+            lambda a: optimize.root(lambda z: z - a + root_of(two_cubics, 2)(z) / 4, a, tol=1e-13).x,
+        ),
+        np.array([1.0, 2.0]),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_derivatives(name):
+    f, a = PROBLEMS[name]
+    rmad.check_grads(f, a, order=2)
+
+
+def test_second_derivatives_of_a_gradient():
+    """Third derivatives: those of the gradient to second order."""
+    gradient = rmad.grad(lambda a: np.sum(root_of(two_cubics, 2)(a) ** 3))
+    rmad.check_grads(gradient, np.array([1.0, 2.0]), order=2)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_the_value_is_that_of_solve(name):
+    f, a = PROBLEMS[name]
+    y, _ = rmad.linearize(f, a)
+    for (_, p), (_, q) in zip(rmad.tree.leaves(y), rmad.tree.leaves(f(a)), strict=True):
+        np.testing.assert_array_equal(p, q)
+
+
+def test_closed_forms():
+    f = rmad.implicit(lambda z, a: z**2 - a, np.sqrt)
+    a = np.array([1.0, 4.0, 9.0])
+    np.testing.assert_allclose(rmad.jacobian(f)(a), np.diag(0.5 / np.sqrt(a)), rtol=1e-14)
+    third = rmad.jacobian(rmad.jacobian(rmad.jacobian(f)))(a)
+    np.testing.assert_allclose(third[1, 1, 1, 1], 3 / 8 * 4**-2.5, rtol=1e-13)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_gmres_and_a_given_solver_agree_with_the_dense_way(order, monkeypatch):
+    a = RNG.standard_normal(6)
+
+    def derivative(**options):
+        f = rmad.implicit(contraction, fixed_point, **options)
+        return rmad.jacobian(f)(a) if order == 1 else rmad.hessian(lambda a: np.sum(np.sin(f(a))))(a)
+
+    dense = derivative()
+    given = derivative(solve_linear=lambda A, b: gmres(A, b, rtol=1e-13, atol=0)[0])
+    monkeypatch.setattr(tuning, "DENSE_SYSTEM_MOST", 1)
+    np.testing.assert_allclose(derivative(), dense, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(given, dense, rtol=0, atol=1e-11)
+
+
+def test_solve_linear_gets_the_matrix_and_its_transpose():
+    seen = []
+
+    def solve_linear(A, b):
+        seen.append(A @ np.eye(6))
+        return np.linalg.solve(seen[-1], b)
+
+    a = RNG.standard_normal(6)
+    f = rmad.implicit(contraction, fixed_point, solve_linear=solve_linear)
+    z, lin = rmad.linearize(f, a)
+    lin.Jv(a)
+    lin.JTu(a)
+    J = rmad.jacobian(contraction)(z, a)
+    for A, wanted in zip(seen, [J, J, J.T], strict=True):  # the first finds out if `solve` has converged
+        np.testing.assert_allclose(A, wanted, rtol=1e-12)
+
+
+def test_a_symmetric_system_by_cg():
+    f = rmad.implicit(
+        lambda w, p: rmad.grad(regression)(w, p), minimum, solve_linear=lambda A, b: cg(A, b, rtol=1e-12)[0]
+    )
+    wanted = rmad.jacobian(PROBLEMS["a minimum"][0])(np.array(-0.3))
+    np.testing.assert_allclose(rmad.jacobian(f)(np.array(-0.3)), wanted, rtol=1e-9)
+
+
+def test_single_precision_stays():
+    f = rmad.implicit(lambda z, a: z**3 + z - a, lambda a: fixed(a))
+
+    def fixed(a):
+        z = np.zeros_like(a)
+        for _ in range(50):
+            z = z - (z**3 + z - a) / (3 * z**2 + 1)
+        return z
+
+    a = RNG.standard_normal(6)
+    single = rmad.jacobian(f)(a.astype(np.float32))
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, rmad.jacobian(f)(a), rtol=0, atol=1e-6)
+
+
+def test_solve_and_the_factorization_run_once(monkeypatch):
+    solves, matrices = [], []
+    jacobian = rmad.solvers.systems.jacobian
+    monkeypatch.setattr(rmad.solvers.systems, "jacobian", lambda g: matrices.append(1) or jacobian(g))
+
+    def solve(a):
+        solves.append(type(a))
+        return fixed_point(a)
+
+    a = RNG.standard_normal(6)
+    _, lin = rmad.linearize(rmad.grad(lambda a: np.sum(rmad.implicit(contraction, solve)(a) ** 2)), a)
+    for _ in range(20):
+        lin.Jv(a)
+    assert solves == [np.ndarray]
+    assert matrices == [1]
+
+
+def test_units_do_not_make_a_matrix_singular():
+    """Picofarads and gigahertz in one system: scaled rows and columns."""
+    f = rmad.implicit(
+        lambda z, a: np.stack([1e-12 * z[0] - a[0], z[1] * 1e9 - a[1] + z[0] * 1e-3]), lambda a: solved(a)
+    )
+
+    def solved(a):
+        return np.array([a[0] / 1e-12, (a[1] - a[0] / 1e-9) / 1e9])
+
+    J = rmad.jacobian(f)(np.array([1e-12, 1e9]))
+    np.testing.assert_allclose(J, [[1e12, 0], [-1, 1e-9]], rtol=1e-12)
+
+
+SINGULAR = {
+    "a double root": (lambda z, a: z**2 - a, np.sqrt, np.zeros(2)),
+    "equations that depend": (
+        lambda z, a: np.stack([z[0] + z[1] - a[0], 2 * z[0] + 2 * z[1] - 2 * a[0]]),
+        lambda a: a / 2,
+        np.ones(2),
+    ),
+    "an unknown that is not in it": (lambda z, a: np.stack([z[0] - a[0], z[0] - a[1]]), lambda a: a, np.ones(2)),
+}
+
+
+@pytest.mark.parametrize("name", SINGULAR)
+def test_a_singular_matrix_is_an_error(name):
+    g, solve, a = SINGULAR[name]
+    with pytest.raises(np.linalg.LinAlgError, match=r"implicit\(g, solve\): ∂g/∂z is singular"):
+        rmad.grad(lambda a: np.sum(rmad.implicit(g, solve)(a)))(a)
+
+
+def test_a_singular_matrix_is_an_error_of_gmres_and_of_a_given_solver(monkeypatch):
+    monkeypatch.setattr(tuning, "DENSE_SYSTEM_MOST", 1)
+    g, solve, _ = SINGULAR["equations that depend"]
+    for options, match in (({}, "solve_linear"), ({"solve_linear": lambda A, b: b * np.nan}, "not finite")):
+        f = rmad.implicit(g, solve, **options)
+        with pytest.raises(np.linalg.LinAlgError, match=match):
+            rmad.grad(lambda a, f=f: f(a)[0])(np.ones(2))
+
+
+def test_solve_that_has_not_converged_is_an_error():
+    f = rmad.implicit(lambda z, a: z**2 - a, lambda a: np.sqrt(a) * 1.01)
+    with pytest.raises(ValueError, match=r"solve did not converge\. At its z, of length 2\.02, a step"):
+        rmad.grad(f)(4.0)
+    loose = rmad.implicit(lambda z, a: z**2 - a, lambda a: np.sqrt(a) * 1.01, tol=0.1)
+    assert rmad.grad(loose)(4.0) == pytest.approx(0.25 / 1.01)
+
+
+def test_a_root_near_zero_has_converged():
+    f = rmad.implicit(lambda z, a: z + z**3 - a, lambda a: a + 1e-9)
+    assert rmad.grad(f)(0.0) == pytest.approx(1.0)
+
+
+ERRORS = {
+    "g closes over a traced array": (
+        lambda a: rmad.implicit(lambda z, b: z - a, lambda b: rmad.stop_gradient(a))(a),
+        ValueError,
+        "g closes over a traced array; pass it as a part of a",
+    ),
+    "solve closes over a traced array": (
+        lambda a: rmad.implicit(lambda z, b: z - b, lambda b: 1 * a)(a),
+        ValueError,
+        "solve closes over a traced array",
+    ),
+    "too few equations": (
+        lambda a: rmad.implicit(lambda z, a: z[:1], lambda a: a)(a),
+        ValueError,
+        "g returned 1 numbers for 2 in z",
+    ),
+    "not finite": (
+        lambda a: rmad.implicit(lambda z, a: z - a, lambda a: a * np.nan)(a),
+        ValueError,
+        "not finite at the z",
+    ),
+    "a solution of the wrong shape": (
+        lambda a: rmad.implicit(lambda z, a: z - a, lambda a: a, solve_linear=lambda A, b: b[:1])(a),
+        ValueError,
+        r"solve_linear\(A, b\) must return x of shape \(2,\), got \(1,\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_errors(name):
+    f, kind, match = ERRORS[name]
+    with pytest.raises(kind, match=match):
+        rmad.grad(lambda a: np.sum(f(a)))(np.ones(2))
+
+
+def test_plain_arguments_only_solve():
+    def never(z, a):
+        raise AssertionError("g is not needed")
+
+    assert rmad.implicit(never, np.sqrt)(4.0) == 2.0
