@@ -20,6 +20,7 @@ from rmad.transforms import grad, hvp, jvp, linearize, stop_gradient, value_and_
 from rmad.tree import map_leaves
 
 if TYPE_CHECKING:
+    from rmad import stats
     from rmad.operators import GGNOperator, HessianOperator, JacobianOperator
     from rmad.primitives.polygamma import polygamma
     from rmad.solvers.implicit import implicit
@@ -57,6 +58,7 @@ __all__ = [
     "softmax",
     "solve_triangular",
     "sqrtm",
+    "stats",
     "stop_gradient",
     "value_and_grad",
     "vjp",
@@ -66,7 +68,7 @@ __all__ = [
 if not TYPE_CHECKING:  # a type checker would take every name for one of ours
 
     def __getattr__(name: str) -> object:
-        """Imports on first use what is slow to import: operators (scipy.sparse.linalg), solvers, polygamma, show."""
+        """Imports on first use what is slow to import: whatever loads parts of SciPy, and show."""
         if name in {"GGNOperator", "HessianOperator", "JacobianOperator"}:
             from rmad import operators
 
@@ -83,10 +85,10 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of ours
             from rmad.primitives.polygamma import polygamma
 
             return polygamma
-        if name == "testing":
+        if name in {"stats", "testing"}:  # rmad.testing needs hypothesis
             import importlib
 
-            return importlib.import_module("rmad.testing")  # needs hypothesis
+            return importlib.import_module(f"rmad.{name}")
         from rmad.jax_names import advice
 
         raise AttributeError(f"module 'rmad' has no attribute {name!r}{advice(name)}")

@@ -26,7 +26,7 @@ ORDER = {
     "rmad": (
         "types tuning turns batch argnums jax_names keys machine leaf containers tree flat frozen captured "
         "specs tape refusals objects loops residuals blocks traced written weak valued as_written dispatch rules "
-        "limits ties stacked record kernels primitives joint plan linearization transforms dense sweeps "
+        "limits ties stacked record kernels primitives stats joint plan linearization transforms dense sweeps "
         "linear_operator operators solvers check testing view extend"
     ),
     "rmad.as_written": "callers lists constructors swap",
@@ -36,6 +36,7 @@ ORDER = {
     "rmad.primitives": "arguments layers *",
     "rmad.primitives.layers": "symmetric selection images *",
     "rmad.written": "memory arrays views assignment calls",
+    "rmad.stats": "base continuous discrete multivariate",
     "rmad.joint": "checkpointing layout recurrence",
     "rmad.solvers": "systems implicit",
     "rmad.plan": "rewrite buffers forms program calls push pull plan timing",

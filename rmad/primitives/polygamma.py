@@ -114,7 +114,7 @@ def _log_gamma_step(a, b) -> Array:
     return total
 
 
-def log_beta(a, b) -> Array:
+def _log_beta_value(a, b) -> Array:
     """log B(a, b). SciPy's is a difference of logarithms, which loses digits if one of a and b is large."""
     large, small = np.maximum(a, b), np.minimum(a, b)
     known = (large >= STIRLING_HOLDS) & (small > 0)
@@ -122,6 +122,14 @@ def log_beta(a, b) -> Array:
         return sc.betaln(a, b)
     large, positive = np.where(known, large, STIRLING_HOLDS), np.where(known, small, 1)
     return np.where(known, sc.gammaln(positive) - _log_gamma_step(large, positive), sc.betaln(a, b))
+
+
+log_beta: Primitive = elementwise(
+    _log_beta_value,
+    lambda y, a, b: -polygamma_step(a, b, 0),
+    lambda y, a, b: -polygamma_step(b, a, 0),
+    name="log B",
+)
 
 
 def _beta_value(a, b) -> Array:

@@ -1,0 +1,72 @@
+"""Rows of the table: densities and distribution functions of rmad.stats, in x and in every parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cases import Arg, Case, any_shape, made, real, spd
+from rmad import stats
+
+LOC, SCALE, SHAPE = any_shape(-0.2, 0.2), any_shape(0.7, 1.4), any_shape(0.6, 3)
+LINE, HALF_LINE, UNIT, PROBABILITY = any_shape(), any_shape(0.3, 3), any_shape(0.25, 0.6), any_shape(0.2, 0.8)
+
+
+def density(name: str, x: Arg, *shapes: Arg) -> Case:
+    """logpdf in x, the shapes, loc and scale."""
+    loc = LOC if len(shapes) < 2 else real(lo=-0.2, hi=0.2)  # shapes are drawn for four arguments at most
+    return Case(f"{name} logpdf", getattr(stats, name).logpdf, args=[x, *shapes, loc, SCALE])
+
+
+def probability(name: str, k: Sequence[float], *shapes: Arg, fixed: tuple[float, ...] = ()) -> Case:
+    """logpmf of several numbers, in the shapes; `fixed`: shapes before these, which are whole numbers."""
+    f = getattr(stats, name).logpmf
+    return Case(f"{name} logpmf", lambda *shapes: np.stack([f(i, *fixed, *shapes) for i in k]), args=shapes)
+
+
+def of_vectors(name: str, *args: Arg, **more: Any) -> Case:
+    return Case(f"{name} logpdf", getattr(stats, name).logpdf, args=args, **more)
+
+
+def simplex(rng: np.random.Generator) -> np.ndarray:
+    return rng.dirichlet([3.0, 2.0, 4.0])[:2]
+
+
+CASES: list[Case] = [
+    density("norm", LINE),
+    density("lognorm", HALF_LINE, SHAPE),
+    density("gamma", HALF_LINE, SHAPE),
+    density("beta", UNIT, SHAPE, SHAPE),
+    density("expon", HALF_LINE),
+    density("t", LINE, SHAPE),
+    density("chi2", HALF_LINE, SHAPE),
+    density("f", HALF_LINE, SHAPE, SHAPE),
+    density("laplace", any_shape(0.3, 3)),
+    density("cauchy", LINE),
+    density("logistic", LINE),
+    density("uniform", any_shape(0.25, 0.45)),
+    density("weibull_min", HALF_LINE, SHAPE),
+    density("gumbel_r", LINE),
+    density("invgamma", HALF_LINE, SHAPE),
+    Case(  # squared: ∂²/∂x∂scale of the density itself is zero, to which no rounding error is small
+        "pareto logpdf",
+        lambda *args: np.square(stats.pareto.logpdf(*args)),
+        args=[any_shape(2, 4), SHAPE, LOC, SCALE],
+    ),
+    probability("poisson", (0, 2, 5), SHAPE),
+    probability("binom", (0, 2, 5), PROBABILITY, fixed=(5,)),
+    probability("bernoulli", (0, 1), PROBABILITY),
+    probability("nbinom", (0, 2, 5), SHAPE, PROBABILITY),
+    probability("geom", (1, 2, 5), PROBABILITY),
+    of_vectors("multivariate_normal", real(4, 3), real(3), made(spd(3))),
+    Case("multivariate_normal of a variance", stats.multivariate_normal.logpdf, args=[real(3), real(3), real(lo=0.5)]),
+    of_vectors("multivariate_t", real(4, 3), real(3), made(spd(3)), real(lo=0.7)),
+    of_vectors("dirichlet", made(simplex), real(3, lo=0.5)),
+    Case(
+        "wishart logpdf",
+        lambda X, df, S: stats.wishart.logpdf(X, df, S),
+        args=[made(spd(3)), real(lo=2.5, hi=6), made(spd(3))],
+    ),
+]
