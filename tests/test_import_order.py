@@ -35,7 +35,7 @@ ORDER = {
     "rmad.kernels.compiled": "convolution depthwise maths cells",
     "rmad.primitives": "arguments layers *",
     "rmad.primitives.layers": "symmetric selection images *",
-    "rmad.written": "memory arrays views assignment calls",
+    "rmad.written": "pieces memory arrays views assignment calls",
     "rmad.stats": "base continuous discrete multivariate",
     "rmad.joint": "checkpointing layout recurrence",
     "rmad.solvers": "systems implicit",

@@ -71,6 +71,7 @@ ON_THE_CPU = {
     "the places of elements, which index arrays of any kind": """
         rmad/written/calls.py: at _turns
         rmad/written/memory.py
+        rmad/written/pieces.py
         """,
     "the order of cases or columns, which indexes arrays of any kind": """
         optim/check.py: check_ggn

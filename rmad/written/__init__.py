@@ -8,7 +8,8 @@ No array that a block may hold is ever written into. A write leaves a piece, and
 the pieces where it lies now; the next read joins the pieces into an ordinary array on the tape. `Memory` holds the
 pieces of all arrays that are views of each other, and `Place` says how one of them lies in it.
 
-memory        pieces, and where each element lies in them
+pieces        joined, and laid out in memory
+memory        the pieces of an array and its views, and where each element lies in them
 arrays        the classes: Blank, Written
 views         what NumPy's functions make that shares memory
 assignment    y[key] = v

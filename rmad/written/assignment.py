@@ -14,7 +14,8 @@ from rmad.objects import is_object
 from rmad.refusals import into_plain, lost_imaginary_part, part_written_by, scalars_are_fixed, written_into_integers
 from rmad.traced import Traced, parts, stop, writing
 from rmad.written.arrays import Blank, Written, fill_slots, memory_of
-from rmad.written.memory import Memory, Step, fitted, take
+from rmad.written.memory import Memory, Step, take
+from rmad.written.pieces import fitted
 
 __all__ = ["lift", "plain_key", "write", "write_by"]
 

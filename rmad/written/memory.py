@@ -10,19 +10,18 @@ own answers. Few large writes of slices need no numbers: their pieces are put si
 
 from __future__ import annotations
 
-import itertools
 import weakref
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from rmad.keys import are_disjoint, is_basic
-from rmad.machine.arrays import moved_to
 from rmad.traced import HANDLERS, Traced, stop
+from rmad.written.pieces import are_consecutive, at_place, fitted, gathered, laid_as, laid_out, number, shape_at, twin
 
-__all__ = ["Memory", "Place", "Step", "fitted", "take"]
+__all__ = ["Memory", "Place", "Step", "take"]
 
 SLICES = 16  # at most so many writes are kept as slices
 LARGE = 8  # a part of an array is large if it is an eighth of it
@@ -141,7 +140,7 @@ class Memory:
         """y[key] = v for the array y at that place, and a v of its dtype, which nobody writes into."""
         place, key = place.up(key)
         if self.pieces is None and place.parent is None and len(self.slices) < SLICES and is_basic(key):
-            self.slices.append((key, fitted(v, np.broadcast_to(_NOTHING, self.base.shape)[key].shape)))
+            self.slices.append((key, fitted(v, shape_at(self.base.shape, key))))
             self.version += 1
             return
         self.place_by(place, v, lambda where, ids: where.__setitem__(key, ids))
@@ -180,7 +179,7 @@ class Memory:
     def numbers(self) -> Any:
         """`where` of the root."""
         if self._where is None:
-            self._where = _laid_out(self.layout)
+            self._where = laid_out(self.layout)
         return self._where
 
     def _open(self) -> None:
@@ -202,7 +201,7 @@ class Memory:
         """One number of y."""
         if self.pieces is None:
             if not self.slices:
-                return _scalar(HANDLERS["getitem"](self.now(place), key))
+                return number(HANDLERS["getitem"](self.now(place), key))
             self._open()
         assert self.pieces is not None
         i = int(place.where[key])
@@ -211,9 +210,9 @@ class Memory:
         if type(piece) is Traced and type(piece.value) is np.float64 and place.part is None:
             return piece
         if piece.shape:
-            piece = _at(piece, np.unravel_index(i - self.starts[k], piece.shape))
-        piece = _scalar(piece)
-        return piece if place.part is None else _scalar(getattr(piece, place.part))
+            piece = at_place(piece, np.unravel_index(i - self.starts[k], piece.shape))
+        piece = number(piece)
+        return piece if place.part is None else number(getattr(piece, place.part))
 
     def now(self, place: Place) -> Any:
         """The array at that place as it is now: on a tape, or plain if no derivative goes through it."""
@@ -224,14 +223,14 @@ class Memory:
                 if self.slices and LARGE * place.layout.size <= self.base.size:
                     self._open()  # the slices would be joined to a whole array for a small part of it
                 y = None if self.pieces is None else self._selected(place)
-                place.found = _twin(place.of(place.parent.now()) if y is None else _laid_as(y, stop(place.layout)))
+                place.found = twin(place.of(place.parent.now()) if y is None else laid_as(y, stop(place.layout)))
             place.version = self.version
         return place.found
 
     def _joined(self) -> Any:
         """The root as an array of its own; it is the base of what is written from now on."""
         if self.pieces is not None:
-            self.base = _laid_as(_twin(_gathered(self.pieces, self.starts, self.numbers())), stop(self.layout))
+            self.base = laid_as(twin(gathered(self.pieces, self.starts, self.numbers())), stop(self.layout))
             self.pieces = None
         elif self.slices:
             keys = [key for key, _ in self.slices]
@@ -256,110 +255,11 @@ class Memory:
             piece = pieces[low]
             if low == 0 and place.step is not None and place.step[0] is take and place.parent.place.parent is None:
                 return HANDLERS["getitem"](self.base, place.step[1][0]) if place.part is None else None
-            if piece.shape == where.shape and _consecutive(ids, self.starts[low]):
+            if piece.shape == where.shape and are_consecutive(ids, self.starts[low]):
                 return piece if place.part is None else getattr(piece, place.part)
         elif low > 0 and place.part is None:
             used = np.unique(np.searchsorted(self.starts, ids, "right") - 1)
             parts = [pieces[int(k)] for k in used]
             if sum(p.size for p in parts) <= 4 * ids.size + 16:
-                return _gathered(parts, [self.starts[k] for k in used], where)
+                return gathered(parts, [self.starts[k] for k in used], where)
         return None
-
-
-_NOTHING = np.zeros(())
-
-
-def _twin(y: Any) -> Any:
-    """The array as an object that no user holds."""
-    return Traced(y.value, y.tape, y.index) if isinstance(y, Traced) else y
-
-
-def _laid_as(y: Any, layout: Any) -> Any:
-    """The array with its elements in memory in the order of `layout`: whether y.ravel() is a view depends on it."""
-    if isinstance(y, Traced):
-        return Traced(_laid_as(y.value, layout), y.tape, y.index)
-    if not isinstance(y, np.ndarray):
-        return y
-    if _is_in_c_order(layout):
-        return y if y.flags.c_contiguous else y.copy()
-    a = np.empty_like(layout, y.dtype)
-    a[...] = y
-    return a
-
-
-def _is_in_c_order(a: Any) -> bool:
-    steps = [abs(s) for s, n in zip(a.strides, a.shape, strict=True) if n > 1]
-    return all(s >= t for s, t in itertools.pairwise(steps))
-
-
-def _scalar(y: Any) -> Any:
-    """A number as NumPy's indexing gives it, no 0-d array."""
-    if not isinstance(y, Traced):
-        return y[()]
-    return HANDLERS["getitem"](y, ()) if isinstance(stop(y), np.ndarray) else y
-
-
-def _is_number(y: Any) -> bool:
-    return type(y.value) is np.float64 or y.shape == () if isinstance(y, Traced) else y.ndim == 0
-
-
-def _at(piece: Any, index: tuple[Any, ...]) -> Any:
-    return HANDLERS["getitem"](piece, tuple(map(int, index)))
-
-
-def _consecutive(ids: Any, start: int) -> bool:
-    return bool(ids[0] == start and ids[-1] == start + len(ids) - 1 and np.all(ids[1:] == ids[:-1] + 1))
-
-
-def fitted(v: Any, shape: tuple[int, ...]) -> Any:
-    """v broadcast to the shape of what it is written to, with NumPy's error if it does not fit."""
-    given = np.shape(v)
-    if given == shape:
-        return v
-    extra = len(given) - len(shape)
-    fits = extra <= 0 or set(given[:extra]) == {1}
-    inner = given[max(extra, 0) :]
-    if not fits or any(a not in (1, b) for a, b in zip(inner[::-1], shape[::-1], strict=False)):
-        raise ValueError(f"could not broadcast input array from shape {_shown(given)} into shape {_shown(shape)}")
-    return np.broadcast_to(np.reshape(v, inner) if extra > 0 else v, shape)
-
-
-def _shown(shape: tuple[int, ...]) -> str:
-    return str(tuple(map(int, shape))).replace(" ", "")
-
-
-def _laid_out(layout: Any) -> Any:
-    """An array of integers of the shape of `layout`, whose axes lie in memory as those of it do."""
-    a = stop(layout)
-    shape, strides, size = a.shape, a.strides, a.itemsize
-    if not a.size or a.flags.c_contiguous:
-        return np.empty(shape, np.intp)
-    if any(s % size or s == 0 for s, n in zip(strides, shape, strict=True) if n > 1):
-        return np.empty(shape, np.intp)  # records, or one number many times: a new array has neither
-    steps = [s // size if n > 1 else 1 for s, n in zip(strides, shape, strict=True)]
-    first = -sum(s * (n - 1) for s, n in zip(steps, shape, strict=True) if s < 0)
-    buffer = np.empty(sum(abs(s) * (n - 1) for s, n in zip(steps, shape, strict=True)) + 1, np.intp)
-    strides = tuple(s * buffer.itemsize for s in steps)
-    return np.lib.stride_tricks.as_strided(buffer[first:], shape, strides)
-
-
-def _gathered(pieces: Sequence[Any], starts: Sequence[int], where: Any) -> Any:
-    """concatenate(pieces)[where], of the pieces that `where` names only."""
-    ids = where.reshape(-1)
-    if not ids.size:
-        return np.reshape(pieces[0], -1)[:0].reshape(where.shape)
-    of = np.searchsorted(starts, ids, "right") - 1
-    used = np.flatnonzero(np.bincount(of, minlength=len(starts)))
-    parts = [pieces[int(k)] for k in used]
-    scalars = all(map(_is_number, parts))
-    sizes = np.ones(len(parts), np.intp) if scalars else np.array([p.size for p in parts])
-    shift = np.zeros(len(starts), np.intp)
-    shift[used] = np.cumsum(sizes) - sizes - np.asarray(starts)[used]
-    index = ids + shift[of]
-    if scalars:
-        whole = np.stack(parts)
-    else:
-        whole = np.concatenate([np.reshape(p, -1) for p in parts]) if len(parts) > 1 else np.reshape(parts[0], -1)
-    if len(index) != whole.size or not _consecutive(index, 0):
-        whole = HANDLERS["getitem"](whole, moved_to(whole, index))
-    return np.reshape(whole, where.shape)
