@@ -7,6 +7,7 @@ Needs no GPU: the real CuPy runs on the host's memory and counts (tests/device/R
 counts are the same in every run. The network is a small autoencoder, because no count depends on the sizes.
 
 GGN product        one product with the Gauss-Newton matrix, the linearization cached
+… of a net         the same for two convolutions with pooling and two layers, or for one block of attention
 … per step of time what one more step of time adds to such a product of a recurrent layer
 CG iteration       one iteration without a preconditioner, that product included
 step of …          one update in the middle of a run; with CG, 10 iterations of it
@@ -68,6 +69,31 @@ def product() -> list[int]:
     return counted(lambda: q.ggn_product(v, out))
 
 
+def product_of(layers: Callable[[np.random.Generator], list[Any]], *shape: int) -> list[int]:
+    """One product with G of other networks, float32 and squared errors; shape: of x."""
+    import cupy
+
+    rng = np.random.default_rng(0)
+    model = rmad.map_leaves(cupy.asarray, nn.Sequential(*layers(rng)))
+    x = cupy.asarray(rng.random(shape, dtype=np.float32))
+    q = optim.Objective(model, nn.SquaredError()).quadratic(x, model(x) * 0.5)
+    v = rmad.ravel(model)[0]
+    out = v.copy()
+    return counted(lambda: q.ggn_product(v, out))
+
+
+def convolutions(rng: np.random.Generator) -> list[Any]:
+    """SGN's net for CIFAR-10, smaller."""
+    first, second = (nn.Conv2d(i, o, 3, padding="same", rng=rng) for i, o in ((3, 4), (4, 6)))
+    pooled = [first, nn.ReLU(), nn.MaxPool2d(2), second, nn.ReLU(), nn.MaxPool2d(2)]
+    return [*pooled, nn.Flatten(), nn.Linear(24, 6, rng=rng), nn.ReLU(), nn.Linear(6, 10, rng=rng)]
+
+
+def transformer(rng: np.random.Generator) -> list[Any]:
+    """One block."""
+    return [nn.Linear(6, 8, rng=rng), nn.TransformerBlock(8, 2, rng=rng), nn.LayerNorm(8), nn.Linear(8, 3, rng=rng)]
+
+
 def recurrent(cell: Callable[..., Any], steps: int, cases: int = 5, units: int = 7) -> list[int]:
     """One product with G of a recurrent layer and a linear one on top, after so many steps of time."""
     import cupy
@@ -108,6 +134,8 @@ def step(make: Callable[..., Any], warm: int = WARM, **hyper: Any) -> list[int]:
 
 ROWS: dict[str, Callable[[], list[int]]] = {
     "GGN product": product,
+    "GGN product of a convolutional net": lambda: product_of(convolutions, 5, 8, 8, 3),
+    "GGN product of a transformer's block": lambda: product_of(transformer, 5, 7, 6),
     "GGN product of an RNN, per step of time": lambda: step_of_time(nn.RNN),
     "GGN product of an LSTM, per step of time": lambda: step_of_time(nn.LSTM),
     "GGN product of a GRU, per step of time": lambda: step_of_time(nn.GRU),

@@ -120,7 +120,7 @@ class Sweep:
         """
         first = block[0] if isinstance(block, tuple) else block
         bind = getattr(getattr(first.primitive, "kernels", None), direction, None)
-        if bind is None or not (isinstance(out, np.ndarray) and out.flags.c_contiguous):
+        if bind is None or not out.flags.c_contiguous:
             return False
         scratch: list[Array] = []
 

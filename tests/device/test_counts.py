@@ -47,6 +47,13 @@ def test_a_product_and_an_iteration_of_cg(device_counts):
     assert of_cg[0] - launches <= 5  # three passes over the vectors and two sums
 
 
+@pytest.mark.parametrize("net", ["a convolutional net", "a transformer's block"])
+def test_products_of_other_nets_copy_nothing_to_the_host(device_counts, net):
+    counts = dict(zip(device_counts.COLUMNS, device_counts.ROWS[f"GGN product of {net}"](), strict=True))
+    assert counts["copies_to_host"] == 0
+    assert counts["launches"] <= 4 * counts["products"]
+
+
 @pytest.mark.parametrize("cell", [nn.RNN, nn.LSTM, nn.GRU])
 def test_a_step_of_time_asks_for_the_same_whatever_comes_before(device_counts, cell):
     at = {steps: np.array(device_counts.recurrent(cell, steps)) for steps in (4, 8, 16)}

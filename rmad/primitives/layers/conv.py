@@ -31,16 +31,18 @@ __all__ = ["conv2d", "conv2d_input", "conv2d_weight"]
 # -- the three sides, for plain arrays -----------------------------------------------------------------------
 
 
-def _product(wanted: str, geometry: Geometry, n: int, dtype: Any, new: NewArray, *more: Any) -> Callable[..., None]:
-    """The product with the patches of n images that makes u of (x, w), x of (u, w) or w of (u, x)."""
+def _product(
+    like: Array, wanted: str, geometry: Geometry, n: int, dtype: Any, new: NewArray, add: bool = False
+) -> Callable[..., None]:
+    """The product with the patches of n images that makes u of (x, w), x of (u, w) or w of (u, x), arrays of a kind."""
+    kinds: Any = {"u": Forward, "x": Folded, "w": Weights}
+    if is_cupy(like):
+        return kinds[wanted](geometry, n, dtype, new, add, tuning.CONVOLUTION_CHUNK_ON_GPU)
     if is_depthwise(geometry):
-        kinds: Any = {"u": DepthwiseForward, "x": DepthwiseFolded, "w": DepthwiseWeights}
-        return kinds[wanted](geometry, n, dtype, new, *more)
-    if wanted == "x":
-        return Folded(geometry, n, dtype, new, *more)
-    if fits(geometry, n, dtype):
-        return (WinogradForward if wanted == "u" else WinogradWeights)(geometry, n, dtype, new, *more)
-    return (Forward if wanted == "u" else Weights)(geometry, n, dtype, new, *more)
+        kinds = {"u": DepthwiseForward, "x": DepthwiseFolded, "w": DepthwiseWeights}
+    elif fits(geometry, n, dtype):
+        kinds = {"u": WinogradForward, "x": Folded, "w": WinogradWeights}
+    return kinds[wanted](geometry, n, dtype, new, add)
 
 
 def _run(wanted: str, geometry: Geometry, n: int, a: Array, b: Array, shape: tuple[int, ...]) -> Array:
@@ -51,11 +53,7 @@ def _run(wanted: str, geometry: Geometry, n: int, a: Array, b: Array, shape: tup
         return arrays.empty(a, shape, dtype)
 
     out = new(shape, dtype)
-    if is_cupy(a):
-        kind: Any = {"u": Forward, "x": Folded, "w": Weights}[wanted]
-        kind(geometry, n, dtype, new, False, tuning.CONVOLUTION_CHUNK_ON_GPU)(a, b, out)
-    else:
-        _product(wanted, geometry, n, dtype, new)(a, b, out)
+    _product(a, wanted, geometry, n, dtype, new)(a, b, out)
     return out
 
 
@@ -129,7 +127,8 @@ class Kernels:
         """f(v, v′, out) for the blocks of both arguments: conv2d(v, w) + conv2d(x, v′) as one product by tiles."""
         first, second = sorted(blocks, key=lambda block: block.argnum)
         geometry, n, dtype = first.args[2], self._images(first), first.y.dtype
-        plain = self.roles[2] == "u" and first.args[2] == second.args[2] and second.argnum == first.argnum + 1
+        here = isinstance(first.args[1], np.ndarray)
+        plain = here and self.roles[2] == "u" and first.args[2] == second.args[2] and second.argnum == first.argnum + 1
         if not (plain and fits(geometry, n, dtype) and self._binds(first) and self._binds(second)):
             return None
         product, w, x = WinogradPair(geometry, n, dtype, new, add), first.args[1], second.args[0]
@@ -138,10 +137,9 @@ class Kernels:
         return lambda V, v, out: product(v, w, x, V, out)
 
     def _binds(self, block: Linear) -> bool:
-        """True if the block has one real dtype, the wider of its two if they differ, and lies in NumPy's memory."""
+        """True if the block has one real dtype, the wider of its two if they differ."""
         kept, dtype = block.args[1 - block.argnum], block.y.dtype
-        one_type = block.x.dtype == dtype and dtype.kind == "f" and np.result_type(kept.dtype, dtype) == dtype
-        return one_type and isinstance(kept, np.ndarray)
+        return block.x.dtype == dtype and dtype.kind == "f" and bool(np.result_type(kept.dtype, dtype) == dtype)
 
     def _images(self, block: Linear) -> int:
         """The number of images, which one of x and u of every primitive shows."""
@@ -156,12 +154,13 @@ class Kernels:
         first = {"u": "x", "x": "u", "w": "u"}[wanted]
         turned = geometry.transposed() if wanted == "x" else None
         if turned is None:
-            product = _product(wanted, geometry, self._images(block), dtype, new, add)
+            product = _product(kept, wanted, geometry, self._images(block), dtype, new, add)
         elif given == "w":  # the kernel is new in every sweep
-            forward = _product("u", turned, self._images(block), dtype, new, add)
+            forward = _product(kept, "u", turned, self._images(block), dtype, new, add)
             return lambda w, out: forward(kept, geometry.turned(w), out)
         else:
-            product, kept = _product("u", turned, self._images(block), dtype, new, add), geometry.turned(kept)
+            product = _product(kept, "u", turned, self._images(block), dtype, new, add)
+            kept = geometry.turned(kept)
         if given == first:
             return lambda a, out: product(a, kept, out)
         return lambda b, out: product(kept, b, out)
