@@ -124,11 +124,11 @@ TRIANGULAR_SOLVE_FROM = 64
 SELECTED_PRODUCT_FROM = 1 << 20
 
 # rows of ∂g/∂z in `implicit`: a larger one is not formed, GMRES solves with products.
-# decisions.md, "Solutions of equations are one node"
+# decisions.md, "A solution is corrected on the tape"
 DENSE_SYSTEM_MOST = 2000
 
 # products between two restarts of GMRES, each of which keeps a vector; it counts as failed after twenty times as many.
-# decisions.md, "Solutions of equations are one node"
+# decisions.md, "A solution is corrected on the tape"
 GMRES_RESTART = 100
 
 # multiply-adds of a matrix product that take as long as one element of a pass over memory.

@@ -38,7 +38,7 @@ ORDER = {
     "rmad.written": "pieces memory arrays views assignment calls",
     "rmad.stats": "base continuous discrete multivariate",
     "rmad.joint": "checkpointing layout recurrence",
-    "rmad.solvers": "systems implicit",
+    "rmad.solvers": "closures corrections systems implicit",
     "rmad.plan": "rewrite buffers forms program calls push pull plan timing",
     "rmad.sweeps": "inline rows per_case squares uses factors case_maps averaged",
     "rmad.testing": "compare strategies losses derivatives functions loss_checks layers optimizers check",

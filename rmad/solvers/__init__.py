@@ -1,5 +1,5 @@
 """Solvers inside a differentiated function: SciPy or other code solves on plain values, the tape gets one node.
 
-In reading order: systems (linear systems with a Jacobian, for many right-hand sides), implicit (roots, fixed points
-and minima by the implicit function theorem).
+In reading order: closures (functions without the traced arrays that they close over), corrections (a solution on the
+tape), systems (linear systems with a Jacobian, for many right-hand sides), implicit (roots, fixed points and minima).
 """

@@ -10,7 +10,7 @@ All are refused, by one LinAlgError, where J is singular.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -18,17 +18,12 @@ from rmad import tuning
 from rmad.dense import jacobian
 from rmad.machine.backend import is_cupy
 from rmad.operators import JacobianOperator
+from rmad.solvers.corrections import System
 from rmad.types import Array
 
-__all__ = ["System", "system"]
+__all__ = ["SolveLinear", "system"]
 
 SolveLinear = Callable[[Any, Array], Array]
-
-
-class System(Protocol):
-    """J x = b or, transposed, Jᵀ x = b."""
-
-    def solve(self, b: Array, transposed: bool) -> Array: ...
 
 
 def system(g: Callable[[Array], Array], z: Array, what: str, solve_linear: SolveLinear | None) -> System:

@@ -284,8 +284,8 @@ def is_private(key):
 
 CHECKED_ELSEWHERE = {  # primitives of the transforms and operators, not of an array function
     "checkpoint": "test_checkpointing.py",
-    "implicit": "test_implicit.py",
-    "implicit_linear": "test_implicit.py",
+    "correction": "test_implicit.py",
+    "solved_system": "test_implicit.py",
     "operator": "test_operators_in_functions.py",
 }
 

@@ -1,0 +1,109 @@
+"""Functions without the traced arrays that they close over: the same code, on plain values.
+
+    plain(lambda t, y: -k * y)      with k traced outside: a function of t and y with the value of k in its place
+
+Solvers call a function hundreds of times, and none of these calls belongs on a tape.
+"""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+from types import CellType, FunctionType, MethodType
+from typing import Any
+
+from rmad.traced import Traced
+from rmad.transforms import stop_gradient
+from rmad.tree import leaves, map_leaves
+
+__all__ = ["plain"]
+
+
+def plain(x: Any) -> Any:
+    """x with every traced array in it replaced by its value; x itself if it holds none.
+
+    Looks into lists, tuples, dicts, trees, the variables and defaults of functions, partial functions, and into the
+    attributes of objects.
+    """
+    return _replaced(x, {}) if _holds(x, {}) else x
+
+
+def _parts(x: Any) -> list[Any]:
+    """What x is made of, as far as traced arrays may be in it."""
+    if isinstance(x, list | tuple):
+        return list(x)
+    if isinstance(x, dict):
+        return list(x.values())
+    if isinstance(x, FunctionType):
+        return [*map(_contents, x.__closure__ or ()), x.__defaults__, x.__kwdefaults__]
+    if isinstance(x, partial):
+        return [x.func, x.args, x.keywords]
+    if isinstance(x, MethodType):
+        return [x.__self__]
+    if hasattr(type(x), "__tree_items__"):
+        return [leaf for _, leaf in leaves(x)]
+    is_users = type(x).__module__.partition(".")[0] not in ("builtins", "numpy", "scipy", "cupy", "cupyx")
+    return list(vars(x).values()) if hasattr(x, "__dict__") and is_users and not isinstance(x, type) else []
+
+
+def _contents(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # a variable that is not set yet
+        return None
+
+
+def _holds(x: Any, seen: dict[int, Any]) -> bool:
+    """True if there is a traced array in x. seen: what has been looked at, since objects may refer to each other."""
+    if isinstance(x, Traced):
+        return True
+    if id(x) in seen:
+        return False
+    parts = _parts(x)
+    if parts:
+        seen[id(x)] = x
+    return any(_holds(part, seen) for part in parts)
+
+
+def _replaced(x: Any, known: dict[int, Any]) -> Any:
+    """`plain`; known: what has been replaced, by id."""
+    if isinstance(x, Traced):
+        return stop_gradient(x)
+    if id(x) not in known:
+        if not _holds(x, {}):
+            return x
+        known[id(x)] = _copy(x, known)
+    return known[id(x)]
+
+
+def _copy(x: Any, known: dict[int, Any]) -> Any:
+    """A copy with plain parts of something that holds a traced array; functions and objects may refer to themselves."""
+    if isinstance(x, FunctionType):
+        return _of_function(x, known)
+    if isinstance(x, MethodType):
+        return MethodType(x.__func__, _replaced(x.__self__, known))
+    if hasattr(type(x), "__tree_items__"):
+        return map_leaves(lambda leaf: _replaced(leaf, known), x)
+    if isinstance(x, list | tuple | partial | dict):
+        parts = [_replaced(part, known) for part in _parts(x)]
+        if isinstance(x, dict):
+            return dict(zip(x, parts, strict=True))
+        if isinstance(x, partial):
+            return partial(parts[0], *parts[1], **parts[2])
+        return parts if isinstance(x, list) else type(x)(*parts) if hasattr(x, "_fields") else tuple(parts)
+    y = known[id(x)] = copy.copy(x)
+    vars(y).update({name: _replaced(part, known) for name, part in vars(x).items()})
+    return y
+
+
+def _of_function(f: FunctionType, known: dict[int, Any]) -> FunctionType:
+    """The same code with other variables. It shares those without traced arrays, into which it may write."""
+    old = f.__closure__ or ()
+    new = tuple(CellType() if _holds(_contents(cell), {}) else cell for cell in old)
+    g = known[id(f)] = FunctionType(f.__code__, f.__globals__, f.__name__, _replaced(f.__defaults__, known), new)
+    g.__kwdefaults__ = _replaced(f.__kwdefaults__, known)
+    vars(g).update(vars(f))
+    for before, cell in zip(old, new, strict=True):
+        if cell is not before:
+            cell.cell_contents = _replaced(before.cell_contents, known)
+    return g
