@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 MODULES = (
-    *("rmad", "rmad.testing", "nn", "nn.functional", "nn.init", "nn.data", "nn.data.tasks", "nn.models"),
+    *("rmad", "rmad.linalg", "rmad.testing", "nn", "nn.functional", "nn.init", "nn.data", "nn.data.tasks", "nn.models"),
     *("optim", "optim.schedules"),
 )
 OPENERS = re.compile(r"(What|Of|By|From|How|Whether|Where)\b")

@@ -26,8 +26,8 @@ ORDER = {
     "rmad": (
         "types tuning turns batch argnums jax_names keys machine leaf containers tree flat frozen captured "
         "specs tape refusals objects loops residuals blocks traced written weak valued as_written dispatch rules "
-        "limits ties stacked record kernels primitives stats joint plan linearization transforms dense sweeps "
-        "linear_operator operators solvers check testing view extend"
+        "limits ties stacked record kernels primitives linalg stats joint plan linearization transforms dense "
+        "sweeps linear_operator operators solvers check testing view extend"
     ),
     "rmad.as_written": "callers lists constructors swap",
     "rmad.machine": "backend fused arrays config memory",
@@ -58,7 +58,10 @@ ORDER = {
 }
 
 # Modules that documents and examples may import from, next to the three packages.
-PUBLIC = {"nn.data", "nn.data.tasks", "nn.functional", "nn.init", "nn.models", "optim.schedules", "rmad.testing", DOOR}
+PUBLIC = {
+    *("nn.data", "nn.data.tasks", "nn.functional", "nn.init", "nn.models", "optim.schedules"),
+    *("rmad.linalg", "rmad.stats", "rmad.testing", DOOR),
+}
 MEASURES_INNER_PARTS = {"benchmarks/hf_overhead.py"}  # times CG in a step by replacing the function
 
 

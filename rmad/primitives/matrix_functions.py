@@ -1,4 +1,4 @@
-"""Exponential and square root of a matrix, with SciPy's signatures, for plain and traced arrays and for stacks.
+"""Functions of a matrix and Sylvester equations, with SciPy's signatures, for plain and traced arrays and for stacks.
 
 SciPy is imported by the first call that needs it.
 """
@@ -19,11 +19,11 @@ from rmad.rules import primitive
 from rmad.traced import stop
 from rmad.types import Array
 
-__all__ = ["expm", "sqrtm"]
+__all__ = ["expm", "logm", "refuse_cupy", "solve_sylvester", "sqrtm", "square"]
 
 
 def _matrix_exponential(A: Array) -> Array:
-    _refuse_cupy("expm", A)
+    refuse_cupy("expm", A)
     from scipy.linalg import expm
 
     return expm(A)
@@ -31,19 +31,22 @@ def _matrix_exponential(A: Array) -> Array:
 
 @primitive(_matrix_exponential, name="expm")
 def _expm(Y: Array, A: Array) -> Any:
-    """The Fréchet derivative: exp of [[A, dA], [0, A]] holds it in its upper right (Higham 2008, eq. 3.16)."""
-    return ((lambda v: _frechet(A, v), lambda u: _frechet(mH(A), u)),)
+    """The Fréchet derivative: f of [[A, dA], [0, A]] holds it in its upper right (Higham 2008, eq. 3.16)."""
+    return ((lambda v: _frechet(_expm, A, v), lambda u: _frechet(_expm, mH(A), u)),)
 
 
-def _frechet(A: Array, v: Array) -> Array:
-    """Linear in v, which is scaled to the size of A so that it costs neither squarings nor digits."""
+def _frechet(of: Callable[[Array], Array], A: Array, v: Array) -> Array:
+    """The upper right of a function of [[A, v], [0, A]].
+
+    It is linear in v, which is scaled to the size of A so that it costs neither squarings nor digits.
+    """
     n = A.shape[-1]
     size, wanted = (arrays.largest(stop(x)) or 1.0 for x in (v, A))
     most = np.finfo(v.dtype).maxexp - 1
     scale = 2.0 ** min(max(math.frexp(wanted)[1] - math.frexp(size)[1], -most), most)
     above = np.concatenate([A, v * scale], axis=-1)
     below = np.concatenate([np.zeros_like(v), A], axis=-1)
-    return _expm(np.concatenate([above, below], axis=-2))[..., :n, n:] / scale
+    return of(np.concatenate([above, below], axis=-2))[..., :n, n:] / scale
 
 
 def expm(A: Array) -> Array:
@@ -74,7 +77,7 @@ def expm(A: Array) -> Array:
     array([[1., 1.],
            [0., 1.]])
     """
-    return _expm(_square(A, "expm"))
+    return _expm(square(A, "expm"))
 
 
 def _over_stacks(f: Callable[..., Array], *arrays: Array) -> Array:
@@ -90,8 +93,61 @@ def _over_stacks(f: Callable[..., Array], *arrays: Array) -> Array:
         return results.reshape(stack + results.shape[1:])
 
 
+def _matrix_logarithm(A: Array) -> Array:
+    refuse_cupy("logm", A)
+    from scipy.linalg import logm
+
+    return _over_stacks(logm, A)
+
+
+@primitive(_matrix_logarithm, name="logm")
+def _logm(Y: Array, A: Array) -> Any:
+    """The Fréchet derivative L(A, dA), as that of `expm`; tr(uᴴ L(A, v)) = tr(L(A, uᴴ) v), also on the branch cut.
+
+    In double precision, whose rounding SciPy's warning about lost digits takes for granted.
+    """
+    wide = A.astype(np.result_type(A, np.float64))
+
+    def derivative(v: Array) -> Array:
+        return _frechet(_logm, wide, v.astype(np.result_type(v, wide))).astype(np.result_type(Y, v))
+
+    return ((derivative, lambda u: mH(derivative(mH(u)))),)
+
+
+def logm(A: Array) -> Array:
+    """The principal logarithm of a matrix: exp(log A) = A.
+
+    Parameters
+    ----------
+    A : array, (…, n, n)
+
+    Returns
+    -------
+    y : array, (…, n, n)
+        Complex if a real A has eigenvalues on the negative axis.
+
+    Raises
+    ------
+    ValueError
+        If A is not square.
+    TypeError
+        If A is an array of CuPy.
+
+    References
+    ----------
+    Higham (2008), eq. 3.16, for the derivative.
+
+    Examples
+    --------
+    >>> rmad.linalg.logm(np.array([[1.0, 1.0], [0.0, 1.0]])).round(8)
+    array([[0., 1.],
+           [0., 0.]])
+    """
+    return _logm(square(A, "logm"))
+
+
 def _square_root(A: Array) -> Array:
-    _refuse_cupy("sqrtm", A)
+    refuse_cupy("sqrtm", A)
     from scipy.linalg import sqrtm
 
     return _over_stacks(sqrtm, A)
@@ -104,7 +160,7 @@ def _sqrtm(R: Array, A: Array) -> Any:
 
 
 def _sylvester_solution(A: Array, B: Array, Q: Array) -> Array:
-    _refuse_cupy("solve_sylvester", A, B, Q)
+    refuse_cupy("solve_sylvester", A, B, Q)
     from scipy.linalg import solve_sylvester
 
     dtype = np.result_type(A, B, Q)  # SciPy takes the 2 × 2 blocks of a real Schur form for a triangle if Q is complex
@@ -123,6 +179,43 @@ def _sylvester(X: Array, A: Array, B: Array, Q: Array) -> Any:
         (lambda v: -_sylvester(A, B, X @ v), lambda u: -(mH(X) @ adjoint(u))),  # B
         (lambda v: _sylvester(A, B, v), adjoint),  # Q
     )
+
+
+def solve_sylvester(a: Array, b: Array, q: Array) -> Array:
+    """a x + x b = q, solved for x.
+
+    Parameters
+    ----------
+    a : array, (…, m, m)
+    b : array, (…, n, n)
+        No eigenvalue of b is the negative of one of a.
+    q : array, (…, m, n)
+
+    Returns
+    -------
+    x : array, (…, m, n)
+
+    Raises
+    ------
+    ValueError
+        If a or b is not square, or q does not fit.
+    TypeError
+        If one of them is an array of CuPy.
+
+    References
+    ----------
+    Bartels & Stewart (1972), as in SciPy.
+
+    Examples
+    --------
+    >>> rmad.linalg.solve_sylvester(np.eye(2), np.eye(2), np.ones((2, 2)))
+    array([[0.5, 0.5],
+           [0.5, 0.5]])
+    """
+    a, b, q = square(a, "solve_sylvester"), square(b, "solve_sylvester"), as_float_array(q)
+    if q.shape[-2:] != (a.shape[-1], b.shape[-1]):
+        raise ValueError(f"solve_sylvester: q has shape {q.shape}, {(a.shape[-1], b.shape[-1])} is needed")
+    return _sylvester(a, b, q)
 
 
 def sqrtm(A: Array) -> Array:
@@ -156,15 +249,15 @@ def sqrtm(A: Array) -> Array:
     array([[2., 0.],
            [0., 3.]])
     """
-    return _sqrtm(_square(A, "sqrtm"))
+    return _sqrtm(square(A, "sqrtm"))
 
 
-def _refuse_cupy(what: str, *matrices: Array) -> None:
+def refuse_cupy(what: str, *matrices: Array) -> None:
     if any(map(is_cupy, matrices)):
         raise TypeError(f"{what} is SciPy's and takes NumPy's arrays only, not CuPy's; cupy.asnumpy(A) is A on the CPU")
 
 
-def _square(A: Array, what: str) -> Array:
+def square(A: Array, what: str) -> Array:
     A = as_float_array(A)
     if A.ndim < 2 or A.shape[-1] != A.shape[-2]:
         raise ValueError(f"{what}: A has shape {A.shape}, which is not square")

@@ -20,7 +20,7 @@ from rmad.rules import primitive
 from rmad.traced import stop
 from rmad.types import Array
 
-__all__ = ["cho_factor", "cho_solve", "solve_triangular"]
+__all__ = ["TRANSPOSES", "check_finite_numbers", "cho_factor", "cho_solve", "solve_triangular"]
 
 
 # -- triangular systems --------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ def solve_triangular(
     if b.shape[-2 if b.ndim > 1 else -1] != a.shape[-1]:
         raise ValueError(f"solve_triangular: shapes {a.shape} and {b.shape} do not fit")
     if check_finite:
-        _check_finite(a, b, "solve_triangular")
+        check_finite_numbers(a, b, "solve_triangular")
     if TRANSPOSES[trans]:
         a, lower = (mT(a) if TRANSPOSES[trans] == 1 else mH(a)), not lower
     if b.ndim == 1:
@@ -130,7 +130,7 @@ def solve_triangular(
     return _solve_triangular(a, b, bool(lower), bool(unit_diagonal))
 
 
-def _check_finite(a: Array, b: Array, what: str) -> None:
+def check_finite_numbers(a: Array, b: Array, what: str) -> None:
     if not (np.all(np.isfinite(stop(a))) and np.all(np.isfinite(stop(b)))):
         raise ValueError(f"{what}: array must not contain infs or NaNs")
 
@@ -174,7 +174,7 @@ def cho_factor(
     """
     a = as_float_array(a)
     if check_finite:
-        _check_finite(a, a, "cho_factor")
+        check_finite_numbers(a, a, "cho_factor")
     if not is_cupy(stop(a)):
         return np.linalg.cholesky(a, upper=not lower), bool(lower)
     c = cholesky(a, upper=not lower)  # CuPy's has no `upper`, and gives NaN where NumPy's raises an error

@@ -6,7 +6,7 @@ import numpy as np
 
 import rmad
 from cases import Case, any_shape, made, real, spd, well_conditioned
-from rmad.primitives.matrix_functions import _sylvester
+from rmad import linalg
 
 
 def no_real_below_zero(*shape):
@@ -17,6 +17,21 @@ def no_real_below_zero(*shape):
         return 0.3 * noise + np.diag(2.0 + np.arange(shape[-1]))
 
     return make
+
+
+def exchanged(*shape, imaginary=0.0):
+    """Maker of matrices whose rows LU exchanges."""
+
+    def make(rng):
+        noise = 0.3 * rng.standard_normal((2, *shape, shape[-1]))
+        return np.roll(noise[0] + imaginary * noise[1] + np.diag(1.0 + np.arange(shape[-1])), 1, axis=-2)
+
+    return make
+
+
+def projector(Q):
+    """Q Qᴴ, which is that of the space and not of a basis."""
+    return Q @ np.conj(Q).T
 
 
 def triangular(trans, lower, unit, *, vector=False, stack=False):
@@ -80,8 +95,37 @@ CASES: list[Case] = [
     Case("expm third order", rmad.expm, args=[real(2, 2)], order=3, layouts=False),
     Case("expm stack", rmad.expm, args=[real(2, 2, 2, lo=-5, hi=5)]),
     Case("expm of zero", rmad.expm, args=[made(lambda rng: np.zeros((2, 2)))]),
-    Case("sylvester", _sylvester, args=[made(spd(3)), made(well_conditioned(2)), real(3, 2)], complex=True),
+    Case(
+        "solve_sylvester",
+        linalg.solve_sylvester,
+        args=[made(spd(3)), made(well_conditioned(2)), real(3, 2)],
+        complex=True,
+    ),
     Case("sqrtm", rmad.sqrtm, args=[made(spd(3))]),
     Case("sqrtm complex", rmad.sqrtm, args=[made(no_real_below_zero(2, 3))], order=3),
     Case("sqrtm real to complex", rmad.sqrtm, args=[made(lambda rng: well_conditioned(3)(rng) * [[-1], [1], [1]])]),
+    Case("logm", linalg.logm, args=[made(spd(3))], float32=False),  # SciPy's warns of lost digits in single precision
+    Case("logm complex", linalg.logm, args=[made(no_real_below_zero(2, 3))], float32=False),
+    Case(
+        "logm real to complex",
+        linalg.logm,
+        args=[made(lambda rng: well_conditioned(3)(rng) * [[-1], [1], [1]])],
+        float32=False,
+    ),
+    Case("lu_factor", lambda a: linalg.lu_factor(a)[0], args=[made(exchanged(4))]),
+    Case("lu_factor stack", lambda a: linalg.lu_factor(a)[0], args=[made(exchanged(2, 3))]),
+    *(
+        Case(f"lu_solve {trans}", lambda a, b, t=trans: linalg.lu_solve(linalg.lu_factor(a), b, t), args=[a, b])
+        for trans, a, b in (
+            (0, made(exchanged(3)), real(3)),
+            (1, made(exchanged(3)), real(3, 2)),
+            (2, made(exchanged(2, 3, imaginary=1j)), real(2, 3, 2)),
+        )
+    ),
+    Case("toeplitz", linalg.toeplitz, args=[real(3), real(4)], complex=True),
+    Case("toeplitz Hermitian", linalg.toeplitz, args=[real(3)], complex=True),
+    Case("block_diag", linalg.block_diag, args=[real(2, 3), real(2), real(), real(3, 1)], complex=True),
+    Case("block_diag stack", linalg.block_diag, args=[real(2, 1, 2), real(2, 2)]),
+    Case("null_space", lambda A: projector(linalg.null_space(A)), args=[real(2, 4)], complex=True),
+    Case("null_space of low rank", lambda a: projector(linalg.null_space(np.outer([1, 2], a))), args=[real(4)]),
 ]
