@@ -19,6 +19,7 @@ __all__ = [
     "lost_imaginary_part",
     "no_rule",
     "not_a_number",
+    "numpys_only",
     "objects_into_numbers",
     "part_written_by",
     "plain_array",
@@ -77,6 +78,10 @@ def into_plain(name: str) -> TypeError:
 
 def written_out(name: str, how: str, instead: str) -> TypeError:
     return TypeError(f"{name}: a traced array cannot be written into another one ({how}); use {instead}")
+
+
+def numpys_only(what: str) -> TypeError:
+    return TypeError(f"{what} takes NumPy's arrays only, not CuPy's; cupy.asnumpy(a) is the array a on the CPU")
 
 
 def objects_into_numbers(ufunc: np.ufunc) -> TypeError:

@@ -105,7 +105,8 @@ def _lookup(key: Any, what: Any) -> Callable[..., Any]:
     if handler is None:
         for module in DEFERRED:  # all stay in the list: a thread waits here for another that imports them
             import_module(module)
-        handler = HANDLERS.get(key)
+            if (handler := HANDLERS.get(key)) is not None:
+                return handler
     if handler is None:
         name = what if isinstance(what, str) else label(what)
         raise no_rule(name)
@@ -163,8 +164,8 @@ def on_gpu(args: Any) -> bool:
 
 
 def _is_special(a: Any) -> bool:
-    """True for an operand of a ufunc that is no array of numbers: a list, an object."""
-    return isinstance(a, list | tuple) or is_object(a)
+    """True for an operand of a ufunc that is no array of numbers: a list, a sparse matrix, an object."""
+    return isinstance(a, list | tuple) or hasattr(a, "tocsr") or is_object(a)
 
 
 def _of_special(ufunc: np.ufunc, method: str, inputs: Any, kwargs: dict[str, Any]) -> Any:
@@ -172,6 +173,8 @@ def _of_special(ufunc: np.ufunc, method: str, inputs: Any, kwargs: dict[str, Any
         _refuse_foreign(ufunc.__name__, inputs, TypeError())
         arrays = [HANDLERS["asarray"](a) if isinstance(a, list | tuple) else a for a in inputs]
         return getattr(ufunc, method)(*arrays, **kwargs)
+    if any(hasattr(a, "tocsr") for a in inputs):
+        return HANDLERS["sparse"](ufunc, inputs)
     return by_elements(ufunc, method, inputs, kwargs)
 
 
@@ -226,7 +229,7 @@ class Traced(Shaped, NDArrayOperatorsMixin):
             return y
         if method == "at":
             return writing.at(ufunc, *inputs)
-        for a in inputs:
+        for a in inputs if method != "reduceat" else inputs[:1]:  # the others are indices
             kind = type(a)
             if kind is not Traced and (
                 a.dtype is OBJECT if kind is ndarray else kind not in _NUMBERS and _is_special(a)

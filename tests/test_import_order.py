@@ -29,7 +29,7 @@ ORDER = {
         "limits ties stacked record kernels primitives linalg stats joint plan linearization transforms dense "
         "sweeps linear_operator operators solvers check testing view extend"
     ),
-    "rmad.as_written": "callers lists constructors swap",
+    "rmad.as_written": "callers lists constructors own_code callbacks mathematics swap",
     "rmad.machine": "backend fused arrays config memory",
     "rmad.kernels": "compiled loader windows elementwise slopes patches winograd depthwise gpu_cells cells",
     "rmad.kernels.compiled": "convolution depthwise maths cells",

@@ -43,6 +43,11 @@ ON_THE_CPU = {
         nn/models/convnets.py: pixels
         nn/summary.py: summary
         """,
+    "NumPy's own functions, and what holds an object for SciPy": """
+        rmad/as_written/constructors.py: _no_array
+        rmad/primitives/shape.py: arange
+        rmad/primitives/index.py: add_reduceat
+        """,
     "of a tree without arrays": "rmad/leaf.py: joined",
     "results that are copied to the CPU": "rmad/check.py: moved close",
     "a tester of code on the CPU": "rmad/testing",

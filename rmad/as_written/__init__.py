@@ -6,7 +6,8 @@ NumPy hands a call over to `rmad.traced` if an argument is a traced array. A lis
 some others ask no argument at all. So, while a function is recorded, what the module `numpy` gives out for such names
 are wrappers: each calls NumPy first, and makes an array of the lists only if NumPy met a traced number in one.
 
-`lists` makes one traced array of nested lists; `constructors` has the wrappers of functions that make arrays;
-`swap` puts the wrappers in place and takes them away; `callers` tells the user's own code from that of installed
-packages.
+`lists` makes one traced array of nested lists; `constructors` has the wrappers of functions that make arrays, and of
+those that take lists; `own_code` runs NumPy's own code on traced arrays, and `callbacks` is what always does, because
+it calls the user's functions; `mathematics` is Python's `math`; `swap` puts the wrappers in place and takes them away;
+`callers` tells the user's own code from that of installed packages.
 """

@@ -7,7 +7,7 @@ import sysconfig
 from functools import cache
 from types import FrameType
 
-__all__ = ["is_users", "made_by_user", "takes_plain_arrays"]
+__all__ = ["is_sparse", "is_users", "made_by_user", "takes_plain_arrays"]
 
 _INSTALLED = ("site-packages", "dist-packages")
 _PACKAGES = pathlib.Path(__file__).resolve().parents[2]
@@ -23,6 +23,11 @@ def made_by_user(frame: FrameType) -> bool:
 def takes_plain_arrays(frame: FrameType) -> bool:
     """True for the code of NumPy and SciPy, which would take a traced array for one of NumPy's."""
     return frame.f_globals.get("__name__", "").partition(".")[0] in ("numpy", "scipy")
+
+
+def is_sparse(frame: FrameType) -> bool:
+    """True for the code of SciPy's sparse matrices."""
+    return frame.f_globals.get("__name__", "").startswith("scipy.sparse.")
 
 
 @cache

@@ -5,17 +5,28 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import wraps
-from types import FrameType
+from itertools import islice
 from typing import Any, cast
 
 import numpy as np
 from numpy import ndarray
 
-from rmad.as_written.callers import takes_plain_arrays
+from rmad.as_written.callers import is_sparse, takes_plain_arrays
 from rmad.as_written.lists import Numbers, as_array, forgiven, holds_traced, stacked
 from rmad.traced import Traced, register, stop, writing
 
-__all__ = ["CONVERTERS", "EAGER", "converter", "eager", "filling", "lifted", "lifting"]
+__all__ = [
+    "CONVERTERS",
+    "EAGER",
+    "arrays_for_lists",
+    "asking",
+    "converted",
+    "converter",
+    "eager",
+    "filling",
+    "from_iterator",
+    "lifting",
+]
 
 CONVERTERS = ["array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray", "asarray_chkfinite", "require"]
 """What makes an array of its first argument, whatever that is."""
@@ -27,10 +38,12 @@ EAGER = ["array_equal", "array_equiv"]
 
 OF_SEQUENCES = {
     *(np.concatenate, np.stack, np.vstack, np.hstack, np.dstack, np.column_stack),
-    *(np.choose, np.select, np.lexsort, np.linalg.multi_dot),
+    *(np.choose, np.select, np.linalg.multi_dot),
     *(getattr(np, name) for name in ("concat",) if hasattr(np, name)),
 }
 """What takes lists of arrays; those may differ in shape and dtype."""
+
+_PROTOCOL = type(np.sum)
 
 _LOST = (TypeError, ValueError)  # ours, and NumPy's own with ours as its cause
 
@@ -53,25 +66,37 @@ def converter(f: Callable[..., Any]) -> Callable[..., Any]:
             except _LOST as error:
                 if not forgiven(error, (a, *kwargs.values())):
                     raise
-        return _converted(f, sys._getframe(1), a, args, kwargs)
+        if a is _NONE:
+            name = "object" if "object" in kwargs else "a"
+            a, kwargs = kwargs[name], {k: value for k, value in kwargs.items() if k != name}
+        caller = sys._getframe(1)
+        if takes_plain_arrays(caller):
+            if isinstance(a, Traced) and f.__name__ == "asanyarray" and is_sparse(caller):
+                return _no_array(a)
+            return f(a, *args, **kwargs)  # our error, which says so, or makes `lifting` act
+        return converted(f, a, args, kwargs)
 
     return convert
 
 
-def _converted(f: Callable[..., Any], caller: FrameType, a: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """f(a, *args, **kwargs) of traced numbers, a by name if it is left out."""
-    if a is _NONE:
-        name = "object" if "object" in kwargs else "a"
-        a, kwargs = kwargs[name], {k: value for k, value in kwargs.items() if k != name}
+def _no_array(a: Any) -> Any:
+    """What SciPy's sparse matrices take for no array: they leave S @ a to a.__rmatmul__."""
+    held = np.empty((), object)
+    held[()] = a
+    return held
+
+
+def converted(f: Callable[..., Any], a: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """f(a, *args, **kwargs) of traced numbers; f is np.array or one of its kin."""
     dtype = args[0] if args else kwargs.get("dtype")
-    if takes_plain_arrays(caller) or (dtype is not None and np.dtype(dtype).kind == "O"):
-        return f(a, *args, **kwargs)  # our error, which says so, or makes `lifting` act; or objects
+    if dtype is not None and np.dtype(dtype).kind == "O":
+        return f(a, *args, **kwargs)
     found = Numbers(a)
     if found.on_the_gpu:
         y = stacked(a)
         return y if dtype is None else y.astype(dtype)
     if not isinstance(a, Traced):
-        return found.tied(f(found.values, *args, **kwargs))
+        return found.tied(f(found.values, *args, **kwargs)) if found.found else f(a, *args, **kwargs)
     held = stop(a)
     value = f(held, *args, **kwargs)
     if value is held:
@@ -86,6 +111,7 @@ def lifting(f: Callable[..., Any]) -> Callable[..., Any]:
 
     In lists, which become arrays; and in arguments such as initial= that have no say in who is called.
     """
+    asks = isinstance(f, _PROTOCOL)
 
     @wraps(f)
     def lift(*args: Any, **kwargs: Any) -> Any:
@@ -97,10 +123,40 @@ def lifting(f: Callable[..., Any]) -> Callable[..., Any]:
             if (again is None and traced is None) or not forgiven(error, (args, tuple(kwargs.values()))):
                 raise
         if again is not None:
-            return f(*again[0], **again[1])
+            if asks:
+                return f(*again[0], **again[1])
+            args, kwargs = tuple(again[0]), again[1]
+            traced = next(a for a in (*args, *kwargs.values()) if isinstance(a, Traced))
         return cast(Traced, traced).__array_function__(f, (type(traced),), args, kwargs)
 
     return lift
+
+
+def asking(f: Callable[..., Any]) -> Callable[..., Any]:
+    """A function without a protocol that has a handler: np.full and its like."""
+    lift = lifting(f)
+
+    @wraps(f)
+    def ask(*args: Any, **kwargs: Any) -> Any:
+        for a in (*args, *kwargs.values()):
+            if isinstance(a, Traced):
+                return a.__array_function__(f, (type(a),), args, kwargs)
+        return lift(*args, **kwargs)
+
+    return ask
+
+
+def from_iterator(f: Callable[..., Any]) -> Callable[..., Any]:
+    """np.fromiter, of an iterator that gives traced numbers."""
+
+    @wraps(f)
+    def collect(iter: Any, dtype: Any, count: Any = -1, **kwargs: Any) -> Any:
+        items = list(iter if count < 0 else islice(iter, count))
+        found = Numbers(items)
+        value = f(found.values, dtype, count, **kwargs)
+        return found.tied(value) if found.found else value
+
+    return collect
 
 
 def filling(f: Callable[..., Any]) -> Callable[..., Any]:

@@ -51,6 +51,9 @@ class Numbers:
         if isinstance(x, list | tuple):
             return [self._walked(part, (*at, k)) for k, part in enumerate(x)]
         if isinstance(x, np.ndarray) and x.dtype is OBJECT and holds_traced(x):
+            for part in x.ravel().tolist():
+                if np.ndim(stop(part)):
+                    raise ValueError("setting an array element with a sequence.")
             return self._walked(x.tolist(), at)
         return x
 

@@ -10,17 +10,29 @@ RMAD_AS_WRITTEN=off, set before the first trace, leaves NumPy alone.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
 from collections.abc import Callable
-from types import FunctionType, ModuleType
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from rmad.as_written import mathematics
+from rmad.as_written.callbacks import CALLERS, OWN_CALL, Joining, calling, vectorized
 from rmad.as_written.callers import is_users
-from rmad.as_written.constructors import CONVERTERS, EAGER, converter, eager, filling, lifting
+from rmad.as_written.constructors import (
+    CONVERTERS,
+    EAGER,
+    asking,
+    converter,
+    eager,
+    filling,
+    from_iterator,
+    lifting,
+)
 from rmad.traced import FILLED
 
 __all__ = ["SWITCH", "Recording"]
@@ -37,7 +49,7 @@ class _Here(threading.local):
 _here = _Here()
 _lock = threading.RLock()
 _open: set[Recording] = set()
-_modules: list[tuple[ModuleType, type[ModuleType], type[ModuleType]]] | None = None  # its own class, and ours
+_changes: list[tuple[Any, str, Any, Any]] | None = None  # what has an attribute, its name, its own value, and ours
 _originals: dict[int, Any] = {}  # id of a wrapper → what it stands for
 
 
@@ -56,8 +68,8 @@ class Recording:
         try:
             _lock.acquire()
             _open.add(self)
-            for module, _, ours in _built():
-                module.__class__ = ours
+            for owner, name, _, ours in _built():
+                setattr(owner, name, ours)
             _here.depth = self.depth + 1
         finally:
             _unlock()
@@ -68,8 +80,8 @@ class Recording:
             _lock.acquire()
             _open.discard(self)
             if not _open:
-                for module, own, _ in _built():
-                    module.__class__ = own
+                for owner, name, own, _ in _built():
+                    setattr(owner, name, own)
         finally:
             _unlock()
         if len(sys.modules) > self.modules and not self.depth:
@@ -82,12 +94,20 @@ def _unlock() -> None:
         _lock.release()
 
 
-def _built() -> list[tuple[ModuleType, type[ModuleType], type[ModuleType]]]:
-    global _modules
-    if _modules is None:
-        off = os.environ.get(SWITCH, "").strip().lower() == "off"
-        _modules = [] if off else [(m, type(m), _class_of(m)) for m in (np, np.linalg, np.fft)]
-    return _modules
+def _built() -> list[tuple[Any, str, Any, Any]]:
+    global _changes
+    if _changes is None:
+        if os.environ.get(SWITCH, "").strip().lower() == "off":
+            _changes = []
+        else:
+            _changes = [(m, "__class__", type(m), _class_of(m)) for m in (np, np.linalg, np.fft, math)]
+            _changes.append((np.vectorize, "_vectorize_call", OWN_CALL, _vectorize_call))
+    return _changes
+
+
+def _vectorize_call(vectorize: Any, func: Callable[..., Any], args: Any) -> Any:
+    """The method of np.vectorize, which objects have, too, that were made before."""
+    return (vectorized if _here.depth else OWN_CALL)(vectorize, func, args)
 
 
 def _class_of(module: ModuleType) -> type[ModuleType]:
@@ -134,20 +154,34 @@ def _property(names: dict[str, Any], name: str, new: Any, everywhere: bool) -> p
 
 _PROTOCOL = type(np.sum)
 
+_OTHERS: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(EAGER, eager),
+    **dict.fromkeys((f.__name__ for f in FILLED), filling),
+    **dict.fromkeys((f.__name__ for f in CALLERS), calling),
+    **dict.fromkeys(("arange", "full", "isscalar"), asking),
+    "fromiter": from_iterator,
+    "r_": Joining,
+    "c_": Joining,
+}
+"""Names in numpy, and what makes their wrappers."""
 
-def _wrappers(module: ModuleType) -> dict[str, tuple[Callable[..., Any], bool]]:
+
+def _wrappers(module: ModuleType) -> dict[str, tuple[Any, bool]]:
     """The wrapper of every name of the module that has one, and if it is for code of installed packages, too.
 
     That may compare functions that have a protocol (`func is np.concatenate`), and so gets NumPy's own.
     """
-    found: dict[str, tuple[Callable[..., Any], bool]] = {}
+    if module is math:
+        return {name: (f, False) for name, f in mathematics.wrappers().items()}
+    found: dict[str, tuple[Any, bool]] = {}
     for name in module.__dict__["__all__"]:
         f: Any = module.__dict__.get(name)
         if module is np and name in CONVERTERS:
             found[name] = converter(f), True
+        elif module is np and name in _OTHERS:
+            found[name] = _OTHERS[name](f), False
         elif isinstance(f, _PROTOCOL):
-            wrapper = filling if f in FILLED else eager if module is np and name in EAGER else lifting
-            found[name] = wrapper(f), False
+            found[name] = lifting(f), False
     return found
 
 
@@ -155,5 +189,5 @@ def _give_back(modules: list[Any]) -> None:
     """Modules that were imported meanwhile get NumPy's functions for the wrappers that they have taken."""
     for module in modules:
         for name, value in list(getattr(module, "__dict__", {}).items()):
-            if type(value) is FunctionType and id(value) in _originals:
+            if id(value) in _originals:
                 module.__dict__[name] = _originals[id(value)]

@@ -1,6 +1,7 @@
 """The rules: every NumPy and SciPy function that rmad differentiates, one file per kind.
 
-`scipy_ufuncs` holds SciPy's ufuncs and is loaded when the first of them meets a traced array.
+`scipy_ufuncs` holds SciPy's ufuncs, `numpys_code` functions whose rule is NumPy's own code; both are loaded when the
+first of them meets a traced array.
 Read `arguments` first (axes, dtypes and masks as all files need them), then the others in any order; `layers/` has
 those that NumPy and SciPy lack.
 """
@@ -27,6 +28,7 @@ from rmad.primitives import (
     reduce,
     shape,
     sorting,
+    sparse,
     statistics,
     svd,
     tied,
@@ -56,6 +58,7 @@ __all__ = [
     "reduce",
     "shape",
     "sorting",
+    "sparse",
     "statistics",
     "svd",
     "tied",
@@ -65,4 +68,7 @@ __all__ = [
 for _rearrangement in (shape.reshape, shape.transpose, shape.swapaxes, shape.broadcast_to, reduce.sum, reduce.mean):
     _rearrangement.captures = False  # their constant arguments are shapes and axes
 
-DEFERRED.append("rmad.primitives.scipy_ufuncs")  # importing SciPy takes longer than importing rmad
+DEFERRED += [
+    "rmad.primitives.numpys_code",  # reads a good part of NumPy
+    "rmad.primitives.scipy_ufuncs",  # importing SciPy takes longer than importing rmad
+]

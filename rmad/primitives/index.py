@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -284,3 +285,57 @@ def select(condlist, choicelist, default=0) -> Array:
     for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
         y = np.where(stop(condition), choice, y)
     return y
+
+
+# -- windows, counts and sums of stretches ---------------------------------------------------------------
+
+
+@composed(np.lib.stride_tricks.sliding_window_view)
+def sliding_window_view(x, window_shape, axis=None, *, subok=False, writeable=False) -> Array:
+    """Every window along the given axes, as further axes at the end."""
+    sizes = tuple(window_shape) if np.iterable(window_shape) else (window_shape,)
+    axes = range(x.ndim) if axis is None else [normalize_axis_index(k, x.ndim) for k in np.atleast_1d(axis)]
+    for k, n in zip(axes, sizes, strict=True):
+        places = arrays.arange(x, x.shape[k] - n + 1)[:, None] + arrays.arange(x, n)
+        x = np.moveaxis(getitem(x, _along(k, places)), k + 1, -1)
+    return x
+
+
+@composed(np.bincount)
+def bincount(x, /, weights=None, minlength=0) -> Array:
+    """Σ weights over the places where x is k; the counts themselves are constants."""
+    x = stop(as_array(x))
+    if weights is None:
+        return np.bincount(x, minlength=minlength)
+    n = max(minlength, int(x.max()) + 1 if x.size else 0)
+    return scatter(cast(weights, np.float64), arrays.moved_to(weights, x), (n,))
+
+
+@composed((np.add, "reduceat"))
+def add_reduceat(array, indices, axis=0, dtype=None, out=None) -> Array:
+    """The sum of every stretch from one index to the next: the elements, each added to the place of its stretch."""
+    a = np.moveaxis(cast(as_array(array), dtype), axis, 0)
+    stretches = _stretches(indices, len(a))
+    places = np.concatenate([np.zeros(0, np.intp), *(np.arange(i, j) for i, j in stretches)])
+    lengths = [j - i for i, j in stretches]
+    y = scatter(getitem(a, places), np.repeat(np.arange(len(lengths)), lengths), (len(lengths), *a.shape[1:]))
+    return np.moveaxis(y, 0, axis)
+
+
+def _stretches(indices, n) -> list[tuple[int, int]]:
+    """From each index to the next, or the element alone if that is not larger."""
+    first = [int(i) for i in stop(indices)]
+    return [(i, j if i < j else i + 1) for i, j in pairwise([*first, n])]
+
+
+def _reduceat(ufunc) -> Any:
+    def reduceat(array, indices, axis=0, dtype=None, out=None) -> Array:
+        a = np.moveaxis(as_array(array), axis, 0)
+        y = [ufunc.reduce(a[i:j], axis=0, dtype=dtype) for i, j in _stretches(indices, len(a))]
+        return np.moveaxis(np.stack(y), 0, axis) if y else a[:0]
+
+    return reduceat
+
+
+for _ufunc in (np.multiply, np.maximum, np.minimum, np.logaddexp):
+    composed((_ufunc, "reduceat"))(_reduceat(_ufunc))

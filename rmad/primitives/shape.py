@@ -298,11 +298,25 @@ def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, **de
     return y.astype(a.dtype if dtype is None else dtype)
 
 
-@implements(np.full)
+@composed(np.full)
 def full(shape, fill_value, dtype=None, order="C", **device) -> Array:
-    """np.full(shape, x, like=x); without `like`, NumPy does not call the handler of a traced x."""
+    """An array of one value."""
     y = np.broadcast_to(as_array(fill_value), shape)
     return y if dtype is None else y.astype(dtype)
+
+
+@composed(np.arange)
+def arange(start=None, stop=None, step=1, dtype=None, **device) -> Array:
+    """start + k step, as many as NumPy makes."""
+    if stop is None:
+        start, stop = 0, start
+    start, step = as_array(0 if start is None else start), as_array(1 if step is None else step)
+    k = arrays.arange(arrays.sample((start, step)), len(np.arange(*_values(start, stop, step))))
+    return start + k * step
+
+
+def _values(*args) -> list[Any]:
+    return [arrays.on_the_cpu(stop(a)) for a in args]
 
 
 @composed(np.linspace)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad.as_written.own_code import own_code
 from rmad.machine import arrays
 from rmad.machine.backend import is_cupy
 from rmad.primitives.arguments import cast, kept, moved, refuse_out
@@ -66,12 +67,16 @@ def nanmedian(a, axis=None, out=None, overwrite_input=False, keepdims=False) -> 
     return _quantile(a, 0.5, axis, out, "linear", keepdims, _places_of_present)
 
 
-def _family(scale, places) -> Callable[..., Any]:
+def _family(f, scale, places) -> Callable[..., Any]:
     def handler(
         a, q, axis=None, out=None, overwrite_input=False, method="linear", keepdims=False, *, weights=None, **old
     ) -> Array:
-        if weights is not None or old:
-            raise NotImplementedError("quantiles of a traced array take no weights and no `interpolation`")
+        if old or (weights is not None and f not in (np.quantile, np.percentile)):
+            raise NotImplementedError(
+                "quantiles of a traced array take no `interpolation`, those without NaN no weights"
+            )
+        if weights is not None:
+            return own_code(f)(a, q, axis, None, False, method, keepdims, weights=weights)
         if scale != 1:
             q = _given(q) / scale
         return _quantile(a, q, axis, out, method, keepdims, places)
@@ -143,7 +148,7 @@ def _places_of_present(rows, q, method) -> tuple[Any, Any, Any, Any]:
     return np.take_along_axis(order, below, -1), np.take_along_axis(order, above, -1), gamma, n == 0
 
 
-quantile = composed(np.quantile)(_family(1, _places_in_row))
-percentile = composed(np.percentile)(_family(100, _places_in_row))
-nanquantile = composed(np.nanquantile)(_family(1, _places_of_present))
-nanpercentile = composed(np.nanpercentile)(_family(100, _places_of_present))
+quantile = composed(np.quantile)(_family(np.quantile, 1, _places_in_row))
+percentile = composed(np.percentile)(_family(np.percentile, 100, _places_in_row))
+nanquantile = composed(np.nanquantile)(_family(np.nanquantile, 1, _places_of_present))
+nanpercentile = composed(np.nanpercentile)(_family(np.nanpercentile, 100, _places_of_present))

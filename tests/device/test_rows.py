@@ -20,6 +20,17 @@ NOT_COMPLEX = r"of complex arrays, which CuPy does not have"
 LACKS: dict[str, str] = {  # rows that CuPy cannot run, by the error that says so
     **dict.fromkeys(
         map(
+            "own_code: {}".format,
+            [
+                *("geomspace", "histogram", "histogram2d", "histogramdd", "logspace", "piecewise", "poly", "polyadd"),
+                *("polyder", "polydiv", "polyint", "polysub", "roots", "setdiff1d", "setxor1d", "sparse @", "@ sparse"),
+            ],
+        ),
+        OF_SCIPY,
+    ),
+    "own_code: trim_zeros": A_LIST,
+    **dict.fromkeys(
+        map(
             "special: {}".format,
             [
                 "betaincc",

@@ -7,6 +7,8 @@ from rmad.primitives.index import scatter
 from . import Case, made, real
 
 X = [real(3, 4)]
+PLACES = np.array([0, 2, 2, 1])
+windows = np.lib.stride_tricks.sliding_window_view
 ROWS = np.array([True, False, True])
 KEYS = {
     "integer": np.s_[0],
@@ -113,4 +115,31 @@ CASES = [
         args=[made(lambda rng: np.array([[-1.3, 0.4, 1.7], [0.6, 2.2, -0.2]]))],
         complex=False,
     ),
+    row(
+        "sliding_window_view",
+        lambda x: (windows(x, 2, axis=1), windows(x, (2, 3)), windows(x[0], 3)),
+        windows,
+    ),
+    row(
+        "bincount",
+        lambda x: (np.bincount(PLACES, x[0]), np.bincount(PLACES[:3], weights=x[:, 0], minlength=4)),
+        np.bincount,
+        complex=False,
+        float32=False,
+    ),
+    *[
+        row(
+            f"{f.__name__}.reduceat",
+            lambda x, f=f: (
+                f.reduceat(x, [0, 2, 1]),
+                f.reduceat(x, np.array([0, 3]), axis=1),
+                f.reduceat(x[0], [2, 3]),
+            ),
+            (f, "reduceat"),
+            complex=f in (np.add, np.multiply),
+            distinct=f in (np.maximum, np.minimum),
+        )
+        for f in (np.add, np.multiply, np.maximum, np.minimum, np.logaddexp)
+    ],
+    row("a list of numbers", lambda x: np.array([[x[0, 0], x[1, 2]], [x[2, 2], x[0, 0]]])),
 ]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import Case, real
+from . import Case, made, real
 
 X = [real(3, 4)]
 
@@ -87,7 +87,7 @@ CASES = [
     row("repeat", lambda x: (np.repeat(x, 2), x.repeat(3, axis=1), np.repeat(x, [1, 0, 2], axis=0)), np.repeat),
     row("resize", lambda x: (np.resize(x, (5, 5)), np.resize(x, (2, 2)), np.resize(x, 7)), np.resize),
     row("full_like", lambda x: (np.full_like(x, x[0, 0]), np.full_like(x, x[0], shape=(2, 4))), np.full_like),
-    row("full", lambda x: (np.full((2, 4), x[0], like=x), np.full(3, x[0, 0], like=x)), np.full),
+    row("full", lambda x: (np.full((2, 4), x[0], like=x), np.full(3, x[0, 0]), np.full(4, [*x[0]])), np.full),
     row(
         "linspace",
         lambda a, b: (
@@ -99,6 +99,14 @@ CASES = [
         ),
         np.linspace,
         args=[real(2, 3), real(3)],
+    ),
+    row(
+        "arange",
+        lambda a, b: (np.arange(a, 3), np.arange(0, 2 * b, b), np.arange(a, 5, b)),
+        np.arange,
+        args=[made(lambda rng: np.array(rng.uniform(0.1, 0.4))), made(lambda rng: np.array(rng.uniform(0.6, 0.7)))],
+        complex=False,
+        float32=False,
     ),
     row("copy", lambda x: np.copy(x) * x.copy(), np.copy),
     # several into one

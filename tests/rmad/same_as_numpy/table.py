@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -65,7 +66,7 @@ CONSTANTS = {
     "M0": np.zeros((3, 4), bool),
     "B": np.array([True, False, True]),
 }
-NAMES = {"np": np, "sp": sp, **CONSTANTS, **ARRAYS}
+NAMES = {"np": np, "math": math, "sp": sp, **CONSTANTS, **ARRAYS}
 
 
 def traced_together(call: str) -> list[list[str]]:
