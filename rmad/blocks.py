@@ -12,55 +12,26 @@ from typing import Any
 
 import numpy as np
 
-from rmad.tape import ArraySpec, Block, Named
+from rmad.scaling import (
+    MINUS_ONE,
+    ONE,
+    as_input,
+    as_output,
+    padded,
+    pull_scaled,
+    pull_scaled_stack,
+    push_scaled,
+    push_scaled_stack,
+    unbroadcast,
+    unbroadcast_stack,
+)
+from rmad.tape import ArraySpec, Block, Named, Node
 from rmad.types import Array
 
-__all__ = ["MINUS_ONE", "ONE", "Block", "Diagonal", "Explicit", "Linear", "padded", "unbroadcast"]
+__all__ = ["MINUS_ONE", "ONE", "Block", "Diagonal", "DiagonalNode", "Explicit", "Linear", "padded", "unbroadcast"]
 
 Map = Callable[[Any], Any]
 _NO_KEYWORDS: dict[str, Any] = {}  # one for all blocks
-
-ONE, MINUS_ONE = 1, -1  # CPython keeps small ints, so `is` tells a factor of one from an array
-
-
-def unbroadcast(u: Array, shape: tuple[int, ...]) -> Array:
-    """Sums u over the axes along which an array of `shape` was broadcast: the transpose of broadcasting."""
-    if u.shape == shape:
-        return u
-    extra = u.ndim - len(shape)
-    stretched = [k + extra for k, n in enumerate(shape) if n == 1 and u.shape[k + extra] != 1]
-    axes = (*range(extra), *stretched)
-    if not stretched and isinstance(u, np.ndarray) and u.size and u.dtype.kind in "fc" and u.flags.c_contiguous:
-        rows = np.reshape(u, (-1, int(np.prod(shape))))
-        return np.reshape(np.ones(len(rows), u.dtype) @ rows, shape)  # a quarter of the time that np.sum takes
-    return np.reshape(np.sum(u, axis=axes), shape) if axes else u
-
-
-def padded(V: Array, x: tuple[int, ...], ndim: int) -> Array:
-    """A stack of arrays of shape x, (k, *x), with axes of length 1 between, so that they broadcast to `ndim` axes."""
-    return V if len(x) >= ndim else np.reshape(V, (len(V), *(1,) * (ndim - len(x)), *x))
-
-
-def _unbroadcast_stack(U: Array, shape: tuple[int, ...]) -> Array:
-    """`unbroadcast` of every array of a stack."""
-    if U.shape[1:] == shape:
-        return U
-    k = len(U)
-    return np.reshape(unbroadcast(U, (k, *(1,) * (U.ndim - 1 - len(shape)), *shape)), (k, *shape))
-
-
-def _as_input(u: Array, spec: ArraySpec) -> Array:
-    """A cotangent in the dtype of its input; its real part for a real input."""
-    if u.dtype == spec.dtype:
-        return u
-    if u.dtype.kind == "c" and spec.dtype.kind != "c":
-        u = np.real(u)
-    return u.astype(spec.dtype)
-
-
-def _as_output(v: Array, spec: ArraySpec) -> Array:
-    """A tangent in the dtype of its output. Its shape is left alone, so that `check_grads` sees a wrong one."""
-    return v if v.dtype == spec.dtype else v.astype(spec.dtype)
 
 
 class Diagonal(Block):
@@ -72,52 +43,61 @@ class Diagonal(Block):
         self.primitive, self.argnum, self.x, self.y, self.d = primitive, argnum, x, y, d
 
     def push(self, v: Array) -> Array:
-        d, y = self.d, self.y
-        v = v if d is ONE else -v if d is MINUS_ONE else d * v
-        if v.shape != y.shape:
-            v = np.broadcast_to(v, y.shape)
-        return v if v.dtype is y.dtype else _as_output(v, y)
+        return push_scaled(self.d, v, self.x, self.y)
 
     def pull(self, u: Array) -> Array:
-        d, x = self.d, self.x
-        if d is MINUS_ONE:
-            u = -u
-        elif d is not ONE:
-            u = (np.conj(d) if d.dtype.kind == "c" else d) * u
-        if u.shape != x.shape:
-            u = unbroadcast(u, x.shape)
-        return u if u.dtype is x.dtype else _as_input(u, x)
-
-    def push_add(self, v: Array, total: Array | None, owned: bool) -> tuple[Array, bool]:
-        return (self.push(v), False) if total is None else super().push_add(v, total, owned)
-
-    def pull_add(self, u: Array, total: Array | None, owned: bool) -> tuple[Array, bool]:
-        return (self.pull(u), False) if total is None else super().pull_add(u, total, owned)
+        return pull_scaled(self.d, u, self.x, self.y)
 
     def push_stack(self, V: Array) -> Array:
-        d, x, y = self.d, self.x, self.y
-        if x.shape != y.shape:
-            V = padded(V, x.shape, y.ndim)
-        V = V if d is ONE else -V if d is MINUS_ONE else d * V
-        if V.shape[1:] != y.shape:
-            V = np.broadcast_to(V, (len(V), *y.shape))
-        return V if V.dtype is y.dtype else _as_output(V, y)
+        return push_scaled_stack(self.d, V, self.x, self.y)
 
     def pull_stack(self, U: Array) -> Array:
-        d, x = self.d, self.x
-        if d is MINUS_ONE:
-            U = -U
-        elif d is not ONE:
-            U = (np.conj(d) if d.dtype.kind == "c" else d) * U
-        if x.shape != self.y.shape:
-            U = _unbroadcast_stack(U, x.shape)
-        return U if U.dtype is x.dtype else _as_input(U, x)
+        return pull_scaled_stack(self.d, U, self.x, self.y)
 
-    def push_stack_add(self, V: Array, total: Array | None, owned: bool) -> tuple[Array, bool]:
-        return (self.push_stack(V), False) if total is None else super().push_stack_add(V, total, owned)
 
-    def pull_stack_add(self, U: Array, total: Array | None, owned: bool) -> tuple[Array, bool]:
-        return (self.pull_stack(U), False) if total is None else super().pull_stack_add(U, total, owned)
+class DiagonalNode(Node):
+    """A node whose blocks are diagonal: it holds their coefficients, and makes the blocks when they are asked for.
+
+    Most nodes of a loop over small arrays are of this kind, and every object that they hold takes the interpreter's
+    garbage collector as long as the arithmetic. argnums: the arguments that the inputs are, None for all in order.
+    specs: of the inputs, None if they are like the node. coefficients: per input d, None once there are blocks.
+    """
+
+    __slots__ = ("argnums", "coefficients", "specs")
+
+    def __init__(
+        self,
+        primitive: Any,
+        inputs: Sequence[int],
+        coefficients: Sequence[Any],
+        spec: ArraySpec,
+        argnums: Sequence[int] | None = None,
+        specs: Sequence[ArraySpec] | None = None,
+    ) -> None:
+        self.primitive, self.inputs, self.spec = primitive, inputs, spec
+        self.coefficients, self.argnums, self.specs = coefficients, argnums, specs
+
+    @property
+    def joint(self) -> None:
+        return None
+
+    @property
+    def blocks(self) -> Sequence[Block]:  # type: ignore[override]
+        if (ds := self.coefficients) is not None:
+            argnums, specs = self.argnums or range(len(ds)), self.specs or (self.spec,) * len(ds)
+            primitive: Any = self.primitive
+            made = [Diagonal(primitive, k, x, self.spec, d) for k, x, d in zip(argnums, specs, ds, strict=True)]
+            _slot.__set__(self, tuple(made))
+            self.coefficients = None
+        return _slot.__get__(self)
+
+    @blocks.setter
+    def blocks(self, blocks: Sequence[Block]) -> None:
+        self.coefficients = None
+        _slot.__set__(self, blocks)
+
+
+_slot = Node.__dict__["blocks"]  # the slot
 
 
 class Linear(Block):
@@ -144,18 +124,18 @@ class Linear(Block):
 
     def push(self, v: Array) -> Array:
         k = self.argnum
-        return _as_output(self.primitive(*self.args[:k], v, *self.args[k + 1 :], **self.kwargs), self.y)
+        return as_output(self.primitive(*self.args[:k], v, *self.args[k + 1 :], **self.kwargs), self.y)
 
     def pull(self, u: Array) -> Array:
         if self.x.dtype.kind == "c" or self.y.dtype.kind == "c":
             u = np.conj(self.transpose(np.conj(u), *self.args, **self.kwargs))
         else:
             u = self.transpose(u, *self.args, **self.kwargs)
-        return _as_input(unbroadcast(u, self.x.shape), self.x)
+        return as_input(unbroadcast(u, self.x.shape), self.x)
 
     def push_stack(self, V: Array) -> Array:
         Y = self.of_stack(V)
-        return super().push_stack(V) if Y is None else _as_output(Y, self.y)
+        return super().push_stack(V) if Y is None else as_output(Y, self.y)
 
     def pull_stack(self, U: Array) -> Array:
         if self.x.dtype.kind == "c" or self.y.dtype.kind == "c":
@@ -163,7 +143,7 @@ class Linear(Block):
             X = X if X is None else np.conj(X)
         else:
             X = self.transpose_of_stack(U)
-        return super().pull_stack(U) if X is None else _as_input(_unbroadcast_stack(X, self.x.shape), self.x)
+        return super().pull_stack(U) if X is None else as_input(unbroadcast_stack(X, self.x.shape), self.x)
 
     def of_stack(self, V: Array) -> Array | None:
         """f of k stacked arrays, (k, *y.shape), of V: (k, *x.shape); None if f takes no stack."""
@@ -193,7 +173,7 @@ class Explicit(Block):
         self.pair = pair
 
     def push(self, v: Array) -> Array:
-        return _as_output(self.pair[0](v), self.y)
+        return as_output(self.pair[0](v), self.y)
 
     def pull(self, u: Array) -> Array:
-        return _as_input(self.pair[1](u), self.x)
+        return as_input(self.pair[1](u), self.x)

@@ -251,7 +251,7 @@ def _changed(watched: Watched) -> ValueError:
 
 
 def sample(a: Array) -> bytes:
-    """Lines of 64 bytes spread over the whole array: one in each of up to 2048 equal stretches."""
+    """Lines of 64 bytes spread over the whole array: one in each of up to 1024 equal stretches."""
     flat = a.reshape(-1) if a.flags.c_contiguous else a.T.reshape(-1) if a.flags.f_contiguous else None
     width = LINE // a.itemsize
     if flat is None or not width or a.dtype.hasobject:
@@ -262,7 +262,7 @@ def sample(a: Array) -> bytes:
 
 
 def _count(lines: int) -> int:
-    return min(max(lines // 128, 64), 2048, lines)
+    return min(max(lines // 128, 64), 1024, lines)
 
 
 @lru_cache(maxsize=256)

@@ -76,7 +76,7 @@ class Record:
                 raise TypeError(str(self.tape.lost)) from error  # NumPy's words: setting an array element …
             raise
         finally:
-            self.tape.closed = True
+            self.tape.close()
             try:
                 _surely(recording.end)
             finally:

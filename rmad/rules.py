@@ -22,16 +22,17 @@ from typing import Any, overload
 import numpy as np
 
 from rmad import tuning
-from rmad.blocks import MINUS_ONE, ONE, Block, Diagonal, Explicit, Linear
+from rmad.blocks import MINUS_ONE, ONE, Block, Diagonal, DiagonalNode, Explicit, Linear
 from rmad.captured import Captured
 from rmad.dispatch import PRIMITIVES, Primitive
 from rmad.objects import OBJECT
-from rmad.tape import ArraySpec, Node, Tape
+from rmad.tape import ArraySpec, Tape
 from rmad.traced import Traced, register, stop
 
 __all__ = ["PRIMITIVES", "Block", "Primitive", "bilinear", "constant", "elementwise", "linear", "primitive"]
 
 
+_DOUBLE = ArraySpec.of(np.float64(0))
 _NUMBERS = frozenset((np.float64, np.float32, float, int))  # 1j * np.float64(2) is a Python number
 
 
@@ -86,10 +87,10 @@ class Elementwise(Primitive):
         if tape is None or tape.closed or (self.forward and values[0].size >= tuning.ELEMENTWISE_LOOPS_FROM):
             return None
         y = (self if tape.nested else f)(*values)
-        spec, nodes = ArraySpec.of(y), tape.nodes
+        spec, nodes = _DOUBLE if type(y) is np.float64 else ArraySpec.of(y), tape.nodes
         if spec.dtype.kind not in "fc":
             return None
-        inputs, blocks = [], []
+        argnums, inputs, ds, alike = [], [], [], True
         for k, a in enumerate(args):
             if type(a) is Traced:
                 d = self.derivatives[k] if k < len(self.derivatives) else None
@@ -101,9 +102,21 @@ class Elementwise(Primitive):
                         d = _no_wider(d, spec.dtype)
                     if has_constants and _is_one_of(args, d):
                         d = tape.captured.array(d, self.name, own=True)
-                inputs.append(a.index)
-                blocks.append(Diagonal(self, k, nodes[a.index].spec, spec, d))
-        nodes.append(Node(self, tuple(inputs), tuple(blocks), spec))
+                i = a.index
+                alike &= nodes[i].spec is spec
+                argnums.append(k)
+                inputs.append(i)
+                ds.append(d)
+        nodes.append(
+            DiagonalNode(
+                self,
+                tuple(inputs),
+                tuple(ds),
+                spec,
+                None if len(argnums) == len(args) else tuple(argnums),
+                None if alike else tuple([nodes[i].spec for i in inputs]),
+            )
+        )
         return Traced(y, tape, len(nodes) - 1)
 
     def linearized(

@@ -21,6 +21,7 @@ import numpy as np
 
 from rmad.captured import Captured
 from rmad.machine.arrays import ON_THE_CPU
+from rmad.scaling import ONE, pull_scaled, pull_scaled_stack, push_scaled, push_scaled_stack
 from rmad.specs import ArraySpec, Shaped
 from rmad.types import Array
 
@@ -120,6 +121,9 @@ class Node:
 
     __slots__ = ("blocks", "inputs", "primitive", "spec")
 
+    coefficients: Sequence[Any] | None = None  # of a node that has these in place of blocks: see `DiagonalNode`
+    specs: Sequence[ArraySpec] | None = None
+
     def __init__(
         self, primitive: Named | None, inputs: Sequence[int], blocks: Sequence[Block], spec: ArraySpec
     ) -> None:
@@ -150,7 +154,8 @@ class Tape:
         self.level = next(_levels)
         self.decomposes = False  # True if eigenvectors or singular vectors were taken: see `rmad.ties`
         self.decomposed: dict[Any, Any] = {}  # what they were taken of → values and vectors, as one array
-        self.elements: dict[tuple[int, int], int] = {}  # (node i, k) → the node of element k, of some recent ones
+        # (i, k) → the node of element k of node i, of some recent ones: loops ask for the same numbers again and again
+        self.elements: dict[tuple[int, int], int] = {}
         self.closed = False  # True when the function has returned
         self.whole = True  # False while the nodes are rewritten, and for ever if that is interrupted
         self.like: Array = ON_THE_CPU  # an empty array of the kind, NumPy's or CuPy's, of the arrays of the inputs
@@ -165,6 +170,11 @@ class Tape:
         self.lost = self.lost or error
         return error
 
+    def close(self) -> None:
+        """The function has returned."""
+        self.closed = True
+        self.elements.clear()
+
     def append(self, node: Node) -> int:
         """Records a node and returns its position; RuntimeError once the function has returned."""
         if self.closed:
@@ -177,12 +187,11 @@ class Tape:
 
     def prune(self, outputs: Sequence[int | None]) -> None:
         """Frees the residuals of nodes that no output depends on."""
-        alive = [False] * len(self.nodes)
+        alive = bytearray(len(self.nodes))
         for k in outputs:
             if k is not None:
                 alive[k] = True
-        for k in range(len(self.nodes) - 1, -1, -1):
-            node = self.nodes[k]
+        for k, node in zip(range(len(self.nodes) - 1, -1, -1), reversed(self.nodes), strict=True):
             if alive[k]:
                 for i in node.inputs:
                     alive[i] = True
@@ -199,21 +208,32 @@ def push(
     """
     v: list[Any] = [*tangents, *itertools.repeat(None, len(tape.nodes) - len(tangents))]
     last = _last_reads(tape, outputs)
+    scaled = push_scaled_stack if stacked else push_scaled
     for j, node in enumerate(tape.nodes):
-        inputs, blocks = node.inputs, node.blocks
+        inputs = node.inputs
         if not inputs:
             continue
-        if blocks[0].joint is not None:
+        v_j, owned = None, False  # owned: v_j was made here as a sum, so it may be written into
+        if (ds := node.coefficients) is not None:
+            y, specs = node.spec, node.specs
+            for k, i in enumerate(inputs):
+                if (v_i := v[i]) is not None:
+                    d = ds[k]
+                    if specs is not None or (d is not ONE and type(d) is not np.float64):
+                        term = scaled(d, v_i, specs[k] if specs else y, y)
+                    else:  # most terms of a loop over numbers
+                        term = v_i if d is ONE else d * v_i
+                    v_j, owned = (term, False) if v_j is None else _sum(term, v_j, owned)
+        elif node.blocks[0].joint is not None:
             given = [v[i] for i in inputs]
             if any(a is not None for a in given):
-                v[j] = blocks[0].joint.push(given, stacked)
+                v_j = node.blocks[0].joint.push(given, stacked)
         else:
-            v_j, owned = None, False  # owned: v_j was made here as a sum, so it may be written into
-            for i, block in zip(inputs, blocks, strict=True):
+            for i, block in zip(inputs, node.blocks, strict=True):
                 if (v_i := v[i]) is not None:
                     add = block.push_stack_add if stacked else block.push_add
                     v_j, owned = add(v_i, v_j, owned)
-            v[j] = v_j
+        v[j] = v_j
         for i in inputs:
             if last[i] == j:
                 v[i] = None  # frees a tangent that no later node reads
@@ -250,19 +270,29 @@ def pull(
     u: list[Any] = [None] * n if totals is None else [*totals, *[None] * (n - n_inputs)]
     owned = [False] * n if ours is None else [*ours, *[False] * (n - n_inputs)]  # u[i] may be written into
     _seed(u, owned, cotangents, outputs)
+    scaled = pull_scaled_stack if stacked else pull_scaled
     for j in range(n - 1, n_inputs - 1, -1):
         u_j, node = u[j], nodes[j]
-        inputs, blocks = node.inputs, node.blocks
+        inputs = node.inputs
         if u_j is None or not inputs:
             continue
         u[j] = None
-        if blocks[0].joint is not None:
+        if (ds := node.coefficients) is not None:
+            y, specs = node.spec, node.specs
+            for k, i in enumerate(inputs):
+                d = ds[k]
+                if specs is not None or (d is not ONE and type(d) is not np.float64):
+                    term = scaled(d, u_j, specs[k] if specs else y, y)
+                else:  # most terms of a loop over numbers
+                    term = u_j if d is ONE else d * u_j
+                u[i], owned[i] = (term, False) if u[i] is None else _sum(term, u[i], owned[i])
+        elif (joint := node.blocks[0].joint) is not None:
             given = [u[i] for i in inputs], [owned[i] for i in inputs]
-            sums, made = blocks[0].joint.pull(u_j, *given, stacked)
+            sums, made = joint.pull(u_j, *given, stacked)
             for i, total, own in zip(inputs, sums, made, strict=True):
                 u[i], owned[i] = total, own
         else:
-            for i, block in zip(inputs, blocks, strict=True):
+            for i, block in zip(inputs, node.blocks, strict=True):
                 add = block.pull_stack_add if stacked else block.pull_add
                 u[i], owned[i] = add(u_j, u[i], owned[i])
     if ours is not None:

@@ -145,6 +145,10 @@ PLAN_AT_ONCE = 1 << 18
 # benchmarks/long_tapes.py
 PRODUCTS_BEFORE_A_PLAN = 12
 
-# nodes: a shorter tape is planned at once, since that costs a few milliseconds at most.
+# nodes: a shorter tape is planned sooner, since that costs a few milliseconds at most.
 # benchmarks/long_tapes.py
 SHORT_TAPE = 1000
+
+# products over a short tape before it is planned: one of each kind. A plan costs as much as four of a kind.
+# benchmarks/node_costs.py
+PRODUCTS_ON_A_SHORT_TAPE = 2

@@ -71,6 +71,16 @@ def pytest_terminal_summary(terminalreporter):
             terminalreporter.write_line(f"{seconds:6.1f} {file}")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def plans_at_once():
+    """Most tests are about plans, or go through one on their way: the first product over a short tape has one, too."""
+    from rmad import tuning
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuning, "PRODUCTS_ON_A_SHORT_TAPE", 0)
+        yield
+
+
 @pytest.fixture(scope="session")
 def data_dir():
     """The folder with the real data sets: $RMAD_DATA, else ../shared/data next to the checkout."""

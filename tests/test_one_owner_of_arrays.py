@@ -22,7 +22,7 @@ REDUCTIONS = {"max", "min", "amax", "amin", "sum", "prod", "mean", "any", "all",
 # Per reason, the places, "file or folder: names of functions", that make arrays for the CPU; no names: all of it.
 ON_THE_CPU = {
     "for arrays that were found to be NumPy's": """
-        rmad/blocks.py: unbroadcast
+        rmad/scaling.py: unbroadcast
         rmad/kernels/depthwise.py: tap
         rmad/primitives/index.py: _scatter_add_numpy
         rmad/primitives/layers/normal.py: _cdf

@@ -127,13 +127,14 @@ class Plan(Program):
 
 
 def products_before_a_plan(tape: Tape) -> int:
-    """The number of products after which a plan pays: none, except for a long loop over small arrays.
+    """The number of products after which a plan pays: none, except for small arrays.
 
-    Planning such a node costs as much as ten sweeps over it: NumPy's calls are all the work there, and a plan saves few
-    of them. On a large array it saves passes over memory, and pays at once.
+    Planning a node costs as much as ten sweeps over it if NumPy's calls are all the work there, since a plan saves few
+    of them. On a large array it saves passes over memory, and pays at once. A short tape is planned when a product
+    comes again: that is late enough for a Jacobian that is used once, and soon enough for all others.
     """
     nodes = [node.spec for node in tape.nodes if node.inputs]
-    if len(nodes) <= tuning.SHORT_TAPE:
-        return 0
     nbytes = sum(spec.size * spec.dtype.itemsize for spec in nodes)
-    return 0 if nbytes >= tuning.PLAN_AT_ONCE * len(nodes) else tuning.PRODUCTS_BEFORE_A_PLAN
+    if nbytes >= tuning.PLAN_AT_ONCE * len(nodes):
+        return 0
+    return tuning.PRODUCTS_BEFORE_A_PLAN if len(nodes) > tuning.SHORT_TAPE else tuning.PRODUCTS_ON_A_SHORT_TAPE

@@ -60,6 +60,8 @@ def _scatter_add_numpy(total, key, u) -> None:
 
 def _behind_stack(key) -> Any:
     """The key that selects from every array of a stack, (k, *x.shape); None if NumPy would move the first axis."""
+    if type(key) is int:
+        return slice(None), key
     parts = key if isinstance(key, tuple) else (key,)
     if not is_basic(key):
         places = [k for k, p in enumerate(parts) if not (p is None or p is Ellipsis or isinstance(p, slice))]
@@ -117,18 +119,12 @@ class _GetItem(LinearPrimitive):
         return super().blocks(argnums, y, args, kwargs) if argnums == [0] else []
 
     def view(self, x, key) -> Any:
-        """x[key] as a view: what a call does if no other tape traces x, in one go.
-
-        A loop asks for the same numbers again and again, so each leaves one node while it is remembered.
-        """
+        """x[key] as a view: what a call does if no other tape traces x, in one go."""
         tape, i, y = x.tape, x.index, x.value[key]
-        is_number = type(key) is int and not y.shape
-        if is_number and (known := tape.elements.get((i, key))) is not None and not tape.closed:
-            return Traced(y, tape, known)
         spec = ArraySpec.of(y)
         block = Index(self, 0, tape.nodes[i].spec, spec, _scatter, (x, key), _NO_KEYWORDS)
         j = tape.append(Node(self, (i,), (block,), spec))
-        if is_number:
+        if type(key) is int and not spec.shape:
             if len(tape.elements) >= tuning.ELEMENTS_KNOWN:
                 tape.elements.clear()
             tape.elements[i, key] = j

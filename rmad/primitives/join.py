@@ -50,11 +50,14 @@ class Part(Block):
     def push_stack_add(self, V, total, owned) -> Any:
         if isinstance(V, Traced) or isinstance(total, Traced):
             return super().push_stack_add(V, total, owned)
+        key = (slice(None), *self.key)
         if total is None:
             total = arrays.zeros(V, (len(V), *self.y.shape), self.y.dtype)
-        elif not owned:
+            total[key] = V
+            return total, True
+        if not owned:
             total = total.copy()
-        total[self._stacked_key()] += V
+        total[key] += V
         return total, True
 
     def _stacked_key(self) -> Any:
@@ -148,8 +151,12 @@ def concatenate(arrays, /, axis=0, out=None, *, dtype=None, casting="same_kind")
 @implements(np.stack)
 def stack(arrays, axis=0, out=None, *, dtype=None, casting="same_kind") -> Array:
     refuse_out(out)
-    arrays = [a if dtype is None and type(a) is Traced else cast(a, dtype, casting) for a in arrays]
-    return _stack(normalize_axis_index(axis, arrays[0].ndim + 1), *arrays)
+    if dtype is not None or not {*map(type, arrays)} <= _ARRAYS:
+        arrays = [cast(a, dtype, casting) for a in arrays]
+    return _stack(axis and normalize_axis_index(axis, arrays[0].ndim + 1), *arrays)
+
+
+_ARRAYS = {Traced, np.ndarray, np.float64}  # most of what is stacked, which need not be made arrays
 
 
 def _each(f, arrays) -> list[Array]:

@@ -55,9 +55,9 @@ def test_operators_skip_numpys_dispatch(step, monkeypatch):
 def test_a_node_holds_few_objects_and_bytes(step):
     f = chain(step)
     record, objects, size = held(lambda: Record(f, X, ()))
-    blocks = [block for node in record.tape.nodes for block in node.blocks]
     assert len(record.tape.nodes) == NODES + 1
-    assert objects <= NODES + len(blocks) + NODES + 100, "more than a node, its blocks and the tuple of them"
+    assert objects <= NODES + 100, "more than a node: the collector visits its block, too"
+    blocks = [block for node in record.tape.nodes for block in node.blocks]
     arrays = {id(b.d): sys.getsizeof(b.d) for b in blocks if isinstance(b.d, np.ndarray)}
     assert size - sum(arrays.values()) <= 400 * NODES
 
@@ -65,6 +65,38 @@ def test_a_node_holds_few_objects_and_bytes(step):
 @pytest.mark.parametrize("call", [lambda x: np.sum(x), lambda x: M @ x, lambda x: x @ M, lambda x: x @ X])
 def test_one_call_is_one_node(call):
     assert len(Record(call, X, ()).tape.nodes) == 2
+
+
+def test_what_is_used_once_needs_no_blocks_and_no_plan(monkeypatch):
+    def f(x):
+        return np.sum(np.sin(x) * x - x / 3) * x
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("made for a single use")
+
+    monkeypatch.setattr(tuning, "PRODUCTS_ON_A_SHORT_TAPE", 2)  # as it is outside of tests
+    monkeypatch.setattr("rmad.plan.plan.Program.__init__", refuse)
+    monkeypatch.setattr("rmad.blocks.Diagonal.__init__", refuse)
+    J = rmad.jacobian(f)(X)
+    assert np.allclose(rmad.jvp(f, X, X)[1], J @ X)
+    assert np.allclose(rmad.vjp(f, X)[1](X), X @ J)
+    _, lin = rmad.linearize(f, X)
+    assert np.allclose(lin.Jv(X), J @ X)
+    assert np.allclose(lin.JTu(X), X @ J)
+    assert np.allclose(rmad.JacobianOperator(f, X) @ X, J @ X)
+    assert np.allclose(rmad.hvp(lambda x: np.sum(f(x)), X, X), rmad.hessian(lambda x: np.sum(f(x)))(X) @ X)
+
+
+def test_blocks_of_a_node_are_made_once():
+    record = Record(lambda x: x * X - 2 * x, X, ())
+    for node in record.tape.nodes[1:]:
+        first = node.blocks
+        assert node.blocks is first
+        assert node.coefficients is None
+        assert [block.argnum for block in first] == {"subtract": [0, 1]}.get(node.primitive.name, [first[0].argnum])
+    assert [node.blocks[0].argnum for node in record.tape.nodes[1:3]] == [0, 1]
+    assert np.array_equal(record.push(X), X * X - 2 * X)
+    assert np.array_equal(record.pull(X), X * X - 2 * X)
 
 
 def test_a_number_that_a_loop_asks_for_again_leaves_one_node():

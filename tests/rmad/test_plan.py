@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import rmad
-from rmad import tree
+from rmad import tree, tuning
 
 SEEDS = 25
 
@@ -239,9 +239,11 @@ def test_views_and_roles_of_one_flat_vector():
         assert_plan_is_right(f, x, seed)
 
 
-@pytest.mark.parametrize(("n", "size", "unplanned"), [(400, 1, 0), (2000, 1, 12), (1100, 40_000, 0)])
-def test_a_plan_is_made_from_the_product_on_for_which_it_pays(n, size, unplanned):
-    """At once, except for a long loop over small arrays: planning that takes as long as a dozen sweeps over it."""
+@pytest.mark.parametrize(("n", "size", "unplanned"), [(400, 1, 2), (2000, 1, 12), (1100, 40_000, 0), (40, 40_000, 0)])
+def test_a_plan_is_made_from_the_product_on_for_which_it_pays(n, size, unplanned, monkeypatch):
+    """At once on large arrays; on small ones when a product comes again, and after a dozen on a long loop."""
+
+    monkeypatch.setattr(tuning, "PRODUCTS_ON_A_SHORT_TAPE", 2)  # as it is outside of tests
 
     def f(x):
         for k in range(n):
