@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rmad.operators import GGNOperator, HessianOperator, JacobianOperator
     from rmad.primitives.polygamma import polygamma
     from rmad.solvers.implicit import implicit
+    from rmad.sparse.derivatives import sparse_hessian, sparse_jacobian
     from rmad.view import show
 
 __all__ = [
@@ -58,6 +59,8 @@ __all__ = [
     "show_config",
     "softmax",
     "solve_triangular",
+    "sparse_hessian",
+    "sparse_jacobian",
     "sqrtm",
     "stats",
     "stop_gradient",
@@ -82,6 +85,10 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of ours
             from rmad.solvers.implicit import implicit
 
             return implicit
+        if name in {"sparse_hessian", "sparse_jacobian"}:
+            from rmad.sparse import derivatives
+
+            return getattr(derivatives, name)
         if name == "polygamma":
             from rmad.primitives.polygamma import polygamma
 

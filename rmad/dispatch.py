@@ -32,6 +32,7 @@ class Primitive:
     a tuple, every output becomes a node of its own.
     """
 
+    pattern: Callable[[Any], Any] | None = None  # of a block: the sparse matrix of where it can differ from zero
     kernels: Any  # set by a primitive with calls of its own for the sweeps of a plan: see `rmad.plan.calls`
     captures = True  # False if no block holds a constant argument that the caller could write into
     holds_arguments = False  # True if a block holds its constant arguments themselves, and no views of them

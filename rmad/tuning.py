@@ -105,6 +105,10 @@ HEAP_STEP = 16 << 20
 # benchmarks/jacobians.py
 STACK_BYTES = 1 << 25
 
+# bytes of such a stack for the groups of a sparse Jacobian, whose blocks move memory and multiply nothing: it stays in
+# the cache. benchmarks/sparse.py
+SPARSE_STACK_BYTES = 1 << 20
+
 # -- accuracy and the choice of a routine ----------------------------------------------------------
 
 # rows that one running sum in single precision covers: longer sums lose digits.

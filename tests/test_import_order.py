@@ -27,7 +27,7 @@ ORDER = {
         "types tuning turns batch argnums jax_names keys machine leaf containers tree flat frozen captured "
         "specs scaling tape refusals objects loops residuals blocks traced written weak valued as_written dispatch "
         "rules limits ties stacked record kernels primitives linalg stats joint plan linearization transforms dense "
-        "sweeps linear_operator operators solvers check testing view extend"
+        "sweeps sparse linear_operator operators solvers check testing view extend"
     ),
     "rmad.as_written": "callers lists constructors own_code callbacks mathematics swap",
     "rmad.machine": "backend fused arrays config memory",
@@ -41,6 +41,7 @@ ORDER = {
     "rmad.solvers": "closures corrections systems implicit",
     "rmad.plan": "rewrite buffers forms program calls push pull plan timing",
     "rmad.sweeps": "inline rows per_case squares uses factors case_maps averaged",
+    "rmad.sparse": "reach colouring derivatives",
     "rmad.testing": "compare strategies losses derivatives functions loss_checks layers optimizers check",
     "nn": "torch_names once init module functional checks activations containers losses * files models data",
     "nn.losses": "base *",

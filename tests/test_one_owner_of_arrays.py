@@ -73,6 +73,7 @@ ON_THE_CPU = {
         optim/parts/krylov.py: __call__ _basis
         optim/spectrum.py: spectral_density
         """,
+    "for SciPy's sparse matrices, which are NumPy's": "rmad/sparse",
     "the places of elements, which index arrays of any kind": """
         rmad/written/calls.py: at _turns
         rmad/written/memory.py

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from rmad import tuning
@@ -122,3 +124,16 @@ class VectorProduct(Linear):
 vector_matmul = bilinear(lambda A, B: np.matmul(A, B), _of_left, _of_right, name="matmul")
 """y = A @ B for arrays of one axis or two, one of them a vector."""
 vector_matmul.block = VectorProduct
+
+
+def _pattern(block) -> Any:
+    """Of A x by x and of x B by x, for one vector x: where the matrix differs from zero."""
+    from scipy.sparse import csr_array
+
+    matrix = block.args[1 - block.argnum]
+    if matrix.ndim != 2 or block.x.shape == block.y.shape == ():
+        return None
+    return csr_array((matrix if block.argnum else matrix.T) != 0)
+
+
+vector_matmul.pattern = _pattern
