@@ -25,6 +25,7 @@ from rmad import tuning
 from rmad.blocks import MINUS_ONE, ONE, Block, Diagonal, DiagonalNode, Explicit, Linear
 from rmad.captured import Captured
 from rmad.dispatch import PRIMITIVES, Primitive
+from rmad.machine.backend import is_cupy
 from rmad.objects import OBJECT
 from rmad.tape import ArraySpec, Tape
 from rmad.traced import Traced, register, stop
@@ -84,7 +85,7 @@ class Elementwise(Primitive):
             elif kind not in _NUMBERS:  # weak numbers, arrays that are written into or of other libraries, lists
                 return None
             values.append(a)
-        if tape is None or tape.closed or (self.forward and values[0].size >= tuning.ELEMENTWISE_LOOPS_FROM):
+        if tape is None or tape.closed or (self.forward and self._suits_forward(values[0])):
             return None
         y = (self if tape.nested else f)(*values)
         spec, nodes = _DOUBLE if type(y) is np.float64 else ArraySpec.of(y), tape.nodes
@@ -118,6 +119,10 @@ class Elementwise(Primitive):
             )
         )
         return Traced(y, tape, len(nodes) - 1)
+
+    @staticmethod
+    def _suits_forward(x: Any) -> bool:
+        return x.size >= tuning.ELEMENTWISE_LOOPS_FROM or is_cupy(x)
 
     def linearized(
         self, argnums: Sequence[int], args: Sequence[Any], kwargs: dict[str, Any], tape: Tape

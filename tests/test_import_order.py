@@ -31,7 +31,9 @@ ORDER = {
     ),
     "rmad.as_written": "callers lists constructors own_code callbacks mathematics swap",
     "rmad.machine": "backend fused arrays config memory",
-    "rmad.kernels": "compiled loader windows elementwise slopes patches winograd depthwise gpu_cells cells",
+    "rmad.kernels": (
+        "compiled loader windows gpu_elementwise elementwise slopes patches winograd depthwise gpu_cells cells"
+    ),
     "rmad.kernels.compiled": "convolution depthwise maths cells",
     "rmad.primitives": "arguments layers *",
     "rmad.primitives.layers": "symmetric selection images *",

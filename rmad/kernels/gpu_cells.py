@@ -6,6 +6,7 @@ after the other, m · n numbers each: b is the distance of two.
 
 from __future__ import annotations
 
+from rmad.kernels.gpu_elementwise import FUNCTIONS
 from rmad.machine.fused import Elementwise
 from rmad.types import Array
 
@@ -13,21 +14,6 @@ __all__ = ["gru_forward", "gru_pull", "gru_push", "lstm_forward", "lstm_pull", "
 
 DISTANCE = "const ptrdiff_t b = _ind.size(); "
 
-
-FUNCTIONS = """
-// 1 / (1 + e^-x), and one minus that
-template <typename T> __device__ T sigmoid(T x, T& rest) {
-    const T e = exp(-abs(x)), r = 1 / (1 + e);
-    rest = x < 0 ? r : e * r;
-    return x < 0 ? e * r : r;
-}
-// tanh x = y, and its slope 1 - y^2 = 4 e / (1 + e)^2, e = e^-2|x|, with all digits
-template <typename T> __device__ T tanh_and(T& slope, T x) {
-    const T e = exp(-2 * abs(x));
-    slope = 4 * e / ((1 + e) * (1 + e));
-    return tanh(x);
-}
-"""
 
 _rnn_forward = Elementwise("", "T h, T a", "T slope; h = tanh_and(slope, a); a = slope", "rnn_forward", FUNCTIONS)
 

@@ -109,11 +109,11 @@ def small(example, monkeypatch):
             tiny = dataset(20)
             monkeypatch.setitem(script.SETS, "tiny", (lambda: tiny, (20, 12, 6), nn.SigmoidCrossEntropy))
         elif name == "sgn_classification":
-            lenet = script.PROBLEMS["fashion"]._replace(load=lambda folder: dataset(28, 28, 1))
+            lenet = script.PROBLEMS["fashion"]._replace(load=lambda *given: dataset(28, 28, 1))
             monkeypatch.setitem(script.PROBLEMS, "tiny", lenet)
         elif name == "curveball":
             mnist = script.PROBLEMS["mnist"]
-            monkeypatch.setitem(script.PROBLEMS, "tiny", mnist._replace(load=lambda folder: dataset(784)))
+            monkeypatch.setitem(script.PROBLEMS, "tiny", mnist._replace(load=lambda *given: dataset(784)))
         elif name == "sgn_regression":
             monkeypatch.setattr(script, "load", lambda name, folder: nn.data.sine(120, 40))
         return script
