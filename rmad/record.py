@@ -26,6 +26,21 @@ from rmad.written import settled as settled_writes
 __all__ = ["Record", "filled"]
 
 
+def _follows(error: Exception, lost: TypeError | None) -> bool:
+    """True for an error that a lost derivative has led to, and that says so in other words.
+
+    NumPy's is "setting an array element …"; C code of SciPy raises one of its own, or Python's SystemError.
+    """
+    if lost is None or error is lost:
+        return False
+    if error.__cause__ is lost and isinstance(error, TypeError | ValueError | BufferError | SystemError):
+        return True
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals.get("__name__", "").partition(".")[0] == "scipy"
+
+
 class Record:
     """One run of f: its value `y` and the tape of it. The blocks of the tape are the Jacobian at x.
 
@@ -69,11 +84,11 @@ class Record:
             recording.begin()
             outputs, treedef = _output_leaves(f(x, *args))
             outputs = [settled_writes(z) for z in outputs]
-        except (TypeError, ValueError, BufferError) as error:
+        except Exception as error:
             if (refused := captured.refused_write(error)) is not None:
                 raise refused from error
-            if error.__cause__ is not None and error.__cause__ is self.tape.lost:
-                raise TypeError(str(self.tape.lost)) from error  # NumPy's words: setting an array element …
+            if _follows(error, self.tape.lost):
+                raise TypeError(str(self.tape.lost)) from error
             raise
         finally:
             self.tape.close()

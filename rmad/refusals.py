@@ -89,8 +89,11 @@ def objects_into_numbers(ufunc: np.ufunc) -> TypeError:
 
 
 def plain_array() -> TypeError:
+    lost = "a traced array cannot become a plain NumPy array without losing its derivative"
+    if known := _of_scipy():
+        return TypeError(f"{lost}: {known}, or rmad.stop_gradient(x) for its value")
     return TypeError(
-        "a traced array cannot become a plain NumPy array without losing its derivative: use NumPy functions on it "
+        f"{lost}: use NumPy functions on it "
         "as it is; np.array([…]) around a list of traced numbers, by that name, because `from numpy import array` "
         "keeps NumPy's own; rmad.expm, rmad.logsumexp, … for functions of SciPy; or rmad.stop_gradient(x) for its value"
     )
@@ -99,10 +102,19 @@ def plain_array() -> TypeError:
 def not_a_number(
     call: str, also: str = "y[i] = x on a plain array y and o.astype(float) of an object array o do"
 ) -> TypeError:
+    if known := _of_scipy():
+        return TypeError(f"{call.format('x')} of a traced array would lose its derivative: {known}")
     return TypeError(
         f"{call.format('x')} of a traced array would lose its derivative ({also} the same); "
         f"keep x as an array, collect with np.stack, or write {call.format('rmad.stop_gradient(x)')}"
     )
+
+
+def _of_scipy() -> str:
+    """Advice, if it is a function of SciPy that has asked for plain numbers."""
+    from rmad.instead import advice  # only for errors
+
+    return advice(sys._getframe(3))
 
 
 def lossy_dtype(what: str, dtype: np.dtype[Any]) -> TypeError:

@@ -102,7 +102,7 @@ ENGINE = {
     "x added to a plain array": (grad_of(adds_to_a_plain_array), TypeError, "use y = y [+] x"),
     "np.array by another name": (grad_of(lambda x: np.sum(array([x[0], x[1]]))), TypeError, "from numpy import array"),
     "math.modf": (grad_of(lambda x: math.modf(x)[0], 1.0), TypeError, r"float\(x\) of a traced.*rmad.stop_gradient"),
-    "scipy.linalg": (grad_of(lambda x: np.sum(scipy.linalg.expm(x)), np.eye(3)), TypeError, "rmad.expm"),
+    "scipy.linalg": (grad_of(lambda x: np.sum(scipy.linalg.expm(x)), np.eye(3)), TypeError, "use rmad.linalg.expm"),
     "a sparse matrix": (grad_of(lambda x: np.sum(scipy.sparse.eye(3) + x)), TypeError, "S @ x and x @ S.*S.toarray"),
     "out=": (grad_of(lambda x: np.sum(np.exp(x, out=np.zeros(3)))), TypeError, r"exp: .*`out=`"),
     "no rule": (
