@@ -3,7 +3,7 @@
     python benchmarks/jacobians.py
 
 loop       400 Runge-Kutta steps of Lotka and Volterra's equations, written as a loop over numbers: residuals at 40
-           times in 4 parameters, 37,000 nodes. In evaluations of the residuals without derivatives.
+           times in 4 parameters, 24,600 nodes. In evaluations of the residuals without derivatives.
 fit        scipy.optimize.least_squares with these residuals
 pendulum   the state after 50 Runge-Kutta steps in 50 forces, 2 × 50: per row, in gradients of one of its numbers
 logistic   the Hessian of a logistic regression, 5000 cases of 1000 features: in bare products Xᵀ (d X)

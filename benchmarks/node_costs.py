@@ -41,7 +41,7 @@ def operations(np: Any) -> dict[str, Callable[[Any], Any]]:
         "x * x": lambda x: x * x,
         "x + 0.5": lambda x: x + 0.5,
         "0.5 * x, a number": lambda x: 0.5 * x,
-        "x[1]": lambda x: x[1],
+        "x[1], again": lambda x: x[1],
         "x[1:]": lambda x: x[1:],
         "sum(x)": lambda x: np.sum(x),
         "A @ x": lambda x: A @ x,
@@ -61,7 +61,7 @@ def repeated(name: str, call: Callable[[Any], Any]) -> Callable[[Any], Any]:
             y = call(x)
         return y
 
-    return calls if name in ("x[1]", "x[1:]", "sum(x)") else chain
+    return calls if name in ("x[1], again", "x[1:]", "sum(x)") else chain
 
 
 def nodes() -> dict[str, tuple[Contenders, float]]:
@@ -184,6 +184,8 @@ def bytes_per_node() -> list[list[str]]:
 
     found: dict[str, float] = {}
     for name, call in operations(np).items():
+        if "again" in name:  # leaves no node
+            continue
 
         def f(x: Any, name: str = name, call: Callable[[Any], Any] = call) -> Any:
             gc.collect()  # empties the interpreter's lists of free objects

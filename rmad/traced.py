@@ -24,7 +24,7 @@ from rmad.objects import OBJECT, by_elements, is_object, lifted, objects
 from rmad.refusals import label, no_rule, not_a_number, plain_array
 from rmad.tape import Shaped, Tape
 
-__all__ = ["HANDLERS", "VIEWS", "Traced", "implements", "on_gpu", "parts", "register", "stop", "writing"]
+__all__ = ["HANDLERS", "VIEWS", "Traced", "implements", "on_gpu", "parts", "quickly", "register", "stop", "writing"]
 
 HANDLERS: dict[Any, Callable[..., Any]] = {}
 """NumPy or SciPy function -> the function called in its place when an argument is traced.
@@ -113,7 +113,7 @@ def _lookup(key: Any, what: Any) -> Callable[..., Any]:
     return handler
 
 
-def _quickly(ufunc: np.ufunc, inputs: Any, evaluate: Callable[..., Any]) -> Any:
+def quickly(ufunc: np.ufunc, inputs: Any, evaluate: Callable[..., Any]) -> Any:
     """evaluate(*inputs), which the ufunc is, recorded by an elementwise primitive in one go; None if that cannot be."""
     quick = getattr(HANDLERS.get(ufunc), "quick", None)
     if quick is None:
@@ -225,7 +225,7 @@ class Traced(Shaped, NDArrayOperatorsMixin):
         return Traced(self.value, self.tape, self.index)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if method == "__call__" and not kwargs and (y := _quickly(ufunc, inputs, ufunc)) is not None:
+        if method == "__call__" and not kwargs and (y := quickly(ufunc, inputs, ufunc)) is not None:
             return y
         if method == "at":
             return writing.at(ufunc, *inputs)
@@ -480,7 +480,7 @@ def _operator(name: str, ufunc: np.ufunc, evaluate: Callable[[Any, Any], Any]) -
     forward, backward = (getattr(NDArrayOperatorsMixin, f"__{r}{name}__") for r in ("", "r"))
 
     def method(self: Traced, other: Any) -> Any:
-        try:  # _quickly, whose call would take a tenth of the time
+        try:  # quickly, whose call would take a tenth of the time
             y = HANDLERS[ufunc].quick((self, other), evaluate)  # type: ignore[attr-defined]
         except Exception:
             y = None

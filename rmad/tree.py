@@ -221,7 +221,7 @@ class TreeDef:
             self._constants.append(None if varies else leaf)
             if varies:
                 self.leaves.append(leaf)
-                self.shapes.append(np.shape(leaf))
+                self.shapes.append(leaf.shape if hasattr(leaf, "shape") else ())
                 self.dtypes.append(dtype)
 
     @property

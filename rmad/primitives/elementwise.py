@@ -16,7 +16,7 @@ from rmad.kernels import slopes
 from rmad.limits import Length, at_zero, nested_at_zero, pole, ratio
 from rmad.primitives.arguments import is_complex
 from rmad.rules import Primitive, elementwise
-from rmad.traced import Traced, implements, register, stop
+from rmad.traced import Traced, implements, quickly, register, stop
 from rmad.types import Array, Pairs
 from rmad.valued import composed
 
@@ -85,7 +85,9 @@ def power(x, p) -> Array:
 
 
 def _short_power(x, p) -> Array:
-    return _SHORT_POWERS[p](x)
+    f = _SHORT_POWERS[p]
+    y = quickly(f, (x,), f)
+    return f(x) if y is None else y
 
 
 @implements("power")
