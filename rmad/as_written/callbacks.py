@@ -6,7 +6,7 @@ np.piecewise(t, [t < 1], [lambda t: a * t])    no argument is traced, but a may 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, wraps
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from rmad.as_written.own_code import own_code, own_method
 from rmad.traced import register
 from rmad.written import settled
 
-__all__ = ["CALLERS", "OWN_CALL", "Joining", "calling", "vectorized"]
+__all__ = ["CALLERS", "OWN_CALL", "Joining", "calling", "of_polynomials", "vectorized"]
 
 CALLERS = (np.apply_along_axis, np.apply_over_axes, np.piecewise)
 
@@ -42,6 +42,18 @@ def vectorized(vectorize: Any, func: Callable[..., Any], args: Any) -> Any:
     ours: Any = _vectorize()()
     ours.__dict__ = vectorize.__dict__
     return settled(ours._vectorize_call(func, args))
+
+
+def of_polynomials(f: Any) -> Callable[..., Any]:
+    """A function of numpy.polynomial, which asks if its argument is an array of NumPy's."""
+
+    @wraps(f)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not holds_traced(args) and not holds_traced(tuple(kwargs.values())):
+            return f(*args, **kwargs)
+        return settled(own_method(getattr(f, "_implementation", f))(*args, **kwargs))
+
+    return call
 
 
 class Joining:

@@ -72,6 +72,8 @@ def _shadow(module: str) -> dict[str, Any]:
     for name, value in list(names.items()):
         if isinstance(value, ModuleType) and value.__name__ in _HOMES:
             names[name] = _Names(value, others)
+        elif isinstance(value, ModuleType) and value.__name__ == "numpy.polynomial.polyutils":
+            names[name] = SimpleNamespace(**_shadow(value.__name__))
         elif name in others:
             names[name] = others[name]
         elif isinstance(value, _PROTOCOL):

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from rmad.as_written import mathematics
-from rmad.as_written.callbacks import CALLERS, OWN_CALL, Joining, calling, vectorized
+from rmad.as_written.callbacks import CALLERS, OWN_CALL, Joining, calling, of_polynomials, vectorized
 from rmad.as_written.callers import is_users
 from rmad.as_written.constructors import (
     CONVERTERS,
@@ -38,6 +38,9 @@ from rmad.traced import FILLED
 __all__ = ["SWITCH", "Recording"]
 
 SWITCH = "RMAD_AS_WRITTEN"
+
+
+_WITHOUT_POLYNOMIALS = 5  # changes
 
 
 class _Here(threading.local):
@@ -68,7 +71,10 @@ class Recording:
         try:
             _lock.acquire()
             _open.add(self)
-            for owner, name, _, ours in _built():
+            changes = _built()
+            if "numpy.polynomial" in sys.modules and changes and len(changes) == _WITHOUT_POLYNOMIALS:
+                changes += _polynomials()
+            for owner, name, _, ours in changes:
                 setattr(owner, name, ours)
             _here.depth = self.depth + 1
         finally:
@@ -103,6 +109,16 @@ def _built() -> list[tuple[Any, str, Any, Any]]:
             _changes = [(m, "__class__", type(m), _class_of(m)) for m in (np, np.linalg, np.fft, math)]
             _changes.append((np.vectorize, "_vectorize_call", OWN_CALL, _vectorize_call))
     return _changes
+
+
+def _polynomials() -> list[tuple[Any, str, Any, Any]]:
+    """The same for numpy.polynomial, once somebody has imported it; `mapdomain` is what its classes begin with."""
+    package = sys.modules["numpy.polynomial"]
+    modules = [getattr(package, name) for name in _FAMILIES] + [package.polyutils]
+    return [(m, "__class__", type(m), _class_of(m)) for m in modules]
+
+
+_FAMILIES = ("chebyshev", "hermite", "hermite_e", "laguerre", "legendre", "polynomial")
 
 
 def _vectorize_call(vectorize: Any, func: Callable[..., Any], args: Any) -> Any:
@@ -173,7 +189,14 @@ def _wrappers(module: ModuleType) -> dict[str, tuple[Any, bool]]:
     """
     if module is math:
         return {name: (f, False) for name, f in mathematics.wrappers().items()}
+    if module.__name__ == "numpy.polynomial.polyutils":
+        return {"mapdomain": (of_polynomials(module.__dict__["mapdomain"]), True)}
     found: dict[str, tuple[Any, bool]] = {}
+    if module.__name__.startswith("numpy.polynomial."):
+        functions = {name: module.__dict__[name] for name in module.__dict__["__all__"]}
+        return {
+            name: (of_polynomials(f), False) for name, f in functions.items() if callable(f) and not isinstance(f, type)
+        }
     for name in module.__dict__["__all__"]:
         f: Any = module.__dict__.get(name)
         if module is np and name in CONVERTERS:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 from collections import namedtuple
 
 import numpy as np
 import pytest
+import scipy.sparse
+from hypothesis import given
+from hypothesis import strategies as st
 
 import rmad
 
@@ -145,3 +149,89 @@ def test_a_list_of_a_thousand_numbers():
     _, lin = rmad.linearize(f, np.ones(1000))
     np.testing.assert_array_equal(lin.JTu(np.ones(1000)), np.full(1000, 2.0))
     np.testing.assert_array_equal(lin.Jv(np.ones(1000)), np.full(1000, 2.0))
+
+
+@st.composite
+def nested(draw):
+    """A shape, and for every place in it a constant, or the number of an element of x and its factor."""
+    shape = tuple(draw(st.lists(st.integers(1, 3), min_size=1, max_size=3)))
+    numbers = st.floats(-4, 4, width=16)
+    place = st.one_of(numbers, st.tuples(st.integers(0, len(X) - 1), numbers))
+    return shape, [draw(place) for _ in range(int(np.prod(shape)))]
+
+
+def as_list(x, shape, places, of=list):
+    if not shape:
+        (place,) = places
+        return place if isinstance(place, float) else x[place[0]] * place[1]
+    n = len(places) // shape[0]
+    return of(as_list(x, shape[1:], places[k * n : (k + 1) * n], of) for k in range(shape[0]))
+
+
+@given(nested(), st.sampled_from([list, tuple]), st.sampled_from([None, np.float32, complex]))
+def test_any_nested_lists(tree, of, dtype):
+    shape, places = tree
+    f = lambda x: np.array(as_list(x, shape, places, of), dtype=dtype)  # noqa: E731
+    y, lin = rmad.linearize(f, X)
+    np.testing.assert_array_equal(y, f(X), strict=True)
+    J = np.zeros((len(places), len(X)))
+    for row, place in zip(J, places, strict=True):
+        if not isinstance(place, float):
+            row[place[0]] = place[1]
+    v, u = np.array([1.0, -2.0, 0.5, 3.0]), np.linspace(-1, 1, len(places))
+    np.testing.assert_allclose(lin.Jv(v).ravel(), J @ v, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(lin.JTu(u.reshape(shape).astype(y.dtype)), J.T @ u, rtol=1e-6, atol=1e-6)
+
+
+def test_decorators_and_subclasses_of_vectorize():
+    @np.vectorize
+    def hinge(t, slope):
+        return slope * t if t > 0 else 0.0
+
+    class Twice(np.vectorize):
+        pass
+
+    t = np.array([-1.0, 0.5, 2.0])
+    assert rmad.grad(lambda a: np.sum(hinge(t, a)))(2.0) == 2.5
+    np.testing.assert_array_equal(rmad.jacobian(lambda x: Twice(lambda a: 2 * a)(x))(t), 2 * np.eye(3))
+    assert isinstance(hinge(t, 1.0), np.ndarray)
+    products = np.vectorize(lambda a, b: a @ b, signature="(n),(n)->()")
+    J = rmad.jacobian(lambda x: products(x.reshape(2, 2), x[:2]))(X)
+    np.testing.assert_allclose(J, [[2 * X[0], 2 * X[1], 0, 0], [X[2], X[3], X[0], X[1]]])
+
+
+SPARSE = np.array([[0.0, 2, 0], [1, 0, 0], [0, -1, 3], [0, 0, 0]])
+
+
+@pytest.mark.parametrize("kind", [scipy.sparse.csr_array, scipy.sparse.csr_matrix])
+@pytest.mark.parametrize("layout", ["csr", "csc", "coo", "bsr", "dia", "lil", "dok"])
+def test_products_with_sparse_matrices(kind, layout, monkeypatch):
+    S = kind(SPARSE).asformat(layout)
+    for name in ("toarray", "todense"):
+        monkeypatch.setattr(type(S), name, None)  # nothing becomes dense
+    left = lambda x: S @ np.sin(x[:3])  # noqa: E731
+    right = lambda x: np.sin(x) @ S  # noqa: E731
+    np.testing.assert_array_equal(rmad.linearize(left, X)[0], left(X), strict=True)
+    np.testing.assert_array_equal(rmad.linearize(right, X)[0], right(X), strict=True)
+    d = np.diag(np.cos(X))
+    for J in (rmad.jacobian(left)(X), np.stack([rmad.vjp(left, X)[1](u) for u in np.eye(4)])):
+        np.testing.assert_allclose(J, SPARSE @ d[:3], atol=1e-15)
+    np.testing.assert_allclose(rmad.jacobian(right)(X), SPARSE.T @ d)
+    H = rmad.hessian(lambda x: np.sum((S.T @ (S @ x[:3] ** 2)) * x[:3]))(X)
+    wanted = rmad.hessian(lambda x: np.sum((SPARSE.T @ (SPARSE @ x[:3] ** 2)) * x[:3]))(X)
+    np.testing.assert_allclose(H, wanted, atol=1e-14)
+
+
+def test_a_sparse_matrix_that_is_changed_later():
+    S = scipy.sparse.csr_array(SPARSE)
+    _, lin = rmad.linearize(lambda x: S @ x, X[:3])
+    S.data[:] = 0
+    np.testing.assert_array_equal(lin.Jv(np.ones(3)), SPARSE @ np.ones(3))
+
+
+def test_numbers_of_math_are_pythons():
+    """They do not widen float32 arrays."""
+    a = np.ones(2, np.float32)
+    assert rmad.linearize(lambda x: math.sin(x) * a, 0.3)[0].dtype == np.float32
+    assert rmad.grad(lambda x: math.hypot(x[0], x[1]))(np.array([3.0, 4.0])).tolist() == [0.6, 0.8]
+    assert rmad.linearize(lambda x: math.floor(x[0]) * x, X)[0].tolist() == [0.0] * 4

@@ -185,6 +185,34 @@ ROWS = {
             o="2 | 1 | (2, 2) | 2, 0 | 3, axis=-1 | (1, 2), axis=(0, 1) | 9 | (2, 1), (0, 0) | -1",
         ),
     ],
+    "np.polynomial": [
+        *calls(
+            "np.polynomial.<f>(<a>)",
+            f=(
+                "polynomial.polyval | chebyshev.chebval | legendre.legval | hermite.hermval | hermite_e.hermeval | "
+                "laguerre.lagval"
+            ),
+            a=(
+                "V, W | X, V | V, X | V, X, tensor=False | 0.3, V | O, [1.0, 2, 3] | [V[0], 2], [1, O] | F, VF | "
+                "Z, V | O, X"
+            ),
+        ),
+        *calls(
+            "np.polynomial.polynomial.<f>(<a>)",
+            f="polyadd | polysub | polymul | polydiv",
+            a="V, W | V, [1.0, O] | [V[0], 2, 0], V[:2] | F[0], 2 | X, V",
+        ),
+        *calls(
+            "np.polynomial.legendre.<f>(<a>)",
+            f="legder | legint | legmulx | legfromroots",
+            a="V | X[0] | [V[0], 1, 2] | X",
+        ),
+        *calls("np.polynomial.chebyshev.<f>(<a>)", f="chebvander", a="V, 3 | X, 2 | O, 1 | [V[0], 2], 2 | V, -1"),
+        *calls(
+            "np.polynomial.polynomial.polyfit(<a>)", a="V, W, 2 | V, X.T, 1 | [0, 1, 2, 3], V, [0, 2] | V, W, 1, w=W"
+        ),
+        *calls("np.polynomial.<c>([1, 2, 3.5])(<a>)", c="Polynomial | Chebyshev | Legendre", a="V | X | O | V[0] | F"),
+    ],
     "math": calls(
         "math.<f>(<a>) + O",
         f=(
