@@ -20,7 +20,7 @@ from optim.problem.batch import Shard, cases
 from optim.problem.losses import loss_value_and_gradient
 from rmad.extend import Array, arrays, loss_curvature, tree
 
-__all__ = ["comes_apart", "declared_mean", "is_mean", "same_value", "together"]
+__all__ = ["comes_apart", "declared_mean", "evaluate", "is_mean", "same_value", "together"]
 
 ROUNDING = 1 << 10  # units in the last place by which sums of the same terms may differ
 
@@ -78,6 +78,13 @@ def is_mean(
     parts = [tree.map_leaves(lambda a: _noise(a, rng), z_s) for z_s in outputs]
     along = [loss_curvature(loss, z_s, shard.t)(v) for z_s, shard, v in zip(outputs, shards, parts, strict=True)]
     return _agree(loss_curvature(loss, z, t)(together(parts)), along, weights, eps)
+
+
+def evaluate(loss: Any, z: Any, t: Any, curvature: bool) -> None:
+    """Forms what `is_mean` compares on the batch, to raise what the loss raises there."""
+    loss_value_and_gradient(loss)(z, t)
+    if curvature:
+        loss_curvature(loss, z, t)(tree.map_leaves(np.zeros_like, z))
 
 
 def same_value(z: Any, value: float, terms: Sequence[float]) -> bool:

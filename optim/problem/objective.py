@@ -14,7 +14,7 @@ import numpy as np
 from optim.problem.batch import Shard, cases
 from optim.problem.division import Division
 from optim.problem.losses import loss_value, loss_value_and_gradient
-from optim.problem.means import declared_mean, is_mean, same_value, together
+from optim.problem.means import declared_mean, evaluate, is_mean, same_value, together
 from optim.problem.pairing import BroadcastError
 from optim.problem.quadratic import Quadratic
 from optim.problem.threads import in_order
@@ -92,7 +92,7 @@ class Objective(Division):
     def _value(self, model: Any, arrays: Sequence[Array], x: Any, t: Any) -> Any:
         shards, value = self.divide(x, t), loss_value(self.loss)
         if self._is_compared(shards):
-            found = self._if_mean(x, t, lambda: self._compared_value(shards, model, t))
+            found = self._if_mean(model, shards, x, t, lambda: self._compared_value(shards, model, t))
             return self._value(model, arrays, x, t) if found is None else summed([found, self._penalty(arrays)])
 
         def term(k: int) -> Any:
@@ -112,26 +112,53 @@ class Objective(Division):
         """True if results on shards hold only once they are compared: the loss does not say that it is a mean."""
         return len(shards) > 1 and declared_mean(self.loss) is None
 
-    def _if_mean(self, x: Any, t: Any, on_shards: Callable[[], R | None]) -> R | None:
-        """on_shards(), or None if that is None or fails: no batch is divided again, since the loss is no mean.
+    def _if_mean(
+        self,
+        model: Any,
+        shards: list[Shard],
+        x: Any,
+        t: Any,
+        on_shards: Callable[[], R | None],
+        curvature: bool = False,
+    ) -> R | None:
+        """on_shards(), or None if that is None: no batch is divided again, since the loss is no mean.
 
-        A loss may not even be defined on some cases alone, so warnings and errors on a shard are ignored. ValueError
-        if the batch is larger than memory.
+        A loss may not even be defined on some cases alone; that counts as None, without warnings. Other errors are
+        raised. ValueError if the batch is larger than memory.
         """
         problem = None
-        try:
-            with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):
+            try:
                 found = on_shards()
-        except BroadcastError:
-            raise
-        except Exception as error:
-            problem, found = error, None
+            except (BroadcastError, MemoryError):
+                raise
+            except Exception as error:
+                problem, found = error, None
+            if problem is not None and not self._needs_all_cases(model, shards, t, on_shards, curvature):
+                raise problem
         if found is None:
             self._loss_couples = True
             n = cases(x, t)
             if not self._fits(n):
                 raise self._does_not_come_apart(n) from problem
         return found
+
+    def _needs_all_cases(
+        self, model: Any, shards: list[Shard], t: Any, on_shards: Callable[[], Any], curvature: bool
+    ) -> bool:
+        """True if the loss, which raised on the shards, is defined on the batch, and raises on the shards again.
+
+        An error on the batch is the user's, and is raised.
+        """
+        z = together(self.crew.run(lambda k: shards[k].run(model), len(shards)))
+        if z is None:
+            return False
+        evaluate(self.loss, z, t, curvature)
+        try:
+            on_shards()
+        except Exception:
+            return True
+        return False
 
     def value_and_gradient(self, x: Any, t: Any = None) -> tuple[float, Array]:
         """Returns f(θ) and ∇f(θ), (p,): one forward and one backward sweep, nothing kept."""
@@ -142,7 +169,7 @@ class Objective(Division):
         """Returns the same with f(θ) as a Scalar, which stays on a device until `read`."""
         shards = self.divide(x, t)
         if self._is_compared(shards):
-            found = self._if_mean(x, t, lambda: self._value_and_gradient(shards, t, True))
+            found = self._if_mean(self.model, shards, x, t, lambda: self._value_and_gradient(shards, t, True))
             return self.scalar_and_gradient(x, t) if found is None else found
         result = self._value_and_gradient(shards, t, False)
         assert result is not None  # None is the outcome of a comparison
@@ -197,7 +224,9 @@ class Objective(Division):
         shards, keep = self.divide(x, t), self._fits(cases(x, t))
         if not self._is_compared(shards):
             return Quadratic(self, shards, keep=keep)
-        found = self._if_mean(x, t, lambda: self._compared_quadratic(shards, t, keep))
+        found = self._if_mean(
+            self.model, shards, x, t, lambda: self._compared_quadratic(shards, t, keep), curvature=True
+        )
         return self.quadratic(x, t) if found is None else found
 
     def _compared_quadratic(self, shards: list[Shard], t: Any, keep: bool) -> Quadratic | None:

@@ -217,6 +217,57 @@ def test_a_loss_that_is_not_defined_on_some_cases_alone():
         objective.value(x[:5], t[:5])
 
 
+EVALUATIONS = {
+    "value": lambda objective, x, t: objective.value(x, t),
+    "value elsewhere": lambda objective, x, t: objective.value_at(objective.flat() * 2, x, t),
+    "gradient": lambda objective, x, t: objective.value_and_gradient(x, t)[1],
+    "quadratic": lambda objective, x, t: objective.quadratic(x, t).ggn @ np.ones(objective.size),
+}
+
+
+@pytest.mark.parametrize("division", [{"shards": 4}, {"cases_in_memory": 5, "threads": 1}], ids=["shards", "chunks"])
+@pytest.mark.parametrize("what", EVALUATIONS)
+def test_an_error_that_comes_once_does_not_make_a_mean_of_a_loss_suspect(what, division):
+    """Whichever evaluation of the loss raises, the caller sees the error, and the next batch is divided."""
+
+    class Failing:
+        count, at = 0, 0
+
+        def __call__(self, z, t):
+            self.count += 1
+            if self.count == self.at:
+                raise OSError("the table of weights is not there")
+            return np.mean((z - t[:, None]) ** 2)
+
+    x, t = data(20, "mean")
+    evaluate, loss = EVALUATIONS[what], Failing()
+    whole = evaluate(optim.Objective(model(), loss, shards=1), x, t)
+    objective = optim.Objective(model(), loss, **division)
+    evaluate(objective, x, t)  # the first run of a loss on new shapes checks how z meets t
+    loss.count = 0
+    evaluate(objective, x, t)
+    assert loss.count > 4
+    for at in range(1, loss.count + 1):
+        loss.count, loss.at = 0, at
+        with pytest.raises(OSError, match="the table of weights"):
+            evaluate(objective, x, t)
+        assert len(objective.divide(x, t)) == 4
+        np.testing.assert_allclose(evaluate(objective, x, t), whole, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("division", [{"shards": 4}, {"cases_in_memory": 5, "threads": 1}], ids=["shards", "chunks"])
+@pytest.mark.parametrize("what", EVALUATIONS)
+def test_an_error_of_every_evaluation_is_the_users(what, division):
+    def unfinished(z, t):
+        raise NotImplementedError("the loss of unlabelled cases")
+
+    x, t = data(20, "mean")
+    objective = optim.Objective(model(), unfinished, **division)
+    with pytest.raises(NotImplementedError, match="the loss of unlabelled cases"):
+        EVALUATIONS[what](objective, x, t)
+    assert len(objective.divide(x, t)) == 4
+
+
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
 def test_an_overflow_does_not_make_a_mean_of_a_loss_suspect():
     """Neither the refusal of a batch in chunks nor one shard for ever follows from a loss that is not finite."""
