@@ -37,7 +37,10 @@ class NumericalWarning(RuntimeWarning):
 
 
 class TrainingDiverged(RuntimeError):
-    """Ten steps in a row met NaN or Inf and were rejected. The parameters are as they were before the first of them."""
+    """Ten steps in a row met NaN or Inf and were rejected. The parameters are as they were before the first of them.
+
+    The optimizer is as it was before the tenth, and counts rejected steps from zero again.
+    """
 
 
 @dataclass(frozen=True)
@@ -232,6 +235,8 @@ class Optimizer:
 def all_or_nothing(step: Callable[Concatenate[M, P], StepInfo]) -> Callable[Concatenate[M, P], StepInfo]:
     """Decorates the step of an optimizer: an exception in it, or Ctrl-C, leaves optimizer and model as they were.
 
+    Only the count of rejected steps starts again after TrainingDiverged, so that a caller may go on.
+
     NumPy does not warn in it, because what is not finite is found and reported as a rejected step.
     """
 
@@ -241,12 +246,14 @@ def all_or_nothing(step: Callable[Concatenate[M, P], StepInfo]) -> Callable[Conc
         try:
             with quiet():
                 return step(self, *args, **kwargs)
-        except BaseException:
+        except BaseException as error:
             try:
                 before.restore()
             except BaseException:  # Ctrl-C again, with half of it restored
                 before.restore()
                 raise
+            if isinstance(error, TrainingDiverged):
+                self.rejected_in_a_row = 0
             raise
 
     return whole

@@ -232,6 +232,26 @@ def test_ten_rejected_steps_raise_with_the_parameters_as_they_were(problem, meth
     np.testing.assert_array_equal(problem.theta, theta)
 
 
+def test_after_training_diverged_ten_more_steps_may_be_rejected(problem, method):
+    """With other data, or from the state that was saved then."""
+    opt, bad = method(problem.model, problem.loss), problem.x * np.nan
+
+    def diverges(opt):
+        for k in range(9):
+            rejected(opt, bad, problem.t, "non-finite loss")
+            assert opt.state_dict()["rejected_in_a_row"] == opt.rejected_in_a_row == k + 1
+        with pytest.warns(optim.NumericalWarning), pytest.raises(optim.TrainingDiverged, match="10 steps in a row"):
+            opt.step(bad, problem.t)
+        assert opt.state_dict()["rejected_in_a_row"] == opt.rejected_in_a_row == 0
+
+    diverges(opt)
+    diverges(opt)
+    resumed = method(problem.model, problem.loss)
+    resumed.load_state_dict(opt.state_dict())
+    diverges(resumed)
+    assert not opt.step(problem.x, problem.t).rejected
+
+
 def test_nine_rejected_steps_are_forgiven(problem, method):
     opt = method(problem.model, problem.loss)
     for _ in range(2):
