@@ -89,7 +89,7 @@ class Function:
                 getattr(module, what)(*args)
                 told = True
         if told:
-            self._leaves = dict(zip(self._leaves, (leaf for _, leaf in tree.leaves(params)), strict=True))
+            self._leaves = {f"params{path}": leaf for path, leaf in tree.leaves(params, "")}
             self._like = _without_leaves(params)
 
     def state_dict(self) -> dict[str, Any]:

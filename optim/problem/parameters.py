@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from optim.problem.pairs import real_model
+from optim.problem.pairs import original, real_model
 from optim.problem.threads import Crew, cores
 from optim.problem.vectors import inner, summed
 from optim.types import Loss, Model
@@ -70,6 +70,7 @@ class Parameters(Updates):
         self._known = tree.TreeDef(self.model, "model")
         _check_arrays(model, self._known)
         self.dtype, self._shapes = self._known.dtypes[0], self._known.shapes
+        self._paths = tree.TreeDef(model, "model").paths
         self.size = sum(tree.sizes(self._shapes))
 
     def flat(self) -> Array:
@@ -91,9 +92,15 @@ class Parameters(Updates):
         return self._structure_at(flat).tree
 
     def _structure(self) -> tree.TreeDef:
-        """The model's structure with its present arrays, recomputed if they were changed other than by `assign`."""
+        """The model's structure with its present arrays, recomputed if they were changed other than by `assign`.
+
+        ValueError names a float array that the model did not have at first, or lost, or that has another shape.
+        """
         if not self._known.holds(self.model):
-            self._known = tree.TreeDef(self.model, "model")
+            known = tree.TreeDef(self.model, "model")
+            if known.shapes != self._shapes:
+                _raise_for_change(dict(zip(self._paths, self._shapes, strict=True)), original(self.model))
+            self._known = known
         return self._known
 
     def _structure_at(self, flat: Array) -> tree.TreeDef:
@@ -161,3 +168,24 @@ def _check_arrays(model: Any, structure: tree.TreeDef) -> None:
         raise TypeError("model holds float16, too coarse for sums over cases; make its parameters float32")
     if len(dtypes) > 1:
         raise TypeError(f"model mixes dtypes {dtypes}; use one for all parameters")
+
+
+def _raise_for_change(before: Mapping[str, tuple[int, ...]], model: Any) -> None:
+    """Raises for the first array that is not as it was when the objective was made.
+
+    before: path → shape of the parameters then, that of complex arrays as pairs.
+    """
+    now = tree.TreeDef(model, "model")
+    for path, array in zip(now.paths, now.leaves, strict=True):
+        if path not in before:
+            raise ValueError(
+                f"{path}, {array.dtype} of shape {array.shape}, was not in the model when its optimizer or Objective "
+                "was made. Set parameters in __init__; name an array that is not trained, such as a mask, in the "
+                "class attribute `buffers`, and set it to None in __init__"
+            )
+        shape = tree.as_pairs(array).shape if array.dtype.kind == "c" else array.shape
+        if shape != before[path]:
+            raise ValueError(f"{path} has shape {array.shape}, but another when the optimizer was made: make a new one")
+    if lost := [path for path in before if path not in now.paths]:
+        raise ValueError(f"{lost[0]} is not in the model any more: make a new optimizer")
+    raise ValueError("the order of the arrays of the model has changed: make a new optimizer")

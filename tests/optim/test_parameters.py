@@ -125,13 +125,80 @@ def test_every_change_by_hand_is_noticed(structures):
     assert structures == []
 
 
-def test_another_dtype_and_another_layer_by_hand():
+def test_another_dtype_by_hand():
     model, (x, t) = mlp(), batch()
     objective = optim.Objective(model, nn.SquaredError(), threads=1)
     rmad.tree.rebind(model, [a.astype(np.float32) for a in model.parameters()])
     assert objective.flat().dtype == np.float32
     assert objective.value(x, t) == optim.Objective(model, nn.SquaredError()).value(x, t)
     assert objective.quadratic(x.astype(np.float32), t.astype(np.float32)).gradient.dtype == np.float32
-    longer = optim.Objective(optim.Function(lambda p, x: x @ p[0], [np.ones((4, 3))]), nn.SquaredError())
-    longer.model._leaves["params[1]"] = np.ones(2)
-    assert longer.flat().shape == (14,)
+
+
+class Sets(nn.Module):
+    """z = x (W + noise); `name` is set when an update begins."""
+
+    def __init__(self, name, value, W=None):
+        self.W, self.b = np.ones((4, 3)) if W is None else W, np.zeros(3)
+        self.name, self.value = name, lambda: value  # an array would be a parameter
+
+    def on_begin_step(self):
+        if self.value() is None:
+            delattr(self, self.name)
+        else:
+            setattr(self, self.name, self.value())
+
+    def forward(self, x):
+        y = x @ (self.W + getattr(self, "noise", 0)) + getattr(self, "b", 0)
+        return np.stack([y.real, y.imag], -1) if np.iscomplexobj(y) else y
+
+
+CHANGES = {
+    "a new array": (("noise", np.ones((4, 3))), r"model\.noise, float64 of shape \(4, 3\), was not in the model when"),
+    "another shape": (("b", np.ones(1)), r"model\.b has shape \(1,\), but another when the optimizer was made"),
+    "an array less": (("b", None), r"model\.b is not in the model any more: make a new optimizer"),
+    "an array of integers": (("b", np.zeros(3, int)), r"model\.b is not in the model any more: make a new optimizer"),
+}
+EVERY = {
+    "SGD": lambda m: optim.SGD(m, nn.SquaredError(), lr=0.1),
+    **{k.__name__: lambda m, k=k: k(m, nn.SquaredError()) for k in (optim.HessianFree, optim.KFLR, optim.LBFGS)},
+    **{k.__name__: lambda m, k=k: k(m, nn.SquaredError()) for k in (optim.LevenbergMarquardt, optim.CurveBall)},
+}
+
+
+@pytest.mark.parametrize("method", EVERY)
+@pytest.mark.parametrize("change", CHANGES)
+def test_arrays_that_come_or_go_are_named(change, method):
+    """A parameter that a model first sets when an update begins has no place in the vectors of the optimizer."""
+    (how, message), (x, t) = CHANGES[change], batch()
+    model = Sets(*how)
+    opt = EVERY[method](model)
+    with pytest.raises(ValueError, match=message):
+        opt.step(x, t)
+    assert list(model.state_dict()) == ["W", "b"]  # as it was before
+
+
+@pytest.mark.parametrize("W", [np.ones((4, 3)), np.ones((4, 3)) + 1j])
+def test_an_array_set_when_an_update_begins_may_be_a_buffer(W):
+    class Masked(Sets):
+        buffers = ("noise",)
+
+    (x, t), model = batch(), Masked("noise", np.ones((4, 3)), W)
+    model.noise = None
+    t = np.stack([t, t], -1) if np.iscomplexobj(W) else t
+    optim.SGD(model, nn.SquaredError(), lr=0.1).step(x, t)
+    assert list(model.state_dict()) == ["W", "b", "noise"]
+
+
+def test_changes_are_named_in_other_models():
+    (x, t), loss = batch(), nn.SquaredError()
+    complex_model = Sets("noise", np.ones((4, 3)), np.ones((4, 3)) + 1j)
+    complex_model.b = np.zeros(3, complex)
+    with pytest.raises(ValueError, match=r"model\.noise, float64 of shape \(4, 3\), was not in the model"):
+        optim.SGD(complex_model, loss, lr=0.1).step(x, np.stack([t, t], -1))
+    inside = optim.Function(lambda p, x: p["layer"](x), {"layer": Sets("noise", np.ones((4, 3)))})
+    with pytest.raises(ValueError, match=r"noise, float64 of shape \(4, 3\), was not in the model"):
+        optim.SGD(inside, loss, lr=0.1).step(x, t)
+    objective = optim.Objective(optim.Function(lambda p, x: x @ p["W"], {"W": np.ones((4, 3)), "b": np.ones(3)}), loss)
+    objective.model._leaves = dict(reversed(objective.model._leaves.items()))
+    with pytest.raises(ValueError, match="the order of the arrays of the model has changed"):
+        objective.flat()
