@@ -292,7 +292,7 @@ def _gru_step(parameters: Sequence[Any], x: Array, state: State | None) -> State
     if state is None:  # h = 0, so h U + c = c
         r, z, n = (a[:, k * m : (k + 1) * m] for k in range(3))
         n = np.tanh(n if c is None else n + sigmoid(r) * c)
-        return ((1 - sigmoid(z)) * n,)
+        return (sigmoid(-z) * n,)  # 1 − σ(z), with all digits
     (h,) = state
     s = h @ U
     r, z = (sigmoid(a[:, k * m : (k + 1) * m] + s[:, k * m : (k + 1) * m]) for k in range(2))

@@ -40,12 +40,6 @@ def _loop(name: str, *arrays: Array) -> bool:
     return True
 
 
-def _tanh_slope(y: Array, out: Array) -> None:
-    """out ← 1 − y², the derivative of tanh at y = tanh x; y may be `out`."""
-    np.multiply(y, y, out)
-    np.subtract(1, out, out)
-
-
 class RNNCell:
     """h = tanh(a) or max(a, 0). The coefficient ∂h/∂a takes the place of a; it is ½ at 0, as that of np.maximum is."""
 
@@ -91,24 +85,24 @@ class LSTMCell:
         if _loop("lstm_forward", h, c, a, f_kept, e):
             return
         i, f, g, o = _blocks(a)
-        cf, ig = scratch
-        _sigmoid(a[: 2 * len(h)])
-        np.tanh(g, g)
-        _sigmoid(o)
-        np.copyto(f_kept, f)
-        np.multiply(c, f, cf)
-        np.multiply(i, g, ig)
-        np.add(cf, ig, c)
-        for gate, product, minuend in ((g, ig, i), (i, ig, ig), (f, cf, cf)):  # i − ig g,  ig (1 − i),  cf (1 − f)
-            np.multiply(gate, product, gate)
-            np.subtract(minuend, gate, gate)
-        tanh_c = cf
-        np.tanh(c, tanh_c)
-        np.multiply(o, tanh_c, h)
-        np.multiply(h, tanh_c, e)
-        np.subtract(o, e, e)  # o (1 − tanh² c)
-        np.multiply(o, h, o)
-        np.subtract(h, o, o)  # tanh c · o (1 − o)
+        s, ig = scratch
+        _sigmoid(f, f_kept)
+        np.multiply(c, f_kept, c)
+        np.multiply(f, c, f)  # d_f = f c (1 − f)
+        _sigmoid(i, s)
+        np.tanh(g, ig)
+        tanh_slope_over(g, ig)
+        np.multiply(g, s, g)  # d_g = i (1 − g²)
+        np.multiply(ig, s, ig)
+        np.multiply(i, ig, i)  # d_i = i g (1 − i)
+        np.add(c, ig, c)
+        _sigmoid(o, s)
+        np.tanh(c, h)
+        np.copyto(e, c)
+        tanh_slope_over(e, h)
+        np.multiply(e, s, e)  # o (1 − tanh² c)
+        np.multiply(h, s, h)
+        np.multiply(o, h, o)  # d_o = o tanh c (1 − o)
 
     def push(self, d: Array, extras: Sequence[Array], va: Array, vh: Array, vc: Array | None) -> None:
         assert vc is not None
@@ -150,25 +144,22 @@ class GRUCell:
         if _loop("gru_forward", h, before, a, z_kept):
             return
         p, r, z, q = _blocks(a)
-        s, w = scratch
-        _sigmoid(a[len(h) : 3 * len(h)])
-        np.copyto(z_kept, z)
-        np.multiply(r, q, s)
-        np.add(p, s, p)
-        n = p
+        s, n = scratch
+        _sigmoid(z, z_kept)
+        _sigmoid(r, s)
+        np.multiply(r, q, r)
+        np.multiply(s, q, q)
+        np.add(p, q, p)
         np.tanh(p, n)
+        tanh_slope_over(p, n)
+        np.multiply(p, z, p)  # d_p = (1 − z) (1 − n²)
+        np.multiply(p, s, q)  # d_q = d_p r
+        np.multiply(q, r, r)  # d_r = d_q q (1 − r)
         np.subtract(before, n, s)
-        np.multiply(z, s, h)
+        np.multiply(z_kept, s, h)
         np.add(n, h, h)
-        np.subtract(1, z, w)
-        np.multiply(z, w, z)
+        np.multiply(z, z_kept, z)
         np.multiply(z, s, z)  # d_z = (h − n) z (1 − z)
-        _tanh_slope(n, s)
-        np.multiply(s, w, p)  # d_p = (1 − z) (1 − n²)
-        np.subtract(1, r, s)
-        np.multiply(s, q, s)
-        np.multiply(p, r, q)  # d_q = d_p r
-        np.multiply(q, s, r)  # d_r = d_q q (1 − r)
 
     def push(self, d: Array, extras: Sequence[Array], va: Array, vh: Array, vc: Array | None) -> None:
         if _loop("gru_push", vh, va, d, *extras):
@@ -191,9 +182,17 @@ def _blocks(a: Array) -> tuple[Array, ...]:
     return a[:m], a[m : 2 * m], a[2 * m : 3 * m], a[3 * m :]
 
 
-def _sigmoid(a: Array) -> None:
-    """a ← 1 / (1 + exp(−a)); exp may overflow to inf, which gives the right 0."""
+LARGEST = {c: float(np.log(np.finfo(c).max) * (1 - 4 * np.finfo(c).eps)) for c in "efdg"}
+"""Of each type, about the largest argument of exp with a finite value."""
+
+
+def _sigmoid(a: Array, y: Array) -> None:
+    """y ← σ = 1 / (1 + exp(−a)), a ← 1 − σ = exp(−a) σ, which keeps its digits where σ rounds to 1."""
+    lowest = -LARGEST[a.dtype.char]
+    if a.size and not a.item(a.argmin()) >= lowest:  # inf · 0 would not be a number
+        np.maximum(a, lowest, out=a)
     np.negative(a, a)
     np.exp(a, a)
-    np.add(a, 1, a)
-    np.divide(1, a, a)
+    np.add(a, 1, y)
+    np.divide(1, y, y)
+    np.multiply(a, y, a)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from rmad import tuning
 from rmad.kernels import cells
 
 M, N = 48, 90
@@ -48,15 +49,45 @@ def test_float32_agrees_with_float64(kind, m, n):
         np.testing.assert_allclose(a, expected[name], rtol=0, atol=5e-7 * np.abs(expected[name]).max(), err_msg=name)
 
 
+@pytest.mark.parametrize("loops", [False, True], ids=["NumPy", "numba"])
 @pytest.mark.parametrize("kind", ["tanh", "lstm", "gru"])
-def test_coefficients_of_saturated_units_keep_their_digits(kind):
-    """Those of all cells in numba's loops; in NumPy's calls those of the tanh cell."""
-    if kind != "tanh":
+def test_coefficients_of_saturated_units_keep_their_digits(kind, loops, monkeypatch):
+    """1 − σ and 1 − tanh² are formed without a difference of two numbers near 1."""
+    if loops:
         pytest.importorskip("numba")
-    for scale in (1.5, 4.0):
+    else:
+        monkeypatch.setattr(tuning, "CELL_LOOPS_FROM", np.inf)
+    for scale in (1.5, 4.0, 8.0):
         found, expected = (run(CELLS[kind](), dtype, scale=scale)[0]["d"] for dtype in (np.float32, np.float64))
-        large = np.abs(expected) > 1e-9  # float64 has seven digits of these
-        np.testing.assert_allclose(found[large], expected[large], rtol=1e-4 if kind == "tanh" else 1e-3)
+        large = np.abs(expected) > 1e-30  # the others are near the end of float32's range
+        np.testing.assert_allclose(found[large], expected[large], rtol=1e-3 if kind == "gru" else 1e-4)
+
+
+def test_coefficients_of_gates_in_the_tails():
+    """Next to closed forms in double precision; for |a| = 30, 1 − σ and 1 − tanh² are far below the rounding of 1."""
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    def slope(x):
+        return 1 / np.cosh(x) ** 2
+
+    a, c, before = np.array([[30.0], [25.0], [-28.0], [35.0]]), np.array([[0.7]]), np.array([[0.3]])
+    i, f, g, o = a
+    new = c[0] * sigmoid(f) + sigmoid(i) * np.tanh(g)
+    want = [sigmoid(i) * sigmoid(-i) * np.tanh(g), c[0] * sigmoid(f) * sigmoid(-f), sigmoid(i) * slope(g)]
+    want.append(np.tanh(new) * sigmoid(o) * sigmoid(-o))
+    d, h = a.copy(), np.empty((1, 1))
+    cells.LSTMCell().forward(d, before, h, c.copy(), list(np.empty((2, 1, 1))), list(np.empty((2, 1, 1))))
+    np.testing.assert_allclose(d, want, rtol=1e-12)
+    p, r, z, q = a
+    n = p + sigmoid(r) * q
+    d_p = sigmoid(-z) * slope(n)
+    want = [d_p, d_p * sigmoid(r) * q * sigmoid(-r), (before[0] - np.tanh(n)) * sigmoid(z) * sigmoid(-z)]
+    want.append(d_p * sigmoid(r))
+    d = a.copy()
+    cells.GRUCell().forward(d, before, h, None, list(np.empty((1, 1, 1))), list(np.empty((2, 1, 1))))
+    np.testing.assert_allclose(d, want, rtol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
