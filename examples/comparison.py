@@ -14,6 +14,7 @@ import rmad  # noqa: F401 (before NumPy: it picks the BLAS kernel that suits the
 # isort: split
 import numpy as np
 import runner
+from runner.state import check_entries
 
 import nn
 import optim
@@ -109,7 +110,9 @@ def train(
         measure,
     )
     whole = [record for record in run.records if record["update"] and record["update"] % each == 0]
-    kept: dict[str, list[float]] = {n: [r[n] for r in whole if n in r] for n in ("test", "error", "seconds")}
+    names = [n for n in ("test", "error", "seconds") if n in run.records[0]]
+    check_entries(whole, ["loss", *names], f"{series.folder / f'{label}-{seed}'}, epoch")
+    kept: dict[str, list[float]] = {n: [r[n] for r in whole] for n in names}
     return Curve([r["loss"] for r in whole], **kept, end=run.end if run.failed else "")
 
 

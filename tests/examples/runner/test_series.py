@@ -116,6 +116,34 @@ def test_damaged_checkpoints_of_a_series(script: Any, capsys: pytest.CaptureFixt
     assert "--resume" not in told
 
 
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ("loss", "sgn-sine/SGD(0.1)-0, epoch 1: loss is missing"),
+        ("seconds", "run/records/1/seconds is missing"),
+        ("test", "sgn-sine/SGD(0.1)-0, epoch 1: test is missing"),
+    ],
+)
+def test_a_record_of_a_series_without_an_entry(
+    script: Any, capsys: pytest.CaptureFixture[str], entry: str, words: str
+) -> None:
+    """The checksum fits and the run is over, so that nothing but its records is read."""
+    one = [*SINE[:3], "sgd:0.1", "--seeds", "1", "--epochs", "2"]
+    assert script("sgn_regression", *one) == 0
+    checkpoints = nn.Checkpoints("sgn-sine/SGD(0.1)-0")
+    state = checkpoints.load()
+    assert state is not None
+    del state["run"]["records"][1][entry]
+    checkpoints.save(state)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        script("sgn_regression", *one, "--resume")
+    assert ended.value.code == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert words in told
+
+
 def test_two_series_in_one_folder(script: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Other runs of the folder are nobody's business; the same run is refused."""
     with nn.Claim("sgn-sine/SGN(3)-0"):
