@@ -7,11 +7,27 @@ import numpy as np
 from nn.functional import sigmoid, softplus
 from nn.losses.base import BETWEEN_0_AND_1, DiagonalCurvature, Loss, blocks, diagonal_columns, is_traced
 from nn.once import passed
-from rmad.extend import Array, arrays, fast
+from rmad.extend import Array, arrays, fast, fused, is_cupy
 
 __all__ = ["SigmoidCrossEntropy"]
 
 _sigmoid_and_slope = fast.with_derivative("sigmoid")
+# On a GPU a kernel each; the formulas are those of `_sum` and `_sigmoid_minus`.
+_sum_on_gpu = fused.Reduction(
+    "T z, T t",
+    "float64 total",
+    "double(abs(z) / 2 + z * (T(0.5) - t) + log1p(exp(-abs(z))))",
+    "a + b",
+    "total = a",
+    "0",
+    "sigmoid_cross_entropy",
+)
+_gradient_on_gpu = fused.Elementwise(
+    "T z, T t, float64 over_n",
+    "T u",
+    "const T e = exp(-abs(z)); u = T(((z > 0 ? T(1) : e) - t - t * e) / (e + 1) * over_n)",
+    "sigmoid_cross_entropy_gradient",
+)
 
 
 class SigmoidCrossEntropy(Loss):
@@ -43,6 +59,8 @@ class SigmoidCrossEntropy(Loss):
         self._between_0_and_1(t)
         if is_traced(z, t):  # softplus is smooth at z = 0, where |z| would lose the second derivative
             return np.sum(softplus(z) - z * t, dtype=np.float64) / z.shape[0]
+        if _is_on_gpu(z):
+            return _sum_on_gpu(z, t) / z.shape[0]
         total = np.float64(0)
         for block in blocks(z):
             total += _sum(z[block], t[block], *_exp_minus_abs(z[block]))
@@ -53,6 +71,8 @@ class SigmoidCrossEntropy(Loss):
         z, t = self._both(z, t)
         if is_traced(z, t):
             return (sigmoid(z) - t) * (1 / z.shape[0])
+        if _is_on_gpu(z):
+            return _gradient_on_gpu(z, t, 1 / z.shape[0])
         u = np.empty_like(z)
         _sigmoid_minus(t, z, _exp_minus_abs(z)[1], u)
         u *= 1 / z.shape[0]
@@ -61,6 +81,9 @@ class SigmoidCrossEntropy(Loss):
     def value_and_gradient(self, z: Array, t: Array | None) -> tuple[np.float64, Array]:
         """Returns L and (σ(z) − t)/n, with one exponential for both."""
         z, t = self._shaped(z, t)
+        if _is_on_gpu(z):
+            self._between_0_and_1(t)
+            return _sum_on_gpu(z, t) / z.shape[0], _gradient_on_gpu(z, t, 1 / z.shape[0])
         total, gradient = np.float64(0), np.empty_like(z)
         loop = fast.loop("sigmoid_cross_entropy_and_gradient", z, t, gradient)
         if loop is not None:
@@ -124,6 +147,10 @@ class SigmoidCrossEntropy(Loss):
         if outside:
             self._between_0_and_1(t)
         return np.float64(total / t.shape[0])
+
+
+def _is_on_gpu(z: Array) -> bool:
+    return is_cupy(z) and z.dtype.char in "fd"
 
 
 def _exp_minus_abs(z: Array) -> tuple[Array, Array]:

@@ -5,7 +5,7 @@ they run first; nothing here runs on the CPU.
 
     add_scaled(d, x, y)    y ← y + d x
     add_product(A, B, y)   y ← y + A B, by cuBLAS
-    dot(a, b)              Σ a_i b_i in float64, a 0-d array
+    dot(a, b)              Σ a_i b_i in float64, a 0-d array; column_dots(a, b, y, axis=0)   y_i ← Σ a_ji b_ji
     largest(x)             max |x_i| in float64, a 0-d array; NaN does not count
     gathered([a, b, …])    0-d arrays as one vector
 """
@@ -19,7 +19,17 @@ from typing import Any
 from rmad.machine.backend import cublas, import_cupy, is_cupy
 from rmad.types import Array
 
-__all__ = ["Elementwise", "Reduction", "add_product", "add_scaled", "can_add_product", "dot", "gathered", "largest"]
+__all__ = [
+    "Elementwise",
+    "Reduction",
+    "add_product",
+    "add_scaled",
+    "can_add_product",
+    "column_dots",
+    "dot",
+    "gathered",
+    "largest",
+]
 
 
 class Elementwise:
@@ -65,13 +75,14 @@ class Reduction:
     def _compiled(self) -> Any:
         return import_cupy().ReductionKernel(*self._source)
 
-    def __call__(self, *arrays: Any) -> Any:
-        return self._compiled(*arrays)
+    def __call__(self, *arrays: Any, axis: int | None = None) -> Any:
+        return self._compiled(*arrays, axis=axis)
 
 
 _add_scaled = Elementwise("S d, T x", "T y", "y += T(d) * x", "add_scaled")
 _add_multiple = Elementwise("T d, T x", "T y", "y += d * x", "add_multiple")  # a number has no dtype of its own
 dot = Reduction("T x, T y", "float64 sum", "double(x) * double(y)", "a + b", "sum = a", "0", "dot")
+column_dots = Reduction("T x, T y", "T sum", "x * y", "a + b", "sum = a", "0", "column_dots")
 largest = Reduction("T x", "float64 most", "fabs(double(x))", "max(a, b)", "most = a", "0", "largest")
 
 

@@ -143,6 +143,6 @@ class Sweep:
 def column_dots(a: Array, b: Array, out: Array) -> None:
     """out_i ← Σ a_…i b_…i; NumPy's einsum forms no array of products."""
     if not isinstance(out, np.ndarray):
-        np.sum(a * b, axis=tuple(range(a.ndim - 1)), out=out)
+        fused.column_dots(a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1]), out, axis=0)
         return
     np.einsum("ri,ri->i", a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1]), out=out)

@@ -151,6 +151,24 @@ def test_bessel_functions_of_integer_order(n):
     assert float(integer_orders.bessel_i(cupy.asarray(800.0), n)) == np.inf
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_digits_in_the_tails(dtype):
+    """Slopes of tanh, sigmoid and softplus, and gradients of the cross-entropy, relative to their own size."""
+    x = np.array([-30.0, -12, -3, -1e-6, 0, 1e-6, 3, 12, 30], dtype)
+    rtol = 1e-5 if dtype is np.float32 else 1e-12
+    for f in (np.tanh, sc.expit, nn.functional.softplus):
+        wanted, found = (rmad.grad(lambda x, f=f: np.sum(f(x)))(place(x)) for place in (lambda a: a, to_device))
+        np.testing.assert_allclose(found.get(), wanted, rtol=rtol, err_msg=str(f))
+    for t in (0, 1, 0.25):
+        z, loss = x[:, None], nn.SigmoidCrossEntropy()
+        target = np.full_like(z, t)
+        wanted, found = loss.value_and_gradient(z, target), loss.value_and_gradient(*to_device((z, target)))
+        np.testing.assert_allclose(float(found[0]), wanted[0], rtol=rtol)
+        np.testing.assert_allclose(found[1].get(), wanted[1], rtol=rtol)
+        np.testing.assert_allclose(loss.gradient(*to_device((z, target))).get(), wanted[1], rtol=rtol)
+        np.testing.assert_allclose(float(loss.value(*to_device((z, target)))), wanted[0], rtol=rtol)
+
+
 # -- operators and what is made of them --------------------------------------------------------------------------
 
 
