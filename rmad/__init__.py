@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rmad.operators import GGNOperator, HessianOperator, JacobianOperator
     from rmad.primitives.polygamma import polygamma
     from rmad.solvers.implicit import implicit
+    from rmad.solvers.ivp import solve_ivp
     from rmad.sparse.derivatives import sparse_hessian, sparse_jacobian
     from rmad.view import show
 
@@ -58,6 +59,7 @@ __all__ = [
     "show",
     "show_config",
     "softmax",
+    "solve_ivp",
     "solve_triangular",
     "sparse_hessian",
     "sparse_jacobian",
@@ -89,6 +91,10 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of ours
             from rmad.sparse import derivatives
 
             return getattr(derivatives, name)
+        if name == "solve_ivp":
+            from rmad.solvers.ivp import solve_ivp
+
+            return solve_ivp
         if name == "polygamma":
             from rmad.primitives.polygamma import polygamma
 

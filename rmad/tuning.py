@@ -135,6 +135,10 @@ DENSE_SYSTEM_MOST = 2000
 # decisions.md, "A solution is corrected on the tape"
 GMRES_RESTART = 100
 
+# numbers in all matrices ∂f/∂y of a run of `solve_ivp` that are formed: with more, stages are repeated one by one.
+# decisions.md, "The stages of an initial value problem are columns"
+COLUMNS_MOST = 1 << 23
+
 # multiply-adds of a matrix product that take as long as one element of a pass over memory.
 # benchmarks/threads.py
 ELEMENT_WORK = 10

@@ -74,6 +74,7 @@ ON_THE_CPU = {
         optim/spectrum.py: spectral_density
         """,
     "for SciPy's sparse matrices, which are NumPy's": "rmad/sparse",
+    "SciPy's solvers, which work on the CPU": "rmad/solvers",
     "the places of elements, which index arrays of any kind": """
         rmad/written/calls.py: at _turns
         rmad/written/memory.py
