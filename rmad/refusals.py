@@ -105,8 +105,9 @@ def not_a_number(
     if known := _of_scipy():
         return TypeError(f"{call.format('x')} of a traced array would lose its derivative: {known}")
     return TypeError(
-        f"{call.format('x')} of a traced array would lose its derivative ({also} the same); "
-        f"keep x as an array, collect with np.stack, or write {call.format('rmad.stop_gradient(x)')}"
+        f"{call.format('x')} of a traced array would lose its derivative ({also} the same); keep x as an array, "
+        "write into one that the function makes, by np.zeros(n) or np.zeros_like(x, shape=n), or write "
+        f"{call.format('rmad.stop_gradient(x)')}"
     )
 
 

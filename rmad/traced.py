@@ -260,8 +260,12 @@ class Traced(Shaped, NDArrayOperatorsMixin):
             raise
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if kwargs and (out := kwargs.pop("out", None)) is not None:
-            return writing.into(func, args, kwargs, out)
+        if kwargs:
+            if (out := kwargs.pop("out", None)) is not None:
+                return writing.into(func, args, kwargs, out)
+            for name, value in kwargs.items():
+                if isinstance(value, Traced) and value.settles:
+                    kwargs = {**kwargs, name: value.now()}
         if len(types) > 1:  # arrays of other kinds, too
             args, kwargs = lifted(args, kwargs)
         if _gives_integers(func, args, kwargs):

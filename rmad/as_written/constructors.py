@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 from numpy import ndarray
 
-from rmad.as_written.callers import is_sparse, takes_plain_arrays
+from rmad.as_written.callers import is_sparse, made_by_user, takes_plain_arrays
 from rmad.as_written.lists import Numbers, as_array, forgiven, holds_traced, stacked
 from rmad.traced import Traced, register, stop, writing
 
@@ -23,9 +23,9 @@ __all__ = [
     "converted",
     "converter",
     "eager",
-    "filling",
     "from_iterator",
     "lifting",
+    "making",
 ]
 
 CONVERTERS = ["array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray", "asarray_chkfinite", "require"]
@@ -61,8 +61,10 @@ def converter(f: Callable[..., Any]) -> Callable[..., Any]:
         if not traced:
             try:
                 if args or kwargs:
-                    return f(*args, **kwargs) if a is _NONE else f(a, *args, **kwargs)
-                return f(a) if a is not _NONE else f()
+                    y = f(*args, **kwargs) if a is _NONE else f(a, *args, **kwargs)
+                else:
+                    y = f(a) if a is not _NONE else f()
+                return writing.blank(y) if _is_new(y, a) and made_by_user(sys._getframe(1)) else y
             except _LOST as error:
                 if not forgiven(error, (a, *kwargs.values())):
                     raise
@@ -79,6 +81,11 @@ def converter(f: Callable[..., Any]) -> Callable[..., Any]:
     return convert
 
 
+def _is_new(y: Any, a: Any) -> bool:
+    """True for floats that no other array holds."""
+    return y is not a and type(y) is ndarray and y.base is None and y.dtype.kind in "fc"
+
+
 def _no_array(a: Any) -> Any:
     """What SciPy's sparse matrices take for no array: they leave S @ a to a.__rmatmul__."""
     held = np.empty((), object)
@@ -91,6 +98,8 @@ def converted(f: Callable[..., Any], a: Any, args: tuple[Any, ...], kwargs: dict
     dtype = args[0] if args else kwargs.get("dtype")
     if dtype is not None and np.dtype(dtype).kind == "O":
         return f(a, *args, **kwargs)
+    if isinstance(a, Traced) and a.settles:
+        return writing.converted(f, a, args, kwargs)
     found = Numbers(a)
     if found.on_the_gpu:
         y = stacked(a)
@@ -159,16 +168,15 @@ def from_iterator(f: Callable[..., Any]) -> Callable[..., Any]:
     return collect
 
 
-def filling(f: Callable[..., Any]) -> Callable[..., Any]:
-    """np.zeros_like and its kin, for the user's own code: next to a traced array the result may be written into."""
+def making(f: Callable[..., Any]) -> Callable[..., Any]:
+    """np.zeros and what else makes arrays, for the user's own code: traced numbers may be written into them."""
     lift = lifting(f)
 
     @wraps(f)
-    def fill(*args: Any, **kwargs: Any) -> Any:
-        y = lift(*args, **kwargs)
-        return writing.blank(y) if any(isinstance(a, Traced) for a in args) else y
+    def make(*args: Any, **kwargs: Any) -> Any:
+        return writing.blank(lift(*args, **kwargs))
 
-    return fill
+    return make
 
 
 def eager(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -223,3 +231,4 @@ def _instead_of_an_error(
 
 register("asarray", as_array)
 register("lists", _instead_of_an_error)
+writing.of_traced = converted

@@ -29,9 +29,9 @@ from rmad.as_written.constructors import (
     asking,
     converter,
     eager,
-    filling,
     from_iterator,
     lifting,
+    making,
 )
 from rmad.traced import FILLED
 
@@ -172,9 +172,11 @@ _PROTOCOL = type(np.sum)
 
 _OTHERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(EAGER, eager),
-    **dict.fromkeys((f.__name__ for f in FILLED), filling),
+    **dict.fromkeys((f.__name__ for f in FILLED), making),
+    **dict.fromkeys(("copy", "empty", "eye", "identity", "linspace", "ones", "zeros"), making),
     **dict.fromkeys((f.__name__ for f in CALLERS), calling),
-    **dict.fromkeys(("arange", "full", "isscalar"), asking),
+    **dict.fromkeys(("arange", "isscalar"), asking),
+    "full": lambda f: making(asking(f)),
     "fromiter": from_iterator,
     "r_": Joining,
     "c_": Joining,

@@ -18,7 +18,7 @@ from rmad.tape import Tape
 from rmad.traced import HANDLERS, Traced, stop, writing
 from rmad.written.memory import Memory, Place, take
 
-__all__ = ["CONSTANT", "Blank", "Written", "blank", "fill_slots", "fresh", "memory_of", "settled"]
+__all__ = ["CONSTANT", "Blank", "Written", "become", "blank", "fill_slots", "fresh", "memory_of", "settled"]
 
 CONSTANT = Tape()
 """The tape of constants: no primitive records on it."""
@@ -37,7 +37,7 @@ class Written(Traced):
         known = place.version == place.memory.version
         y = place.memory.now(place)
         if not known and place.parent is None and type(y) is Traced and len(place.memory.alive()) == 1:
-            self.__class__ = Traced  # type: ignore[assignment]  # no view sees the next write, so this may be an ordinary array again
+            become(self, Traced)  # no view sees the next write
             fill_slots(self, y.value, y.tape, y.index)
             self.place = None
         return y
@@ -96,6 +96,7 @@ class Blank(Traced):
 
     __slots__ = ()
     settles = True
+    __class__ = property(lambda self: np.ndarray)  # type: ignore[assignment]  # for isinstance: it behaves like one
 
     def now(self) -> Any:
         """The plain array; a copy if a block would not make one."""
@@ -173,13 +174,21 @@ def fill_slots(y: Traced, value: Any, tape: Any, index: Any) -> None:
         slot.__set__(y, content)
 
 
+_set_class = object.__dict__["__class__"].__set__
+
+
+def become(y: Traced, kind: type[Traced]) -> None:
+    """Makes another kind of array of y."""
+    _set_class(y, kind)
+
+
 def _below(y: Any) -> Any:
     return y.value if isinstance(y, Traced) else y
 
 
 def blank(a: Any) -> Any:
     """A fresh plain array of floats as one that traced numbers may be written into; anything else as it is."""
-    if not isinstance(a, np.ndarray) and not is_cupy(a):
+    if isinstance(a, Traced) or not (isinstance(a, np.ndarray) or is_cupy(a)):
         return a
     if a.dtype.kind not in "fc" or type(a) in (np.ma.MaskedArray, np.matrix):
         return a

@@ -13,7 +13,7 @@ from rmad.machine.arrays import moved_to, on_the_cpu
 from rmad.objects import is_object
 from rmad.refusals import into_plain, lost_imaginary_part, part_written_by, scalars_are_fixed, written_into_integers
 from rmad.traced import Traced, parts, stop, writing
-from rmad.written.arrays import Blank, Written, fill_slots, memory_of
+from rmad.written.arrays import Blank, Written, become, fill_slots, memory_of
 from rmad.written.memory import Memory, Step, take
 from rmad.written.pieces import fitted
 
@@ -122,7 +122,7 @@ def _opened(y: Any) -> Memory:
     for a in arrays:
         a.place.found, a.place.version = a.twin() if type(a) is Traced else a.value, memory.version
         fill_slots(a, None, None, None)
-        a.__class__ = Written
+        become(a, Written)
     memory.base = root.place.found
     return memory
 

@@ -110,5 +110,20 @@ def part(y: Traced, x: Traced, key: Any) -> Any:
     return _view(y, x, (take, (key,), {})) if is_basic(key) else y
 
 
+def converted(f: Callable[..., Any], y: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """f(y, *args, **kwargs) for np.array or one of its kin: y itself, a view of it, or a copy, as NumPy has it."""
+    lies = y.value if type(y) is Blank else y.place.layout
+    found = f(lies, *args, **kwargs)
+    if found is lies:
+        return y
+    if np.may_share_memory(found, lies) and found.dtype == lies.dtype:  # ndmin=2
+        return _seen_one(y, found, lies, (np.reshape, (found.shape,), {}))
+    if type(y) is Blank:
+        return blank(found)
+    now = y.now()
+    return writing.of_traced(f, now, args, kwargs) if isinstance(now, Traced) else blank(f(now, *args, **kwargs))
+
+
+writing.converted = converted
 writing.seen, writing.blank_view = seen, blank_view
 writing.viewed, writing.apart, writing.part = viewed, apart, part

@@ -142,8 +142,10 @@ def test_the_error_names_the_variable_and_the_function():
     with pytest.raises(ValueError, match=rf"`self.work`, float64\[{n}\], used by np.multiply: .*copy"):
         rmad.grad(Model())(np.ones(n))
 
+    ones = np.ones  # by this name it makes plain arrays in f, too
+
     def f(x):
-        total, buffer = 0.0, np.ones(n)
+        total, buffer = 0.0, ones(n)
         for _ in range(2):
             total = total + buffer @ x
             buffer *= 2

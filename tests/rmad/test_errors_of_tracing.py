@@ -11,7 +11,7 @@ import scipy.special
 import rmad
 
 RNG = np.random.default_rng(0)
-array = np.array  # by a name of its own it is NumPy's
+array, zeros = np.array, np.zeros  # by a name of its own it is NumPy's
 W, X, B = RNG.standard_normal((3, 4)), RNG.standard_normal((5, 3)), RNG.standard_normal(4)
 
 
@@ -28,8 +28,8 @@ ERRORS = {
     "tolist": (lambda x: x.tolist(), TypeError, "tolist"),
     "asarray": (np.asarray, TypeError, "without losing its derivative"),
     "array of": (lambda x: array([x[0], x[1]]), TypeError, "derivative"),
-    "out": (lambda x: np.sin(x, out=np.zeros(3)), TypeError, "sin.*out"),
-    "out of a function": (lambda x: np.sum(x, out=np.zeros(())), TypeError, "sum.*out"),
+    "out": (lambda x: np.sin(x, out=zeros(3)), TypeError, "sin.*out"),
+    "out of a function": (lambda x: np.sum(x, out=zeros(())), TypeError, "sum.*out"),
     "unknown ufunc": (scipy.special.wrightomega, NotImplementedError, r"scipy.special.wrightomega has no deriv"),
     "how to add one": (scipy.special.wrightomega, NotImplementedError, r"Add one with rmad\.elementwise"),
     "unknown function": (lambda x: np.savetxt("", x), NotImplementedError, r"savetxt has no derivative rule"),
@@ -52,7 +52,7 @@ def test_what_would_lose_a_derivative_is_an_error(row):
 def test_a_traced_number_does_not_go_into_a_plain_array():
     """NumPy raises its own error here; ours, which says why, is the cause of it."""
     with pytest.raises((TypeError, ValueError)) as error:
-        rmad.linearize(lambda x: np.zeros(3).__setitem__(0, x[0]), np.ones(3))
+        rmad.linearize(lambda x: zeros(3).__setitem__(0, x[0]), np.ones(3))
     chain = f"{error.value} {error.value.__cause__} {error.value.__context__}"
     assert "derivative" in chain
 

@@ -194,7 +194,7 @@ def inside(look):
 
 def test_plain_arguments_give_plain_results():
     a = inside(lambda: np.array([1.0, 2.0]))
-    assert type(a) is np.ndarray
+    assert isinstance(a, np.ndarray)
     assert a.flags.owndata
     assert a.flags.writeable
     assert inside(lambda: np.asarray(X)) is X

@@ -240,10 +240,13 @@ def test_mixed_dtypes():
     rmad.check_grads(f, t)
 
 
+PLAIN = np.zeros((3, 4))
+
+
 def test_in_place_on_a_plain_array():
-    """out += traced would lose the derivative: an error. traced += out rebinds."""
+    """A plain array from outside += traced would lose the derivative: an error. traced += plain is no loss."""
     with pytest.raises(TypeError, match="out"):
-        rmad.linearize(lambda x: operator.iadd(np.zeros((3, 4)), x), X)
+        rmad.linearize(lambda x: operator.iadd(PLAIN, x), X)
     y, _ = rmad.linearize(lambda x: operator.iadd(x, X), X)
     np.testing.assert_array_equal(y, 2 * X)
 

@@ -215,6 +215,7 @@ def test_what_is_written_is_taken_as_it_was():
     np.testing.assert_array_equal(lin.JTu(np.ones(3)), [2, 0, 0])
 
 
+PLAIN = np.zeros(4)
 ERRORS = {
     "shapes": (lambda x: x.__setitem__(slice(2), x[:3]), ValueError, r"from shape \(3,\) into shape \(2,\)"),
     "an index": (lambda x: x.__setitem__(7, 1.0), IndexError, "out of bounds"),
@@ -222,8 +223,8 @@ ERRORS = {
     "a number": (lambda x: np.sum(x).__setitem__((), 1.0), TypeError, "does not support item assignment"),
     "a complex number": (lambda x: x.__setitem__(0, 1j * x[0]), TypeError, "imaginary part"),
     "integers": (lambda x: np.zeros_like(x, dtype=int).__setitem__(0, x[0]), (TypeError, ValueError), "derivative"),
-    "a plain array": (lambda x: np.copyto(np.zeros(4), x), TypeError, r"numpy.copyto writes.*zeros_like\(x, shape"),
-    "out, a plain array": (lambda x: np.sin(x, out=np.zeros(4)), TypeError, r"out.*zeros_like\(x, shape"),
+    "a plain array": (lambda x: np.copyto(PLAIN, x), TypeError, r"numpy.copyto writes.*zeros_like\(x, shape"),
+    "out, a plain array": (lambda x: np.sin(x, out=PLAIN), TypeError, r"out.*zeros_like\(x, shape"),
     "out, another shape": (lambda x: np.add(x, 1, out=x[:2]), ValueError, "broadcast"),
     "shared memory": (lambda x: shared(x), TypeError, "a plain array shares"),
 }
