@@ -43,7 +43,7 @@ OF_SEQUENCES = {
 }
 """What takes lists of arrays; those may differ in shape and dtype."""
 
-_PROTOCOL = type(np.sum)
+_PROTOCOL, _TYPES, _AXIS = type(np.sum), (Traced,), {"axis"}
 
 _LOST = (TypeError, ValueError)  # ours, and NumPy's own with ours as its cause
 
@@ -124,6 +124,8 @@ def lifting(f: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(f)
     def lift(*args: Any, **kwargs: Any) -> Any:
+        if asks and len(args) == 1 and type(args[0]) is Traced and kwargs.keys() <= _AXIS:
+            return args[0].__array_function__(f, _TYPES, args, kwargs)  # what NumPy would do
         try:
             return f(*args, **kwargs)
         except _LOST as error:

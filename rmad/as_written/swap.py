@@ -82,12 +82,14 @@ class Recording:
 
     def end(self) -> None:
         _here.depth = self.depth
+        if self not in _open and not _lock._is_owned():  # type: ignore[attr-defined]
+            return
         try:
             _lock.acquire()
-            _open.discard(self)
-            if not _open:
+            if not _open - {self}:
                 for owner, name, own, _ in _built():
                     setattr(owner, name, own)
+            _open.discard(self)  # last: an interrupt before it leaves all of this to the next call
         finally:
             _unlock()
         if len(sys.modules) > self.modules and not self.depth:
