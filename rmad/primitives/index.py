@@ -95,7 +95,7 @@ class Index(Linear):
         return total, True
 
     def pull_add(self, u, total, owned) -> Any:
-        if isinstance(u, Traced) or isinstance(total, Traced):
+        if isinstance(u, Traced) or isinstance(total, Traced) or not self.x.shape:  # a number is not added into
             return super().pull_add(u, total, owned)
         x, key = self.x, self.args[1]
         if u.dtype is not x.dtype and u.dtype.kind == "c" and x.dtype.kind != "c":

@@ -22,6 +22,7 @@ from rmad.solvers.systems import SolveLinear, system
 from rmad.traced import Traced, stop
 from rmad.tree import leaves, map_leaves
 from rmad.types import Array
+from rmad.written import settled
 
 __all__ = ["implicit"]
 
@@ -105,6 +106,7 @@ class Equation:
     """
 
     def __init__(self, g: Any, z: Any, a: Any, solve_linear: SolveLinear | None, tol: float) -> None:
+        z = map_leaves(settled, z)  # `solve` may return an array that it has made while an outer function is recorded
         if any(isinstance(leaf, Traced) for _, leaf in leaves(z)):
             raise ValueError("implicit(g, solve): solve returned a traced array; pass what is traced to it in a")
         self._g, self._a, self._solve_linear, self._tol = g, a, solve_linear, tol
@@ -122,7 +124,7 @@ class Equation:
         return rest
 
     def _plain_rest(self, z: Array) -> Array:
-        return _flat(self._plain_g(self.space.unravel(z), self._plain_a))
+        return settled(_flat(self._plain_g(self.space.unravel(z), self._plain_a)))
 
     def check_plain(self) -> None:
         """ValueError if g is traced by what it closes over and `plain` did not find: a product could not call it."""

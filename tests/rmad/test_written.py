@@ -284,3 +284,13 @@ def test_other_threads_write_into_plain_arrays_meanwhile():
         stop.set()
         thread.join()
     assert not wrong
+
+
+def test_a_number_that_is_read_again_and_again():
+    def f(x):
+        y = np.zeros_like(x, shape=(1,))
+        y[0] = x[0] * x[1]
+        s = y[:1] @ y[:1]
+        return s[()] * s + np.array(s)[()] * y[0]
+
+    rmad.check_grads(f, np.array([1.5, 0.5]), order=2)
