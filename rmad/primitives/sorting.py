@@ -73,7 +73,7 @@ def _family(f, scale, places) -> Callable[..., Any]:
     ) -> Array:
         if old or (weights is not None and f not in (np.quantile, np.percentile)):
             raise NotImplementedError(
-                "quantiles of a traced array take no `interpolation`, those without NaN no weights"
+                f"{f.__name__} of a traced array takes no {'interpolation' if old else 'weights'}"
             )
         if weights is not None:
             return own_code(f)(a, q, axis, None, False, method, keepdims, weights=weights)

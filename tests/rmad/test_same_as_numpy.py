@@ -31,7 +31,7 @@ REFUSALS = (
     "never written into",
     "cannot be written into",
     "arbitrary basis",
-    "take no weights",
+    "takes no weights",
     "np.unique of a traced array along an axis",
     "np.matmul of a traced array takes no",
 )
