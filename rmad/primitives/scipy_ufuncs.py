@@ -10,16 +10,19 @@ Sources of the formulas: Abramowitz & Stegun (1964), DLMF (dlmf.nist.gov); equat
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import special as sc
 
 from rmad.primitives.arguments import is_complex
 from rmad.primitives.elementwise import LN2, LN10, cosine, expm1_derivative, sigmoid, sigmoid_derivative
+from rmad.primitives.incomplete import beta_density, beta_slope_in, gamma_density, gamma_slope_in
 from rmad.primitives.integer_orders import bessel_i, bessel_j, bessel_k, scaled_i, scaled_k
 from rmad.primitives.polygamma import beta_slope, log_beta, polygamma_step, zeta
 from rmad.primitives.scipy_tails import dawsn_derivative, erfcx_derivative, scaled_i_derivative, scaled_k_derivative
-from rmad.rules import Elementwise, Primitive, constant, elementwise
+from rmad.rules import Elementwise, constant, elementwise
 from rmad.traced import register
 from rmad.types import Array
 
@@ -120,33 +123,6 @@ def _trigamma(y, x) -> Array:
     return zeta(2, x)
 
 
-def _less_one(p) -> Array:
-    """p - 1, and 0 at p = 0: there d/dx xᵖ = p xᵖ⁻¹ must be 0 at x = 0 too."""
-    return p - (p != 0)
-
-
-_beta_kernel: Primitive = elementwise(  # xᵖ (1 - x)^q exp(-c)
-    lambda x, p, q, c: np.exp(sc.xlogy(p, x) + sc.xlog1py(q, -x) - c),
-    lambda y, x, p, q, c: p * _beta_kernel(x, _less_one(p), q, c) - q * _beta_kernel(x, p, _less_one(q), c),
-    name="beta kernel",
-)
-_gamma_kernel: Primitive = elementwise(  # xᵖ exp(-x - c)
-    lambda x, p, c: np.exp(sc.xlogy(p, x) - x - c),
-    lambda y, x, p, c: p * _gamma_kernel(x, _less_one(p), c) - y,
-    name="gamma kernel",
-)
-
-
-def _beta_density(a, b, x) -> Array:
-    """xᵃ⁻¹ (1 - x)ᵇ⁻¹ / B(a, b)."""
-    return _beta_kernel(x, a - 1, b - 1, log_beta(a, b))
-
-
-def _gamma_density(a, x) -> Array:
-    """xᵃ⁻¹ exp(-x) / Γ(a)."""
-    return _gamma_kernel(x, a - 1, sc.gammaln(a))
-
-
 elementwise(sc.gamma, lambda y, x: y * sc.digamma(x))
 elementwise(sc.rgamma, _rgamma_derivative)
 elementwise(sc.gammaln, lambda y, x: sc.digamma(x))
@@ -154,16 +130,120 @@ elementwise(sc.loggamma, lambda y, x: sc.digamma(x))
 elementwise(sc.digamma, _trigamma)
 elementwise(sc.beta, lambda y, a, b: beta_slope(a, b), lambda y, a, b: beta_slope(b, a))
 elementwise(sc.betaln, lambda y, a, b: -polygamma_step(a, b, 0), lambda y, a, b: -polygamma_step(b, a, 0))
-elementwise(sc.betainc, None, None, lambda y, a, b, x: _beta_density(a, b, x))
-elementwise(sc.betaincc, None, None, lambda y, a, b, x: -_beta_density(a, b, x))
-elementwise(sc.betaincinv, None, None, lambda y, a, b, p: 1 / _beta_density(a, b, y))
-elementwise(sc.betainccinv, None, None, lambda y, a, b, p: -1 / _beta_density(a, b, y))
-elementwise(sc.gammainc, None, lambda y, a, x: _gamma_density(a, x))
-elementwise(sc.gammaincc, None, lambda y, a, x: -_gamma_density(a, x))
-elementwise(sc.gammaincinv, None, lambda y, a, p: 1 / _gamma_density(a, y))
-elementwise(sc.gammainccinv, None, lambda y, a, p: -1 / _gamma_density(a, y))
 elementwise(sc.exp1, lambda y, x: -np.exp(-x) / x)
 elementwise(sc.expi, lambda y, x: np.exp(x) / x)
+
+# -- incomplete gamma and beta functions, and the distribution functions made of them ------------------------
+
+
+def _of_inverse(slopes: Sequence[Callable[..., Any]], sign: int) -> list[Callable[..., Any]]:
+    """F(p₀, …, y) = q, so ∂y/∂q = 1/f and ∂y/∂p = -∂F/∂p / f; sign: of ∂F/∂y."""
+    *of_parameters, density = slopes
+
+    def by_parameter(slope: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda y, *args: -slope(*args[:-1], y) / density(*args[:-1], y)
+
+    last = lambda y, *args: sign / density(*args[:-1], y)  # noqa: E731
+    return [*map(by_parameter, of_parameters), last]
+
+
+def _both(lower: Any, upper: Any, *slopes: Callable[..., Any] | None) -> None:
+    """Rules for F and for 1 - F. slopes: (args) → ∂F/∂args[k], per argument, or None."""
+
+    def signed(slope: Any, sign: int) -> Any:
+        return slope and (lambda y, *args: sign * slope(*args))
+
+    elementwise(lower, *(signed(slope, 1) for slope in slopes))
+    elementwise(upper, *(signed(slope, -1) for slope in slopes))
+
+
+_gamma_slopes = (lambda a, x: gamma_slope_in(a, x, 1), gamma_density)
+_beta_slopes = (
+    lambda a, b, x: beta_slope_in(a, b, x, 1, 0),
+    lambda a, b, x: beta_slope_in(a, b, x, 0, 1),
+    beta_density,
+)
+
+_both(sc.gammainc, sc.gammaincc, *_gamma_slopes)
+_both(sc.betainc, sc.betaincc, *_beta_slopes)
+elementwise(sc.gammaincinv, *_of_inverse(_gamma_slopes, 1))
+elementwise(sc.gammainccinv, *_of_inverse(_gamma_slopes, -1))
+elementwise(sc.betaincinv, *_of_inverse(_beta_slopes, 1))
+elementwise(sc.betainccinv, *_of_inverse(_beta_slopes, -1))
+
+_both(  # P(v/2, x/2)
+    sc.chdtr,
+    sc.chdtrc,
+    lambda v, x: 0.5 * gamma_slope_in(0.5 * v, 0.5 * x, 1),
+    lambda v, x: 0.5 * gamma_density(0.5 * v, 0.5 * x),
+)
+_both(  # P(b, a x)
+    sc.gdtr,
+    sc.gdtrc,
+    lambda a, b, x: x * gamma_density(b, a * x),
+    lambda a, b, x: gamma_slope_in(b, a * x, 1),
+    lambda a, b, x: a * gamma_density(b, a * x),
+)
+_both(sc.pdtr, sc.pdtrc, None, lambda k, m: -gamma_density(np.floor(k) + 1, m))  # 1 - P(k + 1, m), a step in k
+_both(sc.bdtr, sc.bdtrc, None, None, lambda k, n, p: -beta_density(np.floor(k) + 1, n - np.floor(k), p))
+
+
+def _slope_with_rest(a, b, z, rest, i, j) -> Array:
+    """∂I_z(a, b)/∂a (i = 1) or ∂b (j = 1), z + rest = 1 of which the smaller one has the digits."""
+    small = z < rest
+    below = beta_slope_in(a, b, np.where(small, z, 0.5), i, j)
+    above = beta_slope_in(b, a, np.where(small, 0.5, rest), j, i)  # I_z(a, b) = 1 - I_rest(b, a)
+    return np.where(small, below, -above)
+
+
+def _power_product(p, q, c, z, rest) -> Array:
+    """zᵖ rest^q exp(-c)"""
+    return np.exp(sc.xlogy(p, z) + sc.xlogy(q, rest) - c)
+
+
+def _f_parts(dfn, dfd, x) -> tuple[Array, ...]:
+    """a, b, z, 1 - z and z (1 - z) f(z) of I_z(a, b), z = dfn x / (dfd + dfn x) (A&S 26.6.2)."""
+    total = dfd + dfn * x
+    a, b, z, rest = 0.5 * dfn, 0.5 * dfd, dfn * x / total, dfd / total
+    return a, b, z, rest, _power_product(a, b, log_beta(a, b), z, rest)
+
+
+def _f_by_dfn(dfn, dfd, x) -> Array:
+    a, b, z, rest, density = _f_parts(dfn, dfd, x)
+    return 0.5 * _slope_with_rest(a, b, z, rest, 1, 0) + density / dfn
+
+
+def _f_by_dfd(dfn, dfd, x) -> Array:
+    a, b, z, rest, density = _f_parts(dfn, dfd, x)
+    return 0.5 * _slope_with_rest(a, b, z, rest, 0, 1) - density / dfd
+
+
+def _f_density(dfn, dfd, x) -> Array:
+    a, b, z, rest, _ = _f_parts(dfn, dfd, x)
+    return _power_product(a - 1, b - 1, log_beta(a, b), z, rest) * (rest * rest * dfn / dfd)
+
+
+_both(sc.fdtr, sc.fdtrc, _f_by_dfn, _f_by_dfd, _f_density)
+
+
+def _t_density(df, t) -> Array:
+    """(1 + t²/df)^(-(df + 1)/2) / (√df B(1/2, df/2)); with df = inf that of the normal distribution."""
+    finite = np.isfinite(df)
+    nu = np.where(finite, df, 1)
+    student = -0.5 * np.log(nu) - log_beta(0.5, 0.5 * nu) - 0.5 * (nu + 1) * np.log1p(t * t / nu)
+    return np.where(finite, np.exp(student), np.exp(-0.5 * _square(t)) / ROOT_2PI)
+
+
+def _t_by_df(df, t) -> Array:
+    """∂/∂df of half I_z(df/2, 1/2), z = df / (df + t²), on the left, and less that on the right (A&S 26.7.1)."""
+    finite = np.isfinite(df)
+    nu = np.where(finite, df, 1)
+    total = nu + t * t
+    slope = _slope_with_rest(0.5 * nu, 0.5 + 0 * t, nu / total, t * t / total, 1, 0)
+    return np.where(finite, -0.25 * np.copysign(1, t) * slope - t * _t_density(nu, t) / (2 * nu), 0)
+
+
+elementwise(sc.stdtr, lambda y, df, t: _t_by_df(df, t), lambda y, df, t: _t_density(df, t))
 
 # -- hypergeometric functions (DLMF 13.3.15, 13.3.22, 15.5.1) ------------------------------------------------
 

@@ -99,12 +99,31 @@ def of_order(v: int, name: str, f: Callable[..., Any], derivative: Any, *x: Draw
     return Row(name, f, lambda x: derivative(0, v, x), [[d] for d in x], (0,), lambda n, x: derivative(n, v, x))
 
 
+def last(name: str, f: Callable[..., Any], twin: Callable[..., Any], *regions: Sequence[Draw]) -> Row:
+    """A row of several arguments, f with a derivative in the last one that is checked here."""
+    return Row(name, f, twin, regions, (len(regions[0]) - 1,))
+
+
 def pair(name: str, f: Callable[..., Any], twin: Callable[..., Any], *regions: Sequence[Draw]) -> Row:
     """A row of two arguments, f with a derivative in both."""
     return Row(name, f, twin, regions, (0, 1))
 
 
 # -- twins of functions that mpmath has not ----------------------------------------------------------------------------
+
+
+def f_twin(m: Any, n: Any, x: Any) -> Any:
+    return mp.betainc(m / 2, n / 2, 0, m * x / (n + m * x), regularized=True)
+
+
+def t_twin(v: Any, t: Any) -> Any:
+    half = mp.betainc(v / 2, mp.mpf(1) / 2, 0, v / (v + t * t), regularized=True) / 2
+    return half if t < 0 else 1 - half
+
+
+def of_whole(f: Callable[..., Any]) -> Callable[..., Any]:
+    """f(k, n, p) of a whole number n, which SciPy wants as an integer."""
+    return lambda k, n, p: f(k, n.astype(int), p)
 
 
 def share(*x: Any) -> Any:
@@ -177,6 +196,9 @@ LARGE = both(decades(2, 30))
 POSITIVE = [flat(0, 5), decades(-30, 0), decades(0, 30)]
 UNIT = [flat(0, 1), decades(-30, -1), decades(-9, -1, around=1, below=True)]
 MINUS_ONE_TO_ONE = [flat(-1, 1), *TINY, *both(decades(-9, -1, around=1, below=True))]
+GAMMA = [[flat(0.2, 16), flat(0, 16)], [flat(0.2, 16), decades(-9, 0)], [flat(0.2, 16), flat(16, 600)]]
+WITH_SCALE = [[flat(0.5, 2), flat(0.2, 8), flat(0, 8)], [flat(0.5, 2), flat(0.2, 8), decades(-9, 0)]]
+TRIALS = [[whole(0, 5), whole(6, 12), p] for p in UNIT]
 ORDERS = [flat(0, 4), whole(0, 6)]
 BESSEL = [flat(0.1, 10), decades(-6, 0), flat(10, 60)]
 
@@ -428,6 +450,19 @@ ROWS = [
         lambda a, x: mp.gammainc(a, x, mp.inf, regularized=True),
         [flat(0.5, 5), flat(0.02, 0.98)],
     ),
+    second("chdtr", sc.chdtr, lambda v, x: mp.gammainc(v / 2, 0, x / 2, regularized=True), *GAMMA),
+    second("chdtrc", sc.chdtrc, lambda v, x: mp.gammainc(v / 2, x / 2, mp.inf, regularized=True), *GAMMA),
+    last("gdtr", sc.gdtr, lambda a, b, x: mp.gammainc(b, 0, a * x, regularized=True), *WITH_SCALE),
+    last("gdtrc", sc.gdtrc, lambda a, b, x: mp.gammainc(b, a * x, mp.inf, regularized=True), *WITH_SCALE),
+    second("pdtr", sc.pdtr, lambda k, m: mp.gammainc(k + 1, m, mp.inf, regularized=True), [whole(0, 9), flat(0, 30)]),
+    second("pdtrc", sc.pdtrc, lambda k, m: mp.gammainc(k + 1, 0, m, regularized=True), [whole(0, 9), flat(0, 30)]),
+    last("bdtr", of_whole(sc.bdtr), lambda k, n, p: mp.betainc(n - k, k + 1, 0, 1 - p, regularized=True), *TRIALS),
+    last("bdtrc", of_whole(sc.bdtrc), lambda k, n, p: mp.betainc(k + 1, n - k, 0, p, regularized=True), *TRIALS),
+    last(
+        "fdtr", sc.fdtr, f_twin, [flat(0.5, 9), flat(0.5, 9), flat(0.1, 9)], [flat(0.5, 9), flat(0.5, 9), decades(1, 9)]
+    ),
+    last("fdtrc", sc.fdtrc, lambda *x: -f_twin(*x), [flat(0.5, 9), flat(0.5, 9), decades(-6, 2)]),
+    second("stdtr", sc.stdtr, t_twin, [flat(0.5, 9), flat(-9, 9)], [decades(0, 3), flat(-9, 9)]),
     one("exp1", sc.exp1, mp.e1, flat(0, 10), decades(-9, 0), flat(10, 600)),
     one("expi", sc.expi, mp.ei, flat(0, 10), decades(-9, 0), flat(-600, 600)),
     # hypergeometric functions

@@ -26,6 +26,11 @@ def probability(name: str, k: Sequence[float], *shapes: Arg, fixed: tuple[float,
     return Case(f"{name} logpmf", lambda *shapes: np.stack([f(i, *fixed, *shapes) for i in k]), args=shapes)
 
 
+def distribution(name: str, x: Arg, *shapes: Arg, method: str) -> Case:
+    """cdf or logsf, the one of a plain formula and the other of a logarithm of two."""
+    return Case(f"{name} {method}", getattr(getattr(stats, name), method), args=[x, *shapes])
+
+
 def of_vectors(name: str, *args: Arg, **more: Any) -> Case:
     return Case(f"{name} logpdf", getattr(stats, name).logpdf, args=args, **more)
 
@@ -33,6 +38,26 @@ def of_vectors(name: str, *args: Arg, **more: Any) -> Case:
 def simplex(rng: np.random.Generator) -> np.ndarray:
     return rng.dirichlet([3.0, 2.0, 4.0])[:2]
 
+
+A, SOME = real(2, 1, lo=0.6, hi=3), real(3, lo=0.4, hi=3)
+WITH_CDF = {
+    "norm": (SOME,),
+    "lognorm": (SOME, A),
+    "gamma": (SOME, A),
+    "beta": (real(3, lo=0.2, hi=0.8), A, real(lo=0.5, hi=3)),
+    "expon": (SOME,),
+    "t": (real(3), A),
+    "chi2": (SOME, A),
+    "f": (SOME, A, real(lo=0.5, hi=3)),
+    "laplace": (SOME,),
+    "cauchy": (SOME,),
+    "logistic": (SOME,),
+    "uniform": (real(3, lo=0.2, hi=0.8), real(lo=-0.1, hi=0.1)),
+    "weibull_min": (SOME, A),
+    "gumbel_r": (SOME,),
+    "invgamma": (SOME, A),
+    "pareto": (real(3, lo=1.2, hi=4), A),
+}
 
 CASES: list[Case] = [
     density("norm", LINE),
@@ -60,6 +85,7 @@ CASES: list[Case] = [
     probability("bernoulli", (0, 1), PROBABILITY),
     probability("nbinom", (0, 2, 5), SHAPE, PROBABILITY),
     probability("geom", (1, 2, 5), PROBABILITY),
+    *(distribution(name, *shapes, method=method) for name, shapes in WITH_CDF.items() for method in ("cdf", "logsf")),
     of_vectors("multivariate_normal", real(4, 3), real(3), made(spd(3))),
     Case("multivariate_normal of a variance", stats.multivariate_normal.logpdf, args=[real(3), real(3), real(lo=0.5)]),
     of_vectors("multivariate_t", real(4, 3), real(3), made(spd(3)), real(lo=0.7)),
