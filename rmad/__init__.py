@@ -21,6 +21,7 @@ from rmad.tree import map_leaves
 
 if TYPE_CHECKING:
     from rmad import linalg, stats
+    from rmad.linear_maps import linear_map
     from rmad.operators import GGNOperator, HessianOperator, JacobianOperator
     from rmad.primitives.polygamma import polygamma
     from rmad.solvers.implicit import implicit
@@ -48,6 +49,7 @@ __all__ = [
     "jvp",
     "linalg",
     "linear",
+    "linear_map",
     "linearize",
     "log_softmax",
     "logsumexp",
@@ -91,6 +93,10 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of ours
             from rmad.sparse import derivatives
 
             return getattr(derivatives, name)
+        if name == "linear_map":
+            from rmad.linear_maps import linear_map
+
+            return linear_map
         if name == "solve_ivp":
             from rmad.solvers.ivp import solve_ivp
 

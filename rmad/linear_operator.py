@@ -13,12 +13,15 @@ from typing import Any, Self
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
+from rmad.blocks import Linear
 from rmad.machine.backend import is_cupy, linear_operator
+from rmad.primitives.sparse import left as times_sparse
 from rmad.rules import linear
+from rmad.stacked import side_by_side
 from rmad.traced import Traced
 from rmad.types import Array
 
-__all__ = ["Operator", "multiplied"]
+__all__ = ["Dense", "Foreign", "Operator", "Sparse", "multiplied"]
 
 
 class Operator(LinearOperator):
@@ -148,11 +151,26 @@ multiplied: Any = linear(lambda v, A: A.dot(v), lambda u, v, A: multiplied(u, A.
 """(v, A) → A v for an operator A of any kind that holds no traced array."""
 
 
+class _OneProduct(Linear):
+    """A V for a stack of vectors, or of matrices: their columns side by side."""
+
+    __slots__ = ()
+
+    def of_stack(self, V: Array) -> Array:
+        return side_by_side(V, lambda X: self.primitive(X, self.args[1]))
+
+    def transpose_of_stack(self, U: Array) -> Array:
+        return side_by_side(U, lambda X: self.transpose(X, *self.args))
+
+
+multiplied.block = _OneProduct
+
+
 def _own(x: Any, base: Any) -> Any:
     """An operator of SciPy's, or of cupyx's, as one of ours."""
     if hasattr(x, "_base"):
         return x
-    return _Dense(x.A) if type(x) in _MATRICES and isinstance(x.A, np.ndarray) else _Foreign(x, base)
+    return Dense(x.A) if type(x) in _MATRICES and isinstance(x.A, np.ndarray) else Foreign(x, base)
 
 
 @cache
@@ -187,7 +205,7 @@ class _Adjoint(_Combination):
         return self.args[0]
 
 
-class _Dense(Operator):
+class Dense(Operator):
     """A matrix."""
 
     def __init__(self, A: Array) -> None:
@@ -198,13 +216,30 @@ class _Dense(Operator):
         return self._matrix @ v
 
     def _adjoint(self) -> Any:
-        return _Dense(self._matrix.conj().T)
+        return Dense(self._matrix.conj().T)
 
     def _transpose(self) -> Any:
-        return _Dense(self._matrix.T)
+        return Dense(self._matrix.T)
 
 
-class _Foreign(Operator):
+class Sparse(Operator):
+    """A sparse matrix of SciPy's, in a format that has products."""
+
+    def __init__(self, S: Any) -> None:
+        self._init(LinearOperator, S.dtype, S.shape)
+        self._matrix = S if S.format in ("csr", "csc", "bsr", "dia") else S.tocsr()
+
+    def _dot(self, v: Array) -> Array:
+        return times_sparse(v, self._matrix)
+
+    def _adjoint(self) -> Any:
+        return Sparse(self._matrix.conj().T)
+
+    def _transpose(self) -> Any:
+        return Sparse(self._matrix.T)
+
+
+class Foreign(Operator):
     """An operator of SciPy's, or of cupyx's."""
 
     def __init__(self, A: Any, base: Any) -> None:
@@ -215,10 +250,10 @@ class _Foreign(Operator):
         return multiplied(v, self._foreign)
 
     def _adjoint(self) -> Any:
-        return _Foreign(self._foreign.H, self._base)
+        return Foreign(self._foreign.H, self._base)
 
     def _transpose(self) -> Any:
-        return _Foreign(self._foreign.T, self._base)
+        return Foreign(self._foreign.T, self._base)
 
 
 class _Sum(_Combination):

@@ -16,7 +16,7 @@ from rmad.limits import Length, settled
 from rmad.tape import Tape, pull, push
 from rmad.types import Array
 
-__all__ = ["pull_stack", "push_stack"]
+__all__ = ["pull_stack", "push_stack", "side_by_side"]
 
 Stacks = Sequence["Array | None"]
 
@@ -44,3 +44,9 @@ def _one_by_one(sweep: Callable[[list[Any]], list[Any]], stacks: Stacks) -> list
     k = next((len(V) for V in stacks if V is not None), 0)
     rows = [settled(sweep([None if V is None else V[r] for V in stacks])) for r in range(k)]
     return [None if column[0] is None else np.stack(column) for column in zip(*rows, strict=True)]
+
+
+def side_by_side(V: Array, product: Callable[[Array], Array]) -> Array:
+    """A V for a stack, (k, n) or (k, n, c), by one product of A with all columns, (n, c k) → (m, c k)."""
+    Y = product(np.reshape(np.moveaxis(V, 0, -1), (V.shape[1], -1)))
+    return np.moveaxis(np.reshape(Y, (len(Y), *V.shape[2:], len(V))), -1, 0)

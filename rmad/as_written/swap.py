@@ -14,7 +14,8 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -35,7 +36,7 @@ from rmad.as_written.constructors import (
 )
 from rmad.traced import FILLED
 
-__all__ = ["SWITCH", "Recording"]
+__all__ = ["SWITCH", "Recording", "paused"]
 
 SWITCH = "RMAD_AS_WRITTEN"
 
@@ -94,6 +95,16 @@ class Recording:
             _unlock()
         if len(sys.modules) > self.modules and not self.depth:
             _give_back(list(sys.modules.values())[self.modules :])
+
+
+@contextmanager
+def paused() -> Iterator[None]:
+    """While code runs that takes plain arrays and is not recorded: it gets NumPy's own functions."""
+    depth, _here.depth = _here.depth, 0
+    try:
+        yield
+    finally:
+        _here.depth = depth
 
 
 def _unlock() -> None:

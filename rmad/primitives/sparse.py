@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from rmad.blocks import Linear
 from rmad.refusals import numpys_only
 from rmad.rules import linear
+from rmad.stacked import side_by_side
 from rmad.traced import on_gpu, register
 from rmad.types import Array
 
@@ -26,6 +28,57 @@ def _right_transpose(u, x, S) -> Array:
 
 left = linear(lambda x, S: S @ x, _left_transpose, "sparse @")
 right = linear(lambda x, S: x @ S, _right_transpose, "@ sparse")
+
+
+class Left(Linear):
+    """S V for a stack: the columns of all its arrays side by side, in one product."""
+
+    __slots__ = ()
+
+    def of_stack(self, V: Array) -> Array:
+        return side_by_side(V, lambda X: left(X, self.args[1]))
+
+    def transpose_of_stack(self, U: Array) -> Array:
+        return side_by_side(U, lambda X: left(X, self.args[1].T))
+
+
+class Right(Linear):
+    """V S for a stack: the rows of all its arrays, in one product."""
+
+    __slots__ = ()
+
+    def of_stack(self, V: Array) -> Array:
+        return _below_each_other(V, self.args[1])
+
+    def transpose_of_stack(self, U: Array) -> Array:
+        return _below_each_other(U, self.args[1].T)
+
+
+def _below_each_other(V: Array, S: Any) -> Array:
+    """V: (k, n) or (k, c, n)."""
+    return np.reshape(right(np.reshape(V, (-1, V.shape[-1])), S), (*V.shape[:-1], -1))
+
+
+def _pattern_of_left(block) -> Any:
+    """S, or with c columns S ⊗ 1."""
+    return _kron(block.args[1], block.x.shape[1:], False)
+
+
+def _pattern_of_right(block) -> Any:
+    """Sᵀ, or with c rows 1 ⊗ Sᵀ."""
+    return _kron(block.args[1].T, block.x.shape[:-1], True)
+
+
+def _kron(S: Any, others: tuple[int, ...], first: bool) -> Any:
+    from scipy.sparse import csr_array, eye_array, kron
+
+    P = csr_array(S) != 0
+    one = [eye_array(n, dtype=bool) for n in others]
+    return csr_array(kron(*one, P) if one and first else kron(P, *one) if one else P)
+
+
+left.block, right.block = Left, Right
+left.pattern, right.pattern = _pattern_of_left, _pattern_of_right
 
 
 def ufunc_of_sparse(ufunc, inputs) -> Array:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from rmad.as_written.swap import paused
 from rmad.flat import Flat
 from rmad.machine import arrays
 from rmad.solvers.closures import plain
@@ -22,7 +23,6 @@ from rmad.solvers.systems import SolveLinear, system
 from rmad.traced import Traced, stop
 from rmad.tree import leaves, map_leaves
 from rmad.types import Array
-from rmad.written import settled
 
 __all__ = ["implicit"]
 
@@ -88,7 +88,8 @@ def implicit(
     """
 
     def solution(a: Any) -> Any:
-        z = plain(solve)(plain(a))
+        with paused():
+            z = plain(solve)(plain(a))
         equation = Equation(g, z, a, solve_linear, tol)
         flat = corrected(equation.z, equation.rest, equation)
         if flat is equation.z:
@@ -106,7 +107,6 @@ class Equation:
     """
 
     def __init__(self, g: Any, z: Any, a: Any, solve_linear: SolveLinear | None, tol: float) -> None:
-        z = map_leaves(settled, z)  # `solve` may return an array that it has made while an outer function is recorded
         if any(isinstance(leaf, Traced) for _, leaf in leaves(z)):
             raise ValueError("implicit(g, solve): solve returned a traced array; pass what is traced to it in a")
         self._g, self._a, self._solve_linear, self._tol = g, a, solve_linear, tol
@@ -124,11 +124,14 @@ class Equation:
         return rest
 
     def _plain_rest(self, z: Array) -> Array:
-        return settled(_flat(self._plain_g(self.space.unravel(z), self._plain_a)))
+        """g at plain a; to be called while no recording is going on, or by one of its own."""
+        return _flat(self._plain_g(self.space.unravel(z), self._plain_a))
 
     def check_plain(self) -> None:
         """ValueError if g is traced by what it closes over and `plain` did not find: a product could not call it."""
-        if isinstance(self._plain_rest(self.z), Traced):
+        with paused():
+            rest = self._plain_rest(self.z)
+        if isinstance(rest, Traced):
             raise ValueError(
                 "implicit(g, solve): g takes a traced array from a global variable; pass it as a part of a"
             )
@@ -139,8 +142,9 @@ class Equation:
     @cached_property
     def _system(self) -> System:
         """The systems at the first product, which need ∂g/∂z; ValueError if `solve` did not converge."""
-        rest = self._plain_rest(self.z)
-        found = system(self._plain_rest, self.z, "implicit(g, solve): ∂g/∂z", self._solve_linear)
+        with paused():
+            rest = self._plain_rest(self.z)
+            found = system(self._plain_rest, self.z, "implicit(g, solve): ∂g/∂z", self._solve_linear)
         step, size = float(np.linalg.norm(found.solve(rest, False))), float(np.linalg.norm(self.z))
         if not step <= self._tol * (size + 1e-3):
             raise ValueError(

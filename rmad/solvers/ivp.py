@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from rmad.as_written.lists import as_array
+from rmad.as_written.swap import paused
 from rmad.solvers.closures import plain
 from rmad.solvers.columns import columns
 from rmad.solvers.replay import replayed
@@ -90,7 +91,8 @@ def solve_ivp(
     _refuse(dense_output, events, {"t_span": t_span, "t_eval": t_eval, **options})
     if "jac" in options:
         given["jac"] = plain(options["jac"])
-    taken = run(plain_fun, t_span, plain_y0, method_named(method), given)
+    with paused():
+        taken = run(plain_fun, t_span, plain_y0, method_named(method), given)
     if len(taken.result.t):
         f, plain_f = _slope(fun, args, vectorized), _slope(plain_fun, plain_args, vectorized)
         y = _states(f, plain_f, taken, as_array(y0).astype(taken.y.dtype))
@@ -133,7 +135,8 @@ def _states(f: Callable[[Any, Any], Any], plain_f: Callable[[Any, Any], Any], ta
     """The states at the times of the result, (n, m)."""
     if not len(taken.h):
         return np.stack([y0] * len(taken.result.t), axis=1)
-    found = columns(plain_f, taken)
+    with paused():
+        found = columns(plain_f, taken)
     if found is None:
         return replayed(f, taken, y0)
     places, system = found

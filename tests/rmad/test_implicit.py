@@ -300,6 +300,24 @@ def test_plain_arguments_only_solve():
     assert rmad.implicit(lambda z, a: z - a, lambda a: z)(np.ones(3)) is z
 
 
+def test_solve_and_g_may_write_into_new_arrays():
+    """np.zeros belongs to the user there, although a function is recorded."""
+
+    def g(z, a):
+        rest = np.zeros(2)
+        rest[0], rest[1] = z[0] ** 2 - a[0], z[1] * z[0] - a[1]
+        return rest
+
+    def solve(a):
+        z = np.zeros(2)
+        z[0] = float(a[0]) ** 0.5
+        z[1] = a[1] / z[0]
+        return z
+
+    a = np.array([4.0, 3.0])
+    rmad.check_grads(rmad.implicit(g, solve), a, order=2)
+
+
 # -- closures ------------------------------------------------------------------------------------------------------
 
 

@@ -93,12 +93,19 @@ def in_place(t, y, p):
     return y
 
 
+def into_zeros(t, y, p):
+    d = np.zeros(3)
+    for k in range(3):
+        d[k] = p[k % 2] * y[k - 1]
+    return d
+
+
 def of_constants(t, y, p):
     return np.array([y[2], p[0], -p[1] * y[2]])
 
 
 COLUMNWISE = [returns_a_list, by_slices, of_unpacked, in_place]
-SINGLY = [with_a_norm, with_branches, with_an_array_of_rates, with_the_mean, of_constants, by_a_matrix]
+SINGLY = [with_a_norm, with_branches, with_an_array_of_rates, with_the_mean, into_zeros, of_constants, by_a_matrix]
 PROGRAMS = [*COLUMNWISE, *SINGLY]
 STATE, P = np.array([0.5, 0.8, -0.4]), np.array([0.7, 0.3])
 

@@ -285,6 +285,7 @@ def is_private(key):
 CHECKED_ELSEWHERE = {  # primitives of the transforms and operators, not of an array function
     "checkpoint": "test_checkpointing.py",
     "correction": "test_implicit.py",
+    "linear_map": "test_linear_map.py",
     "runge_kutta_stage": "test_ivp.py",
     "solved_system": "test_implicit.py",
     "operator": "test_operators_in_functions.py",
