@@ -164,6 +164,12 @@ class Blank(Traced):
     def __repr__(self) -> str:
         return repr(self.value)
 
+    def __str__(self) -> str:
+        return str(self.value)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.value, spec)
+
 
 _slots = [Traced.__dict__[name] for name in ("value", "tape", "index")]
 

@@ -207,6 +207,30 @@ def test_plain_arguments_give_plain_results():
             inside(wrong)
 
 
+def test_plain_programs_give_what_they_give_outside():
+    """They may hold arrays that can be written into, but compute and print the same."""
+
+    def program():
+        z, a = np.zeros(3), np.array([1.0, 2.0, 3.0])
+        found = [
+            np.r_[z, 3.0],
+            np.c_[z, a],
+            np.vectorize(lambda t: t + 1)(a),
+            np.cov(a, a + 1),
+            np.polyfit(a, 2 * a, 1),
+        ]
+        found += [np.piecewise(a, [a > 1], [5.0, lambda t: -t]), np.apply_along_axis(np.sum, 0, np.eye(2)), np.sort(a)]
+        found += [
+            np.linalg.inv(np.array([[2.0, 0], [0, 1]])),
+            np.fromiter((k for k in range(3)), float),
+            np.full(2, a[0]),
+        ]
+        found += [np.polynomial.polynomial.polyval(a, [1, 2.0]), math.hypot(a[0], 2), np.geomspace(1, 10, 3)]
+        return [np.asarray(y).tolist() for y in found], f"{a} {a[0]:.1f} {z!s} {a!r}", np.allclose(a, a), a.tolist()
+
+    assert inside(program) == program()
+
+
 def test_wrappers_look_like_what_they_stand_for():
     assert inspect.signature(inside(lambda: np.sum)) == inspect.signature(PLAIN["sum"])
     for name, plain in PLAIN.items():
