@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rmad.primitives.polygamma import polygamma
     from rmad.solvers.implicit import implicit
     from rmad.solvers.ivp import solve_ivp
+    from rmad.solvers.quadrature import quad
     from rmad.sparse.derivatives import sparse_hessian, sparse_jacobian
     from rmad.view import show
 
@@ -57,6 +58,7 @@ __all__ = [
     "multigammaln",
     "polygamma",
     "primitive",
+    "quad",
     "ravel",
     "show",
     "show_config",
@@ -97,6 +99,10 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of ours
             from rmad.linear_maps import linear_map
 
             return linear_map
+        if name == "quad":
+            from rmad.solvers.quadrature import quad
+
+            return quad
         if name == "solve_ivp":
             from rmad.solvers.ivp import solve_ivp
 

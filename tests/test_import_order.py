@@ -40,7 +40,7 @@ ORDER = {
     "rmad.written": "pieces memory arrays views assignment calls",
     "rmad.stats": "base continuous discrete multivariate",
     "rmad.joint": "checkpointing layout recurrence",
-    "rmad.solvers": "closures corrections systems implicit runs replay columns ivp",
+    "rmad.solvers": "closures corrections systems implicit runs replay columns ivp quadrature",
     "rmad.plan": "rewrite buffers forms program calls push pull plan timing",
     "rmad.sweeps": "inline rows per_case squares uses factors case_maps averaged",
     "rmad.sparse": "reach colouring derivatives",
