@@ -96,6 +96,10 @@ class DiagonalNode(Node):
         self.coefficients = None
         _slot.__set__(self, blocks)
 
+    def plain(self) -> Node:
+        """The same as a node with blocks, for a plan, which asks for them again and again."""
+        return Node(self.primitive, self.inputs, self.blocks, self.spec)
+
 
 _slot = Node.__dict__["blocks"]  # the slot
 

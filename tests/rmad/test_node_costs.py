@@ -11,6 +11,7 @@ import pytest
 
 import rmad
 from rmad import tuning
+from rmad.blocks import DiagonalNode
 from rmad.extend import Record, Traced
 
 NODES = 1000
@@ -97,6 +98,15 @@ def test_blocks_of_a_node_are_made_once():
     assert [node.blocks[0].argnum for node in record.tape.nodes[1:3]] == [0, 1]
     assert np.array_equal(record.push(X), X * X - 2 * X)
     assert np.array_equal(record.pull(X), X * X - 2 * X)
+
+
+def test_a_plan_works_on_nodes_with_blocks():
+    """Planning asks a node for its blocks again and again: an attribute is quicker than a property."""
+    _, lin = rmad.linearize(lambda x: np.sin(x) * x, X)
+    want = rmad.jacobian(lambda x: np.sin(x) * x)(X) @ X
+    assert lin.plan.nodes
+    assert not any(isinstance(node, DiagonalNode) for node in lin.plan.nodes)
+    assert np.allclose(lin.Jv(X), want)
 
 
 def test_a_number_that_a_loop_asks_for_again_leaves_one_node():
