@@ -26,7 +26,10 @@ from rmad.primitives.polygamma import log_beta, polygamma, polygamma_step
 from rmad.rules import Primitive, elementwise
 from rmad.types import Array
 
-__all__ = ["beta_density", "beta_slope_in", "gamma_density", "gamma_slope_in"]
+__all__ = [
+    *("FALL", "beta_density", "beta_slope_in", "double", "gamma_density", "gamma_kappa", "gamma_slope_in"),
+    *("mean_between", "polynomial"),
+]
 
 FALL = 40.0  # log of a negligible share
 STEP, HALF = 0.05, 62  # of the rule: its step and the number of nodes on either side
@@ -78,7 +81,7 @@ def gamma_density(a, x) -> Array:
     return _gamma_kernel(x, a - 1, sc.gammaln(a))
 
 
-def _polynomial(kappa: Callable[[int, int], Any], i: int, j: int) -> Any:
+def polynomial(kappa: Callable[[int, int], Any], i: int, j: int) -> Any:
     """M with ∂ⁱ⁺ʲf/∂aⁱ∂bʲ = M f, by the derivatives kappa of log f (Constantine & Savits 1996)."""
     if i == j == 0:
         return 1.0
@@ -87,11 +90,11 @@ def _polynomial(kappa: Callable[[int, int], Any], i: int, j: int) -> Any:
     for p in range(i - di + 1):
         for q in range(j - dj + 1):
             ways = math.comb(i - di, p) * math.comb(j - dj, q)
-            total = total + ways * kappa(p + di, q + dj) * _polynomial(kappa, i - di - p, j - dj - q)
+            total = total + ways * kappa(p + di, q + dj) * polynomial(kappa, i - di - p, j - dj - q)
     return total
 
 
-def _gamma_kappa(a) -> Callable[[Any], Callable[[int, int], Any]]:
+def gamma_kappa(a) -> Callable[[Any], Callable[[int, int], Any]]:
     """log t → the derivatives of log f = (a - 1) log t - t - log Γ(a), those that are constants computed once."""
     constant = cache(lambda i: -polygamma(i - 1, a))
     return lambda log_t: lambda i, j: log_t + constant(1) if i == 1 else constant(i)
@@ -115,7 +118,7 @@ def _beta_kappa(a, b) -> Callable[[Any, Any], Callable[[int, int], Any]]:
 # -- means over a part of the range --------------------------------------------------------------------------------
 
 
-def _mean(value: Callable[[Any], Any], log_weight: Callable[[Any], Any], *ends: Any) -> Any:
+def mean_between(value: Callable[[Any], Any], log_weight: Callable[[Any], Any], *ends: Any) -> Any:
     """∫ value exp(log_weight) du / ∫ exp(log_weight) du, u from each end to the next."""
     total, moment = 0.0, 0.0
     for end, far in pairwise(ends):
@@ -126,14 +129,14 @@ def _mean(value: Callable[[Any], Any], log_weight: Callable[[Any], Any], *ends: 
     return moment / total
 
 
-def _double(x: Any) -> Any:
+def double(x: Any) -> Any:
     return x.astype(np.float64) if hasattr(x, "astype") else np.float64(x)
 
 
 def _gamma_slope(a, x, k):
     """∂ᵏP(a, x)/∂aᵏ, with h(u) = a u - exp u the logarithm of t f(t) in u = log t."""
     dtype = np.result_type(a, x)
-    a, x = map(_double, (a, x))
+    a, x = map(double, (a, x))
     valid = (a > 0) & (x >= 0)
     inner = valid & (x > 0) & (x < np.inf)
     a, x = np.where(inner, a, 1.0), np.where(inner, x, 1.0)
@@ -146,9 +149,9 @@ def _gamma_slope(a, x, k):
     d = np.where(below, -(FALL + m) / a, start)
     for _ in range(NEWTON_STEPS):  # h(top) - h(top + d) = FALL
         d = d - (m * np.expm1(d) - a * d - FALL) / (m * np.exp(d) - a)
-    kappa = _gamma_kappa(a)
-    mean = _mean(
-        lambda u: _polynomial(kappa(u), k, 0),
+    kappa = gamma_kappa(a)
+    mean = mean_between(
+        lambda u: polynomial(kappa(u), k, 0),
         lambda u: a * (u - top) - m * np.expm1(u - top),
         end,
         np.clip(
@@ -163,7 +166,7 @@ def _gamma_slope(a, x, k):
 def _beta_slope(a, b, x, i, j):
     """∂ⁱ⁺ʲI/∂aⁱ∂bʲ, with h(u) = a log σ(u) + b log σ(-u) in u = log t/(1 - t); from above, a and b change places."""
     dtype = np.result_type(a, b, x)
-    a, b, x = np.broadcast_arrays(*map(_double, (a, b, x)))
+    a, b, x = np.broadcast_arrays(*map(double, (a, b, x)))
     valid = (a > 0) & (b > 0) & (x >= 0) & (x <= 1)
     inner = valid & (x > 0) & (x < 1)
     a, b, x = np.where(inner, a, 1.0), np.where(inner, b, 1.0), np.where(inner, x, 0.5)
@@ -185,8 +188,8 @@ def _beta_slope(a, b, x, i, j):
         e = s * np.exp(d)
         d = d - (fall(d) - FALL) / ((near + rest) * e / (r + e) - near)
     kappa = _beta_kappa(a, b)
-    mean = _mean(
-        lambda u: _polynomial(kappa(sc.log_expit(sign * u), sc.log_expit(-sign * u)), i, j),
+    mean = mean_between(
+        lambda u: polynomial(kappa(sc.log_expit(sign * u), sc.log_expit(-sign * u)), i, j),
         lambda u: -fall(u - top),
         end,
         np.clip(0.0, top + d, end),  # the bend of log σ
@@ -199,13 +202,13 @@ def _beta_slope(a, b, x, i, j):
 gamma_slope_in: Primitive = elementwise(
     _gamma_slope,
     lambda y, a, x, k: gamma_slope_in(a, x, k + 1),
-    lambda y, a, x, k: gamma_density(a, x) * _polynomial(_gamma_kappa(a)(np.log(x)), k, 0),
+    lambda y, a, x, k: gamma_density(a, x) * polynomial(gamma_kappa(a)(np.log(x)), k, 0),
     name="∂P/∂a",
 )
 beta_slope_in: Primitive = elementwise(
     _beta_slope,
     lambda y, a, b, x, i, j: beta_slope_in(a, b, x, i + 1, j),
     lambda y, a, b, x, i, j: beta_slope_in(a, b, x, i, j + 1),
-    lambda y, a, b, x, i, j: beta_density(a, b, x) * _polynomial(_beta_kappa(a, b)(np.log(x), np.log1p(-x)), i, j),
+    lambda y, a, b, x, i, j: beta_density(a, b, x) * polynomial(_beta_kappa(a, b)(np.log(x), np.log1p(-x)), i, j),
     name="∂I/∂(a, b)",
 )

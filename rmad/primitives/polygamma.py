@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import special as sc
 
+from rmad.machine import arrays
 from rmad.machine.backend import is_cupy, special_functions
 from rmad.rules import Primitive, elementwise
 from rmad.traced import register
@@ -22,8 +23,30 @@ from rmad.types import Array
 __all__ = ["beta_slope", "log_beta", "polygamma", "polygamma_step", "zeta"]
 
 
+BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510)  # B₂, B₄, …
+SUM_HOLDS = 16  # real part of q from where the sum of Euler and Maclaurin with these is right to double precision
+
+
+def _complex_zeta(s, q) -> Array:
+    """ζ(s, q) for s > 1 and complex q: the terms with Re (q + k) < SUM_HOLDS, and Euler-Maclaurin's sum of the rest."""
+    single, q = q.dtype, q.astype(np.complex128)
+    total: Any = 0.0
+    for _ in range(math.ceil(SUM_HOLDS + float(arrays.highest(-q.real, -SUM_HOLDS)))):
+        early = q.real < SUM_HOLDS
+        total = total + np.where(early, np.where(early, q, 1) ** -s, 0)
+        q = np.where(early, q + 1, q)
+    rest = 1 / (s - 1) + 0.5 / q
+    rising = s / (q * q)  # s (s + 1) … (s + 2k - 2) / q²ᵏ
+    for k, B in enumerate(BERNOULLI, 1):
+        rest = rest + B / math.factorial(2 * k) * rising
+        rising = rising * ((s + 2 * k - 1) * (s + 2 * k) / (q * q))
+    return (total + rest * q ** (1 - s)).astype(single)[()]
+
+
 def _zeta(s, q) -> Array:
     """ζ(s, q) = Σ (q + k)⁻ˢ, k ≥ 0, as a ufunc on the CPU, whose name CuPy does not know."""
+    if getattr(q, "dtype", None) is not None and q.dtype.kind == "c":
+        return _complex_zeta(s, q)
     of_gpu = next(filter(is_cupy, (s, q)), None)
     return sc._ufuncs._zeta(s, q) if of_gpu is None else special_functions(of_gpu).zeta(s, q)
 
@@ -60,7 +83,6 @@ def polygamma(n: int, x: Array) -> Array:
     return sc.digamma(x) if n == 0 else (-1) ** (n + 1) * math.factorial(n) * zeta(n + 1, x)
 
 
-BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510)  # B₂, B₄, …
 STIRLING_HOLDS = 10  # x from where the series of ψ in 1/x with these is right to double precision
 
 

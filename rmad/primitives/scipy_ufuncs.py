@@ -20,6 +20,7 @@ from rmad.primitives.arguments import is_complex
 from rmad.primitives.elementwise import LN2, LN10, cosine, expm1_derivative, sigmoid, sigmoid_derivative
 from rmad.primitives.incomplete import beta_density, beta_slope_in, gamma_density, gamma_slope_in
 from rmad.primitives.integer_orders import bessel_i, bessel_j, bessel_k, scaled_i, scaled_k
+from rmad.primitives.orders import i_slope_in, k_slope_in
 from rmad.primitives.polygamma import beta_slope, log_beta, polygamma_step, zeta
 from rmad.primitives.scipy_tails import dawsn_derivative, erfcx_derivative, scaled_i_derivative, scaled_k_derivative
 from rmad.rules import Elementwise, constant, elementwise
@@ -118,8 +119,6 @@ def _rgamma_derivative(y, x) -> Array:
 
 def _trigamma(y, x) -> Array:
     """ζ(2, x) (A&S 6.4.10)"""
-    if is_complex(x):
-        raise NotImplementedError("scipy.special.digamma of complex x has no derivative: SciPy has no complex trigamma")
     return zeta(2, x)
 
 
@@ -277,7 +276,7 @@ elementwise(sc.k0, lambda y, x: -sc.k1(x))
 elementwise(sc.k1, lambda y, x: -0.5 * (sc.k0(x) + bessel_k(x, 2)))
 elementwise(sc.k0e, lambda y, x: scaled_k_derivative(y, 0, x, lambda x: -sc.k1e(x)))
 elementwise(sc.k1e, lambda y, x: scaled_k_derivative(y, 1, x, lambda x: -0.5 * (sc.k0e(x) + scaled_k(x, 2))))
-elementwise(sc.iv, None, lambda y, v, x: 0.5 * (sc.iv(v - 1, x) + sc.iv(v + 1, x)))
+elementwise(sc.iv, lambda y, v, x: i_slope_in(v, x, 1), lambda y, v, x: 0.5 * (sc.iv(v - 1, x) + sc.iv(v + 1, x)))
 elementwise(sc.ive, None, _ive_derivative)
 elementwise(sc.kve, None, _kve_derivative)
 
@@ -293,4 +292,5 @@ def _between_modified(f) -> Elementwise:
 
 
 jv, yn, yv, hankel1, hankel2 = map(_between, (sc.jv, sc.yn, sc.yv, sc.hankel1, sc.hankel2))
-kn, kv = map(_between_modified, (sc.kn, sc.kv))
+kn = _between_modified(sc.kn)
+kv = elementwise(sc.kv, lambda y, v, x: k_slope_in(v, x, 1), lambda y, v, x: -0.5 * (sc.kv(v - 1, x) + sc.kv(v + 1, x)))

@@ -85,8 +85,9 @@ CASES: list[Case] = [
     Case("rgamma at the poles", sc.rgamma, args=[made(poles)], covers=[sc.rgamma]),
     special("gammaln", POSITIVE),
     special("loggamma", POSITIVE),
-    special("digamma", POSITIVE),
-    Case("loggamma, complex", sc.loggamma, args=[made(lambda rng: rng.uniform(0.5, 2, 3) + 1j)], order=1),
+    special("digamma", POSITIVE, complex=True),
+    Case("loggamma, complex", sc.loggamma, args=[made(lambda rng: rng.uniform(0.5, 2, 3) + 1j)]),
+    Case("digamma, left", sc.digamma, args=[made(lambda rng: rng.uniform(-9, -2, 3) + 0.5j)], covers=[sc.digamma]),
     Case("zeta", lambda q: sc.zeta(2.5, q), args=[POSITIVE], covers=[sc._ufuncs._zeta]),
     special("beta", POSITIVE, POSITIVE),
     special("betaln", POSITIVE, POSITIVE),
@@ -124,6 +125,11 @@ CASES: list[Case] = [
     *(special(name) for name in ("j0", "j1", "i0", "i1")),
     *(special(name, POSITIVE) for name in ("y0", "y1", "i0e", "i1e", "k0", "k1", "k0e", "k1e")),
     *(of_order(name, complex=True) for name in ("jv", "iv", "yv", "kv", "kve", "hankel1", "hankel2")),
+    *(
+        Case(f"{f.__name__} in its order", f, args=[real(2, 1, lo=0.3, hi=3), real(3, lo=0.3, hi=3)], covers=[f])
+        for f in (sc.iv, sc.kv)
+    ),
+    Case("iv of negative order", sc.iv, args=[real(2, 1, lo=-3, hi=-0.3), real(3, lo=0.3, hi=3)], covers=[sc.iv]),
     *(of_order(name, orders=np.array([[0], [1], [3]])) for name in ("yn", "kn")),
     of_order("ive"),
     Case("jn, iv at 0", lambda x: sc.jn(1, x) + sc.iv(0, x) + sc.i1(x), args=[made(with_zero)]),

@@ -1,0 +1,48 @@
+"""Derivatives of Bessel functions in their order, and of ψ at complex arguments, against mpmath."""
+
+from __future__ import annotations
+
+import mpmath as mp
+import numpy as np
+import pytest
+import scipy.special as sc
+
+import rmad
+
+mp.mp.dps = 40
+H = mp.mpf(10) ** -10
+TWINS = {"iv": mp.besseli, "kv": mp.besselk}
+POINTS = [
+    *((v, x) for v in (0.0, 1e-3, 0.5, 2.0, -1.0, -2.7) for x in (1e-6, 0.3, 4.0, 60.0, 400.0)),
+    *((v, x) for v in (45.3, -45.3) for x in (1e-4, 3.0, 50.0, 400.0)),
+]
+
+
+@pytest.mark.parametrize(("v", "x"), POINTS)
+@pytest.mark.parametrize("name", TWINS)
+def test_derivatives_in_the_order(name, v, x):
+    """To 1e-12, relative to the derivative for K, and relative to I if its derivative is smaller."""
+    f, twin = getattr(sc, name), TWINS[name]
+    size = abs(twin(v, x)) if name == "iv" else mp.mpf(0)
+    for order, got in ((1, rmad.grad(f)(v, x)), (2, rmad.hessian(f)(v, x))):
+        want = mp.diff(lambda v: twin(v, mp.mpf(x)), mp.mpf(v), order, h=H)
+        assert abs(mp.mpf(float(got)) - want) <= 1e-12 * max(abs(want), size), (order, float(got), float(want))
+
+
+def test_ends_of_the_range():
+    assert rmad.grad(sc.kv)(1.5, np.inf) == 0
+    assert rmad.grad(sc.kv)(0.0, 2.0) == 0  # K is even
+    assert np.isnan(rmad.grad(sc.iv)(1.5, -1.0))
+    with pytest.raises(NotImplementedError, match="iv of complex x has no derivative in its order"):
+        rmad.grad(lambda v: np.real(sc.iv(v, 1 + 1j)))(1.5)
+
+
+@pytest.mark.parametrize("z", [0.3 + 0.2j, -3.4 + 1j, -20.2 - 0.5j, 5 + 30j, 1e3 + 1j, 1 + 1e-9j, -0.5 + 1e3j])
+def test_psi_of_complex_arguments(z):
+    """ψ′ and ψ″."""
+    _, pull = rmad.vjp(sc.digamma, z)
+    want = complex(mp.psi(1, z))
+    assert abs(np.conj(pull(1.0 + 0j)) - want) <= 1e-13 * abs(want)
+    _, pull = rmad.vjp(lambda z: rmad.polygamma(1, z), z)
+    want = complex(mp.psi(2, z))
+    assert abs(np.conj(pull(1.0 + 0j)) - want) <= 1e-13 * abs(want)
