@@ -4,7 +4,7 @@ import ast
 
 import mutations
 import pytest
-from mutation_groups import FLOORS, GROUPS
+from mutation_groups import EQUIVALENT, FLOORS, GROUPS
 
 
 def test_changes_are_made_one_at_a_time():
@@ -41,6 +41,16 @@ def test_groups_name_files_that_exist(group):
     for module, tests in GROUPS[group].items():
         for name in (module, *tests):
             assert name.startswith("RMAD_CASES=") or (mutations.ROOT / name).is_file(), name
+
+
+@pytest.mark.parametrize(("module", "line", "change"), EQUIVALENT)
+def test_changes_that_no_test_can_see_are_still_there(module, line, change):
+    text = (mutations.ROOT / module).read_text("utf-8")
+    number = len(list(mutations.changes(ast.parse(text))))
+    left = number - len(mutations.places(module))
+    known = [entry for entry in EQUIVALENT if entry[0] == module]
+    assert line in text
+    assert len(known) <= left <= 2 * len(known)  # 1 may stand twice in a line
 
 
 @pytest.mark.slow

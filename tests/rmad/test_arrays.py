@@ -184,6 +184,7 @@ def test_views_cost_no_copy():
         (lambda x: np.moveaxis(x, [0, 1], [0]), ValueError, "source"),
         (lambda x: np.gradient(x[:1]), ValueError, "edge_order"),
         (lambda x: np.gradient(x, 1.0, 2.0, 3.0), TypeError, "spacings"),
+        (lambda x: np.gradient(x, np.arange(3.0)), TypeError, "coordinates must be given for every axis"),
         (lambda x: np.vander(x), ValueError, "one axis"),
         (lambda x: np.convolve(x[0], x[0], "half"), ValueError, "half"),
         (lambda x: np.choose([0, 3], [x[0, :2], x[1, :2]]), ValueError, "choices"),

@@ -8,6 +8,7 @@ import nn
 import rmad
 from rmad.blocks import Diagonal
 from rmad.primitives.elementwise import sigmoid
+from rmad.primitives.layers.conv import conv2d
 from rmad.sweeps.averaged import averaged, cost
 from rmad.sweeps.case_maps import Constants, Scalar, Scale, find_map
 from rmad.sweeps.rows import Rows
@@ -151,6 +152,25 @@ def test_parts_of_pooled_images_add_up(pool):
     J = np.stack([lin.JTu(np.tile(e, (5, 1))) for e in np.eye(2)], axis=1)  # (n, o, p, q, c)
     expected = np.einsum("nopqc,ok,nkpqd->cd", J, H, J) / 5
     np.testing.assert_allclose(whole[0][0], expected, rtol=1e-12)
+
+
+def test_images_of_which_several_make_a_case():
+    """A kernel that runs over two images of each case: KFRA's matrix of the first layer is E[J_nᵀ H J_n]."""
+    first, kernel = nn.Linear(2, 2, rng=rng(), **F64), normal(2, 2, 2, 3, seed=3)
+
+    def two_images(model, x):
+        h = np.reshape(model(x), (-1, 3, 3, 2))
+        return np.reshape(conv2d(h, kernel), (x.shape[0], -1))
+
+    x = normal(4, 2, 3, 3, 2)
+    record, meetings = recorded(two_images, first, x)
+    c = record.y.size // 4
+    H = normal(c, c, seed=5)
+    H = H @ H.T / c
+    h = first(x)
+    J = rmad.JacobianOperator(lambda h: np.reshape(conv2d(h, kernel), (-1,)), h[0]) @ np.eye(h[0].size)
+    expected = np.einsum("pipj->ij", (J.T @ H @ J).reshape(18, 2, 18, 2))
+    np.testing.assert_allclose(averaged([meetings], [1.0], H)[0][0], expected, rtol=1e-9)
 
 
 def test_the_cost_grows_as_said():

@@ -192,7 +192,7 @@ def test_tied_weights_are_summed_over_their_uses():
     record, meetings = recorded(f, params, x)
     by_weight = {g.weight: g for g in meetings.groups}
     assert sorted(by_weight) == [0, 1, 2]  # W; and both biases on their own
-    assert by_weight[0].shape == (4, 3)
+    assert [by_weight[k].shape for k in range(3)] == [(4, 3), (1, 3), (1, 4)]
     assert [use.swapped for use in by_weight[0].uses] == [False, True]
     A, G = meetings.activations(), meetings.cotangents([identity_columns(record.y)])
     left, right = meetings.pair(0, A[0], G[0])
@@ -213,6 +213,26 @@ def test_rows_of_a_sequence():
         g = u.reshape(35, 3) if sharing == "expand" else u[0].sum(axis=1)
         np.testing.assert_allclose(A, a.T @ a / len(a))
         np.testing.assert_allclose(G, g.T @ g)
+
+
+LAYOUTS = {
+    "steps first": (lambda W, x: np.swapaxes(x, 0, 1) @ W, lambda u: u.reshape(-1, 3)),
+    "steps and cases on one axis": (lambda W, x: np.reshape(x, (-1, 4)) @ W, lambda u: u),
+    "cases in columns": (lambda W, x: W.T @ np.transpose(x, (1, 2, 0)), lambda u: np.swapaxes(u, 1, 2).reshape(-1, 3)),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_rows_are_found_wherever_the_cases_lie(layout):
+    f, as_rows = LAYOUTS[layout]
+    W, x = normal(4, 3), normal(5, 7, 4)  # 7 is no multiple of 5
+    record, meetings = recorded(f, W, x)
+    assert [group.shape for group in meetings.groups] == [(4, 3)]
+    u = normal(*np.shape(record.y))
+    A, G = meetings.pair(0, meetings.activations()[0], meetings.cotangents([u[None]])[0])
+    a, g = x.reshape(35, 4), as_rows(u)
+    np.testing.assert_allclose(A, a.T @ a / 35)
+    np.testing.assert_allclose(G, g.T @ g)
 
 
 def test_reduce_is_exact_where_rows_only_enter_by_their_sum():

@@ -13,6 +13,8 @@ import pytest
 
 import rmad
 from rmad import tree, tuning
+from rmad.plan.calls import Sweep
+from rmad.primitives.layers.normalize import standardize
 
 SEEDS = 25
 
@@ -260,3 +262,29 @@ def test_a_plan_is_made_from_the_product_on_for_which_it_pays(n, size, unplanned
         np.testing.assert_allclose(Jv, found[-1][1], rtol=1e-12)
     if unplanned:
         np.testing.assert_allclose(lin.JTu(v), found[-1][1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 1), (1, 2), (0, 2)])
+def test_a_normalization_along_any_axes(axes):
+    """Both sweeps are one call that writes into a buffer; a mean over middle axes has another than one over rows."""
+    x = np.random.default_rng(0).normal(size=(3, 2, 4))
+    assert_plan_is_right(lambda x: standardize(x, axes, 0.1), x, 1)
+
+
+def test_products_and_diagonals_are_written_into_buffers(monkeypatch):
+    """Neither sweep over a net calls a block that makes an array of its own (`computed`)."""
+    made = []
+    monkeypatch.setattr(Sweep, "computed", lambda self, f, a, out, add: made.append(f))
+    rng = np.random.default_rng(0)
+    p = {"W": rng.normal(size=(4, 3)), "b": rng.normal(size=3), "s": rng.normal(size=3), "x": rng.normal(size=(5, 4))}
+    key = np.array([0, 2, 2, 5, 1])
+
+    def f(p):
+        h = np.tanh(p["x"] @ p["W"] + p["b"]) * p["s"]
+        return np.concatenate([h, h * h], axis=1), np.stack([h, h]) @ np.swapaxes(np.stack([h, 2 * h]), 1, 2)
+
+    for g, sweeps in ((f, ("Jv", "JTu")), (lambda p: p["x"][key - 3] @ p["W"], ("JTu",))):  # a push reads x[key] anew
+        y, lin = rmad.linearize(g, p)
+        for name in sweeps * 2:
+            getattr(lin, name)(p if name == "Jv" else y)
+    assert made == []

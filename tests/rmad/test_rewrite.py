@@ -69,3 +69,19 @@ def test_views_of_views_deeper_than_the_stack():
     _, lin = rmad.linearize(f, np.arange(3.0))
     np.testing.assert_array_equal(lin.JTu(np.array([1.0, 2.0])), [3, 6, 0])
     np.testing.assert_array_equal(lin.Jv(np.array([1.0, 2.0, 5.0])), [3, 6])
+
+
+@pytest.mark.parametrize(
+    ("f", "kept"),
+    [
+        (lambda x: (np.sin(x) + np.cos(x)) + np.tanh(x), 1),  # one diagonal from x
+        (lambda x: 3 * np.sin(x), 1),
+        (lambda x: x[::-1] @ np.ones((3, 3)) + (x @ np.eye(3) + x @ np.full((3, 3), 2.0)), 2),  # x[::-1], and one sum
+        (lambda x: (x @ np.eye(3) + x) * np.cos(x), 2),  # the sum is scaled, not formed twice
+    ],
+    ids=["twins", "chain", "sums", "factors"],
+)
+def test_nodes_that_one_node_reads_are_absorbed(f, kept):
+    record = Record(f, np.arange(3.0), ())
+    module.rewrite(record.tape, record.outputs)
+    assert sum(bool(node.inputs) for node in record.tape.nodes) == kept

@@ -13,7 +13,7 @@ from rmad.sweeps import squares
 N = 4
 RNG = np.random.default_rng(0)
 TOKENS = RNG.integers(0, 6, (N, 3))
-BOTH_SIGNS = np.array([[5, 0, 5], [4, -2, 1], [-1, 5, 3], [-2, 4, 0]])  # of six tokens: −1 is 5
+BOTH_SIGNS = np.array([[5, 0, 5], [4, -2, 1], [-1, 5, 3], [0, 4, -6]])  # of six tokens: −1 is 5
 
 
 def normal(*shape):
