@@ -48,6 +48,20 @@ def square_of_a_mean(z, t):
     return (np.mean(z) - 1) ** 2 + np.mean(z**2)
 
 
+def ranking(z, t):
+    """Pairs of cases with labels in the wrong order."""
+    pairs = np.sign(t[:, None] - t)
+    return np.mean(np.logaddexp(0, (z[:, 0] - z[:, :1]) * pairs))
+
+
+def in_place(z, t):
+    """A mean over labelled cases in an array that is written into; nothing if there are none."""
+    terms = np.zeros(len(z))
+    terms[t >= 1] = np.sum(z[t >= 1] ** 2, axis=1)
+    terms /= max(1, np.sum(t >= 1))
+    return np.sum(terms)
+
+
 class Total:
     """A loss object that says nothing of means, with closed forms."""
 
@@ -68,6 +82,10 @@ LOSSES = {
     "weighted": weighted,
     "contrastive": contrastive,
     "correlation": correlation,
+    "largest": lambda z, t: np.max(np.sum(z**2, axis=1)) + np.mean(z**2),
+    "root of a mean": lambda z, t: np.sqrt(np.mean((z - np.eye(K)[t]) ** 2)),
+    "ranking": ranking,
+    "in place": in_place,
     "log of a mean": log_of_a_mean,
     "square of a mean": square_of_a_mean,
     "object": nn.SoftmaxCrossEntropy(),

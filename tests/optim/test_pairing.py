@@ -29,6 +29,12 @@ def same(z):
     return z
 
 
+def written_part(z, t):
+    y = np.zeros((len(z), len(t) + 1))
+    y[:, 1:] = z - t
+    return np.mean(y * y)
+
+
 def squares(z, t):
     return np.mean((z - t) ** 2)
 
@@ -101,6 +107,8 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], Any, Any, str]] = {
         lambda z, t: squares(z[..., 1], t),
         r"z\[..., 1\] of shape \(7,\) and t of shape \(7, 1\)",
     ),
+    "into an array": (same, T, lambda z, t: np.mean(np.subtract(z, t, out=np.empty((7, 7))) ** 2), "subtract"),
+    "into a part": (same, T, lambda z, t: written_part(z, t), "subtract"),
     "a loss of nn": (same, T, nn.SquaredError(), r"z has shape \(7, 1\), but t has shape \(7,\)"),
 }
 

@@ -56,6 +56,9 @@ FILLS = {
     "in place": lambda buffer, k: buffer.__iadd__(k),
     "one number": lambda buffer, k: buffer.__setitem__(k, 7.0 + k),
     "sorted": lambda buffer, k: buffer[::-1].sort(),
+    "flat": lambda buffer, k: buffer.flat.__setitem__(slice(None), k + 0.25),
+    "put": lambda buffer, k: np.put(buffer, range(buffer.size), 3.0 + k),
+    "at": lambda buffer, k: np.add.at(buffer, slice(None), k),
 }
 
 

@@ -70,6 +70,21 @@ def some_with_a_kink(x):
     return y[0] + np.sum(y[1:] ** 2)
 
 
+def written_square(x):
+    """Σ of squared norms of rows, squared in place, of an array that is written into."""
+    y = np.zeros((2, 2))
+    y.flat = x
+    n = norm(y, axis=1)
+    n *= n
+    return np.sum(n)
+
+
+def norm_that_is_written(x):
+    n = np.array([norm(x), 1.0])
+    n[:1] **= 2
+    return n[0]
+
+
 EXISTS = {
     "power spectrum": (lambda u: np.sum(np.abs(np.fft.fft(u)) ** 2), np.zeros(4), 8 * I4),
     "weight decay": (lambda x: 0.5 * norm(x) ** 2, ZERO, I3),
@@ -141,6 +156,9 @@ EXISTS = {
     "n^2.5": (lambda x: norm(x) ** 2.5, ZERO, 0 * I3),
     "an exact fit": (lambda x: norm(A @ x - A @ np.ones(2)) ** 2, np.ones(2), 2 * A.T @ A),
     "a checkpoint": (lambda x: rmad.checkpoint(lambda x: norm(x) ** 2)(x), ZERO, 2 * I3),
+    "a list of norms": (lambda x: np.array([norm(x), 1.0]) @ np.array([norm(x), 0.0]), ZERO, 2 * I3),
+    "squared in place": (written_square, np.zeros(4), 2 * I4),
+    "written and squared": (norm_that_is_written, ZERO, 2 * I3),
     "the others of an array": (some_with_a_kink, ZERO, np.diag([0.0, 2, 2])),
 }
 

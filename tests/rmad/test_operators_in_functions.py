@@ -33,8 +33,16 @@ def slopes(x):
     return np.reshape(np.cos(M @ x), (3, 1)) * M
 
 
+def f_written(x):
+    y = np.zeros(3)
+    for k in range(3):
+        y[k] += x @ M[k]
+    return np.sin(y, out=y)
+
+
 OPERATORS = {  # the operator at x, and its matrix as a function that rmad differentiates
     "J": (lambda x: rmad.JacobianOperator(f, x), slopes),
+    "J of a function that writes": (lambda x: rmad.JacobianOperator(f_written, x), slopes),
     "H": (
         lambda x: rmad.HessianOperator(lambda x: np.sum(np.exp(M @ x)), x),
         lambda x: M.T @ (np.reshape(np.exp(M @ x), (3, 1)) * M),

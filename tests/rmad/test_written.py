@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -294,3 +295,23 @@ def test_a_number_that_is_read_again_and_again():
         return s[()] * s + np.array(s)[()] * y[0]
 
     rmad.check_grads(f, np.array([1.5, 0.5]), order=2)
+
+
+def test_functions_that_write_are_differentiated_on_several_threads():
+    """Each writes into arrays of its own: the gradients are those of one thread, to the last bit."""
+
+    def made(k):
+        def f(x):
+            y = np.zeros(50)
+            for i in range(k + 1):
+                y[i:] += x[: 50 - i] * k
+            y[::2] *= y[1::2]
+            return np.sum(y * y)
+
+        return f
+
+    functions, x = [made(k) for k in range(6)], np.random.default_rng(0).normal(size=50)
+    wanted = [rmad.grad(f)(x) for f in functions]
+    with ThreadPoolExecutor(6) as threads:
+        found = list(threads.map(lambda f: rmad.grad(f)(x), functions * 4))
+    np.testing.assert_array_equal(found, wanted * 4)
