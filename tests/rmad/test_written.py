@@ -10,6 +10,7 @@ import pytest
 from written_programs import run
 
 import rmad
+from rmad.written.pieces import laid_out
 
 BLOCK = 100
 
@@ -315,3 +316,34 @@ def test_functions_that_write_are_differentiated_on_several_threads():
     with ThreadPoolExecutor(6) as threads:
         found = list(threads.map(lambda f: rmad.grad(f)(x), functions * 4))
     np.testing.assert_array_equal(found, wanted * 4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides"),
+    [((2, 3), (8, 16)), ((1, 2, 3), (0, 8, 16)), ((1, 2, 3), (4, 8, 16)), ((2, 3), (24, 8)), ((3,), (16,))],
+    ids=["columns", "a repeated axis of one", "an odd axis of one", "rows", "every other"],
+)
+def test_an_index_map_lies_in_memory_as_its_array(shape, strides):
+    """Whatever the stride of an axis of length 1 is: nothing is read along it."""
+    a = np.lib.stride_tricks.as_strided(np.arange(12.0), shape, strides)
+    found, read = laid_out(a), [k for k, n in enumerate(shape) if n > 1]
+    assert found.shape == shape
+    assert [found.strides[k] for k in read] == [strides[k] for k in read]
+
+
+def test_shuffling_rows_in_place_is_warned_of():
+    """NumPy swaps the rows of what is no array of its own by views, which see each other: its warning says so."""
+
+    def f(x, rows):
+        y = np.zeros((5, 2))
+        y[:] = x
+        rng = np.random.default_rng(3)
+        if rows:
+            rng.shuffle(y)
+            return y
+        return y[rng.permutation(5)]
+
+    x = np.arange(10.0).reshape(5, 2)
+    np.testing.assert_array_equal(rmad.linearize(lambda x: f(x, False), x)[0], f(x, False))
+    with pytest.raises(UserWarning, match=r"shuffling .* may contain duplicates"):  # warnings are errors here
+        rmad.linearize(lambda x: f(x, True), x)
