@@ -57,6 +57,7 @@ EXCEPTIONS = {
 }
 
 if np.lib.NumpyVersion(np.__version__) < "2.3.0":
+    EXCEPTIONS[r"\*\* np\.array\(0\.5\)"] = "older versions take the square root of an array"
     EXCEPTIONS[r"\*\* np\.float64\(2\)"] = "older versions square an array without a look at the dtype of the exponent"
 
 # The same for lists: where NumPy itself treats a list in another way than an array.

@@ -206,7 +206,7 @@ ROWS = {
             f=(
                 "xlogy | xlog1py | rel_entr | kl_div | huber | pseudo_huber | boxcox | boxcox1p | beta | betaln | "
                 "gammainc | gammaincc | gammaincinv | gammainccinv | jv | yv | iv | ive | kv | kve | yn | kn | "
-                "hankel1 | hankel2 | hyp0f1"
+                "hankel1 | hankel2 | hyp0f1 | chdtr | chdtrc | pdtr | pdtrc | stdtr"
             ),
             a=(
                 "2, V | 2, VF | 2., VF | 1.5, O | np.float32(2), VF | V, VF | VF, VF | [1, 2, 3, 4], VF | OF, 2 | "
@@ -215,9 +215,10 @@ ROWS = {
         ),
         *calls(
             "sp.<f>(<a>)",
-            f="betainc | betaincc | betaincinv | betainccinv | hyp1f1 | hyperu",
+            f="betainc | betaincc | betaincinv | betainccinv | hyp1f1 | hyperu | fdtr | fdtrc | gdtr | gdtrc",
             a="2, 3, V | 2, 3, VF | 2., 3, OF | V, V, .5 | [1], 2, VF | np.float64(2), 3, VF",
         ),
+        *calls("sp.<f>(<a>)", f="bdtr | bdtrc", a="1, 3, V | 2., 4, VF | 1, 3, O | np.float64(2), 3, V"),
         *calls(
             "sp.<f>(<a>)",
             f="hyp2f1 | logsumexp | softmax | log_softmax | polygamma | multigammaln | zeta | comb | factorial",
