@@ -133,6 +133,11 @@ def double(x: Any) -> Any:
     return x.astype(np.float64) if hasattr(x, "astype") else np.float64(x)
 
 
+def _zero_within(low: Any, high: Any) -> Any:
+    """0, or the end of the range that is nearest; CuPy's clip takes no number."""
+    return np.minimum(np.maximum(0.0, low), high)
+
+
 def _gamma_slope(a, x, k):
     """∂ᵏP(a, x)/∂aᵏ, with h(u) = a u - exp u the logarithm of t f(t) in u = log t."""
     dtype = np.result_type(a, x)
@@ -154,9 +159,8 @@ def _gamma_slope(a, x, k):
         lambda u: polynomial(kappa(u), k, 0),
         lambda u: a * (u - top) - m * np.expm1(u - top),
         end,
-        np.clip(
-            0.0, np.minimum(end, top + d), np.maximum(end, top + d)
-        ),  # a bend of width one in a range that may be long
+        # a bend of width one in a range that may be long
+        _zero_within(np.minimum(end, top + d), np.maximum(end, top + d)),
         top + d,
     )
     share = np.where(below, lower, -sc.gammaincc(a, x))
@@ -192,7 +196,7 @@ def _beta_slope(a, b, x, i, j):
         lambda u: polynomial(kappa(sc.log_expit(sign * u), sc.log_expit(-sign * u)), i, j),
         lambda u: -fall(u - top),
         end,
-        np.clip(0.0, top + d, end),  # the bend of log σ
+        _zero_within(top + d, end),  # the bend of log σ
         top + d,
     )
     share = np.where(below, lower, -sc.betaincc(a, b, x))

@@ -33,12 +33,16 @@ LACKS: dict[str, str] = {  # rows that CuPy cannot run, by the error that says s
         map(
             "special: {}".format,
             [
+                "betainc",
                 "betaincc",
                 "betainccinv",
+                "betaincinv",
                 "dawsn",
                 "dawsn, far",
                 "erfi",
                 "exprel",
+                "fdtr",
+                "fdtrc",
                 "exprel at 0",
                 "hankel1",
                 "hankel2",
@@ -55,12 +59,14 @@ LACKS: dict[str, str] = {  # rows that CuPy cannot run, by the error that says s
                 "kv",
                 "kve",
                 "ndtri_exp",
+                "stdtr",
                 "wofz",
                 "yv",
             ],
         ),
         NO_FUNCTION,
     ),
+    **dict.fromkeys([f"stats: {d} {f}" for d in ("beta", "t", "f") for f in ("cdf", "logsf")], NO_FUNCTION),
     **dict.fromkeys(
         map(
             "functions: {}".format,
