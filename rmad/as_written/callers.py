@@ -5,9 +5,10 @@ from __future__ import annotations
 import pathlib
 import sysconfig
 from functools import cache
+from opcode import opmap
 from types import FrameType
 
-__all__ = ["is_sparse", "is_users", "made_by_user", "takes_plain_arrays"]
+__all__ = ["asks_itself", "is_sparse", "is_users", "made_by_user", "takes_plain_arrays"]
 
 _INSTALLED = ("site-packages", "dist-packages")
 _PACKAGES = pathlib.Path(__file__).resolve().parents[2]
@@ -18,6 +19,18 @@ _PYTHONS = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
 def made_by_user(frame: FrameType) -> bool:
     """True if the code that runs in this frame is the user's: a script, a notebook, a module of their own."""
     return is_users(frame.f_code.co_filename)
+
+
+def asks_itself(frame: FrameType) -> bool:
+    """True if the code of the frame loads an attribute just now.
+
+    Compiled code has no frame, and what it asks for seems to come from its caller: a method of np.random's generators
+    calls np.empty and writes into the memory of what it gets, which must be an array of NumPy's.
+    """
+    return frame.f_code.co_code[frame.f_lasti] in _LOADS
+
+
+_LOADS = frozenset(opmap[name] for name in ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM") if name in opmap)
 
 
 def takes_plain_arrays(frame: FrameType) -> bool:

@@ -23,7 +23,7 @@ import numpy as np
 
 from rmad.as_written import mathematics
 from rmad.as_written.callbacks import CALLERS, OWN_CALL, Joining, calling, of_polynomials, vectorized
-from rmad.as_written.callers import is_users
+from rmad.as_written.callers import asks_itself, is_users
 from rmad.as_written.constructors import (
     CONVERTERS,
     EAGER,
@@ -168,8 +168,10 @@ def _property(names: dict[str, Any], name: str, new: Any, everywhere: bool) -> p
 
     def get_for_users(module: ModuleType) -> Any:
         now = names[name]
-        if now is old and _here.depth and is_users(sys._getframe(1).f_code.co_filename):
-            return new
+        if now is old and _here.depth:
+            frame = sys._getframe(1)
+            if is_users(frame.f_code.co_filename) and (name not in _MAKERS or asks_itself(frame)):
+                return new
         return now
 
     def put(module: ModuleType, value: Any) -> None:
@@ -181,12 +183,12 @@ def _property(names: dict[str, Any], name: str, new: Any, everywhere: bool) -> p
     return property(get if everywhere else get_for_users, put, drop)
 
 
+_MAKERS = {f.__name__ for f in FILLED} | {"copy", "empty", "eye", "full", "identity", "linspace", "ones", "zeros"}
 _PROTOCOL = type(np.sum)
 
 _OTHERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(EAGER, eager),
-    **dict.fromkeys((f.__name__ for f in FILLED), making),
-    **dict.fromkeys(("copy", "empty", "eye", "identity", "linspace", "ones", "zeros"), making),
+    **dict.fromkeys(_MAKERS, making),
     **dict.fromkeys((f.__name__ for f in CALLERS), calling),
     **dict.fromkeys(("arange", "isscalar"), asking),
     "full": lambda f: making(asking(f)),

@@ -312,6 +312,22 @@ def test_modules_imported_meanwhile_get_numpys_own(tmp_path, monkeypatch):
     del sys.modules["imported_meanwhile"]
 
 
+def test_compiled_code_gets_arrays_of_numpys_own():
+    """A generator of np.random calls np.empty from C and writes into what it gets: anything else would be a crash."""
+
+    def f(x):
+        rng = np.random.default_rng(0)
+        noise = rng.standard_normal((2, 3)) + rng.random((2, 3)) * rng.permutation(3)
+        assert type(noise) is np.ndarray
+        y = np.zeros(2)
+        y[0] = np.sum(x * noise)
+        return y
+
+    plain = np.random.default_rng(0)
+    noise = plain.standard_normal((2, 3)) + plain.random((2, 3)) * plain.permutation(3)
+    np.testing.assert_array_equal(rmad.vjp(f, np.ones((2, 3)))[1](np.array([1.0, 5.0])), noise)
+
+
 def test_the_switch():
     code = (
         "import rmad, numpy as np\nplain = np.array\n"
