@@ -21,6 +21,7 @@ from rmad.primitives.elementwise import LN2, LN10, cosine, expm1_derivative, sig
 from rmad.primitives.incomplete import beta_density, beta_slope_in, gamma_density, gamma_slope_in
 from rmad.primitives.integer_orders import bessel_i, bessel_j, bessel_k, scaled_i, scaled_k
 from rmad.primitives.orders import i_slope_in, k_slope_in
+from rmad.primitives.oscillating_orders import j_slope_in, y_slope_in
 from rmad.primitives.polygamma import beta_slope, log_beta, polygamma_step, zeta
 from rmad.primitives.scipy_tails import dawsn_derivative, erfcx_derivative, scaled_i_derivative, scaled_k_derivative
 from rmad.rules import Elementwise, constant, elementwise
@@ -281,9 +282,10 @@ elementwise(sc.ive, None, _ive_derivative)
 elementwise(sc.kve, None, _kve_derivative)
 
 
-def _between(f) -> Elementwise:
-    """∂f/∂x = (f(v - 1, x) - f(v + 1, x)) / 2, of the Bessel functions of order v."""
-    return elementwise(f, None, lambda y, v, x: 0.5 * (f(v - 1, x) - f(v + 1, x)))
+def _between(f, slope_in=None) -> Elementwise:
+    """∂f/∂x = (f(v - 1, x) - f(v + 1, x)) / 2, of the Bessel functions of order v; slope_in: (v, x, 1) → ∂f/∂v."""
+    by_order = slope_in and (lambda y, v, x: slope_in(v, x, 1))
+    return elementwise(f, by_order, lambda y, v, x: 0.5 * (f(v - 1, x) - f(v + 1, x)))
 
 
 def _between_modified(f) -> Elementwise:
@@ -291,6 +293,7 @@ def _between_modified(f) -> Elementwise:
     return elementwise(f, None, lambda y, v, x: -0.5 * (f(v - 1, x) + f(v + 1, x)))
 
 
-jv, yn, yv, hankel1, hankel2 = map(_between, (sc.jv, sc.yn, sc.yv, sc.hankel1, sc.hankel2))
+yn, hankel1, hankel2 = map(_between, (sc.yn, sc.hankel1, sc.hankel2))
+jv, yv = _between(sc.jv, j_slope_in), _between(sc.yv, y_slope_in)
 kn = _between_modified(sc.kn)
 kv = elementwise(sc.kv, lambda y, v, x: k_slope_in(v, x, 1), lambda y, v, x: -0.5 * (sc.kv(v - 1, x) + sc.kv(v + 1, x)))

@@ -37,6 +37,17 @@ def test_ends_of_the_range():
         rmad.grad(lambda v: np.real(sc.iv(v, 1 + 1j)))(1.5)
 
 
+@pytest.mark.parametrize(("v", "x"), [*POINTS, (5.94115806, 5.9387), (17.2, 33.3)])
+@pytest.mark.parametrize("name", ["jv", "yv"])
+def test_derivatives_of_waves_in_the_order(name, v, x):
+    """To 1e-11, relative to the derivative, or to the amplitude of the waves if that is larger."""
+    f, twin = getattr(sc, name), {"jv": mp.besselj, "yv": mp.bessely}[name]
+    for order, got in ((1, rmad.grad(f)(v, x)), (2, rmad.hessian(f)(v, x))):
+        want = mp.diff(lambda v: twin(v, mp.mpf(x)), mp.mpf(v), order, h=H)
+        size = max(abs(want), min(1, 1 / mp.sqrt(x)))
+        assert abs(mp.mpf(float(got)) - want) <= 1e-11 * size, (order, float(got), float(want))
+
+
 @pytest.mark.parametrize("z", [0.3 + 0.2j, -3.4 + 1j, -20.2 - 0.5j, 5 + 30j, 1e3 + 1j, 1 + 1e-9j, -0.5 + 1e3j])
 def test_psi_of_complex_arguments(z):
     """ψ′ and ψ″."""

@@ -127,7 +127,7 @@ CASES: list[Case] = [
     *(of_order(name, complex=True) for name in ("jv", "iv", "yv", "kv", "kve", "hankel1", "hankel2")),
     *(
         Case(f"{f.__name__} in its order", f, args=[real(2, 1, lo=0.3, hi=3), real(3, lo=0.3, hi=3)], covers=[f])
-        for f in (sc.iv, sc.kv)
+        for f in (sc.iv, sc.kv, sc.jv, sc.yv)
     ),
     Case("iv of negative order", sc.iv, args=[real(2, 1, lo=-3, hi=-0.3), real(3, lo=0.3, hi=3)], covers=[sc.iv]),
     *(of_order(name, orders=np.array([[0], [1], [3]])) for name in ("yn", "kn")),
