@@ -135,6 +135,10 @@ DENSE_SYSTEM_MOST = 2000
 # decisions.md, "A solution is corrected on the tape"
 GMRES_RESTART = 100
 
+# numbers in a state from which `solve_ivp` finds ∂f/∂y with a tangent for several unknowns, if its pattern is sparse.
+# benchmarks/solve_ivp.py
+GROUPED_FROM = 16
+
 # numbers in all matrices ∂f/∂y of a run of `solve_ivp` that are formed: with more, stages are repeated one by one.
 # decisions.md, "The stages of an initial value problem are columns"
 COLUMNS_MOST = 1 << 23

@@ -19,9 +19,11 @@ from typing import Any
 import numpy as np
 
 from rmad import tuning
+from rmad.dense import jacobian
 from rmad.record import Record
 from rmad.solvers.corrections import corrected
 from rmad.solvers.runs import Run
+from rmad.sparse.colouring import one_way
 from rmad.stacked import push_stack
 from rmad.transforms import jvp
 from rmad.types import Array
@@ -61,20 +63,50 @@ def _derivatives(f: Slope, places: Columns, values: Array) -> Array | None:
     scale = np.max(np.abs(values), axis=1, keepdims=True)
     if np.shape(record.y) != Y.shape or not np.all(np.abs(record.y[:, :-1] - values) <= 1e-9 * scale):
         return None
-    random = np.random.default_rng(0)
-    units = np.zeros((n + 1, *Y.shape))
-    units[np.arange(n), np.arange(n)] = 1
-    units[n, :, ::2] = random.standard_normal(units[n, :, ::2].shape)
-    pushed = push_stack(record.tape, [units], record.outputs)[0]
-    pushed = np.zeros_like(units) if pushed is None else pushed
-    if np.any(pushed[n, :, 1::2]):  # a column depends on its neighbours
+    single = jacobian(lambda y: f(t[C // 2], y))(Y[:, C // 2])
+    D = _grouped(record, single) if n >= tuning.GROUPED_FROM else None
+    if D is None:
+        D = _pushed(record, np.arange(n), np.ones((n, n), bool))
+    if D is None:
         return None
-    D = np.ascontiguousarray(np.transpose(pushed[:n, :, :C], (2, 1, 0)))
+    random = np.random.default_rng(1)
     for c in {0, C // 2, C - 1}:
         v = random.standard_normal(n)
         wanted = jvp(lambda y, c=c: f(t[c], y), Y[:, c], v)[1]
         if not np.allclose(D[c] @ v, wanted, rtol=0, atol=1e-9 * np.sum(np.abs(D[c]), axis=1)):
             return None
+    return D[:C]
+
+
+def _grouped(record: Record, single: Array) -> Array | None:
+    """`_pushed` with a tangent for several unknowns that no right-hand side shares, by the pattern of one column.
+
+    None if there are few such, or if another column has another pattern.
+    """
+    from scipy.sparse import csr_array
+
+    groups = one_way(csr_array(single != 0))
+    return _pushed(record, groups, single != 0) if 4 * (groups.max() + 1) <= len(groups) else None
+
+
+def _pushed(record: Record, groups: Array, pattern: Array) -> Array | None:
+    """∂f/∂y, (C, n, n), from one tangent per group of unknowns; None if that misses a part of it.
+
+    Two tangents more find that out: random ones in all columns, and in every other one, which do not reach the rest.
+    """
+    n, C = record.y.shape
+    q, random = groups.max(initial=-1) + 1, np.random.default_rng(0)
+    V = np.zeros((q + 2, n, C))
+    V[groups, np.arange(n)] = 1
+    V[q:] = random.standard_normal((2, n, C))
+    V[q + 1, :, 1::2] = 0
+    JV = push_stack(record.tape, [V], record.outputs)[0]
+    JV = np.zeros_like(V) if JV is None else JV
+    D = np.ascontiguousarray(np.transpose(JV[groups] * pattern.T[..., None], (2, 1, 0)))
+    given = np.einsum("cik,kc->ic", D, V[q])
+    size = np.einsum("cik,kc->ic", np.abs(D), np.abs(V[q])) + np.abs(JV[q])
+    if np.any(JV[q + 1, :, 1::2]) or np.any(np.abs(given - JV[q]) > 1e-9 * size):
+        return None
     return D
 
 

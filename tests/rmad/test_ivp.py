@@ -145,6 +145,36 @@ def test_values_are_scipys_and_both_ways_agree(f, method, monkeypatch):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-9)
 
 
+def with_a_switch(t, y, p):
+    """Unknowns that depend on the next but one only at first: the pattern of one column is not all."""
+    d = by_slices(t, y, p)
+    d[:-2] = d[:-2] + np.maximum(0.05 - t, 0) * y[2:] ** 2
+    return d
+
+
+@pytest.mark.parametrize("method", ["RK45", "Radau"])
+@pytest.mark.parametrize("f", [by_slices, with_a_switch])
+def test_sparse_right_hand_sides(f, method, monkeypatch):
+    """A tangent for several unknowns at a time, if that gives all of ∂f/∂y."""
+    counts, pushed = [], columns._pushed
+
+    def counted(record, groups, pattern):
+        D = pushed(record, groups, pattern)
+        counts.append((groups.max() + 1, D is not None))
+        return D
+
+    monkeypatch.setattr(columns, "_pushed", counted)
+    y0 = np.linspace(0, 1, 30) ** 2
+    g = lambda both: rmad.solve_ivp(f, (0, 1), both[0], args=(both[1],), method=method, rtol=1e-6).y[:, -1]  # noqa: E731
+    _, lin = rmad.linearize(g, (y0, P))
+    assert counts == ([(3, True)] if f is by_slices else [(3, False), (30, True)])
+    stage_by_stage(monkeypatch)
+    _, single = rmad.linearize(g, (y0, P))
+    u = np.random.default_rng(0).standard_normal(30)
+    for a, b in zip(lin.JTu(u), single.JTu(u), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_gradients_agree_with_differences_of_adaptive_runs(method):
     options = {"method": method, "t_eval": T, "rtol": 1e-10, "atol": 1e-12}
