@@ -47,9 +47,10 @@ INSTEAD: dict[str, dict[str, str]] = {
         "numpy.trapezoid": "trapezoid",
         "np.sum(weights * y), weights from a call with unit vectors": "simpson romb newton_cotes",
         "np.cumsum of (y[1:] + y[:-1]) / 2 * np.diff(x)": "cumulative_trapezoid cumulative_simpson",
-        "a fixed rule, nodes, weights = np.polynomial.legendre.leggauss(n)": """quad quad_vec
-            dblquad tplquad nquad fixed_quad""",
-        "steps written in NumPy, as those of Runge and Kutta": "solve_ivp odeint ode solve_bvp",
+        "rmad.quad": "quad",
+        "a fixed rule, nodes, weights = np.polynomial.legendre.leggauss(n)": """quad_vec dblquad tplquad nquad
+            fixed_quad""",
+        "rmad.solve_ivp": "solve_ivp odeint ode",
     },
     "interpolate": {
         "numpy.interp": "interp1d",

@@ -2,7 +2,8 @@
 
 Derivatives are written in functions of this table and of NumPy's, so they can be differentiated again, and in forms
 that are as accurate as f: no difference of large numbers, no 0/0 at the edge of the domain. None stands for an argument
-without a known closed form (orders, shape parameters): tracing it raises an error.
+without a derivative here: tracing it raises an error. Those in parameters and orders that have no closed form are in
+`incomplete`, `orders` and `oscillating_orders`.
 
 Sources of the formulas: Abramowitz & Stegun (1964), DLMF (dlmf.nist.gov); equation numbers at the lines.
 """
