@@ -176,10 +176,17 @@ class Flat:
         return self.base.flatten()
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        return getattr(ufunc, method)(*(a.copy() if isinstance(a, Flat) else a for a in inputs), **kwargs)
+        return getattr(ufunc, method)(*_copied(inputs), **kwargs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return func(*(a.copy() if isinstance(a, Flat) else a for a in args), **kwargs)
+        return func(*_copied(args), **kwargs)
+
+
+def _copied(a: Any) -> Any:
+    """Arguments, in lists too, with an array for each x.flat."""
+    if isinstance(a, Flat):
+        return a.copy()
+    return type(a)(map(_copied, a)) if type(a) in (list, tuple) else a
 
 
 writing.ufunc, writing.function, writing.flat = ufunc, function, Flat

@@ -138,6 +138,17 @@ FLOORS = {"rules": 0.8, "sweeps": 0.75, "optimizers": 0.8}
 
 EQUIVALENT = {
     (
+        "rmad/sweeps/factors.py",
+        "needed = [False] * len(self.nodes)",
+        "False → True",
+    ): "every entry is set before it is read",
+    (
+        "optim/curveball.py",
+        "if self.beta is not None and self.momentum is not None:",
+        "self.beta is not None and self.momentum is not None → self.beta is not None or self.momentum is not None",
+    ): "one without the other is refused",
+    ("rmad/written/memory.py", "self.version += 1", "1 → 2"): "versions are compared, not counted",
+    (
         "rmad/written/memory.py",
         "len(self.members) >= self._limit",
         "len(self.members) >= self._limit → len(self.members) > self._limit",
