@@ -106,7 +106,7 @@ def not_a_number(
         return TypeError(f"{call.format('x')} of a traced array would lose its derivative: {known}")
     return TypeError(
         f"{call.format('x')} of a traced array would lose its derivative ({also} the same); keep x as an array, "
-        "write into one that the function makes, by np.zeros(n) or np.zeros_like(x, shape=n), or write "
+        "collect with np.stack or in an array that the function makes, as np.zeros(n) in it does, or write "
         f"{call.format('rmad.stop_gradient(x)')}"
     )
 

@@ -6,7 +6,7 @@ import pathlib
 import sysconfig
 from functools import cache
 from opcode import opmap
-from types import FrameType
+from types import CodeType, FrameType
 
 __all__ = ["asks_itself", "is_sparse", "is_users", "made_by_user", "takes_plain_arrays"]
 
@@ -27,9 +27,15 @@ def asks_itself(frame: FrameType) -> bool:
     Compiled code has no frame, and what it asks for seems to come from its caller: a method of np.random's generators
     calls np.empty and writes into the memory of what it gets, which must be an array of NumPy's.
     """
-    return frame.f_code.co_code[frame.f_lasti] in _LOADS
+    code = frame.f_code
+    known, instructions = _instructions.get(id(code), (None, b""))
+    if known is not code:
+        instructions = code.co_code  # makes a copy, so it is kept
+        _instructions[id(code)] = code, instructions
+    return instructions[frame.f_lasti] in _LOADS
 
 
+_instructions: dict[int, tuple[CodeType, bytes]] = {}  # by the id of a code object, which is kept with them
 _LOADS = frozenset(opmap[name] for name in ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM") if name in opmap)
 
 

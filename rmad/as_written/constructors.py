@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 from numpy import ndarray
 
-from rmad.as_written.callers import is_sparse, made_by_user, takes_plain_arrays
+from rmad.as_written.callers import is_sparse, takes_plain_arrays
 from rmad.as_written.lists import Numbers, as_array, forgiven, holds_traced, stacked
 from rmad.traced import Traced, register, stop, writing
 
@@ -48,8 +48,11 @@ _PROTOCOL, _TYPES, _AXIS = type(np.sum), (Traced,), {"axis"}
 _LOST = (TypeError, ValueError)  # ours, and NumPy's own with ours as its cause
 
 
-def converter(f: Callable[..., Any]) -> Callable[..., Any]:
-    """np.array and its kin: an array of NumPy's, or a traced one if the argument holds traced numbers."""
+def converter(f: Callable[..., Any], for_users: bool) -> Callable[..., Any]:
+    """np.array and its kin: an array of NumPy's, or a traced one if the argument holds traced numbers.
+
+    for_users: True if what it makes of other numbers may be written into.
+    """
 
     @wraps(f)
     def convert(a: Any = _NONE, /, *args: Any, **kwargs: Any) -> Any:
@@ -64,7 +67,7 @@ def converter(f: Callable[..., Any]) -> Callable[..., Any]:
                     y = f(*args, **kwargs) if a is _NONE else f(a, *args, **kwargs)
                 else:
                     y = f(a) if a is not _NONE else f()
-                return writing.blank(y) if _is_new(y, a) and made_by_user(sys._getframe(1)) else y
+                return writing.blank(y) if for_users and _is_new(y, a) else y
             except _LOST as error:
                 if not forgiven(error, (a, *kwargs.values())):
                     raise

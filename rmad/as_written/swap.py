@@ -152,26 +152,27 @@ def _class_of(module: ModuleType) -> type[ModuleType]:
     names: dict[str, Any] = {"__getattribute__": object.__getattribute__, "__module__": "types"}
     if "__getattr__" in module.__dict__:
         names["__getattr__"] = at_first_use
-    for name, (new, everywhere) in _wrappers(module).items():
-        _originals[id(new)] = module.__dict__[name]
-        names[name] = _property(module.__dict__, name, new, everywhere)
+    for name, (for_users, for_packages) in _wrappers(module).items():
+        for wrapper in filter(None, (for_users, for_packages)):
+            _originals[id(wrapper)] = module.__dict__[name]
+        names[name] = _property(module.__dict__, name, for_users, for_packages)
     return type("module", (type(module),), names)
 
 
-def _property(names: dict[str, Any], name: str, new: Any, everywhere: bool) -> property:
-    """The name as an attribute: `new` while this thread records, in the user's own code or everywhere."""
+def _property(names: dict[str, Any], name: str, for_users: Any, for_packages: Any) -> property:
+    """The name as an attribute: while this thread records, a wrapper for Python code that asks for it by its name.
+
+    for_packages: that for the code of installed packages; None if they get NumPy's own, as compiled code always does.
+    """
     old = names[name]
 
     def get(module: ModuleType) -> Any:
-        now = names[name]  # somebody else may have put another function there
-        return new if now is old and _here.depth else now
-
-    def get_for_users(module: ModuleType) -> Any:
         now = names[name]
-        if now is old and _here.depth:
+        if now is old and _here.depth:  # nobody else has put another function there
             frame = sys._getframe(1)
-            if is_users(frame.f_code.co_filename) and (name not in _MAKERS or asks_itself(frame)):
-                return new
+            if asks_itself(frame):
+                new = for_users if is_users(frame.f_code.co_filename) else for_packages
+                return now if new is None else new
         return now
 
     def put(module: ModuleType, value: Any) -> None:
@@ -180,7 +181,7 @@ def _property(names: dict[str, Any], name: str, new: Any, everywhere: bool) -> p
     def drop(module: ModuleType) -> None:
         del names[name]
 
-    return property(get if everywhere else get_for_users, put, drop)
+    return property(get, put, drop)
 
 
 _MAKERS = {f.__name__ for f in FILLED} | {"copy", "empty", "eye", "full", "identity", "linspace", "ones", "zeros"}
@@ -199,29 +200,30 @@ _OTHERS: dict[str, Callable[[Any], Any]] = {
 """Names in numpy, and what makes their wrappers."""
 
 
-def _wrappers(module: ModuleType) -> dict[str, tuple[Any, bool]]:
-    """The wrapper of every name of the module that has one, and if it is for code of installed packages, too.
+def _wrappers(module: ModuleType) -> dict[str, tuple[Any, Any]]:
+    """The wrappers of every name of the module that has them: for the user's code, and for that of installed packages.
 
-    That may compare functions that have a protocol (`func is np.concatenate`), and so gets NumPy's own.
+    Packages may compare functions that have a protocol (`func is np.concatenate`), and so get NumPy's own: None.
     """
     if module is math:
-        return {name: (f, False) for name, f in mathematics.wrappers().items()}
+        return {name: (f, None) for name, f in mathematics.wrappers().items()}
     if module.__name__ == "numpy.polynomial.polyutils":
-        return {"mapdomain": (of_polynomials(module.__dict__["mapdomain"]), True)}
-    found: dict[str, tuple[Any, bool]] = {}
+        wrapper = of_polynomials(module.__dict__["mapdomain"])
+        return {"mapdomain": (wrapper, wrapper)}
+    found: dict[str, tuple[Any, Any]] = {}
     if module.__name__.startswith("numpy.polynomial."):
         functions = {name: module.__dict__[name] for name in module.__dict__["__all__"]}
         return {
-            name: (of_polynomials(f), False) for name, f in functions.items() if callable(f) and not isinstance(f, type)
+            name: (of_polynomials(f), None) for name, f in functions.items() if callable(f) and not isinstance(f, type)
         }
     for name in module.__dict__["__all__"]:
         f: Any = module.__dict__.get(name)
         if module is np and name in CONVERTERS:
-            found[name] = converter(f), True
+            found[name] = converter(f, for_users=True), converter(f, for_users=False)
         elif module is np and name in _OTHERS:
-            found[name] = _OTHERS[name](f), False
+            found[name] = _OTHERS[name](f), None
         elif isinstance(f, _PROTOCOL):
-            found[name] = lifting(f), False
+            found[name] = lifting(f), None
     return found
 
 

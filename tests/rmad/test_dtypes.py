@@ -87,11 +87,14 @@ def test_text_records_and_times_are_an_error(way):
             rmad.linearize(lambda x: WAYS[way](x, dtype), X)  # noqa: B023
 
 
+empty = np.empty  # by this name it makes plain arrays in f, too
+
+
 @pytest.mark.parametrize("dtype", [*NUMBERS, *CONSTANTS, *OTHERS], ids=str)
 def test_arrays_to_write_into(dtype):
     for f in (np.negative, np.cumsum):
         with pytest.raises(TypeError, match="cannot be written into another one"):
-            rmad.linearize(lambda x, f=f: f(x, out=np.empty(3, dtype)), X)
+            rmad.linearize(lambda x, f=f: f(x, out=empty(3, dtype)), X)
 
 
 def collected(x):
@@ -171,8 +174,8 @@ LOST = {
     "time": swallows(lambda x: x * np.timedelta64(1, "s") / np.timedelta64(1, "s")),
     "times": swallows(lambda x: x * np.ones(3, "m8[s]") / np.timedelta64(1, "s")),
     "object to floats": swallows(lambda x: collected(x).astype(float)),
-    "out": swallows(lambda x: np.exp(x, out=np.empty(3))),
-    "out of a function": swallows(lambda x: np.sum(x, out=np.empty(()))),
+    "out": swallows(lambda x: np.exp(x, out=empty(3))),
+    "out of a function": swallows(lambda x: np.sum(x, out=empty(()))),
 }
 
 
