@@ -91,7 +91,9 @@ GROUPS: dict[str, dict[str, list[str]]] = {
         "rmad/plan/push.py": PLANS,
         "rmad/plan/rewrite.py": PLANS,
         **{
-            f"rmad/written/{name}.py": ["tests/rmad/test_written.py"]
+            f"rmad/written/{name}.py": [
+                f"tests/rmad/test_{test}.py" for test in ("own_arrays", "written", "new_arrays")
+            ]
             for name in ("arrays", "assignment", "calls", "memory", "pieces", "views")
         },
         **{

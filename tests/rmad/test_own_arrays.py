@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from numpy import asarray
 
 import rmad
 
@@ -75,6 +76,10 @@ WRITTEN = {  # y: zeros made in f; the derivative is that of the function withou
     ),
     "out, returned": (lambda y, x: np.multiply(x, 2.0, out=y).__iadd__(1.0), lambda x: 2 * x + 1),
     "out, one of two": (lambda y, x: y.__iadd__(np.modf(x * x, out=(None, y))[0]), lambda x: x * x),
+    "with another axis": (
+        lambda y, x: (y.__setitem__(slice(None), x), np.array(y, ndmin=2, copy=None).__setitem__((0, 1), x[0] ** 2)),
+        lambda x: np.stack([x[0], x[0] ** 2, x[2]]),
+    ),
     "where and out": (
         lambda y, x: np.log(x - 1, out=y, where=x > 1),
         lambda x: np.stack([0 * x[0], np.log(x[1] - 1), np.log(x[2] - 1)]),
@@ -105,6 +110,19 @@ def test_ways_to_write(name):
     np.testing.assert_allclose(rmad.jacobian(f)(X), wanted, atol=1e-14)
     np.testing.assert_allclose(rmad.hessian(lambda x: np.sum(f(x)))(X), rmad.hessian(lambda x: direct(x) @ x)(X))
     np.testing.assert_allclose(lin.JTu(X), X @ wanted, atol=1e-14)
+
+
+def test_code_that_keeps_numpys_own_names_shares_the_memory():
+    """`from numpy import asarray` is not stood in for; of the same dtype it gives a view, as in NumPy."""
+
+    def f(x):
+        y, z = np.zeros(3), np.zeros(3)
+        asarray(y, float)[0] = 5.0
+        asarray(z, np.float32)[0] = 5.0  # a copy
+        return x * (y + z)
+
+    np.testing.assert_array_equal(rmad.linearize(f, X)[0], f(X))
+    assert f(X)[0] == 2.5
 
 
 REFUSED = {

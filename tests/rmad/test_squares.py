@@ -112,6 +112,13 @@ USES = {
     ),
     "embedding of a product": (lambda p, x: (p[0] * p[1])[x], (normal(6, 5), B), TOKENS),
     "conv": (lambda p, x: np.tanh(conv2d(x, p[0], 2, 1) + p[1]), (K, normal(4)), IMAGES),
+    "conv of two images a case": (
+        lambda p, x: np.reshape(
+            np.tanh(conv2d(np.reshape(np.stack([x, x * x], 1), (-1, *x.shape[1:])), p)), (len(x), -1)
+        ),
+        K,
+        IMAGES,
+    ),
     "conv twice": (lambda p, x: conv2d(np.tanh(conv2d(x, p, 1, 1)), p, 1, 1), normal(3, 3, 2, 2), IMAGES),
     "conv in groups": (lambda p, x: conv2d(np.tanh(conv2d(x, p[0])), p[1], groups=4), (K, DEPTHWISE), IMAGES),
     "transposed conv": (lambda p, x: conv2d_input(x, p, (len(x), 13, 10, 3), 2), normal(3, 2, 3, 2), IMAGES),
