@@ -102,7 +102,7 @@ CASES = [
     ),
     row(
         "arange",
-        lambda a, b: (np.arange(a, 3), np.arange(0, 2 * b, b), np.arange(a, 5, b)),
+        lambda a, b: (np.arange(a, 3), np.arange(0, 2 * b, b), np.arange(a, 5, b), np.arange(stop=5, step=b)),
         np.arange,
         args=[made(lambda rng: np.array(rng.uniform(0.1, 0.4))), made(lambda rng: np.array(rng.uniform(0.6, 0.7)))],
         complex=False,
