@@ -78,6 +78,8 @@ def test_a_product_that_is_not_finite_is_reported(system):
     found = KrylovSubspace(5)(quadratic_problem(np.full((12, 12), np.nan), system[1]))
     assert not found.finite
     assert found.reason == "non-finite product in Krylov dimension 1"
+    (start,) = found.iterates
+    assert (start.i, start.phi, start.x.any(), found.iterations) == (0, 0.0, False, 0)
 
 
 def test_hessian_free_by_krylov_subspace_descent(problem):
