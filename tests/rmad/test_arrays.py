@@ -196,3 +196,11 @@ def test_views_cost_no_copy():
 def test_errors_say_what_is_wrong(f, error, match):
     with pytest.raises(error, match=match):
         rmad.linearize(f, X)
+
+
+def test_parts_along_the_first_axis():
+    """The axis of split and array_split, if none is given, for as many rows as columns too."""
+    x = np.arange(16.0).reshape(4, 4)
+    for split in (np.split, np.array_split):
+        for a, b in zip(rmad.linearize(lambda x, split=split: split(x, 2), x)[0], split(x, 2), strict=True):
+            np.testing.assert_array_equal(a, b)

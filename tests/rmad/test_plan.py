@@ -288,3 +288,11 @@ def test_products_and_diagonals_are_written_into_buffers(monkeypatch):
         for name in sweeps * 2:
             getattr(lin, name)(p if name == "Jv" else y)
     assert made == []
+
+
+def test_a_checkpoint_that_does_not_depend_on_x():
+    x = np.linspace(0.5, 2.0, 4)
+    assert_plan_is_right(
+        lambda x: rmad.checkpoint(lambda x: np.floor(rmad.stop_gradient(x)) + 0 * np.sign(x))(x) * x, x, 0
+    )
+    assert_plan_is_right(lambda x: rmad.checkpoint(lambda x: (np.rint(x), np.sin(x)))(x)[0] + x, x, 0)
