@@ -358,6 +358,12 @@ def test_the_switch():
     assert found.stdout.split() == ["True", "module", "refused"]
 
 
+def test_a_trace_changes_few_attributes():
+    """One per module, whatever the number of names."""
+    assert len(swap._built()) <= 12
+
+
+@pytest.mark.slow
 def test_a_trace_costs_at_most_five_microseconds():
     def swaps(n):
         start = time.process_time()
