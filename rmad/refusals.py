@@ -24,6 +24,7 @@ __all__ = [
     "part_written_by",
     "plain_array",
     "scalars_are_fixed",
+    "written_from_checkpoint",
     "written_into_integers",
     "written_out",
 ]
@@ -61,6 +62,13 @@ def written_into_integers(dtype: np.dtype[Any]) -> TypeError:
 
 def part_written_by(name: str) -> TypeError:
     return TypeError(f"{name} writes into x.real or x.imag of a traced x; only assignment does that, x.real[key] = …")
+
+
+def written_from_checkpoint() -> TypeError:
+    return TypeError(
+        "a function passed to rmad.checkpoint writes into an array from outside of it, or into its argument: it runs "
+        "again in every product, so what it writes would be lost; write into a copy, and return it"
+    )
 
 
 def lost_imaginary_part() -> TypeError:

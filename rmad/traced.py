@@ -40,7 +40,7 @@ VIEWS = frozenset(
             np,
             """array_split atleast_1d atleast_2d atleast_3d broadcast_to diagonal dsplit expand_dims flip fliplr flipud
             hsplit imag matrix_transpose moveaxis permute_dims ravel real reshape rollaxis rot90 split squeeze swapaxes
-            transpose unstack vsplit""",
+            transpose unstack vsplit real_if_close""",
         ),
         (np.linalg, "diagonal matrix_transpose"),
         (np.lib.stride_tricks, "sliding_window_view"),
@@ -220,6 +220,10 @@ class Traced(Shaped, NDArrayOperatorsMixin):
         """The array itself; what has been written into gives an ordinary array, traced or plain."""
         return self
 
+    def is_same(self, other: Any) -> bool:
+        """True if the other object still stands for the same array of the tape."""
+        return type(other) is type(self) and other.index == self.index and other.tape is self.tape
+
     def twin(self) -> Traced:
         """The same array of the tape as another object: writes into one of them leave the other as it is."""
         return Traced(self.value, self.tape, self.index)
@@ -388,6 +392,8 @@ class Traced(Shaped, NDArrayOperatorsMixin):
     def astype(
         self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
     ) -> Any:
+        if not copy and self.dtype == dtype:
+            return self
         y = HANDLERS["astype"](self, np.dtype(dtype), casting)
         return y.twin() if y is self else y
 

@@ -11,7 +11,8 @@ a piece again, so Hessian products need as little.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,15 +21,18 @@ from rmad import tree as _tree
 from rmad.batch import cases_from, first_case
 from rmad.blocks import Block
 from rmad.flat import ravel
+from rmad.frozen import freeze, thaw
 from rmad.limits import settled
 from rmad.machine import arrays
 from rmad.record import Record
+from rmad.refusals import written_from_checkpoint
 from rmad.rules import Primitive
 from rmad.stacked import pull_stack, push_stack
 from rmad.tape import ArraySpec, Tape, pull, push
 from rmad.ties import may_lose
 from rmad.traced import Traced, stop
 from rmad.types import Out, P
+from rmad.written.arrays import closed_to_the_outside
 
 __all__ = ["checkpoint"]
 
@@ -75,10 +79,13 @@ def checkpoint(f: Callable[P, Out]) -> Callable[P, Out]:
         start = first_case()  # in the batch, which a sweep that runs f again does not know, and on which masks depend
 
         def of_arrays(*arrays: Any) -> Any:
-            some = iter(arrays)
+            given = [a.twin() if isinstance(a, Traced) else a for a in arrays]
+            some = iter(given)
             full = [next(some) if t else leaf for t, leaf in zip(traced, constants, strict=True)]
-            with cases_from(start):
+            with cases_from(start), closed_to_the_outside(arrays), _read_only(arrays):
                 y, back = _as_one(run(*_tree.replace_leaves(like, iter(full))))
+            if any(isinstance(a, Traced) and not a.is_same(b) for a, b in zip(arrays, given, strict=True)):
+                raise written_from_checkpoint()
             structure[:] = [back]
             return y
 
@@ -86,6 +93,21 @@ def checkpoint(f: Callable[P, Out]) -> Callable[P, Out]:
         return structure[0](y)
 
     return checkpointed  # type: ignore[return-value]  # by position only
+
+
+@contextmanager
+def _read_only(args: Sequence[Any]) -> Iterator[None]:
+    """While it is open, f may not write into its plain arguments: they are the arrays of the outer function."""
+    frozen = [a for a in args if isinstance(a, np.ndarray) and freeze(a)]
+    try:
+        yield
+    except ValueError as error:
+        if "read-only" in str(error):
+            raise written_from_checkpoint() from error
+        raise
+    finally:
+        for a in frozen:
+            thaw(a)
 
 
 def _as_one(out: Any) -> tuple[Any, Callable[[Any], Any]]:

@@ -107,4 +107,4 @@ def astype(x, dtype, casting="unsafe") -> Any:
 
 
 if hasattr(np, "astype"):  # NumPy 2.1
-    register(np.astype, lambda x, dtype, /, *, copy=True, device=None: x.astype(dtype))
+    register(np.astype, lambda x, dtype, /, *, copy=True, device=None: x.astype(dtype, copy=copy))

@@ -9,7 +9,7 @@ may know their pattern (`pattern`), small blocks are asked for every column, and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -106,29 +106,54 @@ def pattern_of(block: Block) -> Any:
     return None
 
 
-def _moved(push: Any, x: ArraySpec, y: ArraySpec) -> Array | None:
-    """For each number of y the one of x that it is, -1 if it is zero; None if y holds other numbers."""
+def _moved(product: Callable[[Array], Any], x: ArraySpec, y: ArraySpec) -> Array | None:
+    """For each number of y the one of x that it is, -1 if it is zero; None if y holds other numbers.
+
+    Of complex numbers, both parts are tried: a part of y may be either part of that number, with any sign.
+    """
     n = x.size
     if not n:
         return np.full(y.size, -1)
-    v = (1 + (np.arange(n) + np.random.default_rng(0).uniform(0.2, 0.8, n)) / n).astype(x.dtype)  # one in each n-th
-    given = np.asarray(push(v.reshape(x.shape))).reshape(-1)
-    source = np.clip(((given - 1) * n), 0, n - 1).astype(np.intp)
+    v = 1 + (np.arange(n) + np.random.default_rng(0).uniform(0.2, 0.8, n)) / n  # one in each n-th from 1 to 2
+    if x.dtype.kind != "c":
+        given = np.asarray(product(v.astype(x.dtype).reshape(x.shape))).reshape(-1)
+        return _source(given, v.astype(x.dtype)) if given.dtype.kind != "c" else _of_parts([given], v.astype(x.dtype))
+    return _of_parts(
+        [np.asarray(product((unit * v).astype(x.dtype).reshape(x.shape))).reshape(-1) for unit in (1, 1j)], v
+    )
+
+
+def _of_parts(products: Sequence[Array], v: Array) -> Array | None:
+    """`_source` for the real and imaginary parts of products; None if they come from different numbers."""
+    found = np.full(len(products[0]), -1)
+    for part in (part for given in products for part in (given.real, given.imag)):
+        source = _source(np.abs(part), v.astype(part.dtype))
+        if source is None or np.any((found >= 0) & (source >= 0) & (found != source)):
+            return None
+        found = np.where(source >= 0, source, found)
+    return found
+
+
+def _source(given: Array, v: Array) -> Array | None:
+    """The places in v of the given numbers, -1 for zeros; None if there are others."""
+    source = np.clip((given - 1) * len(v), 0, len(v) - 1).astype(np.intp)
     zero = given == 0
     return np.where(zero, -1, source) if np.all((v[source] == given) | zero) else None
 
 
 def _asked(block: Block) -> Any:
-    """The pattern of a small block, from its products with all unit vectors."""
+    """The pattern of a small block, from its products with all unit vectors, and with i times these."""
     from scipy.sparse import csr_array
 
     n, m = block.x.size, block.y.size
-    like = arrays.ON_THE_CPU
-    if n <= m:
-        J = block.push_stack(arrays.eye(like, n, dtype=block.x.dtype).reshape(n, *block.x.shape)).reshape(n, m).T
-    else:
-        J = block.pull_stack(arrays.eye(like, m, dtype=block.y.dtype).reshape(m, *block.y.shape)).reshape(m, n)
-    return csr_array(J != 0)
+    by_columns = n <= m
+    given = block.x if by_columns else block.y
+    units = arrays.eye(arrays.ON_THE_CPU, given.size, dtype=given.dtype).reshape(-1, *given.shape)
+    found = np.zeros((given.size, m if by_columns else n), bool)
+    for unit in (1, 1j) if given.dtype.kind == "c" else (1,):
+        V = unit * units
+        found |= np.reshape(block.push_stack(V) if by_columns else block.pull_stack(V), found.shape) != 0
+    return csr_array(found.T if by_columns else found)
 
 
 def _selection(index: Array, n: int) -> Any:

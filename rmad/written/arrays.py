@@ -7,22 +7,70 @@ into pay nothing for this; a whole array that is replaced, as x += 1 does, stays
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from rmad import tuning
 from rmad.keys import is_basic, is_number
+from rmad.machine.arrays import on_the_cpu
 from rmad.machine.backend import is_cupy
+from rmad.refusals import written_from_checkpoint
 from rmad.tape import Tape
 from rmad.traced import HANDLERS, Traced, stop, writing
 from rmad.written.memory import Memory, Place, take
 
-__all__ = ["CONSTANT", "Blank", "Written", "become", "blank", "fill_slots", "fresh", "memory_of", "settled"]
+__all__ = [
+    "CONSTANT",
+    "Blank",
+    "Written",
+    "become",
+    "blank",
+    "closed_to_the_outside",
+    "fill_slots",
+    "fresh",
+    "memory_of",
+    "refuse_from_outside",
+    "settled",
+]
 
 CONSTANT = Tape()
 """The tape of constants: no primitive records on it."""
 CONSTANT.level = -1
+
+
+class _Inside(threading.local):
+    """The level from which on tapes are of the innermost function that runs again in every product."""
+
+    level = -1
+
+
+_inside = _Inside()
+
+
+@contextmanager
+def closed_to_the_outside(args: Iterable[Any]) -> Iterator[None]:
+    """While it is open, arrays that were made before may not be written into: no product would see it.
+
+    args: the arguments of the function that runs; if it is recorded, the newest tape among theirs is its own.
+    """
+    before = _inside.level
+    _inside.level = max((a.tape.level for a in args if isinstance(a, Traced)), default=-1)
+    if _inside.level < 0:
+        _inside.level = Tape().level
+    try:
+        yield
+    finally:
+        _inside.level = before
+
+
+def refuse_from_outside(level: int) -> None:
+    """TypeError if an array of this level was made outside of the function that runs again."""
+    if level < _inside.level:
+        raise written_from_checkpoint()
 
 
 class Written(Traced):
@@ -72,12 +120,15 @@ class Written(Traced):
             return place.memory.element(place, key)
         if is_basic(key):
             return writing.seen(self, self.place.layout, (take, (key,), {}))
-        return fresh(HANDLERS["getitem"](self.now(), key))
+        y = place.memory.chosen(place, on_the_cpu(writing.plain_key(key)))
+        return fresh(HANDLERS["getitem"](self.now(), key) if y is None else y)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         place = self.place
-        if type(value) is Traced and is_number(key, place.where.ndim) and place.memory.set_number(place, key, value):
-            return
+        if type(value) is Traced and is_number(key, place.where.ndim):
+            refuse_from_outside(place.memory.level)
+            if place.memory.set_number(place, key, value):
+                return
         writing.write(self, key, value)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
@@ -198,7 +249,7 @@ def blank(a: Any) -> Any:
         return a
     if a.dtype.kind not in "fc" or type(a) in (np.ma.MaskedArray, np.matrix):
         return a
-    return Blank(a if a.base is None else a.copy(), CONSTANT, -1)
+    return Blank(a if a.base is None else a.copy(), CONSTANT, _inside.level)
 
 
 def settled(part: Any) -> Any:
@@ -230,5 +281,5 @@ def fresh(y: Any) -> Any:
 def memory_of(y: Any) -> Memory:
     """The memory that a traced array lies in; a new one if it has no views."""
     if y.place is None:
-        y.place = Place(Memory(y))
+        y.place = Place(Memory(y, y.index if type(y) is Blank else y.tape.level))
     return y.place.memory

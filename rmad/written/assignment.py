@@ -13,7 +13,7 @@ from rmad.machine.arrays import moved_to, on_the_cpu
 from rmad.objects import is_object
 from rmad.refusals import into_plain, lost_imaginary_part, part_written_by, scalars_are_fixed, written_into_integers
 from rmad.traced import Traced, parts, stop, writing
-from rmad.written.arrays import Blank, Written, become, fill_slots, memory_of
+from rmad.written.arrays import Blank, Written, become, fill_slots, memory_of, refuse_from_outside
 from rmad.written.memory import Memory, Step, take
 from rmad.written.pieces import fitted
 
@@ -25,6 +25,7 @@ def write(y: Any, key: Any, v: Any) -> None:
     if type(v) is Written and _is_itself(y, key, v):
         return  # y[key] += 1 has written into the view y[key], and ends with this
     key, v = plain_key(key), _value(v)
+    refuse_from_outside(_level(y))
     if type(y) is Blank:
         if not isinstance(v, Traced) and (isinstance(y.value, np.ndarray) or is_basic(key)):
             y.value[key] = moved_to(y.value, v) if np.ndim(v) else v
@@ -42,6 +43,12 @@ def write(y: Any, key: Any, v: Any) -> None:
         memory.place_by(y.place, whole, lambda where, ids: where.__setitem__(key, ids))
 
 
+def _level(y: Any) -> int:
+    if y.place is not None:
+        return int(y.place.memory.level)
+    return int(y.index if type(y) is Blank else y.tape.level)
+
+
 def _is_like(v: Any, y: Traced) -> bool:
     same = type(v) is Traced and v.shape == y.shape and v.dtype == y.dtype
     return same and not isinstance(stop(y), np.generic)
@@ -50,6 +57,8 @@ def _is_like(v: Any, y: Traced) -> bool:
 def write_by(name: str, y: Any, v: Any, writer: Callable[[Any, Any], None]) -> None:
     """Lets a function of NumPy of this name, which moves numbers, write v into y: writer(array, numbers)."""
     v = _value(v)
+    if isinstance(y, Traced):
+        refuse_from_outside(_level(y))
     if type(y) is Blank and isinstance(y.value, np.ndarray) and not isinstance(v, Traced):
         writer(y.value, v)
         return
@@ -173,4 +182,4 @@ def plain_key(key: Any) -> Any:
     return tuple(map(part, key)) if isinstance(key, tuple) else part(key)
 
 
-writing.write = write
+writing.write, writing.plain_key = write, plain_key

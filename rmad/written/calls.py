@@ -96,7 +96,7 @@ def into(call: Any, args: Any, kwargs: dict[str, Any], target: Any) -> Any:
         )
     if where is not True:
         _into_where(call, args, kwargs, stop(where), targets)
-        return target
+        return targets if len(targets) > 1 else targets[0]
     found = call(*args, **kwargs)
     results = found if isinstance(found, tuple) else (found,)
     for t, y in zip(targets, results, strict=True):

@@ -13,13 +13,24 @@ from __future__ import annotations
 import weakref
 from bisect import bisect_right
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from rmad.keys import are_disjoint, is_basic
 from rmad.traced import HANDLERS, Traced, stop
-from rmad.written.pieces import are_consecutive, at_place, fitted, gathered, laid_as, laid_out, number, shape_at, twin
+from rmad.written.pieces import (
+    are_consecutive,
+    at_place,
+    fitted,
+    gathered,
+    laid_as,
+    laid_out,
+    number,
+    picked,
+    shape_at,
+    twin,
+)
 
 __all__ = ["Memory", "Place", "Step", "take"]
 
@@ -61,20 +72,29 @@ class Place:
     @property
     def where(self) -> Any:
         """The numbers of its elements, a view of those of the memory."""
-        if self._where is None:
-            if self.parent is None:
-                self._where = self.memory.numbers()
+        for place in self._from_known(lambda place: place._where is not None):
+            if place.parent is None:
+                place._where = self.memory.numbers()
             else:
-                where = self.parent.place.where
-                self._where = where if self.step[0] in _PARTS else self.of(where)  # type: ignore[index]
+                where = place.parent.place._where
+                place._where = where if place.step[0] in _PARTS else place.of(where)  # type: ignore[index]
         return self._where
 
     @property
     def layout(self) -> Any:
         """A plain array that lies in memory as NumPy's would; its elements mean nothing."""
-        if self._layout is None:
-            self._layout = self.memory.layout if self.parent is None else self.of(self.parent.place.layout)
+        for place in self._from_known(lambda place: place._layout is not None):
+            place._layout = self.memory.layout if place.parent is None else place.of(place.parent.place._layout)
         return self._layout
+
+    def _from_known(self, is_known: Callable[[Place], bool]) -> list[Place]:
+        """Lists this place and those that it is a view of, up to the first that is known, in the order of the steps."""
+        chain: list[Place] = []
+        place: Place | None = self
+        while place is not None and not is_known(place):
+            chain.append(place)
+            place = None if place.parent is None else place.parent.place
+        return chain[::-1]
 
     def up(self, key: Any) -> tuple[Place, Any]:
         """The write of the whole of a slice, as the write of that slice of what it is a view of."""
@@ -91,6 +111,7 @@ class Memory:
     """The pieces of an array, its root, and of the views of it.
 
     members: weak references to the arrays that lie in it. written: True after the first write.
+    level: that of the tape on which the root was when it was first seen here.
     exposed: True if a plain array has been made of a blank one, without a copy.
     """
 
@@ -100,6 +121,7 @@ class Memory:
         "base",
         "exposed",
         "layout",
+        "level",
         "members",
         "pieces",
         "slices",
@@ -109,7 +131,8 @@ class Memory:
         "written",
     )
 
-    def __init__(self, root: Any) -> None:
+    def __init__(self, root: Any, level: int) -> None:
+        self.level = level
         self.members: list[weakref.ref[Any]] = [weakref.ref(root)]
         self._limit = 64
         self.written = False
@@ -217,15 +240,26 @@ class Memory:
     def now(self, place: Place) -> Any:
         """The array at that place as it is now: on a tape, or plain if no derivative goes through it."""
         if place.version != self.version:
-            if place.parent is None:
-                place.found = self._joined()
-            else:
+            if place.parent is not None:
                 if self.slices and LARGE * place.layout.size <= self.base.size:
                     self._open()  # the slices would be joined to a whole array for a small part of it
-                y = None if self.pieces is None else self._selected(place)
-                place.found = twin(place.of(place.parent.now()) if y is None else laid_as(y, stop(place.layout)))
-            place.version = self.version
+                if self.pieces is not None and (y := self._selected(place)) is not None:
+                    place.found, place.version = twin(laid_as(y, stop(place.layout))), self.version
+                    return place.found
+            for part in place._from_known(lambda part: part.version == self.version):
+                part.found = self._joined() if part.parent is None else twin(part.of(part.parent.place.found))
+                part.version = self.version
         return place.found
+
+    def chosen(self, place: Place, key: Any) -> Any:
+        """y[key] for a key with arrays in it, from the pieces, if it takes few of them; else None."""
+        if place.version == self.version or place.part is not None or not (self.slices or self.pieces):
+            return None
+        where = place.where
+        if self.pieces is None:
+            self._open()
+        chosen, pieces = where[key], cast("list[Any]", self.pieces)
+        return picked(pieces, self.starts, chosen) if 0 < LARGE * chosen.size <= self.base.size else None
 
     def _joined(self) -> Any:
         """The root as an array of its own; it is the base of what is written from now on."""
@@ -243,9 +277,9 @@ class Memory:
         return self.base
 
     def _selected(self, place: Place) -> Any:
-        """The array at that place from its own pieces, if they are few; else None."""
+        """The array at that place from its own pieces, if it is small; else None."""
         where = place.where
-        if where.size == 0 or where.size > self.total // LARGE:
+        if where.size == 0 or LARGE * where.size > self.base.size:
             return None
         ids = where.reshape(-1)
         low = bisect_right(self.starts, int(ids.min())) - 1
@@ -257,9 +291,4 @@ class Memory:
                 return HANDLERS["getitem"](self.base, place.step[1][0]) if place.part is None else None
             if piece.shape == where.shape and are_consecutive(ids, self.starts[low]):
                 return piece if place.part is None else getattr(piece, place.part)
-        elif low > 0 and place.part is None:
-            used = np.unique(np.searchsorted(self.starts, ids, "right") - 1)
-            parts = [pieces[int(k)] for k in used]
-            if sum(p.size for p in parts) <= 4 * ids.size + 16:
-                return gathered(parts, [self.starts[k] for k in used], where)
-        return None
+        return picked(pieces, self.starts, where) if place.part is None else None

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from rmad.machine.arrays import moved_to
+from rmad.machine.arrays import key_for, moved_to
 from rmad.traced import HANDLERS, Traced, stop
 
-__all__ = ["are_consecutive", "at_place", "fitted", "gathered", "laid_as", "laid_out", "number", "shape_at", "twin"]
+__all__ = [
+    "are_consecutive",
+    "at_place",
+    "fitted",
+    "gathered",
+    "laid_as",
+    "laid_out",
+    "number",
+    "picked",
+    "shape_at",
+    "twin",
+]
 
 
 _NOTHING = np.zeros(())
@@ -114,5 +126,30 @@ def gathered(pieces: Sequence[Any], starts: Sequence[int], where: Any) -> Any:
     else:
         whole = np.concatenate([np.reshape(p, -1) for p in parts]) if len(parts) > 1 else np.reshape(parts[0], -1)
     if len(index) != whole.size or not are_consecutive(index, 0):
+        whole = HANDLERS["getitem"](whole, moved_to(whole, index))
+    return np.reshape(whole, where.shape)
+
+
+def picked(pieces: Sequence[Any], starts: Sequence[int], where: Any) -> Any:
+    """concatenate(pieces)[where] for few elements: of a large piece only these are read."""
+    ids = where.reshape(-1)
+    of = np.array([bisect_right(starts, k) - 1 for k in ids.tolist()])
+    parts: list[Any] = []
+    index, end = np.empty(len(ids), np.intp), 0
+    for k in np.unique(of).tolist():
+        mine = of == k
+        piece, local = pieces[k], ids[mine] - starts[k]
+        if piece.shape == ():
+            part: Any = np.reshape(piece, (1,))
+        elif piece.size <= 4 * len(local) + 16:
+            part = np.reshape(piece, -1)
+        else:
+            part = HANDLERS["getitem"](piece, key_for(piece, np.unravel_index(local, piece.shape)))
+            local = np.arange(len(local))
+        index[mine] = end + local
+        parts.append(part)
+        end += part.size
+    whole = np.concatenate(parts) if len(parts) > 1 else parts[0]
+    if len(index) != end or not are_consecutive(index, 0):
         whole = HANDLERS["getitem"](whole, moved_to(whole, index))
     return np.reshape(whole, where.shape)

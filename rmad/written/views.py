@@ -88,7 +88,7 @@ def blank_view(a: Any, y: Blank, step: Step) -> Any:
         return y
     if not (isinstance(a, np.ndarray) or is_cupy(a)) or not np.may_share_memory(a, y.value):
         return blank(a)
-    return _view(Blank(a, CONSTANT, -1), y, step)
+    return _view(Blank(a, CONSTANT, y.index), y, step)
 
 
 def seen_by(func: Callable[..., Any], y: Any, rest: Any, kwargs: dict[str, Any]) -> Any:

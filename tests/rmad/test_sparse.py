@@ -48,6 +48,9 @@ FUNCTIONS = {  # f, products that suffice
     "independent of x": (lambda x: np.floor(x), 0),
     "checkpoint": (rmad.checkpoint(lambda x: np.sin(x[1:]) * x[:-1]), 2),
     "a product of parts": (lambda x: np.linalg.det(np.reshape(x[:27], (3, 3, 3))), 9),
+    "complex numbers on the way": (lambda x: (x * np.exp(1j * x[::-1])).imag + np.abs(1j * x), 2),
+    "parts of complex numbers": (lambda x: np.conj(x + 1j * x[::-1]).imag * x + (1j * x).imag, 2),
+    "a transform": (lambda x: np.fft.ifft(np.fft.fft(np.reshape(x, (10, 3)))).real.ravel() ** 2, 3),
     "convolution": (lambda x: np.convolve(x, [1.0, -2, 1], "valid"), 3),
 }
 
@@ -71,6 +74,9 @@ SCALARS = {
     "separable": (lambda x: np.sum(np.exp(x)), 1),
     "dense": (lambda x: np.sum(x) ** 3, 30),
     "linear": (lambda x: np.sum(x), 0),
+    "extremes": (lambda x: x.max() ** 2 + x.min() ** 2 + (x[0] + x[5]) ** 2, 6),
+    "an extreme of some": (lambda x: x[[0, 2]].max() ** 2 + np.sum(np.diff(x[1:]) ** 2 * x[2:]), 6),
+    "complex on the way": (lambda x: np.sum((1j * x).imag ** 2 * x[::-1]), 2),
     "blocks": (lambda x: np.sum(np.prod(np.reshape(x, (10, 3)), axis=1)), 3),
     "two hubs": (lambda x: np.sum(x[2:] ** 3) * 0 + np.sum(x[2:16] ** 2) * x[0] + np.sum(x[16:] ** 2) * x[1], 3),
 }

@@ -347,3 +347,86 @@ def test_shuffling_rows_in_place_is_warned_of():
     np.testing.assert_array_equal(rmad.linearize(lambda x: f(x, False), x)[0], f(x, False))
     with pytest.raises(UserWarning, match=r"shuffling .* may contain duplicates"):  # warnings are errors here
         rmad.linearize(lambda x: f(x, True), x)
+
+
+def assembled_by_elements(x):
+    """A stiffness matrix, element by element: reads and writes of small blocks of a large array."""
+    n = len(x)
+    K = np.zeros((n + 1, n + 1))
+    for e in range(n):
+        K[e : e + 2, e : e + 2] += x[e] * np.array([[1, -1], [-1, 1]])
+    for e in range(n):
+        d = [e, (e + 3) % n]
+        K[np.ix_(d, d)] *= x[e]
+    return K
+
+
+def test_small_blocks_of_a_large_array_cost_what_they_hold():
+    x = np.random.default_rng(5).uniform(0.5, 1.5, 24)
+    np.testing.assert_array_equal(rmad.linearize(assembled_by_elements, x)[0], assembled_by_elements(x))
+    rmad.check_grads(assembled_by_elements, x[:8])
+    sizes = []
+    for n in (24, 48):
+        nodes = rmad.linearize(assembled_by_elements, np.ones(n))[1]._record.tape.nodes
+        sizes.append(sum(node.spec.size for node in nodes if node.inputs))
+    assert sizes[1] < 5 * sizes[0]  # with a copy at every write it is eight times as much
+
+
+def test_a_long_chain_of_views():
+    def f(x):
+        rest = np.zeros(600)
+        rest[:] = x
+        s = 0
+        while len(rest):
+            s, rest = s + rest[0] ** 2, rest[1:]
+        return s
+
+    np.testing.assert_array_equal(rmad.grad(f)(np.ones(600)), np.full(600, 2.0))
+
+
+def test_a_safe_division():
+    def f(x):
+        return np.divide(1.0, x, out=np.zeros_like(x), where=x > 0) * x**2
+
+    x = np.array([2.0, 0.0, 3.0])
+    np.testing.assert_array_equal(rmad.linearize(f, x)[0], f(x))
+    np.testing.assert_array_equal(rmad.jacobian(f)(x), np.diag([1.0, 0, 1]))
+
+
+def writes_into_its_argument(u):
+    u[0] = 5 * u[1]
+    return u * u
+
+
+def test_a_checkpoint_does_not_write_outside():
+    """It runs again in every product, so what it writes outside would be lost."""
+
+    def into_argument(x):
+        rmad.checkpoint(writes_into_its_argument)(x)
+        return np.sum(x)
+
+    def into_captured(x, y):
+        def step(u):
+            y[0] = u[0] ** 2
+            return u * 3
+
+        rmad.checkpoint(step)(x)
+        return np.sum(y)
+
+    for f in (into_argument, lambda x: into_captured(x, np.zeros(2)), lambda x: into_captured(x, x * 1)):
+        for derivative in (rmad.grad, rmad.hessian):
+            with pytest.raises(TypeError, match=r"rmad\.checkpoint writes into an array from outside of it"):
+                derivative(f)(np.ones(2))
+    copies = rmad.checkpoint(lambda u: writes_into_its_argument(u.copy()))
+    rmad.check_grads(lambda x: copies(x) * np.sum(x), np.array([0.5, 2.0]))
+
+
+def test_a_conversion_without_a_copy_is_the_array_itself():
+    def f(x):
+        y = x.astype(float, copy=False)
+        y[0] = x[1] ** 2
+        z = x.astype(float)
+        z[1] = 0
+        return x
+
+    np.testing.assert_array_equal(rmad.jacobian(f)(np.array([1.0, 3.0])), [[0, 6], [0, 1]])
