@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import rmad  # noqa: F401 (before NumPy: it picks the BLAS kernel that suits the CPU)
 
@@ -224,14 +224,11 @@ def optimizer_for(config: Config, model: Any, loss: Any) -> Any:
     return config.METHODS[config.optimizer][0](model, loss, **hyper)
 
 
-class Placed(Protocol):
-    """Anything with a device: a config, a series, or the arguments of a command line."""
+def on_device(placed: Any, tree: Any) -> Any:
+    """Returns a tree (a model, data) with its arrays on that device: NumPy's, or CuPy's on the GPU.
 
-    device: str
-
-
-def on_device(placed: Placed, tree: Any) -> Any:
-    """Returns a tree (a model, data) with its arrays on that device: NumPy's, or CuPy's on the GPU."""
+    placed: anything with a `device`, "cpu" or "gpu": a config, a series, or the arguments of a command line.
+    """
     if placed.device == "cpu":
         return tree
     from rmad.extend import import_cupy
@@ -239,7 +236,7 @@ def on_device(placed: Placed, tree: Any) -> Any:
     return map_leaves(import_cupy().asarray, tree)
 
 
-def on_cpu(placed: Placed, tree: Any) -> Any:
+def on_cpu(placed: Any, tree: Any) -> Any:
     """Returns a tree that is on that device with NumPy's arrays."""
     if placed.device == "cpu":
         return tree
