@@ -76,7 +76,7 @@ class _NumPy:
         self._module = module
 
     def __getattr__(self, name: str) -> Any:
-        f = getattr(self._module, name)
+        f = eval(f"module.{name}", {"module": self._module})  # code that asks by the name gets rmad's wrapper
         if f is np.fft:
             return _NumPy(f)
         if name not in CONSTRUCTORS:
