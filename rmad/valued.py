@@ -41,7 +41,7 @@ def numpys(f: Any, handler: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(handler)
     def evaluate(*args: Any, **kwargs: Any) -> Any:
         values, options = stop(args), stop(kwargs)
-        if on_gpu(values):
+        if on_gpu((*values, *options.values())):
             return handler(*args, **kwargs)
         try:
             value = call(*values, **options)
