@@ -109,7 +109,7 @@ def recurrent(cell: Callable[..., Any], steps: int, cases: int = 5, units: int =
 
 
 def step_of_time(cell: Callable[..., Any]) -> list[int]:
-    """What a step of time adds, as the difference of two products."""
+    """Counts of one step of time, as the difference of two products."""
     return [(many - few) // 10 for few, many in zip(recurrent(cell, 5), recurrent(cell, 15), strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""What small arrays cost: per recorded node, for a gradient, for a product, and in memory, next to autograd.
+"""Costs of small arrays: per recorded node, for a gradient, for a product, and in memory, next to autograd.
 
     python benchmarks/node_costs.py [--rounds 15]
 

@@ -1,4 +1,4 @@
-"""What writing into arrays costs, next to the same functions written without it: numbers in a loop, slices.
+"""Costs of writing into arrays, next to the same functions written without it: numbers in a loop, slices.
 
     python benchmarks/writing.py [--rounds 15]
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,7 @@ from rmad.argnums import Argnums, chooser
 from rmad.leaf import dtype_of, sizes
 from rmad.machine import arrays
 from rmad.record import Record
-from rmad.stacked import pull_stack, push_stack
-from rmad.tape import Tape
+from rmad.stacked import at_a_time, pull_stack, push_stack
 from rmad.traced import Traced, stop
 from rmad.transforms import grad
 from rmad.tree import TreeDef
@@ -162,7 +160,7 @@ class Swept:
     ) -> None:
         self.units, self.last = units, last
         self.found: dict[tuple[int, int], Any] = {}
-        step = _at_a_time(record.tape)
+        step = at_a_time(record.tape, tuning.STACK_BYTES)
         for start in range(0, units.count, step):
             stop = min(start + step, units.count)
             for r, rows in enumerate(sweep(units.stacks(start, stop, record.tape.like))):
@@ -198,12 +196,6 @@ class Swept:
                         parts = None  # vectors of other arrays, on which alone the result depends
                 products.append(parts)
         return products
-
-
-def _at_a_time(tape: Tape) -> int:
-    """The number of vectors in a stack: of the largest array on the tape, so many fit the bound on memory."""
-    shapes = set(map(attrgetter("spec.shape"), tape.nodes))
-    return max(1, tuning.STACK_BYTES // max(1, 8 * max(map(math.prod, shapes))))
 
 
 def by_columns(record: Record) -> Any:

@@ -1,4 +1,4 @@
-"""What to write instead of functions of SciPy that take plain arrays only: the end of the error for a traced one.
+"""Alternatives to functions of SciPy that take plain arrays only: the end of the error for a traced one.
 
 NumPy's protocols reach the ufuncs of scipy.special and nothing else of SciPy. A function of it that gets a traced array
 asks for a plain one, deep inside; the frames of the call tell which function that is.

@@ -7,7 +7,9 @@ A block multiplies the stack as one array if its kind allows it, else vector by 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from rmad.limits import Length, settled
 from rmad.tape import Tape, pull, push
 from rmad.types import Array
 
-__all__ = ["pull_stack", "push_stack", "side_by_side"]
+__all__ = ["at_a_time", "pull_stack", "push_stack", "side_by_side"]
 
 Stacks = Sequence["Array | None"]
 
@@ -50,3 +52,9 @@ def side_by_side(V: Array, product: Callable[[Array], Array]) -> Array:
     """A V for a stack, (k, n) or (k, n, c), by one product of A with all columns, (n, c k) → (m, c k)."""
     Y = product(np.reshape(np.moveaxis(V, 0, -1), (V.shape[1], -1)))
     return np.moveaxis(np.reshape(Y, (len(Y), *V.shape[2:], len(V))), -1, 0)
+
+
+def at_a_time(tape: Tape, limit: int) -> int:
+    """The number of vectors in a stack: of the largest array on the tape, so many fit that many bytes."""
+    shapes = set(map(attrgetter("spec.shape"), tape.nodes))
+    return max(1, limit // max(1, 8 * max(map(math.prod, shapes))))

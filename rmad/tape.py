@@ -25,7 +25,7 @@ from rmad.scaling import ONE, pull_scaled, pull_scaled_stack, push_scaled, push_
 from rmad.specs import ArraySpec, Shaped
 from rmad.types import Array
 
-__all__ = ["ArraySpec", "Block", "Joint", "Named", "Node", "Shaped", "Tape", "pull", "push"]
+__all__ = ["ArraySpec", "Block", "Joint", "Named", "Node", "Shaped", "Tape", "last_reads", "pull", "push"]
 
 
 class Named(Protocol):
@@ -207,7 +207,7 @@ def push(
     stacked: True for k tangents of every input, (k, *shape), at once.
     """
     v: list[Any] = [*tangents, *itertools.repeat(None, len(tape.nodes) - len(tangents))]
-    last = _last_reads(tape, outputs)
+    last = last_reads(tape.nodes, outputs)
     scaled = push_scaled_stack if stacked else push_scaled
     for j, node in enumerate(tape.nodes):
         inputs = node.inputs
@@ -240,15 +240,15 @@ def push(
     return [None if k is None else v[k] for k in outputs]
 
 
-def _last_reads(tape: Tape, outputs: Sequence[int | None]) -> list[int]:
-    """Per node i, the last node that reads it; the length of the tape for an output, which is never freed."""
-    last = [0] * len(tape.nodes)
-    for j, node in enumerate(tape.nodes):
+def last_reads(nodes: Sequence[Node], outputs: Sequence[int | None]) -> list[int]:
+    """Per node i, the last node that reads it; their number for an output, which is never freed."""
+    last = [0] * len(nodes)
+    for j, node in enumerate(nodes):
         for i in node.inputs:
             last[i] = j
     for k in outputs:
         if k is not None:
-            last[k] = len(tape.nodes)
+            last[k] = len(nodes)
     return last
 
 

@@ -29,19 +29,19 @@ __all__ = [
 ]
 
 CONVERTERS = ["array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray", "asarray_chkfinite", "require"]
-"""What makes an array of its first argument, whatever that is."""
+"""Functions that make an array of their first argument, whatever it is."""
 
 _NONE: Any = object()  # in place of an argument that is not given
 
 EAGER = ["array_equal", "array_equiv"]
-"""What returns False if an argument is no array, and so would swallow our errors."""
+"""Functions that return False if an argument is no array, and so would swallow our errors."""
 
 OF_SEQUENCES = {
     *(np.concatenate, np.stack, np.vstack, np.hstack, np.dstack, np.column_stack),
     *(np.choose, np.select, np.linalg.multi_dot),
     *(getattr(np, name) for name in ("concat",) if hasattr(np, name)),
 }
-"""What takes lists of arrays; those may differ in shape and dtype."""
+"""Functions of lists of arrays, which may differ in shape and dtype."""
 
 _PROTOCOL, _TYPES, _AXIS = type(np.sum), (Traced,), {"axis"}
 
@@ -90,7 +90,7 @@ def _is_new(y: Any, a: Any) -> bool:
 
 
 def _no_array(a: Any) -> Any:
-    """What SciPy's sparse matrices take for no array: they leave S @ a to a.__rmatmul__."""
+    """Wraps a traced array so that SciPy's sparse matrices take it for no array and leave S @ a to a.__rmatmul__."""
     held = np.empty((), object)
     held[()] = a
     return held

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -17,7 +16,7 @@ from rmad.machine.backend import is_cupy
 from rmad.record import Record
 from rmad.sparse.colouring import one_way, symmetric
 from rmad.sparse.reach import reach
-from rmad.stacked import pull_stack, push_stack
+from rmad.stacked import at_a_time, pull_stack, push_stack
 from rmad.transforms import grad
 from rmad.types import Array
 
@@ -42,15 +41,15 @@ class Sparsity:
         self.groups, self.by_rows, self.stars = one_way(self.pattern), False, False
         longest = int(np.diff(self.pattern.indptr).max(initial=0))
         if symmetric_too:
-            if self._count() > 3 and self._count() > longest / 2:
+            if self.products > 3 and self.products > longest / 2:
                 self._take(symmetric(self.pattern), False, True)
-        elif self.pattern.shape[0] != self.pattern.shape[1] or self._count() > longest:
+        elif self.pattern.shape[0] != self.pattern.shape[1] or self.products > longest:
             self._take(one_way(self.pattern.T.tocsr()), True, False)
         if not self.pattern.nnz:
             self.groups[:] = -1  # no column has to be found
         rows = np.repeat(np.arange(self.pattern.shape[0]), np.diff(self.pattern.indptr))
         self._members = np.argsort(self.groups, kind="stable")
-        self._ends = np.searchsorted(self.groups[self._members], np.arange(self._count() + 1))
+        self._ends = np.searchsorted(self.groups[self._members], np.arange(self.products + 1))
         product, at = self._places(rows, self.pattern.indices)
         self._places_in_products = product * self.pattern.shape[self.by_rows] + at
 
@@ -59,17 +58,14 @@ class Sparsity:
         hidden = f", dense by {', '.join(self.dense)}" if self.dense else ""
         return f"<Sparsity of ({m}, {n}): {self.pattern.nnz} elements in {self.products} products{hidden}>"
 
-    def _count(self) -> int:
-        return int(self.groups.max(initial=-1)) + 1
-
     def _take(self, groups: Array, by_rows: bool, stars: bool) -> None:
         """Takes these groups if they are fewer."""
-        if int(groups.max(initial=-1)) + 1 < self._count():
+        if int(groups.max(initial=-1)) + 1 < self.products:
             self.groups, self.by_rows, self.stars = groups, by_rows, stars
 
     @property
     def products(self) -> int:
-        return self._count()
+        return int(self.groups.max(initial=-1)) + 1
 
     def _places(self, rows: Array, columns: Array) -> tuple[Array, Array]:
         """Per element the product that holds it, and where in that."""
@@ -78,7 +74,7 @@ class Sparsity:
         if not self.stars:
             return self.groups[columns], rows
         # h_ij stands alone in the product of j's group at row i if no other column of row i has that colour
-        key = rows.astype(np.int64) * (self._count() + 1) + self.groups[columns]
+        key = rows.astype(np.int64) * (self.products + 1) + self.groups[columns]
         _, inverse, counts = np.unique(key, return_inverse=True, return_counts=True)
         alone = counts[inverse] == 1
         return np.where(alone, self.groups[columns], self.groups[rows]), np.where(alone, rows, columns)
@@ -253,9 +249,7 @@ def _evaluated(record: Record, sparsity: Sparsity, n: int) -> tuple[Any, float]:
     outside, inside = (m, n) if sparsity.by_rows else (n, m)
     dtype = np.result_type(*record.x.dtypes, *record.out.dtypes)
     check = np.random.default_rng(0).uniform(1, 2, outside).astype(dtype)
-    step = max(
-        1, tuning.SPARSE_STACK_BYTES // max(1, 8 * max(math.prod(node.spec.shape) for node in record.tape.nodes))
-    )
+    step = at_a_time(record.tape, tuning.SPARSE_STACK_BYTES)
     products = np.empty((sparsity.products, inside), dtype)
     for start in range(0, sparsity.products, step):
         stop = min(start + step, sparsity.products)

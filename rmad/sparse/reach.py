@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from rmad.blocks import Block, Diagonal
+from rmad.leaf import sizes
 from rmad.machine import arrays
 from rmad.record import Record
 from rmad.sweeps.inline import inlined
-from rmad.tape import ArraySpec, Node
+from rmad.tape import ArraySpec, Node, last_reads
 from rmad.types import Array
 
 __all__ = ["reach"]
@@ -34,7 +35,7 @@ def reach(record: Record, starts: Sequence[int], n: int) -> tuple[Any, set[str]]
     from scipy.sparse import csr_array, vstack
 
     nodes, outputs = inlined(record.tape, record.outputs, record.n_inputs)
-    last = _last_reads(nodes, outputs)
+    last = last_reads(nodes, outputs)
     found: dict[int, Any] = {}
     dense: set[str] = set()
     for j, node in enumerate(nodes):
@@ -49,22 +50,13 @@ def reach(record: Record, starts: Sequence[int], n: int) -> tuple[Any, set[str]]
             if last[i] == j:
                 found.pop(i, None)
     parts = [
-        csr_array((spec_size, n), dtype=bool) if k is None else found[k]
-        for k, spec_size in zip(outputs, map(_size, record.out.shapes), strict=True)
+        csr_array((size, n), dtype=bool) if k is None else found[k]
+        for k, size in zip(outputs, sizes(record.out.shapes), strict=True)
     ]
     pattern = csr_array(vstack(parts, format="csr"), dtype=bool)
     pattern.sum_duplicates()
     pattern.sort_indices()
     return pattern, dense
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    return int(np.prod(shape))
-
-
-def _last_reads(nodes: Sequence[Node], outputs: Sequence[int | None]) -> dict[int, int]:
-    last = {i: j for j, node in enumerate(nodes) for i in node.inputs}
-    return last | {k: len(nodes) for k in outputs if k is not None}
 
 
 def _joined(node: Node, found: dict[int, Any], dense: set[str]) -> Any:

@@ -18,7 +18,7 @@ calls         calls of such arrays; ufunc.at, out=, where=, x.flat
 
 from rmad.written import calls
 from rmad.written.arrays import Blank, Written, blank, settled
-from rmad.written.assignment import lift, plain_key, write, write_by
+from rmad.written.assignment import plain_key, write, write_by
 from rmad.written.memory import Memory, Place
 
-__all__ = ["Blank", "Memory", "Place", "Written", "blank", "calls", "lift", "plain_key", "settled", "write", "write_by"]
+__all__ = ["Blank", "Memory", "Place", "Written", "blank", "calls", "plain_key", "settled", "write", "write_by"]

@@ -12,12 +12,12 @@ from rmad.keys import is_basic
 from rmad.machine.arrays import moved_to, on_the_cpu
 from rmad.objects import is_object
 from rmad.refusals import into_plain, lost_imaginary_part, part_written_by, scalars_are_fixed, written_into_integers
-from rmad.traced import Traced, parts, stop, writing
+from rmad.traced import HANDLERS, Traced, stop, writing
 from rmad.written.arrays import Blank, Written, become, fill_slots, memory_of, refuse_from_outside
 from rmad.written.memory import Memory, Step, take
-from rmad.written.pieces import fitted
+from rmad.written.pieces import fitted, twin
 
-__all__ = ["lift", "plain_key", "write", "write_by"]
+__all__ = ["plain_key", "write", "write_by"]
 
 
 def write(y: Any, key: Any, v: Any) -> None:
@@ -85,10 +85,9 @@ def _value(v: Any) -> Any:
     if isinstance(v, Traced):
         if type(v.value) is np.float64:  # a number cannot be written into
             return v
-        y = v.now()
-        return y.twin() if isinstance(y, Traced) else y
+        return twin(v.now())
     if isinstance(v, list | tuple) or is_object(v):
-        return lift(v)
+        return HANDLERS["asarray"](v)
     return v
 
 
@@ -154,19 +153,6 @@ def _with_part(y: Written, key: Any, v: Any) -> Any:
     old = old[key]
     v = fitted(v, np.shape(old))
     return v + 1j * np.imag(old) if y.place.part == "real" else np.real(old) + 1j * v
-
-
-def lift(v: Any) -> Any:
-    """A list of traced numbers and arrays as one array; a plain one as it is."""
-    traced = next((a for a in parts(v) if isinstance(a, Traced)), None)
-    if traced is None:
-        return v
-    return np.stack(
-        [
-            lift(a) if isinstance(a, list | tuple) else a if isinstance(a, Traced) else moved_to(traced, np.asarray(a))
-            for a in v
-        ]
-    )
 
 
 def plain_key(key: Any) -> Any:

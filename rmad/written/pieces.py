@@ -36,7 +36,7 @@ def shape_at(shape: tuple[int, ...], key: Any) -> tuple[int, ...]:
 
 def twin(y: Any) -> Any:
     """The array as an object that no user holds."""
-    return Traced(y.value, y.tape, y.index) if isinstance(y, Traced) else y
+    return y.twin() if isinstance(y, Traced) else y
 
 
 def laid_as(y: Any, layout: Any) -> Any:
@@ -125,9 +125,7 @@ def gathered(pieces: Sequence[Any], starts: Sequence[int], where: Any) -> Any:
         whole = np.stack(parts)
     else:
         whole = np.concatenate([np.reshape(p, -1) for p in parts]) if len(parts) > 1 else np.reshape(parts[0], -1)
-    if len(index) != whole.size or not are_consecutive(index, 0):
-        whole = HANDLERS["getitem"](whole, moved_to(whole, index))
-    return np.reshape(whole, where.shape)
+    return _taken(whole, index, where.shape)
 
 
 def picked(pieces: Sequence[Any], starts: Sequence[int], where: Any) -> Any:
@@ -150,6 +148,11 @@ def picked(pieces: Sequence[Any], starts: Sequence[int], where: Any) -> Any:
         parts.append(part)
         end += part.size
     whole = np.concatenate(parts) if len(parts) > 1 else parts[0]
-    if len(index) != end or not are_consecutive(index, 0):
+    return _taken(whole, index, where.shape)
+
+
+def _taken(whole: Any, index: Any, shape: tuple[int, ...]) -> Any:
+    """whole[index] in that shape; the whole itself if that is what the index says."""
+    if len(index) != whole.size or not are_consecutive(index, 0):
         whole = HANDLERS["getitem"](whole, moved_to(whole, index))
-    return np.reshape(whole, where.shape)
+    return np.reshape(whole, shape)

@@ -7,26 +7,13 @@ import warnings
 import numpy as np
 import pytest
 import scipy.sparse
-from test_written import start
+from test_written import poisson, start
 from written_programs import run
 
 import rmad
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(0.3, 1.5, 30)
-
-
-def poisson(n):
-    def residual(u):
-        u = u.reshape(n, n)
-        d = np.zeros_like(u)
-        d[1:-1] = u[2:] - 2 * u[1:-1] + u[:-2]
-        d[0], d[-1] = u[1] - 2 * u[0], u[-2] - 2 * u[-1]
-        d[:, 1:] += u[:, :-1]
-        d[:, :-1] += u[:, 1:]
-        return (np.exp(u) - d).ravel()
-
-    return residual
 
 
 MATRIX = RNG.normal(size=(20, 30)) * (RNG.random((20, 30)) < 0.1)

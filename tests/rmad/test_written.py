@@ -66,15 +66,19 @@ def test_random_programs(block):
 # -- programs as people write them -------------------------------------------------------------------------------------
 
 
-def poisson(u):
-    """−Δu + eᵘ by slices, with zero boundary."""
-    u = u.reshape(4, 4)
-    d = np.zeros_like(u)
-    d[1:-1] = u[2:] - 2 * u[1:-1] + u[:-2]
-    d[0], d[-1] = u[1] - 2 * u[0], u[-2] - 2 * u[-1]
-    d[:, 1:] += u[:, :-1]
-    d[:, :-1] += u[:, 1:]
-    return (np.exp(u) - d).ravel()
+def poisson(n):
+    """−Δu + eᵘ on an n × n grid by slices, with zero boundary."""
+
+    def residual(u):
+        u = u.reshape(n, n)
+        d = np.zeros_like(u)
+        d[1:-1] = u[2:] - 2 * u[1:-1] + u[:-2]
+        d[0], d[-1] = u[1] - 2 * u[0], u[-2] - 2 * u[-1]
+        d[:, 1:] += u[:, :-1]
+        d[:, :-1] += u[:, 1:]
+        return (np.exp(u) - d).ravel()
+
+    return residual
 
 
 def edit_distance(c):
@@ -156,7 +160,7 @@ def written_by_key(x):
 
 
 PROGRAMS = {
-    "Poisson's equation": (poisson, 16),
+    "Poisson's equation": (poisson(4), 16),
     "a table of dynamic programming": (edit_distance, (4, 4)),
     "Gauss's elimination": (eliminated, (4, 4)),
     "a filter": (filtered, 7),
