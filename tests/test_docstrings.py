@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import re
@@ -60,6 +61,35 @@ def faults(thing: Any) -> list[str]:
     return found
 
 
+def said_defaults(thing: Any) -> Iterator[tuple[str, Any]]:
+    """Names and defaults of the Parameters section, where those are literals: "default 3", or "default 0 to 3"."""
+    read = pytest.importorskip("numpydoc.docscrape").NumpyDocString
+    for parameter in read(inspect.getdoc(thing) or "")["Parameters"]:
+        names = [name.strip() for name in parameter.name.split(",")]
+        said = parameter.type.partition("default ")[2].replace("−", "-").partition(". ")[0]
+        parts = re.split(r" and | to ", said) if len(names) > 1 else [said]
+        for name, part in zip(names, parts if len(parts) > 1 else parts * len(names), strict=True):
+            try:
+                yield name, ast.literal_eval(part)
+            except (SyntaxError, ValueError):  # prose, such as "all axes", or no default
+                continue
+
+
+def other_defaults(thing: Any) -> list[str]:
+    """Where the signature has another default than the docstring."""
+    given = {} if inspect.isclass(thing) and issubclass(thing, Exception) else inspect.signature(thing).parameters
+    return [
+        f"{name} is {given[name].default!r}, not {said!r}"
+        for name, said in said_defaults(thing)
+        if isinstance(given[name].default, str | int | float | None) and given[name].default != said
+    ]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_defaults_are_those_of_the_signature(module: str) -> None:
+    assert not {name: found for name, thing in public(module) if (found := other_defaults(thing))}
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_parameters_are_described_in_the_order_of_the_signature(module: str) -> None:
     assert not {name: found for name, thing in public(module) if (found := faults(thing))}
@@ -95,3 +125,21 @@ def test_faults_are_found() -> None:
         "describes scale, x; its parameters are x, scale",
     ]
     assert faults(h) == ["describes no parameters; its parameters are x"]
+
+
+def test_other_defaults_are_found() -> None:
+    def f(
+        x: float, scale: float = 1.5, low: int = -1, high: int = 3, kind: str = "a", most: int | None = None
+    ) -> float:
+        """scale · x
+
+        Parameters
+        ----------
+        x : float
+        scale : float, default 1.25. A factor
+        low, high : int, default −1 to 2
+        kind : {"a", "b"}, default "b"
+        """
+        return scale * x
+
+    assert other_defaults(f) == ["scale is 1.5, not 1.25", "high is 3, not 2", "kind is 'a', not 'b'"]

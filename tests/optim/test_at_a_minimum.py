@@ -106,6 +106,7 @@ def test_rounding_decides_only_small_changes():
     for wrong in (math.nan, math.inf):
         assert not decided_by_rounding(wrong, 0.0, 1.0, step, theta)
         assert not decided_by_rounding(0.0, wrong, 1.0, step, theta)
+        assert not decided_by_rounding(0.0, wrong, 1.0, 0 * theta, theta)
     assert decided_by_rounding(0.0, 0.0, 0.0, 0 * theta, 0 * theta)
     assert not decided_by_rounding(-1e-7, -1e-7, 1.0, step, theta)
     assert decided_by_rounding(-1e-7, -1e-7, 1.0, step.astype("f4"), theta.astype("f4"))

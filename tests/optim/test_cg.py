@@ -126,6 +126,13 @@ def test_negative_curvature_at_once(inverse_P):
     np.testing.assert_allclose(up.x, -x0 + (b + A @ x0 if inverse_P is None else inverse_P * (b + A @ x0)))
 
 
+def test_no_curvature_at_all():
+    b = np.array([1.0, 2.0, 0.5])
+    found = pcg(product_of(np.zeros((3, 3))), b)
+    assert (found.iterations, found.finite, found.reason) == (1, True, "negative curvature in CG iteration 1")
+    np.testing.assert_array_equal(found.x, b)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("start", [False, True])
 def test_a_product_that_is_not_finite_is_reported(system, bad, start):

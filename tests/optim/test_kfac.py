@@ -9,6 +9,7 @@ import pytest
 import nn
 import optim
 from optim.parts.estimate import kronecker_factors
+from optim.parts.rescaling import along, along_both
 
 METHODS = [optim.KFAC, optim.KFLR, optim.KFRA]
 F64 = {"dtype": np.float64}
@@ -73,6 +74,24 @@ def test_momentum_minimizes_the_model_in_the_plane():
     residual = q.gradient + q.ggn @ delta + 0.1 * delta
     assert abs(residual @ old) < 1e-8
     assert abs(residual @ delta) < 1e-8
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_rescaled_step_and_its_lengths(both):
+    x, t = rng().standard_normal((20, 4)), rng(1).integers(0, 3, 20)
+    q = optim.Objective(mlp(), nn.SoftmaxCrossEntropy()).quadratic(x, t)
+    d, old = rng(2).standard_normal((2, q.theta.size))
+    u, G, lam = q.gradient, q.ggn @ np.eye(d.size), 0.3
+    found = along_both(q, u, d, old, lam) if both else along(q, u, d, lam)
+    A = np.stack([d, old] if both else [d], axis=1)
+    steps = np.linalg.solve(A.T @ (G + lam * np.eye(d.size)) @ A, -A.T @ u)
+    delta = A @ steps
+    np.testing.assert_allclose(found.delta, delta, rtol=1e-9)
+    dGd = delta @ G @ delta
+    np.testing.assert_allclose(found[1:], [steps[0], dGd, dGd + lam * delta @ delta], rtol=1e-9)
+    short = found.clipped(found.length / 4)
+    np.testing.assert_allclose(short.delta, delta / 2, rtol=1e-9)
+    np.testing.assert_allclose(short[1:], np.array(found[1:]) / [2, 4, 4], rtol=1e-9)
 
 
 def test_clipped_steps():

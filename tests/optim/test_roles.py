@@ -41,6 +41,12 @@ def test_sizes_and_disjoint_sets():
         assert not members(b["curvature_batch"]) & members(b["backtracking_batch"])  # held out
 
 
+def test_a_set_has_one_case_at_least():
+    x, t = numbers()
+    share = optim.Roles(x, t, gradient=1e-3, curvature=lambda k: 0.2, rng=np.random.default_rng(0))(0)
+    assert len(share["x"]) == len(share["curvature_batch"][0]) == 1
+
+
 def test_the_curvature_chunk_rotates_through_all_data():
     x, t = numbers()
     roles = optim.Roles(x, t, curvature=15, rng=np.random.default_rng(0))

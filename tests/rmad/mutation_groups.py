@@ -27,19 +27,22 @@ SWEEPS = [
     "tests/optim/test_squared_gradients.py",
     "tests/optim/test_grouped_convolutions.py",
 ]
+STACKED = ["tests/rmad/test_stacked.py", "tests/rmad/test_arrays.py"]
+DEFAULTS = "tests/test_docstrings.py"
 EVERY_OPTIMIZER = ["tests/optim/test_every_optimizer.py", "tests/optim/test_survival.py"]
+KRONECKER = ("kronecker", "kronecker_curvature", "kronecker_blocks", "kfac", "preconditioners")
 
 
 def optimizer(*files: str) -> list[str]:
-    """Tests of one method, then those of all of them."""
-    return [*(f"tests/optim/test_{file}.py" for file in files), *EVERY_OPTIMIZER]
+    """Tests of documented defaults and of one method, then those of all of them."""
+    return [DEFAULTS, *(f"tests/optim/test_{file}.py" for file in files), *EVERY_OPTIMIZER]
 
 
 GROUPS: dict[str, dict[str, list[str]]] = {
     "rules": {
         "rmad/rules.py": ["tests/rmad/test_check.py", "tests/rmad/test_elementwise.py", *rows("elementwise", "shape")],
         "rmad/blocks.py": ["tests/rmad/test_aliasing.py", "tests/rmad/test_plan.py", *rows("elementwise", "products")],
-        "rmad/primitives/arguments.py": rows("functions", "special", "fft"),
+        "rmad/primitives/arguments.py": rows("functions", "special", "fft", "reduce", "statistics"),
         "rmad/primitives/chains.py": [*rows("products", "linalg", "shape"), *PLANS],
         "rmad/primitives/choices.py": rows("elementwise", "index", "statistics"),
         "rmad/primitives/complexes.py": ["tests/rmad/test_lengths_at_zero.py", *rows("elementwise", "fft")],
@@ -55,7 +58,7 @@ GROUPS: dict[str, dict[str, list[str]]] = {
         ],
         "rmad/primitives/fft.py": rows("fft"),
         "rmad/primitives/grid.py": ["tests/rmad/test_arrays.py", *rows("shape", "index", "statistics")],
-        "rmad/primitives/index.py": ["tests/rmad/test_arrays.py", "tests/rmad/test_jacobian.py", *rows("index")],
+        "rmad/primitives/index.py": [*STACKED, "tests/rmad/test_jacobian.py", *rows("index")],
         "rmad/primitives/join.py": ["tests/rmad/test_arrays.py", *rows("shape")],
         "rmad/primitives/linalg.py": LINALG,
         "rmad/primitives/matmul.py": rows("products"),
@@ -104,10 +107,10 @@ GROUPS: dict[str, dict[str, list[str]]] = {
     "optimizers": {
         "optim/adam.py": optimizer("first_order"),
         "optim/curveball.py": optimizer("curveball"),
-        "optim/factored.py": optimizer("kfac", "kronecker"),
+        "optim/factored.py": optimizer(*KRONECKER),
         "optim/first_order.py": optimizer("first_order"),
         "optim/hessian_free.py": optimizer("hessian_free", "hf_features", "roles"),
-        "optim/kfac.py": optimizer("kfac", "kronecker", "kronecker_curvature"),
+        "optim/kfac.py": optimizer(*KRONECKER),
         "optim/lbfgs.py": optimizer("lbfgs"),
         "optim/levenberg_marquardt.py": optimizer("levenberg_marquardt"),
         "optim/schedules.py": ["tests/optim/test_schedules.py"],
@@ -115,18 +118,18 @@ GROUPS: dict[str, dict[str, list[str]]] = {
         "optim/sgn.py": optimizer("sgn"),
         "optim/spectrum.py": ["tests/optim/test_spectrum.py"],
         "optim/parts/cg.py": ["tests/optim/test_cg.py", *optimizer("hessian_free")],
-        "optim/parts/columns.py": optimizer("kronecker", "preconditioners"),
+        "optim/parts/columns.py": optimizer(*KRONECKER),
         "optim/parts/damping.py": ["tests/optim/test_damping.py", *optimizer("at_a_minimum", "kfac", "sgn")],
-        "optim/parts/directions.py": optimizer("lbfgs", "hessian_free", "sgn"),
-        "optim/parts/estimate.py": optimizer("kfac", "kronecker", "preconditioners"),
-        "optim/parts/factors.py": optimizer("kronecker", "kfac"),
-        "optim/parts/kronecker.py": optimizer("kronecker", "kronecker_blocks", "kfac"),
+        "optim/parts/directions.py": optimizer("lbfgs", "trust_region", "krylov", "hessian_free", "sgn"),
+        "optim/parts/estimate.py": optimizer(*KRONECKER),
+        "optim/parts/factors.py": optimizer(*KRONECKER),
+        "optim/parts/kronecker.py": optimizer(*KRONECKER),
         "optim/parts/krylov.py": ["tests/optim/test_krylov.py"],
         "optim/parts/linesearch.py": optimizer("sgn", "lbfgs", "hessian_free"),
         "optim/parts/local_model.py": optimizer("hessian_free", "hf_features", "kfac"),
-        "optim/parts/passes.py": optimizer("kronecker_curvature", "kfac", "preconditioners"),
+        "optim/parts/passes.py": optimizer("cg", "trust_region", "preconditioners", "hessian_free"),
         "optim/parts/preconditioner.py": optimizer("preconditioners", "hessian_free"),
-        "optim/parts/rescaling.py": optimizer("kfac"),
+        "optim/parts/rescaling.py": optimizer(*KRONECKER),
         "optim/parts/roles.py": ["tests/optim/test_roles.py"],
         "optim/parts/selection.py": ["tests/optim/test_selection.py", *optimizer("hessian_free")],
         "optim/parts/structural.py": ["tests/optim/test_structural.py"],

@@ -46,6 +46,12 @@ CASES = [
     ),
     Case("x.max, x.min", lambda x: (x.max(0), x.min(axis=1, keepdims=True)), args=[real(3, 4)], distinct=True),
     Case(
+        "of a number along an axis",
+        lambda x: (np.sum(x, 0), np.prod(x, axis=-1), np.max(x, axis=0, keepdims=True)),
+        args=[real()],
+        complex=False,
+    ),
+    Case(
         "of nothing",
         lambda x: (np.sum(x), np.sum(x, 0), np.prod(x, 1), np.cumsum(x, 0)),
         args=[real(3, 0)],

@@ -5,6 +5,7 @@ import numpy as np
 from . import Case, made, real
 
 X = [real(3, 4)]
+NUMPY = np.lib.NumpyVersion(np.__version__)
 
 
 def row(name, f, *covers, args=X, complex=True, **options):
@@ -172,6 +173,10 @@ CASES = [
         lambda x: (np.pad(x, 1), np.pad(x, ((1, 2), (0, 3))), np.pad(x, (1, 2), constant_values=3)),
         np.pad,
     ),
+    *[
+        row("pad, widths per axis", lambda x: (np.pad(x, {-1: (1, 2)}), np.pad(x, {0: 2, 1: (0, 1)})), np.pad)
+        for _ in range(NUMPY >= "2.2.0")  # older versions take no dict
+    ],
     *[
         row(f"pad, {mode}", lambda x, m=mode: (np.pad(x, 1, m), np.pad(x, ((5, 2), (0, 7)), m)), np.pad)
         for mode in ("edge", "reflect", "symmetric", "wrap", "mean")
