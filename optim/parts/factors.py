@@ -43,12 +43,12 @@ class Block:
     @property
     def shape(self) -> tuple[int, int]:
         """(p, q)."""
-        return self.A.shape[0], self.G.shape[0]
+        return len(self.A), len(self.G)
 
     @property
     def size(self) -> int:
         """The number of parameters, p q."""
-        return self.A.shape[0] * self.G.shape[0]
+        return math.prod(self.shape)
 
     def of(self, v: Array) -> Array:
         """The matrix (p, q) in the flat vector v; a view if its parts are neighbours."""

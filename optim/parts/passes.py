@@ -80,7 +80,8 @@ class Run:
         more = damping if self._diagonal else self.y, self.y if self.inverse is None else self.inverse
         self._views = list(blocks(self.x, self.r, self.y, self.p, self._Ap, *more))
         self._crew = crew if crew is not None and len(self._views) >= tuning.BLOCKS_ON_THREADS_FROM else Crew(1)
-        self._work = [np.empty_like(self._views[0][0]) for _ in range(min(self._crew.threads, len(self._views)))]
+        (longest, *_), *_ = self._views
+        self._work = [np.empty_like(longest) for _ in range(min(self._crew.threads, len(self._views)))]
 
     def is_finite(self) -> bool:
         """True if φ and rᵀy are finite."""

@@ -175,6 +175,16 @@ def test_coefficients_that_are_not_finite_are_zero(problem):
     assert opt._coefficients(np.diag([0.0, 1.0]), np.array([np.nan, 1.0]), 2e-16) == (0.0, -1.0)
 
 
+def test_the_damping_follows_the_ratio(problem):
+    """Below `low` it is divided by factor ** interval, above `high` multiplied, and kept on the bounds."""
+    opt = optim.CurveBall(problem.model, problem.loss, damping=2.0)
+    change = opt.factor**opt.interval
+    for ratio, wanted in ((opt.low, 1), (opt.high, 1), (opt.low - 0.01, 1 / change), (opt.high + 0.01, change)):
+        opt.damping = 2.0
+        opt._rescale(ratio)
+        assert opt.damping == 2.0 * wanted
+
+
 def test_a_step_into_nan_is_rejected_and_the_direction_forgotten(problem):
     def loss(z, t):
         return np.sum(np.square(z)) + 0 * np.sum(np.sqrt(z - 0.5))

@@ -164,10 +164,11 @@ def test_kfac_tends_to_kflr(loss):
         np.testing.assert_allclose(draws[0].blocks[k].A, exact.A)
 
 
-def test_more_samples_come_closer():
-    q = optim.Objective(mlp(), nn.SoftmaxCrossEntropy()).quadratic(
-        rng().standard_normal((20, 4)), rng(1).integers(0, 3, 20)
-    )
+@pytest.mark.parametrize(
+    "loss", [nn.SoftmaxCrossEntropy(), lambda z, t: nn.SoftmaxCrossEntropy().value(z, t)], ids=["drawn", "signs"]
+)
+def test_more_samples_come_closer(loss):
+    q = optim.Objective(mlp(), loss).quadratic(rng().standard_normal((20, 4)), rng(1).integers(0, 3, 20))
     exact = kronecker_factors(q, "kflr").blocks[0].G
     error = [np.linalg.norm(kronecker_factors(q, "kfac", samples=m).blocks[0].G - exact) for m in (1, 400)]
     assert error[1] < error[0] / 5

@@ -68,6 +68,15 @@ def test_marquardts_diagonal_does_not_depend_on_units():
     assert not np.allclose(fit(1.0, "identity"), fit(1e3, "identity"), rtol=1e-3)
 
 
+def test_the_diagonal_preconditions_conjugate_gradients(make_quadratic):
+    """Exactly, where G is diagonal: one iteration."""
+    H = np.diag([1.0, 10.0, 100.0])
+    model, loss = make_quadratic(H, np.ones(3), np.zeros(3))
+    opt = optim.LevenbergMarquardt(model, loss, damping=0.5, scaling="diagonal", solver="cg", cg_iterations=1)
+    opt.step(None)
+    np.testing.assert_allclose(model.params["theta"], np.ones(3) / (1.5 * np.diag(H)), rtol=1e-12)
+
+
 def test_a_parameter_that_is_not_used(make_quadratic):
     model, loss = make_quadratic(np.diag([1.0, 0.0]), np.array([1.0, 0.0]), np.array([5.0, 5.0]))
     for solver in ("dense", "cg"):

@@ -85,6 +85,12 @@ def make(problem, radius=0.5, **options):
     return optim.HessianFree(problem.model, problem.loss, direction=optim.SteihaugToint(radius), **options)
 
 
+def test_damping_unless_it_is_given(problem):
+    assert optim.HessianFree(problem.model, problem.loss).damping == 1
+    assert make(problem, 0.3).damping == 0
+    assert make(problem, 0.3, damping=0.5).damping == 0.5
+
+
 def test_steps_stay_in_the_region_and_start_from_zero(problem):
     opt = make(problem, 0.3, preconditioner=False, backtracking=False)
     for _ in range(10):

@@ -7,8 +7,10 @@ import pytest
 from scipy import special as sc
 
 import rmad
+from rmad import tuning
 from rmad.primitives.elementwise import sigmoid, softplus
 from rmad.primitives.layers.normal import normal_cdf
+from rmad.rules import _no_wider
 
 HUGE = np.array([-1e200, -800.0, -40.0, 0.0, 40.0, 800.0, 1e200])
 
@@ -171,3 +173,29 @@ def test_normal_cdf_in_single_precision():
 @pytest.mark.parametrize(("f", "g"), [(sigmoid, sc.expit), (softplus, lambda x: np.logaddexp(x, 0))])
 def test_integers_are_taken_as_floats(f, g, x):
     np.testing.assert_allclose(f(x), g(np.asarray(x, float)), rtol=1e-15)
+
+
+# -- costs -------------------------------------------------------------------------------------------------
+
+
+def test_value_and_slope_of_a_large_array_come_from_one_call():
+    calls = []
+
+    def both(x):
+        calls.append(x.size)
+        return np.sin(x), np.cos(x)
+
+    f = rmad.elementwise(np.sin, lambda y, x: np.cos(x))
+    f.forward = both
+    for n in (tuning.ELEMENTWISE_LOOPS_FROM - 1, tuning.ELEMENTWISE_LOOPS_FROM):
+        x = np.linspace(-1, 1, n)
+        np.testing.assert_array_equal(rmad.grad(lambda x: np.sum(f(x)))(x), np.cos(x))
+    assert calls == [tuning.ELEMENTWISE_LOOPS_FROM]
+
+
+def test_slopes_that_are_narrow_are_not_widened():
+    """A mask stays one of booleans; a Python number takes the dtype of y."""
+    mask = np.array([True, False])
+    assert _no_wider(mask, np.dtype("f8")) is mask
+    assert _no_wider(2.0, np.dtype("f4")).dtype == np.float32
+    assert _no_wider(np.ones(2), np.dtype("f4")).dtype == np.float32

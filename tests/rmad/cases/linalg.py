@@ -214,6 +214,7 @@ MATRIX_ORDERS = (None, "fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf)
 
 NORMS = [
     Case("norm", la.norm, args=[real(2, 3, 2)], complex=True, covers=[la.norm]),
+    Case("norm ord=0 with zeros", lambda x: la.norm(np.round(x), 0, axis=1), args=[real(2, 9)], complex=True),
     Case("norm keepdims", lambda x: la.norm(x, keepdims=True), args=[real(2, 3)]),
     *(
         Case(f"norm ord={p}", lambda x, p=p: la.norm(x, p), args=[real(4, hi=1.5)], complex=True, distinct=True)
@@ -256,6 +257,7 @@ NORMS = [
     Case("matrix_norm", la.matrix_norm, args=[real(2, 2, 3)], complex=True, covers=[la.matrix_norm]),
     Case("matrix_norm nuc", lambda x: la.matrix_norm(x, ord="nuc", keepdims=True), args=[made(rectangular(2, 3, 2))]),
     Case("cond", la.cond, args=[made(rectangular(2, 3, 2))], covers=[la.cond]),
+    Case("cond p=2", lambda x: (la.cond(x, 2), la.cond(x, -2)), args=[made(rectangular(3, 2))]),
     *(  # NumPy 2.0 gives the real number a complex dtype
         Case(f"cond p={p}", lambda x, p=p: np.real(la.cond(x, p)), args=[made(complex_matrix(3))])
         for p in (-2, "fro", 1, np.inf)
