@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-__all__ = ["Argnums", "chooser"]
+__all__ = ["Argnums", "chooser", "places", "several", "with_keywords"]
 
 Argnums = int | Sequence[int]
 Chosen = tuple[Callable[..., Any], Any, Sequence[Any]]  # f, x, args: f(x, *args) is the function at its arguments
@@ -15,38 +15,52 @@ Chosen = tuple[Callable[..., Any], Any, Sequence[Any]]  # f, x, args: f(x, *args
 def chooser(f: Callable[..., Any], argnums: Argnums) -> Callable[[Sequence[Any], dict[str, Any]], Chosen]:
     """(args, kwargs) → g, x and rest with g(x, *rest) = f(*args, **kwargs), x the arguments that argnums names.
 
-    x is a tuple if argnums is one. Raises TypeError, or ValueError if argnums names an argument twice.
+    x is a tuple if argnums is one, or a list or a range. Raises TypeError, or ValueError if argnums names an argument
+    twice.
     """
     if argnums == 0 and type(argnums) is int:
         return partial(_first, f)
-    several = isinstance(argnums, tuple | list)
-    wanted: list[Any] = list(argnums) if isinstance(argnums, tuple | list) else [argnums]
-    if not all(isinstance(k, int) and not isinstance(k, bool) for k in wanted):
-        raise TypeError(f"argnums must be an int or a tuple of ints, not {argnums!r}")
+    wanted = several(argnums)
+    one = isinstance(argnums, int)
 
     def choose(args: Sequence[Any], kwargs: dict[str, Any]) -> Chosen:
-        g = partial(f, **kwargs) if kwargs else f
-        places = [_place(k, len(args)) for k in wanted]
-        if len(set(places)) < len(places):
+        g = with_keywords(f, kwargs)
+        chosen = places(wanted, len(args))
+        if len(set(chosen)) < len(chosen):
             raise ValueError(f"argnums={argnums!r} names an argument twice")
 
         def of_chosen(x: Any) -> Any:
             every = list(args)
-            for k, part in zip(places, x if several else (x,), strict=True):
+            for k, part in zip(chosen, (x,) if one else x, strict=True):
                 every[k] = part
             return g(*every)
 
-        x = tuple(args[k] for k in places)
-        return of_chosen if callable(f) else f, x if several else x[0], ()
+        x = tuple(args[k] for k in chosen)
+        return of_chosen if callable(f) else f, x[0] if one else x, ()
 
     return choose
 
 
+def with_keywords(f: Callable[..., Any], kwargs: dict[str, Any]) -> Callable[..., Any]:
+    """f with keyword arguments bound."""
+    return partial(f, **kwargs) if kwargs else f
+
+
+def several(argnums: Any, name: str = "argnums") -> list[int]:
+    """The numbers of arguments as a list; TypeError if they are no ints."""
+    wanted: list[Any] = list(argnums) if isinstance(argnums, tuple | list | range) else [argnums]
+    if not all(isinstance(k, int) and not isinstance(k, bool) for k in wanted):
+        raise TypeError(f"{name} must be an int or a tuple of ints, not {argnums!r}")
+    return wanted
+
+
+def places(wanted: Sequence[int], n: int, name: str = "argnums") -> list[int]:
+    """Numbers from 0 to n − 1 for those that may count from the end; TypeError if there is no such argument."""
+    for k in wanted:
+        if not -n <= k < n:
+            raise TypeError(f"{name} names argument {k}, but there are {n} positional arguments")
+    return [k % n for k in wanted]
+
+
 def _first(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Chosen:
-    return partial(f, **kwargs) if kwargs else f, args[_place(0, len(args))], args[1:]
-
-
-def _place(k: int, n: int) -> int:
-    if not -n <= k < n:
-        raise TypeError(f"argnums names argument {k}, but there are {n} positional arguments")
-    return k % n
+    return with_keywords(f, kwargs), args[places([0], len(args))[0]], args[1:]

@@ -9,28 +9,28 @@ vectors are 1 and i, so that both parts of a derivative are known, and a functio
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from rmad import tuning
 from rmad.argnums import Argnums, chooser
 from rmad.leaf import dtype_of, sizes
 from rmad.machine import arrays
+from rmad.points import check_points, shifted
 from rmad.record import Record
-from rmad.stacked import at_a_time, pull_stack, push_stack
-from rmad.traced import Traced, stop
+from rmad.stacked import pull_stack, push_stack
+from rmad.traced import stop
 from rmad.transforms import grad
-from rmad.tree import TreeDef
-from rmad.types import Array
+from rmad.unit_vectors import Swept, Units
 
 __all__ = ["hessian", "jacobian"]
 
 
-def jacobian(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
+def jacobian(
+    f: Callable[..., Any], argnums: Argnums = 0, *, flat: bool = False, points: Argnums | None = None
+) -> Callable[..., Any]:
     """(*args, **kwargs) → J = ∂f/∂x, dense, of shape y.shape + x.shape: element [j, k] is ∂y_j/∂x_k.
 
     f runs once. Then the unit vectors of x are pushed through its tape, or those of y pulled, whichever are fewer, many
@@ -44,6 +44,12 @@ def jacobian(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     f : callable (*args, **kwargs) → y, a tree of arrays
     argnums : int or tuple of int, default 0
         The argument x, a tree of float arrays; or several.
+    flat : bool, default False
+        If True, J is one matrix (m, n), whatever trees x and y are: m and n numbers in the order of `rmad.ravel`.
+    points : int or tuple of int, optional
+        Arguments whose last axis runs over points that f treats one by one, as in `scipy.integrate.solve_bvp`; so does
+        the last axis of y. J has the derivative at each point: of shape (*y.shape[:-1], *x.shape[:-1], points), or
+        (*y.shape[:-1], *x.shape, points) for an x that all points share.
 
     Returns
     -------
@@ -54,9 +60,9 @@ def jacobian(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     Raises
     ------
     TypeError
-        When called: x holds no float array, f returns no tree of arrays, or argnums names no argument.
+        When called: x holds no float array, f returns no tree of arrays, or argnums or points names no argument.
     ValueError
-        When called: x and y are complex, and f is not holomorphic.
+        When called: x and y are complex, and f is not holomorphic; or y has another number of points than x.
 
     Examples
     --------
@@ -65,17 +71,30 @@ def jacobian(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
            [0., 4.]])
     >>> jacobian(lambda t, a, b: a * t + b, argnums=(1, 2))(np.arange(3.0), 2.0, 1.0)
     (array([0., 1., 2.]), array([1., 1., 1.]))
+    >>> jacobian(lambda t, a, b: a * t + b, argnums=(1, 2), flat=True)(np.arange(3.0), 2.0, 1.0)
+    array([[0., 1.],
+           [1., 1.],
+           [2., 1.]])
+    >>> jacobian(lambda y: np.stack([y[1], -(y[0] ** 2)]), points=0)(np.ones((2, 5))).shape
+    (2, 2, 5)
     """
+    if flat and points is not None:
+        raise TypeError("jacobian: flat=True makes one matrix, which has no axis for points")
     choose = chooser(f, argnums)
 
     def evaluate(*args: Any, **kwargs: Any) -> Any:
-        record = Record(*choose(args, kwargs))
-        return by_rows(record) if _rows(record).count < _columns(record).count else by_columns(record)
+        if points is None:
+            record = Record(*choose(args, kwargs))
+            return (by_rows if _rows(record).count < _columns(record).count else by_columns)(record, flat)
+        g, shifts, count = shifted(f, argnums, points, args)
+        record = Record(*chooser(g, argnums)(shifts, kwargs))
+        check_points(record.out.shapes, count)
+        return by_columns(record, points=True)
 
     return evaluate
 
 
-def hessian(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
+def hessian(f: Callable[..., Any], argnums: Argnums = 0, *, flat: bool = False) -> Callable[..., Any]:
     """(*args, **kwargs) → H = ∇²f, dense, of shape x.shape + x.shape, for a real scalar f of a real x.
 
     The gradient is recorded once; then the unit vectors of x are pushed through its tape, many at a time. Products with
@@ -86,6 +105,8 @@ def hessian(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     f : callable (*args, **kwargs) → real scalar
     argnums : int or tuple of int, default 0
         The argument x, a tree of real arrays; or several.
+    flat : bool, default False
+        If True, H is one matrix (n, n), whatever tree x is: its numbers in the order of `rmad.ravel`.
 
     Returns
     -------
@@ -115,108 +136,30 @@ def hessian(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
                     f"{path} is complex, and second derivatives are of real numbers: "
                     "make f a function of the real and the imaginary part"
                 )
-        return by_columns(record)
+        return by_columns(record, flat)
 
     return evaluate
 
 
-class Units:
-    """The unit vectors of the arrays of a tree: per array e_1 … e_n, and if it is complex, then i e_1 … i e_n.
-
-    count: of all vectors. segments: (array, unit, first, last), vectors first … last − 1 being `unit` times those of
-    one array. varies: False for arrays that are constant, and have none.
-    """
-
-    def __init__(self, tree: TreeDef, varies: Sequence[bool]) -> None:
-        self.shapes, self.dtypes = tree.shapes, tree.dtypes
-        self.segments: list[tuple[int, complex, int, int]] = []
-        self.count = 0
-        for j, (n, dtype) in enumerate(zip(sizes(tree.shapes), tree.dtypes, strict=True)):
-            for unit in (1, 1j) if dtype.kind == "c" else (1,):
-                if varies[j]:
-                    self.segments.append((j, unit, self.count, self.count + n))
-                    self.count += n
-
-    def stacks(self, start: int, stop: int, like: Array) -> list[Array | None]:
-        """Vectors start … stop − 1, (stop − start, *shape) per array, of the kind of `like`; None for zeros."""
-        found: list[Any] = [None] * len(self.shapes)
-        for j, unit, first, last in self.segments:
-            some = arrays.arange(like, max(first, start), min(last, stop))
-            if len(some):
-                if found[j] is None:
-                    found[j] = arrays.zeros(like, (stop - start, math.prod(self.shapes[j])), self.dtypes[j])
-                found[j][some - start, some - first] = unit
-        return [None if V is None else V.reshape(-1, *shape) for V, shape in zip(found, self.shapes, strict=True)]
-
-
-class Swept:
-    """The products with unit vectors, by array of the result and by segment.
-
-    last: True if the axis of the vectors comes last.
-    """
-
-    def __init__(
-        self, units: Units, sweep: Callable[[list[Array | None]], list[Any]], record: Record, last: bool
-    ) -> None:
-        self.units, self.last = units, last
-        self.found: dict[tuple[int, int], Any] = {}
-        step = at_a_time(record.tape, tuning.STACK_BYTES)
-        for start in range(0, units.count, step):
-            stop = min(start + step, units.count)
-            for r, rows in enumerate(sweep(units.stacks(start, stop, record.tape.like))):
-                if rows is not None:
-                    self._keep(r, rows, start, stop)
-
-    def _keep(self, r: int, rows: Array, start: int, stop: int) -> None:
-        """Keeps the products with vectors start … stop − 1: traced ones as they are, others in arrays of their own."""
-        for s, (_, _, first, last) in enumerate(self.units.segments):
-            low, high = max(first, start), min(last, stop)
-            if low >= high:
-                continue
-            part = rows[low - start : high - start]
-            part = np.moveaxis(part, 0, -1) if self.last else part
-            if isinstance(part, Traced):
-                self.found.setdefault((r, s), []).append(part)
-                continue
-            if (r, s) not in self.found:
-                shape = (*part.shape[:-1], last - first) if self.last else (last - first, *part.shape[1:])
-                self.found[r, s] = arrays.zeros(part, shape)
-            to = slice(low - first, high - first)
-            self.found[r, s][(..., to) if self.last else to] = part
-
-    def of(self, r: int, j: int) -> list[Any]:
-        """The products with the unit vectors of array j, and with i times these if it is complex; None for zeros."""
-        products = []
-        for s, (array, _, first, last) in enumerate(self.units.segments):
-            if array == j:
-                parts = self.found.get((r, s))
-                if isinstance(parts, list):
-                    parts = np.concatenate(parts, axis=-1 if self.last else 0)
-                    if parts.shape[-1 if self.last else 0] < last - first:
-                        parts = None  # vectors of other arrays, on which alone the result depends
-                products.append(parts)
-        return products
-
-
-def by_columns(record: Record) -> Any:
-    """J from pushes of the unit vectors of x."""
+def by_columns(record: Record, flat: bool = False, points: bool = False) -> Any:
+    """J from pushes of the unit vectors of x; flat: as one matrix; points: with the last axis of y at the end."""
     swept = Swept(_columns(record), lambda V: push_stack(record.tape, V, record.outputs), record, True)
 
     def element(j: int, i: int) -> Any:
         return _derivative(swept.of(j, i), record.out.dtypes[j], False)
 
-    return _tree_of_trees(record, element)
+    return _matrix(record, element) if flat else _tree_of_trees(record, element, points)
 
 
-def by_rows(record: Record) -> Any:
-    """J from pulls of the unit vectors of y."""
+def by_rows(record: Record, flat: bool = False) -> Any:
+    """J from pulls of the unit vectors of y; flat: as one matrix."""
     n = record.n_inputs
     swept = Swept(_rows(record), lambda U: pull_stack(record.tape, U, record.outputs, n), record, False)
 
     def element(j: int, i: int) -> Any:
         return _derivative(swept.of(i, j), record.x.dtypes[i], True)
 
-    return _tree_of_trees(record, element)
+    return _matrix(record, element) if flat else _tree_of_trees(record, element, False)
 
 
 def _columns(record: Record) -> Units:
@@ -248,17 +191,38 @@ def _derivative(products: list[Any], dtype: np.dtype[Any], adjoint: bool) -> Any
     return np.conj(products[0]) if adjoint else products[0]
 
 
-def _tree_of_trees(record: Record, element: Callable[[int, int], Any]) -> Any:
-    """A tree like y of trees like x; element: (number of y's array, of x's) → ∂y/∂x in any shape, None for zeros."""
+def _element(record: Record, element: Callable[[int, int], Any], j: int, i: int, shape: tuple[int, ...]) -> Any:
+    """∂y/∂x for y's array j and x's array i, in that shape and in their joint dtype."""
+    dtype, J = np.result_type(record.out.dtypes[j], record.x.dtypes[i]), element(j, i)
+    J = arrays.zeros(record.tape.like, shape, dtype)[()] if J is None else np.reshape(J, shape)
+    return J if J.dtype == dtype else J.astype(dtype)
+
+
+def _matrix(record: Record, element: Callable[[int, int], Any]) -> Any:
+    """(m, n): a block row for every float array of y, a block column for every one of x."""
+    m, n = sizes(record.out.shapes), sizes(record.x.shapes)
+    rows = []
+    for j in range(len(m)):
+        blocks = [_element(record, element, j, i, (m[j], n[i])) for i in range(len(n))]
+        rows.append(blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1))
+    if not rows:
+        return arrays.zeros(record.tape.like, (0, sum(n)))
+    return rows[0] if len(rows) == 1 else np.concatenate(rows)
+
+
+def _tree_of_trees(record: Record, element: Callable[[int, int], Any], points: bool) -> Any:
+    """A tree like y of trees like x; element: (number of y's array, of x's) → ∂y/∂x in any shape, None for zeros.
+
+    points: True if the last axis of y comes last.
+    """
     x, y = record.x, record.out
+
+    def shaped(j: int, i: int) -> Any:
+        J = _element(record, element, j, i, y.shapes[j] + x.shapes[i])
+        return (np.moveaxis(J, len(y.shapes[j]) - 1, -1) if points else J)[()]
 
     def zeros(shape: tuple[int, ...], dtype: Any) -> Any:
         return arrays.zeros(record.tape.like, shape, dtype)[()]
-
-    def shaped(j: int, i: int) -> Any:
-        shape, dtype, J = y.shapes[j] + x.shapes[i], np.result_type(y.dtypes[j], x.dtypes[i]), element(j, i)
-        J = zeros(shape, dtype) if J is None else np.reshape(J, shape)
-        return (J if J.dtype == dtype else J.astype(dtype))[()]
 
     def row(of_array: Callable[[int], Any], shape: tuple[int, ...]) -> Any:
         return x.unflatten(

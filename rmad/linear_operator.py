@@ -90,6 +90,13 @@ class Operator(LinearOperator):
         """Aᴴ u."""
         return self._adjoint().dot(u)
 
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        """np.dot(A, x) and np.dot(x, A), by which SciPy's trust-region methods multiply; the rest is as without it."""
+        if function is np.dot and len(args) == 2 and not kwargs:
+            A, x = args
+            return A.dot(x) if _is_operator(A) else x._rdot(A)
+        return function._implementation(*args, **kwargs)
+
     # -- algebra ---------------------------------------------------------------------------------------------------
 
     def dot(self, x: Any) -> Any:

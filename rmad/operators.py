@@ -17,6 +17,7 @@ from typing import Any, Concatenate
 
 import numpy as np
 
+from rmad.argnums import with_keywords
 from rmad.flat import Flat
 from rmad.linear_operator import Operator, multiplied
 from rmad.machine import arrays
@@ -84,7 +85,7 @@ class JacobianOperator(_Real):
     ----------
     f : callable (x, *args) → tree of arrays
     x : tree of float arrays
-    *args : passed to f, not differentiated
+    *args, **kwargs : passed to f, not differentiated
 
     Raises
     ------
@@ -101,8 +102,8 @@ class JacobianOperator(_Real):
            [ 8.,  6.]])
     """
 
-    def __init__(self, f: Callable[Concatenate[Tree, P], Any], x: Tree, *args: Any) -> None:
-        self.value, self._lin = linearize(f, x, *args)
+    def __init__(self, f: Callable[Concatenate[Tree, P], Any], x: Tree, *args: Any, **kwargs: Any) -> None:
+        self.value, self._lin = linearize(with_keywords(f, kwargs), x, *args)
         self._set_spaces(Flat(self.value, pairs=True), Flat(x, pairs=True), _base_for(x))
 
     def _apply(self, v: Array) -> Array:
@@ -132,7 +133,7 @@ class HessianOperator(_Symmetric):
     ----------
     f : callable (x, *args) → real scalar
     x : tree of float arrays
-    *args : passed to f, not differentiated
+    *args, **kwargs : passed to f, not differentiated
 
     Raises
     ------
@@ -150,8 +151,8 @@ class HessianOperator(_Symmetric):
     array([ 6., 12.])
     """
 
-    def __init__(self, f: Callable[Concatenate[Tree, P], Any], x: Tree, *args: Any) -> None:
-        gradient, self._lin = linearize(grad(f), x, *args)
+    def __init__(self, f: Callable[Concatenate[Tree, P], Any], x: Tree, *args: Any, **kwargs: Any) -> None:
+        gradient, self._lin = linearize(grad(with_keywords(f, kwargs)), x, *args)
         space = Flat(x, pairs=True)
         self._set_spaces(space, space, _base_for(x))
         self.gradient = space.ravel(gradient)
@@ -171,7 +172,7 @@ class GGNOperator(_Symmetric):
     f : callable (x, *args) → tree of arrays z
     loss : callable z → real scalar, or an object with `hessian_product(z, v)` (a loss with its target bound)
     x : tree of float arrays
-    *args : passed to f, not differentiated
+    *args, **kwargs : passed to f, not differentiated
 
     Raises
     ------
@@ -189,8 +190,8 @@ class GGNOperator(_Symmetric):
     array([9., 0.])
     """
 
-    def __init__(self, f: Callable[Concatenate[Tree, P], Any], loss: Any, x: Tree, *args: Any) -> None:
-        self.value, self._lin = linearize(f, x, *args)
+    def __init__(self, f: Callable[Concatenate[Tree, P], Any], loss: Any, x: Tree, *args: Any, **kwargs: Any) -> None:
+        self.value, self._lin = linearize(with_keywords(f, kwargs), x, *args)
         space = Flat(x, pairs=True)
         self._set_spaces(space, space, _base_for(x))
         self._curvature = loss_curvature(loss, self.value)

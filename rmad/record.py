@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from rmad import tree as _tree
 from rmad import tuning
+from rmad.as_written.callers import called_by_scipy
 from rmad.as_written.swap import Recording
 from rmad.frozen import is_constant
 from rmad.limits import settled
@@ -56,6 +58,8 @@ class Record:
             raise TypeError(f"the function comes first, and {type(f).__name__} is none: rmad.linearize(f, x)")
         known = isinstance(x, _tree.TreeDef)
         self.x = x if known else _tree.TreeDef(x, "x")
+        if not self.x.leaves and called_by_scipy(sys._getframe(1)):
+            self.x = _tree.TreeDef(_tree.map_leaves(_floats, x), "x")
         leaves = self.x.leaves
         if not leaves:
             raise _nothing_to_differentiate(x)
@@ -198,6 +202,11 @@ def _surely(undo: Callable[[], None]) -> None:
         undo()
     finally:
         undo()
+
+
+def _floats(a: Any) -> Any:
+    """Integers as floats: solvers of SciPy pass a start as they are given it, [0, 0] as integers."""
+    return a + 0.0 if _tree.dtype_of(a).kind in "iu" else a
 
 
 def _nothing_to_differentiate(x: Any) -> TypeError:

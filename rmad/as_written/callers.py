@@ -8,7 +8,7 @@ from functools import cache
 from opcode import opmap
 from types import CodeType, FrameType
 
-__all__ = ["asks_itself", "is_sparse", "is_users", "made_by_user", "takes_plain_arrays"]
+__all__ = ["asks_itself", "called_by_scipy", "is_sparse", "is_users", "made_by_user", "takes_plain_arrays"]
 
 _INSTALLED = ("site-packages", "dist-packages")
 _PACKAGES = pathlib.Path(__file__).resolve().parents[2]
@@ -42,6 +42,15 @@ _LOADS = frozenset(opmap[name] for name in ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_
 def takes_plain_arrays(frame: FrameType) -> bool:
     """True for the code of NumPy and SciPy, which would take a traced array for one of NumPy's."""
     return frame.f_globals.get("__name__", "").partition(".")[0] in ("numpy", "scipy")
+
+
+def called_by_scipy(frame: FrameType | None) -> bool:
+    """True if code of SciPy, a solver for instance, has led to the call."""
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] == "scipy":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def is_sparse(frame: FrameType) -> bool:
