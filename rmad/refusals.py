@@ -98,7 +98,7 @@ def objects_into_numbers(ufunc: np.ufunc) -> TypeError:
 
 def plain_array() -> TypeError:
     lost = "a traced array cannot become a plain NumPy array without losing its derivative"
-    if known := _of_scipy():
+    if known := _of_scipy() or _of_numpy():
         return TypeError(f"{lost}: {known}, or rmad.stop_gradient(x) for its value")
     return TypeError(
         f"{lost}: use NumPy functions on it "
@@ -124,6 +124,18 @@ def _of_scipy() -> str:
     from rmad.instead import advice  # only for errors
 
     return advice(sys._getframe(3))
+
+
+def _of_numpy() -> str:
+    """Advice, if it is as_strided, which asks nobody and whose view no rule can follow."""
+    frame = sys._getframe(3)
+    for _ in range(3):
+        if frame.f_code.co_name == "as_strided":
+            return "in place of as_strided use sliding_window_view(x, …), or slices and reshape"
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return ""
 
 
 def lossy_dtype(what: str, dtype: np.dtype[Any]) -> TypeError:

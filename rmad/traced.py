@@ -38,9 +38,10 @@ VIEWS = frozenset(
     for module, names in (
         (
             np,
-            """array_split atleast_1d atleast_2d atleast_3d broadcast_to diagonal dsplit expand_dims flip fliplr flipud
-            hsplit imag matrix_transpose moveaxis permute_dims ravel real reshape rollaxis rot90 split squeeze swapaxes
-            transpose unstack vsplit real_if_close""",
+            """array_split astype atleast_1d atleast_2d atleast_3d broadcast_arrays broadcast_to diag diagonal diff
+            dsplit einsum expand_dims flip fliplr flipud hsplit imag ix_ matrix_transpose meshgrid moveaxis nan_to_num
+            permute_dims ravel real real_if_close reshape rollaxis rot90 split squeeze swapaxes transpose trim_zeros
+            unstack vsplit""",
         ),
         (np.linalg, "diagonal matrix_transpose"),
         (np.lib.stride_tricks, "sliding_window_view"),
@@ -48,7 +49,7 @@ VIEWS = frozenset(
     for name in names.split()
     if hasattr(module, name)
 )
-"""Functions of NumPy whose results may be views of their first argument."""
+"""Functions of NumPy whose results may be views of an argument; `rmad.written.viewers` says of which."""
 
 FILLED = frozenset((np.empty_like, np.full_like, np.ones_like, np.zeros_like))
 """Functions that make an array to be written into."""
@@ -329,6 +330,10 @@ class Traced(Shaped, NDArrayOperatorsMixin):
     def shape(self) -> tuple[int, ...]:
         return self.value.shape  # type: ignore[no-any-return]
 
+    @shape.setter
+    def shape(self, shape: Any) -> None:
+        writing.reshape_in_place(self, shape)
+
     @property
     def dtype(self) -> np.dtype[Any]:
         return self.value.dtype
@@ -412,8 +417,23 @@ class Traced(Shaped, NDArrayOperatorsMixin):
     def flatten(self, order: Any = "C") -> Any:
         return np.ravel(self, order=order).copy()  # type: ignore[call-overload]
 
-    def reshape(self, *shape: Any, order: Any = "C") -> Any:
-        return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)  # type: ignore[call-overload]
+    def reshape(self, *shape: Any, order: Any = "C", copy: Any = None) -> Any:
+        options = {} if copy is None else {"copy": copy}  # NumPy 2.1
+        return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order, **options)  # type: ignore[call-overload]
+
+    def view(self, dtype: Any = None, type: Any = None) -> Any:
+        """A view of the same elements, in the dtype that they have."""
+        if dtype is not None and dtype is not ndarray and np.dtype(dtype) != self.dtype:
+            raise TypeError(
+                f"x.view({np.dtype(dtype)}) of a traced array reads its memory as other numbers, which rmad does not "
+                "follow; x.real, x.imag and x.astype(…) are differentiable"
+            )
+        return self[...]
+
+    @property
+    def base(self) -> Any:
+        """The array that this one is a view of; None if it is none."""
+        return None if self.place is None or self.place.parent is None else self.place.memory.members[0]()
 
     def transpose(self, *axes: Any) -> Any:
         order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes

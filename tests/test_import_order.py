@@ -37,7 +37,7 @@ ORDER = {
     "rmad.kernels.compiled": "convolution depthwise maths cells",
     "rmad.primitives": "arguments layers *",
     "rmad.primitives.layers": "symmetric selection images *",
-    "rmad.written": "pieces memory arrays views assignment calls",
+    "rmad.written": "pieces memory arrays viewers views assignment calls",
     "rmad.stats": "base continuous discrete multivariate",
     "rmad.joint": "checkpointing layout recurrence",
     "rmad.solvers": "closures corrections systems implicit runs replay columns ivp quadrature",

@@ -16,7 +16,8 @@ from rmad.refusals import lossy_dtype
 from rmad.rules import elementwise, linear
 from rmad.traced import Traced, implements, register, stop
 from rmad.types import Array, Pairs
-from rmad.valued import composed, scalar
+from rmad.valued import composed, numpys, scalar
+from rmad.written import settled
 
 _fabs = elementwise(np.fabs, lambda y, x: np.sign(x))
 _real_abs = elementwise(np.absolute, lambda y, x: np.sign(x))
@@ -80,12 +81,24 @@ def real_if_close(a, tol=100) -> Array:
     return a if is_complex(np.real_if_close(stop(a), tol)) else np.real(a)
 
 
-@composed(np.nan_to_num)
-def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None) -> Array:
+def _with_finite(x, copy=True, nan=0.0, posinf=None, neginf=None) -> Array:
     if not is_complex(x):
         return _finite_or(x, True, nan, posinf, neginf)
     parts = (_finite_or(part, True, nan, posinf, neginf) for part in (np.real(x), np.imag(x)))
     return next(parts) + 1j * next(parts)
+
+
+_finite = numpys(np.nan_to_num, _with_finite)
+
+
+@implements(np.nan_to_num)
+def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None) -> Array:
+    """With copy=False the numbers are written into x, which comes back."""
+    y = _finite(settled(x), True, nan, posinf, neginf)
+    if copy:
+        return y
+    x[...] = y
+    return x
 
 
 _astype = linear(lambda x, dtype: x.astype(dtype), lambda u, x, dtype: u, name="astype")

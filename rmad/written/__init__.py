@@ -11,6 +11,7 @@ pieces of all arrays that are views of each other, and `Place` says how one of t
 pieces        joined, and laid out in memory
 memory        the pieces of an array and its views, and where each element lies in them
 arrays        the classes: Blank, Written
+viewers       the calls of NumPy's functions that may make views
 views         what NumPy's functions make that shares memory
 assignment    y[key] = v
 calls         calls of such arrays; ufunc.at, out=, where=, x.flat

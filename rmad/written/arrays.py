@@ -102,6 +102,10 @@ class Written(Traced):
     def shape(self) -> tuple[int, ...]:
         return tuple(self.place.layout.shape)
 
+    @shape.setter
+    def shape(self, shape: Any) -> None:
+        writing.reshape_in_place(self, shape)
+
     @property
     def dtype(self) -> np.dtype[Any]:
         return self.place.layout.dtype
@@ -194,6 +198,10 @@ class Blank(Traced):
     def copy(self, order: Any = "C") -> Any:
         return blank(self.value.copy(order))
 
+    def astype(self, dtype: Any, *args: Any, copy: bool = True, **kwargs: Any) -> Any:
+        y = self.value.astype(dtype, *args, copy=copy, **kwargs)
+        return self if y is self.value else blank(y)
+
     def __copy__(self) -> Any:
         return self.copy()
 
@@ -210,6 +218,7 @@ class Blank(Traced):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name in Traced.__slots__:
             raise AttributeError(name)
+        memory_of(self).exposed = True
         return getattr(self.value, name)
 
     def __repr__(self) -> str:
@@ -247,9 +256,13 @@ def blank(a: Any) -> Any:
     """A fresh plain array of floats as one that traced numbers may be written into; anything else as it is."""
     if isinstance(a, Traced) or not (isinstance(a, np.ndarray) or is_cupy(a)):
         return a
-    if a.dtype.kind not in "fc" or type(a) in (np.ma.MaskedArray, np.matrix):
+    if a.dtype.kind not in "fc" or type(a) in (np.ma.MaskedArray, np.matrix) or _is_read_only(a):
         return a
     return Blank(a if a.base is None else a.copy(), CONSTANT, _inside.level)
+
+
+def _is_read_only(a: Any) -> bool:
+    return isinstance(a, np.ndarray) and not a.flags.writeable
 
 
 def settled(part: Any) -> Any:
@@ -274,7 +287,10 @@ writing.blank = blank
 
 
 def fresh(y: Any) -> Any:
-    """The result of a function: a plain array may be written into, as a traced one."""
+    """The result of a function: a plain array may be written into, as a traced one; so may those of a list or tuple."""
+    if isinstance(y, list | tuple):
+        found = [fresh(part) for part in y]
+        return found if isinstance(y, list) else type(y)(*found) if hasattr(y, "_fields") else tuple(found)
     return blank(y) if isinstance(y, np.ndarray) or is_cupy(y) else y
 
 

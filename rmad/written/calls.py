@@ -13,11 +13,14 @@ from rmad.traced import HANDLERS, VIEWS, Traced, parts, stop, writing
 from rmad.types import Array
 from rmad.written.arrays import Blank, blank, fresh, settled
 from rmad.written.assignment import plain_key, write_by
-from rmad.written.views import seen_by
+from rmad.written.viewers import copies, is_of_many, of_one
+from rmad.written.views import seen_by, seen_by_many
 
 __all__ = ["WRITERS", "Flat"]
 
-WRITERS = frozenset((np.copyto, np.fill_diagonal, np.place, np.put, np.put_along_axis, np.putmask))
+WRITERS = frozenset(
+    (np.copyto, np.fill_diagonal, np.nan_to_num, np.place, np.put, np.put_along_axis, np.putmask)  # with copy=False
+)
 """Functions that write into their first argument."""
 
 
@@ -34,13 +37,15 @@ def ufunc(call: np.ufunc, method: str, inputs: Any, kwargs: dict[str, Any]) -> A
 
 def function(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """A function of NumPy of arrays that may have been written into."""
-    if func in WRITERS:
+    if func in WRITERS and (func is not np.nan_to_num or not copies(args, kwargs)):
         return HANDLERS[func](*args, **kwargs)
     if (out := kwargs.pop("out", None)) is not None:
         return into(func, args, kwargs, out)
-    is_view = func in VIEWS and args and isinstance(args[0], Traced) and args[0].settles
-    if is_view and not any(isinstance(a, Traced) for a in parts(args[1:])):
-        return seen_by(func, args[0], args[1:], kwargs)
+    if func in VIEWS:
+        if is_of_many(func, args, kwargs):
+            return seen_by_many(func, args, kwargs)
+        if (one := of_one(func, args, kwargs)) is not None and one[0].settles:
+            return seen_by(*one)
     return fresh(func(*settled(args), **settled(kwargs)))
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "gathered",
     "laid_as",
     "laid_out",
+    "nothing",
     "number",
     "picked",
     "shape_at",
@@ -29,9 +30,14 @@ __all__ = [
 _NOTHING = np.zeros(())
 
 
+def nothing(shape: tuple[int, ...]) -> Any:
+    """An array of that shape, for its shape."""
+    return np.broadcast_to(_NOTHING, shape)
+
+
 def shape_at(shape: tuple[int, ...], key: Any) -> tuple[int, ...]:
     """The shape of y[key]."""
-    return np.broadcast_to(_NOTHING, shape)[key].shape
+    return nothing(shape)[key].shape
 
 
 def twin(y: Any) -> Any:

@@ -13,11 +13,12 @@ import numpy as np
 
 from rmad.keys import is_basic
 from rmad.machine.backend import is_cupy
-from rmad.traced import Traced, parts, stop, writing
-from rmad.written.arrays import CONSTANT, Blank, Written, blank, fill_slots, memory_of
+from rmad.traced import Traced, stop, writing
+from rmad.written.arrays import CONSTANT, Blank, Written, become, blank, fill_slots, memory_of
 from rmad.written.memory import Place, Step, take
+from rmad.written.viewers import is_of_many, kth, of_one
 
-__all__ = ["apart", "seen_by", "viewed"]
+__all__ = ["apart", "seen_by", "seen_by_many", "viewed"]
 
 
 def _view(y: Any, x: Any, step: Step) -> Any:
@@ -29,14 +30,22 @@ def _view(y: Any, x: Any, step: Step) -> Any:
 
 
 def viewed(y: Any, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
-    """What a function that makes views has made of an ordinary traced array, as views of that where they are."""
-    x, rest = (args[0], args[1:]) if args else (None, ())
-    if not isinstance(x, Traced) or any(isinstance(a, Traced) for a in parts(rest)):
-        return apart(y, args)
-    if isinstance(y, list | tuple):
-        found = [_viewed(p, x, (_part, (k, func, rest, kwargs), {})) for k, p in enumerate(y)]
+    """What a function that makes views has made of ordinary traced arrays, as views of those where they are."""
+    if is_of_many(func, args, kwargs):
+        found = [_viewed(p, args[k], kth(func, k, args, kwargs)) for k, p in enumerate(y)]
         return found if isinstance(y, list) else tuple(found)
-    return _viewed(y, x, (func, rest, kwargs))
+    if (one := of_one(func, args, kwargs)) is None:
+        return apart(y, args)
+    x, step = one
+    if isinstance(y, list | tuple):
+        found = [_viewed(p, x, _part_of(step, k)) for k, p in enumerate(y)]
+        return found if isinstance(y, list) else tuple(found)
+    return _viewed(y, x, step)
+
+
+def _part_of(step: Step, k: int) -> Step:
+    func, rest, kwargs = step
+    return _part, (k, func, rest, kwargs), {}
 
 
 def _part(a: Any, k: int, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
@@ -44,10 +53,10 @@ def _part(a: Any, k: int, func: Callable[..., Any], args: Any, kwargs: dict[str,
 
 
 def _viewed(y: Any, x: Traced, step: Step) -> Any:
-    if y is x or not isinstance(y, Traced):
+    if y is x or not (isinstance(x, Traced) and isinstance(y, Traced)):
         return y
     plain = stop(x)
-    shared = step[0] is not np.ravel and np.may_share_memory(stop(y), plain)
+    shared = step[0] is not np.ravel and "copy" not in step[2] and np.may_share_memory(stop(y), plain)
     if not shared:
         f, args, kwargs = step
         shared = np.may_share_memory(f(plain, *stop(args), **stop(kwargs)), plain)
@@ -91,14 +100,47 @@ def blank_view(a: Any, y: Blank, step: Step) -> Any:
     return _view(Blank(a, CONSTANT, y.index), y, step)
 
 
-def seen_by(func: Callable[..., Any], y: Any, rest: Any, kwargs: dict[str, Any]) -> Any:
-    """func(y, *rest, **kwargs) of an array that may have been written into, for a function that makes views."""
-    lies = y.value if type(y) is Blank else y.place.layout
+def seen_by(y: Any, step: Step) -> Any:
+    """step(y) of an array that may have been written into, for a function that makes views."""
+    lies, (func, rest, kwargs) = _layout(y), step
     found = func(lies, *rest, **kwargs)
     if not isinstance(found, list | tuple):
-        return _seen_one(y, found, lies, (func, rest, kwargs))
-    views = [_seen_one(y, a, lies, (_part, (k, func, rest, kwargs), {})) for k, a in enumerate(found)]
+        return _seen_one(y, found, lies, step)
+    views = [_seen_one(y, a, lies, _part_of(step, k)) for k, a in enumerate(found)]
     return views if isinstance(found, list) else tuple(views)
+
+
+def seen_by_many(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """func(*args, **kwargs) for a function whose k-th result is a view of its k-th argument, whatever that is."""
+    found = []
+    for k, a in enumerate(args):
+        f, rest, named = step = kth(func, k, args, kwargs)
+        if isinstance(a, Traced) and a.settles:
+            found.append(_seen_one(a, f(_layout(a), *rest, **named), _layout(a), step))
+        else:
+            found.append(_viewed(f(a, *rest, **named), a, step))
+    return tuple(found)
+
+
+def reshape_in_place(y: Any, shape: Any) -> None:
+    """y.shape = shape, of an array that shares its elements with no other."""
+    if y.place is not None and (y.place.parent is not None or len(y.place.memory.alive()) > 1):
+        raise TypeError("y.shape = … of a traced array that is a view, or has views; write y = y.reshape(…)")
+    now = y.value if type(y) is Blank else y.now()
+    new = np.reshape(now, shape)
+    if not np.may_share_memory(stop(new), stop(now)):
+        raise AttributeError("incompatible shape for in-place modification; y.reshape(…) makes a copy")
+    if isinstance(new, Traced):
+        become(y, Traced)
+        fill_slots(y, new.value, new.tape, new.index)
+    else:
+        become(y, Blank)
+        fill_slots(y, new, CONSTANT, y.index if type(y) is Blank else y.place.memory.level)
+    y.place = None
+
+
+def _layout(y: Any) -> Any:
+    return y.value if type(y) is Blank else y.place.layout
 
 
 def _seen_one(y: Any, found: Any, lies: Any, step: Step) -> Any:
@@ -112,7 +154,7 @@ def part(y: Traced, x: Traced, key: Any) -> Any:
 
 def converted(f: Callable[..., Any], y: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """f(y, *args, **kwargs) for np.array or one of its kin: y itself, a view of it, or a copy, as NumPy has it."""
-    lies = y.value if type(y) is Blank else y.place.layout
+    lies = _layout(y)
     found = f(lies, *args, **kwargs)
     if found is lies:
         return y
@@ -127,3 +169,4 @@ def converted(f: Callable[..., Any], y: Any, args: Any, kwargs: dict[str, Any]) 
 writing.converted = converted
 writing.seen, writing.blank_view = seen, blank_view
 writing.viewed, writing.apart, writing.part = viewed, apart, part
+writing.reshape_in_place = reshape_in_place
