@@ -20,7 +20,7 @@ from rmad.transforms import grad, hvp, jvp, linearize, stop_gradient, value_and_
 from rmad.tree import map_leaves
 
 if TYPE_CHECKING:
-    from rmad import linalg, stats
+    from rmad import array_api, linalg, stats
     from rmad.linear_maps import linear_map
     from rmad.operators import GGNOperator, HessianOperator, JacobianOperator
     from rmad.primitives.polygamma import polygamma
@@ -111,7 +111,7 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of ours
             from rmad.primitives.polygamma import polygamma
 
             return polygamma
-        if name in {"linalg", "stats", "testing"}:  # rmad.testing needs hypothesis
+        if name in {"array_api", "linalg", "stats", "testing"}:  # rmad.testing needs hypothesis
             import importlib
 
             return importlib.import_module(f"rmad.{name}")

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from rmad.machine.special import ufunc_of
+
 __all__ = [
     "into_plain",
     "label",
@@ -35,7 +37,7 @@ def label(f: Any) -> str:
     module = (getattr(f, "__module__", None) or "").removesuffix("._ufuncs")
     if isinstance(f, np.ufunc):
         homes = ("numpy", "scipy.special")  # a ufunc of neither, as np.frompyfunc makes one, has its name alone
-        module = next((m for m in homes if getattr(sys.modules.get(m), f.__name__, None) is f), "")
+        module = next((m for m in homes if ufunc_of(getattr(sys.modules.get(m), f.__name__, None)) is f), "")
     name = getattr(f, "__name__", repr(f))
     return f"{module}.{name}" if module and not hasattr(f, "__objclass__") else name
 

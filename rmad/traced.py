@@ -56,6 +56,9 @@ FILLED = frozenset((np.empty_like, np.full_like, np.ones_like, np.zeros_like))
 
 OURS = frozenset(("nn", "optim", "rmad"))
 
+API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12")
+"""Of the array API standard: the namespace has the last one, which contains the others."""
+
 DEFERRED: list[str] = []
 """Modules of rules, imported at the first call of a function that has no rule yet."""
 
@@ -382,6 +385,30 @@ class Traced(Shaped, NDArrayOperatorsMixin):
 
     def __repr__(self) -> str:
         return f"Traced({self.dtype}{list(self.shape)}, node {self.index})"
+
+    # -- the array API standard ----------------------------------------------------------------------------
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        if is_cupy(stop(self)):
+            raise TypeError("the array API namespace of traced arrays is for NumPy's arrays, not CuPy's")
+        if api_version not in (None, *API_VERSIONS):
+            raise ValueError(f"api_version={api_version!r} of the array API; rmad has {API_VERSIONS[-1]}")
+        return sys.modules["rmad"].array_api  # imported on first use, as it is made of much of rmad
+
+    @property
+    def device(self) -> Any:
+        return stop(self).device
+
+    def to_device(self, device: Any, /, *, stream: Any = None) -> Any:
+        if device != self.device:
+            raise ValueError(f"to_device: a traced array stays on {self.device!r}, got {device!r}")
+        return self
+
+    def __dlpack__(self, **options: Any) -> Any:
+        raise self.tape.loses(plain_array())
+
+    def __dlpack_device__(self) -> Any:
+        return stop(self).__dlpack_device__()
 
     # -- methods and attributes of ndarray are NumPy functions; the table is at the end of this file -------
 

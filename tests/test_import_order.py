@@ -26,11 +26,12 @@ ORDER = {
     "rmad": (
         "types tuning turns batch argnums jax_names keys machine leaf containers tree flat frozen captured specs "
         "scaling tape instead refusals objects loops residuals blocks traced written weak valued as_written dispatch "
-        "rules limits ties stacked record kernels primitives linalg stats joint plan linearization transforms points "
-        "unit_vectors dense sweeps sparse linear_operator linear_maps operators solvers check testing view extend"
+        "rules limits ties stacked record kernels primitives linalg array_api stats joint plan linearization transforms "
+        "points unit_vectors dense sweeps sparse linear_operator linear_maps operators solvers check testing view extend"
     ),
     "rmad.as_written": "callers lists constructors own_code callbacks mathematics swap",
-    "rmad.machine": "backend fused arrays config memory",
+    "rmad.machine": "backend special fused arrays config memory",
+    "rmad.array_api": "names differences special",
     "rmad.kernels": (
         "compiled loader windows gpu_elementwise elementwise slopes patches winograd depthwise gpu_cells cells"
     ),
@@ -63,7 +64,7 @@ ORDER = {
 # Modules that documents and examples may import from, next to the three packages.
 PUBLIC = {
     *("nn.data", "nn.data.tasks", "nn.functional", "nn.init", "nn.models", "optim.schedules"),
-    *("rmad.linalg", "rmad.stats", "rmad.testing", DOOR),
+    *("rmad.array_api", "rmad.linalg", "rmad.stats", "rmad.testing", DOOR),
 }
 MEASURES_INNER_PARTS = {"benchmarks/hf_overhead.py"}  # times CG in a step by replacing the function
 

@@ -20,6 +20,7 @@ __all__ = [
     "EAGER",
     "arrays_for_lists",
     "asking",
+    "common_namespace",
     "converted",
     "converter",
     "eager",
@@ -158,6 +159,18 @@ def asking(f: Callable[..., Any]) -> Callable[..., Any]:
         return lift(*args, **kwargs)
 
     return ask
+
+
+def common_namespace(f: Callable[..., Any]) -> Callable[..., Any]:
+    """array_api_compat's array_namespace: plain arrays next to traced ones are constants, and no other library's."""
+
+    @wraps(f)
+    def namespace(*arrays: Any, **options: Any) -> Any:
+        if any(isinstance(a, Traced) for a in arrays):
+            arrays = tuple(a for a in arrays if isinstance(a, Traced) or not isinstance(a, np.ndarray | np.generic))
+        return f(*arrays, **options)
+
+    return namespace
 
 
 def from_iterator(f: Callable[..., Any]) -> Callable[..., Any]:

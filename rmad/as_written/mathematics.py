@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from rmad.as_written.lists import Numbers, forgiven, holds_traced
+from rmad.machine.special import sc
 from rmad.traced import Traced, stop
 from rmad.valued import with_value
 from rmad.weak import Weak
@@ -57,12 +58,7 @@ def _sum_of_products(p: Any, q: Any) -> Any:
 
 
 def _special(name: str) -> Callable[..., Any]:
-    def f(x: Any) -> Any:
-        import scipy.special  # slow to import
-
-        return getattr(scipy.special, name)(x)
-
-    return f
+    return lambda x: getattr(sc, name)(x)  # imports SciPy, which is slow
 
 
 def wrappers() -> dict[str, Callable[..., Any]]:

@@ -28,6 +28,7 @@ from rmad.as_written.constructors import (
     CONVERTERS,
     EAGER,
     asking,
+    common_namespace,
     converter,
     eager,
     from_iterator,
@@ -36,12 +37,9 @@ from rmad.as_written.constructors import (
 )
 from rmad.traced import FILLED
 
-__all__ = ["SWITCH", "Recording", "paused"]
+__all__ = ["SWITCH", "Recording", "for_users", "is_recording", "paused"]
 
 SWITCH = "RMAD_AS_WRITTEN"
-
-
-_WITHOUT_POLYNOMIALS = 5  # changes
 
 
 class _Here(threading.local):
@@ -73,8 +71,9 @@ class Recording:
             _lock.acquire()
             _open.add(self)
             changes = _built()
-            if "numpy.polynomial" in sys.modules and changes and len(changes) == _WITHOUT_POLYNOMIALS:
-                changes += _polynomials()
+            if changes:
+                for name in [name for name in _at_import if name in sys.modules]:
+                    changes += map(_swapped, _at_import.pop(name)(sys.modules[name]))
             for owner, name, _, ours in changes:
                 setattr(owner, name, ours)
             _here.depth = self.depth + 1
@@ -95,6 +94,16 @@ class Recording:
             _unlock()
         if len(sys.modules) > self.modules and not self.depth:
             _give_back(list(sys.modules.values())[self.modules :])
+
+
+def is_recording() -> bool:
+    """True while this thread records a function."""
+    return _here.depth > 0
+
+
+def for_users(module: ModuleType) -> dict[str, Any]:
+    """What the user's own code gets for the names of NumPy's module that are wrapped."""
+    return {name: wrapper for name, (wrapper, _) in _wrappers(module).items()}
 
 
 @contextmanager
@@ -119,19 +128,30 @@ def _built() -> list[tuple[Any, str, Any, Any]]:
         if os.environ.get(SWITCH, "").strip().lower() == "off":
             _changes = []
         else:
-            _changes = [(m, "__class__", type(m), _class_of(m)) for m in (np, np.linalg, np.fft, math)]
+            _changes = [_swapped(m) for m in (np, np.linalg, np.fft, math)]
             _changes.append((np.vectorize, "_vectorize_call", OWN_CALL, _vectorize_call))
     return _changes
 
 
-def _polynomials() -> list[tuple[Any, str, Any, Any]]:
-    """The same for numpy.polynomial, once somebody has imported it; `mapdomain` is what its classes begin with."""
-    package = sys.modules["numpy.polynomial"]
-    modules = [getattr(package, name) for name in _FAMILIES] + [package.polyutils]
-    return [(m, "__class__", type(m), _class_of(m)) for m in modules]
+def _swapped(module: ModuleType) -> tuple[Any, str, Any, Any]:
+    return module, "__class__", type(module), _class_of(module)
+
+
+def _polynomials(package: Any) -> list[ModuleType]:
+    """numpy.polynomial's modules; `mapdomain` is what its classes begin with."""
+    return [getattr(package, name) for name in _FAMILIES] + [package.polyutils]
 
 
 _FAMILIES = ("chebyshev", "hermite", "hermite_e", "laguerre", "legendre", "polynomial")
+
+_COMPAT = ("scipy._lib.array_api_compat", "array_api_compat")
+"""Modules whose function array_namespace finds the namespace that arrays have in common; SciPy has its own copy."""
+
+_at_import: dict[str, Callable[[Any], list[ModuleType]]] = {
+    "numpy.polynomial": _polynomials,
+    **dict.fromkeys(_COMPAT, lambda module: [module]),
+}
+"""Modules that are swapped, too, once somebody has imported them."""
 
 
 def _vectorize_call(vectorize: Any, func: Callable[..., Any], args: Any) -> Any:
@@ -210,6 +230,9 @@ def _wrappers(module: ModuleType) -> dict[str, tuple[Any, Any]]:
     if module.__name__ == "numpy.polynomial.polyutils":
         wrapper = of_polynomials(module.__dict__["mapdomain"])
         return {"mapdomain": (wrapper, wrapper)}
+    if module.__name__ in _COMPAT:
+        wrapper = common_namespace(module.__dict__["array_namespace"])
+        return {"array_namespace": (wrapper, wrapper)}
     found: dict[str, tuple[Any, Any]] = {}
     if module.__name__.startswith("numpy.polynomial."):
         functions = {name: module.__dict__[name] for name in module.__dict__["__all__"]}

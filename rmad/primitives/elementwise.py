@@ -14,6 +14,7 @@ from rmad.blocks import unbroadcast
 from rmad.kernels import elementwise as fast
 from rmad.kernels import slopes
 from rmad.limits import Length, at_zero, nested_at_zero, pole, ratio
+from rmad.machine.special import sc
 from rmad.primitives.arguments import is_complex
 from rmad.rules import Primitive, elementwise
 from rmad.traced import Traced, implements, quickly, register, stop
@@ -184,9 +185,7 @@ logaddexp2 = elementwise(
 
 @composed(np.i0)
 def i0(x) -> Array:
-    from scipy import special  # here, because importing it takes longer than importing rmad
-
-    return special.i0(x)
+    return sc.i0(x)
 
 
 # -- trigonometric and hyperbolic --------------------------------------------------------------------------

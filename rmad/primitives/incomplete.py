@@ -20,8 +20,8 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy import special as sc
 
+from rmad.machine.special import sc
 from rmad.primitives.polygamma import log_beta, polygamma, polygamma_step
 from rmad.rules import Primitive, elementwise
 from rmad.types import Array

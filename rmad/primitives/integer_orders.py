@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy import special as sc
 
 from rmad.machine.backend import is_cupy
 from rmad.machine.fused import Elementwise
+from rmad.machine.special import sc
 from rmad.primitives.scipy_tails import scaled_i_derivative, scaled_k_derivative
 from rmad.rules import Primitive, elementwise
 from rmad.types import Array

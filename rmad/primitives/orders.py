@@ -13,9 +13,9 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy import special as sc
 
 from rmad.machine import arrays
+from rmad.machine.special import sc
 from rmad.primitives.incomplete import FALL, double, gamma_kappa, mean_between, polynomial
 from rmad.rules import Primitive, elementwise
 

@@ -17,9 +17,9 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy import special as sc
 
 from rmad.machine import arrays
+from rmad.machine.special import sc
 from rmad.primitives.incomplete import FALL, NODES, STEP, double, gamma_kappa, polynomial
 from rmad.rules import Primitive, elementwise
 

@@ -12,10 +12,10 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy import special as sc
 
 from rmad.machine import arrays
 from rmad.machine.backend import is_cupy, special_functions
+from rmad.machine.special import sc
 from rmad.rules import Primitive, elementwise
 from rmad.traced import register
 from rmad.types import Array

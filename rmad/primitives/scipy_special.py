@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rmad.blocks import unbroadcast
+from rmad.machine.special import sc
 from rmad.primitives.arguments import as_float_array
 from rmad.primitives.softmax import ArrayLike, Axis, finite_max, softmax_primitive
 from rmad.rules import primitive
@@ -189,15 +190,13 @@ def multigammaln(a: ArrayLike, d: int) -> Array:
     >>> rmad.multigammaln(np.array([1.5]), 2).round(4)
     array([0.4516])
     """
-    from scipy.special import gammaln
-
     a = as_float_array(a)
     if d != int(d) or d < 1:
         raise ValueError(f"multigammaln: d must be a positive integer (dimension), got {d}")
     if np.any(stop(a) <= 0.5 * (d - 1)):
         raise ValueError(f"multigammaln: a must be greater than (d - 1) / 2 = {0.5 * (d - 1)}")
     d = int(d)
-    y = gammaln(a)
+    y = sc.gammaln(a)
     for j in range(1, d):
-        y = y + gammaln(a - 0.5 * j)
+        y = y + sc.gammaln(a - 0.5 * j)
     return y + d * (d - 1) * 0.25 * math.log(math.pi)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import special as sc
 
+from rmad.machine.special import sc
 from rmad.primitives.arguments import is_complex
 from rmad.rules import Primitive, elementwise
 from rmad.types import Array

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import special as sc
 
+from rmad.machine.special import sc
 from rmad.primitives.arguments import is_complex
 from rmad.primitives.elementwise import LN2, LN10, cosine, expm1_derivative, sigmoid, sigmoid_derivative
 from rmad.primitives.incomplete import beta_density, beta_slope_in, gamma_density, gamma_slope_in

@@ -51,6 +51,31 @@ def unique(
     return parts if len(parts) > 1 else y
 
 
+def _each_taken(x, values) -> Array:
+    """The distinct values, in the order that they have there, each taken from its first occurrence in x."""
+    _, index = np.unique(stop(x), True, equal_nan=False)
+    places = np.argsort(np.argsort(values, kind="stable"), kind="stable")
+    return np.ravel(x)[index[places]]
+
+
+@composed(np.unique_values)
+def unique_values(x) -> Array:
+    return _each_taken(x, np.unique_values(stop(x)))
+
+
+def _unique(f) -> Callable[..., Any]:
+    """Functions whose result is a named tuple of the distinct values and of integers."""
+
+    def unique(x) -> Any:
+        found = f(stop(x))
+        return found._replace(values=_each_taken(x, found.values))
+
+    return composed(f)(unique)
+
+
+unique_all, unique_counts, unique_inverse = map(_unique, (np.unique_all, np.unique_counts, np.unique_inverse))
+
+
 # -- quantiles --------------------------------------------------------------------------------------------
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import special as sc
 
+from rmad.machine.special import sc
 from rmad.primitives.polygamma import log_beta
 from rmad.stats.base import Continuous
 from rmad.types import Array

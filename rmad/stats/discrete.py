@@ -7,8 +7,8 @@ are incomplete gamma and beta functions (A&S 26.4.21, 26.5.24, 26.5.26).
 from __future__ import annotations
 
 import numpy as np
-from scipy import special as sc
 
+from rmad.machine.special import sc
 from rmad.primitives.polygamma import log_beta
 from rmad.stats.base import Discrete
 from rmad.types import Array

@@ -13,9 +13,9 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy import special as sc
 
 from rmad.machine import arrays
+from rmad.machine.special import sc
 from rmad.primitives.polygamma import log_beta
 from rmad.primitives.scipy_linalg import cho_solve, solve_triangular
 from rmad.primitives.scipy_special import multigammaln

@@ -215,6 +215,10 @@ class Blank(Traced):
         memory_of(self).exposed = True
         return memoryview(self.value.view())
 
+    def __dlpack__(self, **options: Any) -> Any:
+        memory_of(self).exposed = True
+        return self.value.view().__dlpack__(**options)
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name in Traced.__slots__:
             raise AttributeError(name)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from rmad.machine.special import sc
 from rmad.primitives.layers.symmetric import row_chunks
 from rmad.rules import elementwise
 from rmad.types import Array
@@ -21,9 +22,7 @@ Q = (1.1975035e-06, 7.3647857e-05, 1.8844510e-03, 2.86459327e-02, 2.51522185e-01
 
 def _cdf(x) -> Array:
     if not (isinstance(x, np.ndarray) and x.ndim and x.dtype == np.float32):
-        from scipy.special import ndtr  # here, because importing SciPy takes longer than importing rmad
-
-        return ndtr(x)
+        return sc.ndtr(x)
     y = np.empty(x.size, x.dtype)
     flat = x.reshape(-1)
     for part in row_chunks(x.size, 1):

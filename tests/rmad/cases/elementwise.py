@@ -139,6 +139,7 @@ CASES: list[Case] = [
         covers=[np.heaviside],
     ),
     Case("heaviside of x", lambda x: x * np.heaviside(x, 0.5), args=[SIGNED], distinct=True, covers=[np.heaviside]),
+    Case("nextafter", lambda x: np.nextafter(x, 2 * x), args=[SIGNED], covers=[np.nextafter]),
     Case("copysign", np.copysign, args=[SIGNED, SIGNED], distinct=True, covers=[np.copysign]),
     # real and complex
     unary("absolute", SIGNED, complex=False, distinct=True),

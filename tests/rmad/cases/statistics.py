@@ -150,6 +150,16 @@ CASES = [
         distinct=True,
         covers=[np.unique],
     ),
+    Case(
+        "unique of the array API",
+        lambda x: (
+            np.sort(np.unique_values(np.stack([x, x]))),
+            *(f(x).values for f in (np.unique_all, np.unique_counts, np.unique_inverse)),
+        ),
+        args=[real(2, 3)],
+        distinct=True,
+        covers=[np.unique_values, np.unique_all, np.unique_counts, np.unique_inverse],
+    ),
     # grids
     *[
         Case(
