@@ -20,7 +20,7 @@ from rmad.transforms import grad, hvp, jvp, linearize, stop_gradient, value_and_
 from rmad.tree import map_leaves
 
 if TYPE_CHECKING:
-    from rmad import array_api, linalg, stats
+    from rmad import linalg, stats
     from rmad.linear_maps import linear_map
     from rmad.operators import GGNOperator, HessianOperator, JacobianOperator
     from rmad.primitives.polygamma import polygamma

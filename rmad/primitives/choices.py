@@ -70,7 +70,7 @@ register(np.heaviside, lambda x, h: _heaviside(stop(x), h))
 _copysign = elementwise(np.copysign, lambda y, a, b: 2 * as_numbers(np.signbit(a) == np.signbit(b), y) - 1)
 register(np.copysign, lambda a, b: _copysign(a, stop(b)))
 
-_nextafter = elementwise(np.nextafter, lambda y, a, b: as_numbers(np.ones(np.shape(y), bool), y))
+_nextafter = elementwise(np.nextafter, lambda y, a, b: np.ones_like(y))
 register(np.nextafter, lambda a, b: _nextafter(a, stop(b)))
 
 # -- constant between jumps ------------------------------------------------------------------------------

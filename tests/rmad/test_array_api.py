@@ -163,7 +163,8 @@ def np_parts(y):
 SPECIAL = """
     expit(x); logit(x); log_expit(x); erf(x); ndtr(x); entr(x); xlogy(x, w); xlogy(w, x); rel_entr(x, w); kl_div(w, x)
     gammaln(x); psi(x); digamma(x); gammainc(w, x); betaln(x, w); betainc(w, x, 0.3); j0(x); i0e(x); stdtr(x, w)
-    polygamma(1, x); zeta(2.5, x + 2); multigammaln(x + 1, 2); sinc(x); logsumexp(x, axis=1, b=w); log_softmax(x, axis=0)
+    polygamma(1, x); zeta(2.5, x + 2); multigammaln(x + 1, 2); sinc(x); logsumexp(x, axis=1, b=w)
+    log_softmax(x, axis=0)
 """
 OTHERS = """
     stats.zscore(x); stats.gmean(x, axis=None); stats.pearsonr(x, w, axis=1).statistic; stats.skew(x, axis=1)
