@@ -1,4 +1,4 @@
-"""Dense Jacobians and Hessians that are used once, next to autograd and to finite differences.
+"""Dense Jacobians and Hessians that are used once, next to autograd, JAX and finite differences.
 
     python benchmarks/jacobians.py
 
@@ -9,8 +9,8 @@ pendulum   the state after 50 Runge-Kutta steps in 50 forces, 2 × 50: per row, 
 logistic   the Hessian of a logistic regression, 5000 cases of 1000 features: in bare products Xᵀ (d X)
 convolved  a small convolutional network, 10 outputs in 784 pixels: per row, in gradients
 
-CPU time of one BLAS thread, the least of several runs. autograd's Jacobian of the loop is its forward mode, one
-parameter after the other: by rows it would take 80 passes.
+CPU time of one BLAS thread, the least of several runs; JAX's first call, which compiles, once. autograd's Jacobian of
+the loop is its forward mode, one parameter after the other: by rows it would take 80 passes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
-AUTOGRAD = importlib.util.find_spec("autograd") is not None
+AUTOGRAD, JAX = (importlib.util.find_spec(name) is not None for name in ("autograd", "jax"))
 
 
 def seconds(call: Callable[[], Any], runs: int = 5) -> float:
@@ -35,6 +35,26 @@ def seconds(call: Callable[[], Any], runs: int = 5) -> float:
         call()
         found.append(time.process_time() - start)
     return min(found)
+
+
+def by_jax(make: Callable[[Any], Callable[[Any], Any]], x: Any, derivative: str) -> list[tuple[str, float]]:
+    """CPU seconds of jax.jit of a derivative: compiled for the call, and for an earlier one."""
+    import jax
+    import jax.numpy as jnp
+
+    jax.config.update("jax_enable_x64", True)
+    x = jnp.asarray(x)
+
+    def compiled() -> Callable[[Any], Any]:
+        return jax.jit(getattr(jax, derivative)(make(jnp)))
+
+    again = compiled()
+    again(x).block_until_ready()
+    first = seconds(lambda: compiled()(x).block_until_ready(), 2)
+    return [
+        ("jax.jit, compilation counted", first),
+        ("jax.jit, not counted", seconds(lambda: again(x).block_until_ready())),
+    ]
 
 
 def lotka_volterra(np: Any) -> Callable[[Any], Any]:
@@ -128,6 +148,8 @@ def rows(name: str, of: Callable[[Any], Callable[[Any], Any]], x: Any, m: int) -
         theirs = seconds(lambda: autograd.jacobian(g)(x)) / m
         found.append(("autograd, in rmad's gradients", theirs / gradient))
         found.append(("autograd, in its own", theirs / seconds(lambda: autograd.grad(lambda x: g(x)[0])(x))))
+    if JAX and name == "pendulum":
+        found += [(f"{who}, in rmad's gradients", t / gradient / m) for who, t in by_jax(of, x, "jacrev")]
     return [[name, f"{1e3 * gradient:.2f} ms", who, f"{ratio:.2f} gradients a row"] for who, ratio in found]
 
 
@@ -153,6 +175,8 @@ def logistic() -> list[list[str]]:
         import autograd.numpy as anp
 
         found.append(("autograd", seconds(lambda: autograd.hessian(of(anp))(w), 1)))
+    if JAX:
+        found += by_jax(of, w, "hessian")
     return [["logistic", f"{1e3 * bare:.0f} ms", name, f"{t / bare:.2f} products"] for name, t in found]
 
 

@@ -4,7 +4,7 @@
 
 rmad    sparse_jacobian: the first call, which reads the pattern and groups the columns, and a later one
 SciPy   finite differences with the pattern and the groups given, as `least_squares(jac_sparsity=…)` takes them
-JAX     compiled products with the same groups, if it is installed; compilation is not counted
+JAX     products by jax.jit with the same groups, if it is installed: with the compilation, and without
 
 CPU time of one BLAS thread; contenders alternate, medians over rounds.
 """
@@ -43,8 +43,8 @@ def poisson(n: int) -> Residual:
     return residual
 
 
-def by_jax(n: int, sparsity: Any, u: Any) -> Callable[[], Any]:
-    """The same products by compiled jax.jvp, for the same groups."""
+def by_jax(n: int, sparsity: Any, u: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """The same products by compiled jax.jvp, for the same groups: the first call, and a later one."""
     import jax
     import jax.numpy as jnp
 
@@ -57,8 +57,15 @@ def by_jax(n: int, sparsity: Any, u: Any) -> Callable[[], Any]:
         return (-laplacian / h**2 + jnp.exp(p[1:-1, 1:-1]) - 10).ravel()
 
     seeds = jnp.asarray(sparsity.seeds(0, sparsity.products, u, u.dtype))
-    products = jax.jit(jax.vmap(lambda v, u: jax.jvp(residual, (u,), (v,))[1], (0, None)))
-    return lambda: sparsity.matrix(np.asarray(products(seeds, jnp.asarray(u))))
+
+    def compiled() -> Any:
+        return jax.jit(jax.vmap(lambda v, u: jax.jvp(residual, (u,), (v,))[1], (0, None)))
+
+    def matrix(products: Any) -> Any:
+        return sparsity.matrix(np.asarray(products(seeds, jnp.asarray(u))))
+
+    products = compiled()
+    return lambda: matrix(compiled()), lambda: matrix(products)
 
 
 def main() -> None:
@@ -81,7 +88,7 @@ def main() -> None:
         "SciPy, differences": lambda: approx_derivative(residual, u, sparsity=(pattern, groups)),
     }
     if importlib.util.find_spec("jax") is not None:
-        contenders["JAX, compiled"] = by_jax(n, evaluate.sparsity, u)
+        contenders["JAX, first call"], contenders["JAX, later"] = by_jax(n, evaluate.sparsity, u)
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for k in range(options.rounds + 1):
         for name, call in contenders.items():

@@ -19,12 +19,16 @@ __all__ = ["one_way", "symmetric"]
 
 
 def one_way(pattern: Any) -> Array:
-    """The group of each column: the better of two orders in which the columns are taken, as they stand and mixed."""
-    from scipy.optimize._numdiff import group_columns
+    """The group of each column of a csc_array, taken in turn; if that takes many groups, in a mixed order too."""
+    from scipy.optimize._numdiff import group_columns, group_sparse
 
-    marks = pattern.astype(np.int8)
-    found = [group_columns(marks, order) for order in (np.arange(pattern.shape[1]), 0)]
-    return np.asarray(min(found, key=lambda groups: groups.max(initial=-1)), np.intp)
+    m, n = pattern.shape
+    starts, rows = (a.astype(np.int32, copy=False) for a in (pattern.indptr, pattern.indices))
+    groups = group_sparse(m, n, rows, starts)
+    longest = int(np.bincount(rows, minlength=1).max(initial=0))
+    if groups.max(initial=-1) + 1 > 2 * longest:
+        groups = min(groups, group_columns(pattern.astype(np.int8), 0), key=np.max)
+    return np.asarray(groups, np.intp)
 
 
 def symmetric(pattern: Any) -> Array:

@@ -35,20 +35,24 @@ class Sparsity:
 
         self.pattern = csr_array(pattern, dtype=bool)
         self.pattern.sum_duplicates()
-        self.pattern.eliminate_zeros()
-        self.pattern.sort_indices()
+        if not self.pattern.data.all():
+            self.pattern.eliminate_zeros()
         self.dense = sorted(dense)
-        self.groups, self.by_rows, self.stars = one_way(self.pattern), False, False
+        columns = self.pattern.tocsc()
+        self.groups, self.by_rows, self.stars = one_way(columns), False, False
         longest = int(np.diff(self.pattern.indptr).max(initial=0))
         if symmetric_too:
             if self.products > 3 and self.products > longest / 2:
                 self._take(symmetric(self.pattern), False, True)
-        elif self.pattern.shape[0] != self.pattern.shape[1] or self.products > longest:
-            self._take(one_way(self.pattern.T.tocsr()), True, False)
+        elif self.pattern.shape[0] != self.pattern.shape[1] or (
+            self.products > longest and not np.array_equal(columns.indices, self.pattern.indices)
+        ):
+            self._take(one_way(self.pattern.T), True, False)
         if not self.pattern.nnz:
             self.groups[:] = -1  # no column has to be found
         rows = np.repeat(np.arange(self.pattern.shape[0]), np.diff(self.pattern.indptr))
-        self._members = np.argsort(self.groups, kind="stable")
+        few = np.int16 if self.products < 2**15 else np.intp  # short ones are sorted faster
+        self._members = np.argsort(self.groups.astype(few), kind="stable")
         self._ends = np.searchsorted(self.groups[self._members], np.arange(self.products + 1))
         product, at = self._places(rows, self.pattern.indices)
         self._places_in_products = product * self.pattern.shape[self.by_rows] + at

@@ -1,15 +1,17 @@
-"""The inputs that each number on a tape depends on: a sparse boolean matrix per node, pushed through the blocks.
+"""The inputs that each number on a tape depends on: a set per number of every node, pushed through the blocks.
 
     D_y = ⋁ P_b D_x    over the blocks b of the node y, P_b the pattern of the block ∂y/∂x
 
-The pattern of a block is found by asking it. Elementwise blocks are diagonal. A block whose push gives back numbers
-that went in moves elements: random numbers, all different, show which. If its pull does, it sums elements. Primitives
-may know their pattern (`pattern`), small blocks are asked for every column, and what is left counts as dense.
+Small sets are kept as `Slots`, others as sparse boolean matrices. The pattern of a block is found by asking it.
+Elementwise blocks are diagonal. A block whose push gives back numbers that went in moves elements: random numbers, all
+different, show which. If its pull does, it sums elements. Primitives may know their pattern (`pattern`), small blocks
+are asked for every column, and what is left counts as dense.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from rmad.blocks import Block, Diagonal
 from rmad.leaf import sizes
 from rmad.machine import arrays
 from rmad.record import Record
+from rmad.sparse.slots import Slots, as_matrix, selected, united
 from rmad.sweeps.inline import inlined
 from rmad.tape import ArraySpec, Node, last_reads
 from rmad.types import Array
@@ -41,7 +44,7 @@ def reach(record: Record, starts: Sequence[int], n: int) -> tuple[Any, set[str]]
     for j, node in enumerate(nodes):
         if j < record.n_inputs:
             size = node.spec.size
-            found[j] = _selection(np.arange(starts[j], starts[j] + size), n)
+            found[j] = selected(np.arange(starts[j], starts[j] + size), n)
             continue
         if not node.inputs:
             continue
@@ -50,12 +53,11 @@ def reach(record: Record, starts: Sequence[int], n: int) -> tuple[Any, set[str]]
             if last[i] == j:
                 found.pop(i, None)
     parts = [
-        csr_array((size, n), dtype=bool) if k is None else found[k]
+        csr_array((size, n), dtype=bool) if k is None else as_matrix(found[k])
         for k, size in zip(outputs, sizes(record.out.shapes), strict=True)
     ]
-    pattern = csr_array(vstack(parts, format="csr"), dtype=bool)
+    pattern = parts[0] if len(parts) == 1 else csr_array(vstack(parts, format="csr"), dtype=bool)
     pattern.sum_duplicates()
-    pattern.sort_indices()
     return pattern, dense
 
 
@@ -64,7 +66,7 @@ def _joined(node: Node, found: dict[int, Any], dense: set[str]) -> Any:
     for i, block in zip(node.inputs, node.blocks, strict=True):
         D = found[i]
         part = _through(block, D, dense)
-        total = part if total is None else total + part
+        total = part if total is None else united(total, part)
     return total
 
 
@@ -74,14 +76,14 @@ def _through(block: Block, D: Any, dense: set[str]) -> Any:
         if block.x.shape == block.y.shape:
             return D
         numbers = np.arange(block.x.size).reshape(block.x.shape)
-        return D[np.broadcast_to(numbers, block.y.shape).reshape(-1)]
+        return _rows(D, np.broadcast_to(numbers, block.y.shape).reshape(-1))
     P = pattern_of(block)
     if isinstance(P, np.ndarray):
         return _rows(D, P)
     if P is None:
         dense.add(block.primitive.name.strip("_"))
-        return _everywhere(D, block.y.size)
-    return P @ D
+        return _everywhere(as_matrix(D), block.y.size)
+    return P @ as_matrix(D)
 
 
 def pattern_of(block: Block) -> Any:
@@ -106,13 +108,25 @@ def _moved(product: Callable[[Array], Any], x: ArraySpec, y: ArraySpec) -> Array
     n = x.size
     if not n:
         return np.full(y.size, -1)
-    v = 1 + (np.arange(n) + np.random.default_rng(0).uniform(0.2, 0.8, n)) / n  # one in each n-th from 1 to 2
+    v = _distinct(n)
     if x.dtype.kind != "c":
-        given = np.asarray(product(v.astype(x.dtype).reshape(x.shape))).reshape(-1)
-        return _source(given, v.astype(x.dtype)) if given.dtype.kind != "c" else _of_parts([given], v.astype(x.dtype))
+        given = np.asarray(product(v.astype(x.dtype, copy=False).reshape(x.shape))).reshape(-1)
+        return (
+            _source(given, v.astype(x.dtype, copy=False))
+            if given.dtype.kind != "c"
+            else _of_parts([given], v.astype(x.dtype))
+        )
     return _of_parts(
         [np.asarray(product((unit * v).astype(x.dtype).reshape(x.shape))).reshape(-1) for unit in (1, 1j)], v
     )
+
+
+@lru_cache(maxsize=4)
+def _distinct(n: int) -> Array:
+    """n numbers, at random one in each n-th of the interval from 1 to 2."""
+    v = 1 + (np.arange(n) + np.random.default_rng(0).uniform(0.2, 0.8, n)) / n
+    v.flags.writeable = False
+    return v
 
 
 def _of_parts(products: Sequence[Array], v: Array) -> Array | None:
@@ -129,8 +143,11 @@ def _of_parts(products: Sequence[Array], v: Array) -> Array | None:
 def _source(given: Array, v: Array) -> Array | None:
     """The places in v of the given numbers, -1 for zeros; None if there are others."""
     source = np.clip((given - 1) * len(v), 0, len(v) - 1).astype(np.intp)
+    right = v.take(source) == given
+    if right.all():
+        return source
     zero = given == 0
-    return np.where(zero, -1, source) if np.all((v[source] == given) | zero) else None
+    return np.where(zero, -1, source) if np.all(right | zero) else None
 
 
 def _asked(block: Block) -> Any:
@@ -159,8 +176,11 @@ def _selection(index: Array, n: int) -> Any:
 
 def _rows(D: Any, index: Array) -> Any:
     """Rows of D; empty ones where the index is negative."""
-    if len(index) == D.shape[0] and np.array_equal(index, np.arange(len(index))):
+    size = D.size if isinstance(D, Slots) else D.shape[0]
+    if len(index) == size and np.array_equal(index, np.arange(size)):
         return D
+    if isinstance(D, Slots):
+        return D.rows(index)
     return D[index] if index.min(initial=0) >= 0 else _selection(index, D.shape[0]) @ D
 
 

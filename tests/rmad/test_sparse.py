@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 
 import numpy as np
@@ -11,6 +12,7 @@ from test_written import poisson, start
 from written_programs import run
 
 import rmad
+from rmad.sparse.slots import Slots, as_matrix, selected, united
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(0.3, 1.5, 30)
@@ -154,3 +156,38 @@ def test_a_large_constant_matrix():
     J = evaluate(np.ones(n))
     assert abs(J - scipy.sparse.csr_array(A + A.T)).max() == 0
     assert evaluate.sparsity.products == 3
+
+
+def sets(D):
+    """Per number the set of inputs."""
+    A = as_matrix(D)
+    assert A.has_canonical_format
+    return [set(A.indices[a:b].tolist()) for a, b in itertools.pairwise(A.indptr)]
+
+
+def test_sets_of_few_inputs():
+    """Unions and selections of index arrays are those of sets; with many slots they become a matrix."""
+    rng = np.random.default_rng(5)
+    D = selected(rng.integers(-1, 9, 40), 9)
+    expected = sets(D)
+    for _ in range(8):
+        index, other = rng.integers(-1, 40, 40), selected(rng.integers(-3, 9, 40), 9)
+        D = united(D.rows(index), other)
+        expected = [(expected[i] if i >= 0 else set()) | of for i, of in zip(index, sets(other), strict=True)]
+        assert isinstance(D, Slots)
+        assert sets(D) == expected
+    for _ in range(12):
+        other = selected(rng.integers(0, 9, 40), 9)
+        D, expected = united(D, other), [a | b for a, b in zip(expected, sets(other), strict=True)]
+        assert sets(D) == expected
+    assert not isinstance(D, Slots)
+    assert united(D, D) is D
+
+
+def test_slots_that_are_empty_where_others_are_filled_share_an_array():
+    """The pieces of a written array: as many slots as the piece with the most."""
+    a, b = np.array([0, 1, -1, -1]), np.array([-1, -1, 5, 6])
+    D = united(selected(a, 9), selected(b, 9))
+    assert [s.tolist() for s in D.columns] == [[0, 1, 5, 6]]
+    assert len(united(D, selected(np.array([0, 1, 5, 6]), 9)).columns) == 1
+    assert len(united(D, selected(np.array([0, 2, 5, 6]), 9)).columns) == 2
