@@ -25,6 +25,7 @@ from rmad.primitives import (
     pad,
     polynomials,
     products,
+    pseudo_inverses,
     reduce,
     shape,
     sorting,
@@ -55,6 +56,7 @@ __all__ = [
     "pad",
     "polynomials",
     "products",
+    "pseudo_inverses",
     "reduce",
     "shape",
     "sorting",
@@ -69,6 +71,7 @@ for _rearrangement in (shape.reshape, shape.transpose, shape.swapaxes, shape.bro
     _rearrangement.captures = False  # their constant arguments are shapes and axes
 
 DEFERRED += [
+    "rmad.primitives.folds",  # hardly ever needed
     "rmad.primitives.numpys_code",  # reads a good part of NumPy
     "rmad.primitives.scipy_ufuncs",  # importing SciPy takes longer than importing rmad
 ]

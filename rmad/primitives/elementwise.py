@@ -197,9 +197,19 @@ sinh = elementwise(np.sinh, lambda y, x: np.cosh(x))
 cosh = elementwise(np.cosh, lambda y, x: np.sinh(x))
 tanh = elementwise(np.tanh, _tanh_derivative)
 _one_minus_square = elementwise(lambda x: (1 - x) * (1 + x), lambda y, x: -2 * x, name="1 - x²")
-arcsin = elementwise(np.arcsin, lambda y, x: 1 / np.sqrt(_one_minus_square(x)))
-arccos = elementwise(np.arccos, lambda y, x: -1 / np.sqrt(_one_minus_square(x)))
-arccosh = elementwise(np.arccosh, lambda y, x: 1 / (np.sqrt(x - 1) * np.sqrt(x + 1)))
+
+
+def _branch(root, f, y) -> Array:
+    """The root, or minus the root, whichever is f(y): on a branch cut, y is on one side and NumPy's root on either."""
+    if not is_complex(root):
+        return root
+    side = np.real(stop(root) * np.conj(f(stop(y))))
+    return np.where(side < 0, -root, root)
+
+
+arcsin = elementwise(np.arcsin, lambda y, x: 1 / _branch(np.sqrt(_one_minus_square(x)), np.cos, y))
+arccos = elementwise(np.arccos, lambda y, x: -1 / _branch(np.sqrt(_one_minus_square(x)), np.sin, y))
+arccosh = elementwise(np.arccosh, lambda y, x: 1 / _branch(np.sqrt(x - 1) * np.sqrt(x + 1), np.sinh, y))
 arctanh = elementwise(np.arctanh, lambda y, x: 1 / _one_minus_square(x))
 
 
@@ -209,7 +219,7 @@ def _arctan_derivative(y, x) -> Array:
 
 
 def _arcsinh_derivative(y, x) -> Array:
-    return 1 / np.sqrt(1 + x * x) if is_complex(x) else 1 / np.hypot(1, x)
+    return 1 / _branch(np.sqrt(1 + x * x), np.cosh, y) if is_complex(x) else 1 / np.hypot(1, x)
 
 
 arctan = elementwise(np.arctan, _arctan_derivative)

@@ -311,27 +311,14 @@ def bincount(x, /, weights=None, minlength=0) -> Array:
 def add_reduceat(array, indices, axis=0, dtype=None, out=None) -> Array:
     """The sum of every stretch from one index to the next: the elements, each added to the place of its stretch."""
     a = np.moveaxis(cast(as_array(array), dtype), axis, 0)
-    stretches = _stretches(indices, len(a))
-    places = np.concatenate([np.zeros(0, np.intp), *(np.arange(i, j) for i, j in stretches)])
-    lengths = [j - i for i, j in stretches]
+    parts = stretches(indices, len(a))
+    places = np.concatenate([np.zeros(0, np.intp), *(np.arange(i, j) for i, j in parts)])
+    lengths = [j - i for i, j in parts]
     y = scatter(getitem(a, places), np.repeat(np.arange(len(lengths)), lengths), (len(lengths), *a.shape[1:]))
     return np.moveaxis(y, 0, axis)
 
 
-def _stretches(indices, n) -> list[tuple[int, int]]:
+def stretches(indices, n) -> list[tuple[int, int]]:
     """From each index to the next, or the element alone if that is not larger."""
     first = [int(i) for i in stop(indices)]
     return [(i, j if i < j else i + 1) for i, j in pairwise([*first, n])]
-
-
-def _reduceat(ufunc) -> Any:
-    def reduceat(array, indices, axis=0, dtype=None, out=None) -> Array:
-        a = np.moveaxis(as_array(array), axis, 0)
-        y = [ufunc.reduce(a[i:j], axis=0, dtype=dtype) for i, j in _stretches(indices, len(a))]
-        return np.moveaxis(np.stack(y), 0, axis) if y else a[:0]
-
-    return reduceat
-
-
-for _ufunc in (np.multiply, np.maximum, np.minimum, np.logaddexp):
-    composed((_ufunc, "reduceat"))(_reduceat(_ufunc))

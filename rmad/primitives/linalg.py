@@ -14,7 +14,7 @@ import numpy as np
 from rmad.blocks import unbroadcast
 from rmad.machine import arrays
 from rmad.rules import as_array, constant, primitive
-from rmad.traced import Traced, implements, stop
+from rmad.traced import implements
 from rmad.types import Array, Pairs
 from rmad.valued import composed
 
@@ -43,7 +43,7 @@ def right(d) -> Array:
     return np.expand_dims(d, -2)
 
 
-def _columns(b) -> Array:
+def columns(b) -> Array:
     """A vector as a matrix of one column."""
     return np.expand_dims(b, -1)
 
@@ -66,82 +66,13 @@ def _solve(X, A, B) -> Pairs:
 def solve(a, b) -> Array:
     """A b with one axis is a vector, as in NumPy 2; any other is a stack of matrices."""
     a, b = as_array(a), as_array(b)
-    return _solve(a, _columns(b))[..., 0] if b.ndim == 1 else _solve(a, b)
+    return _solve(a, columns(b))[..., 0] if b.ndim == 1 else _solve(a, b)
 
 
 @primitive(np.linalg.inv)
 def inv(Y, A) -> Pairs:
     """dA⁻¹ = −A⁻¹ dA A⁻¹."""
     return ((lambda v: -(Y @ v @ Y), lambda u: -(mH(Y) @ u @ mH(Y))),)
-
-
-@primitive(lambda A, rtol: np.linalg.pinv(A, rtol), name="pinv")  # by position: CuPy calls it rcond
-def _pinv(P, A, rtol) -> Pairs:
-    """Golub & Pereyra (1973), eq. (4.12), for a rank that does not change:
-    dA⁺ = −A⁺ dA A⁺ + A⁺A⁺ᴴ dAᴴ (I − A A⁺) + (I − A⁺A) dAᴴ A⁺ᴴA⁺.
-    """
-
-    def push(v) -> Array:
-        left, right = P @ (mH(P) @ mH(v)), (mH(v) @ mH(P)) @ P
-        return left - (left @ A) @ P + right - P @ (A @ right) - P @ v @ P
-
-    def pull(u) -> Array:
-        left, right = mH(u) @ P @ mH(P), mH(P) @ P @ mH(u)
-        return left - A @ (P @ left) + right - (right @ P) @ A - mH(P) @ u @ mH(P)
-
-    return ((push, pull),)
-
-
-_NONE_GIVEN = object()
-
-
-@composed(np.linalg.pinv)
-def pinv(a, rcond=None, hermitian=False, *, rtol=_NONE_GIVEN) -> Array:
-    """a⁺; with `hermitian` only the lower triangle of a is read, as in NumPy, and has a derivative."""
-    if rcond is None:
-        rcond = 1e-15 if rtol is _NONE_GIVEN else rtol
-    if rcond is None:
-        rcond = max(a.shape[-2:]) * np.finfo(a.dtype).eps
-    return _pinv(from_triangle(a, True) if hermitian else a, stop(rcond))
-
-
-@primitive(lambda A, B, rcond: np.linalg.lstsq(A, B, rcond), name="lstsq")
-def _lstsq(y, A, B, rcond) -> Pairs:
-    """X = A⁺B, so dX = A⁺ (dB − dA X) + A⁺A⁺ᴴ dAᴴ R + (I − A⁺A) dAᴴ A⁺ᴴX with R = B − A X."""
-    X = y[0]
-    P = cache(lambda: np.linalg.pinv(A, rcond))
-    R = cache(lambda: B - A @ X)
-
-    def push(v) -> Array:
-        right = mH(v) @ (mH(P()) @ X)
-        return P() @ (mH(P()) @ (mH(v) @ R()) - v @ X) + right - P() @ (A @ right)
-
-    def pull(u) -> Array:
-        w = mH(P()) @ u
-        rest = mH(P()) @ X @ mH(u)
-        return R() @ mH(P() @ w) - w @ mH(X) + rest - (rest @ P()) @ A
-
-    blocks = (
-        (push, pull),  # A
-        (lambda v: P() @ v, lambda u: mH(P()) @ u),  # B
-    )
-    return blocks, None, None, None  # the other results of NumPy have their own rules
-
-
-@composed(np.linalg.lstsq)
-def lstsq(a, b, rcond=None) -> tuple[Any, Any, Any, Any]:
-    """(x, residuals, rank, s) for a rank that does not change."""
-    a, b = as_array(a), as_array(b)
-    if rcond is None:
-        rcond = np.finfo(np.result_type(a.dtype, b.dtype, np.float32)).eps * max(a.shape)
-    B = _columns(b) if b.ndim == 1 else b
-    X, residuals, rank, s = _lstsq(a, B, stop(rcond))
-    if residuals.size:
-        R = B - a @ X
-        residuals = np.sum(np.real(np.conj(R) * R), axis=0)
-    if isinstance(a, Traced):
-        s = np.linalg.svdvals(a)
-    return X[:, 0] if np.ndim(b) == 1 else X, residuals, rank, s
 
 
 @composed(np.linalg.tensorsolve)

@@ -296,14 +296,14 @@ implements(*known("cumulative_prod"))(_cumulative(cumprod, 1))
 
 def _reduce(reduction) -> Callable[..., Any]:
     """ufunc.reduce: like the function, but over axis 0 unless told otherwise."""
-    return lambda a, axis=0, dtype=None, out=None, keepdims=False, initial=None, where=True: reduction(
-        cast(a, dtype), axis=axis, keepdims=keepdims, initial=initial, where=where
+    return lambda array, axis=0, dtype=None, out=None, keepdims=False, initial=None, where=True: reduction(
+        cast(array, dtype), axis=axis, keepdims=keepdims, initial=initial, where=where
     )
 
 
 def _accumulate(scan) -> Callable[..., Any]:
     """ufunc.accumulate: over one axis, 0 unless told otherwise, which may be given as a tuple."""
-    return lambda a, axis=0, dtype=None, out=None: scan(cast(a, dtype), axis=axes_of(axis, a.ndim)[0])
+    return lambda array, axis=0, dtype=None, out=None: scan(cast(array, dtype), axis=axes_of(axis, array.ndim)[0])
 
 
 for _ufunc, _direct, _handler in (
@@ -318,9 +318,9 @@ for _ufunc, _handler in ((np.add, cumsum), (np.multiply, cumprod)):
 
 
 @composed((np.logaddexp, "reduce"))
-def _logsumexp(a, axis=0, dtype=None, out=None, keepdims=False, initial=None, where=True) -> Array:
+def _logsumexp(array, axis=0, dtype=None, out=None, keepdims=False, initial=None, where=True) -> Array:
     """log Σ exp a, shifted by the maximum so that nothing overflows."""
-    a = masked(cast(a, dtype), where, -np.inf)
+    a = masked(cast(array, dtype), where, -np.inf)
     top = np.max(stop(a), axis=axis, keepdims=True)
     top = np.where(np.isfinite(top), top, 0)
     with np.errstate(divide="ignore"):  # log 0 = -inf is right if all of a is -inf

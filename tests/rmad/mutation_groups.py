@@ -65,6 +65,8 @@ GROUPS: dict[str, dict[str, list[str]]] = {
         "rmad/primitives/matrix_functions.py": rows("functions"),
         "rmad/primitives/norms.py": LINALG,
         "rmad/primitives/pad.py": rows("shape"),
+        "rmad/primitives/folds.py": rows("reduce"),
+        "rmad/primitives/pseudo_inverses.py": LINALG,
         "rmad/primitives/polynomials.py": rows("functions", "products"),
         "rmad/primitives/products.py": rows("products"),
         "rmad/primitives/reduce.py": rows("reduce"),

@@ -95,6 +95,14 @@ CASES: list[Case] = [
     *(unary(name, INSIDE) for name in ("arcsin", "arccos", "arctanh", "arctan")),
     unary("arcsinh"),
     unary("arccosh", any_shape(1.2, 3)),
+    Case(
+        "along the cuts",
+        lambda x: [
+            *(f(s * x + t) for f in (np.arcsin, np.arccos, np.arccosh) for s in (1, -1) for t in (0j, -0j)),
+            *(np.arcsinh(1j * s * x) for s in (1, -1)),
+        ],
+        args=[real(3, lo=1.2, hi=2)],
+    ),
     Case("off the cuts", lambda z: [f(z) for f in (np.arcsin, np.arccosh, np.arctanh)], args=[made(off_cuts)]),
     Case("hypot", np.hypot, args=[any_shape(0.3, 2), any_shape()], covers=[np.hypot]),
     Case("arctan2", np.arctan2, args=[any_shape(0.3, 2), any_shape()], covers=[np.arctan2]),

@@ -167,6 +167,31 @@ CASES = [
         complex=True,
     ),
 ]
+FOLDED = (
+    "arctan2 copysign divide float_power fmax fmin fmod heaviside hypot logaddexp2 nextafter power remainder subtract"
+)
+for _name in FOLDED.split():
+    _f = getattr(np, _name)
+    CASES.append(
+        Case(
+            f"{_name} of many",
+            lambda x, f=_f: (f.reduce(x, 1), f.reduce(x, initial=0.7), f.accumulate(x), f.reduceat(x, [0, 2], 1)),
+            args=[real(2, 4, lo=0.3)],
+            distinct=True,
+            covers=[(_f, "reduce"), (_f, "accumulate"), (_f, "reduceat")],
+        )
+    )
+CASES += [
+    Case(
+        f"{_f.__name__}.accumulate",
+        lambda x, f=_f: (f.accumulate(x), f.accumulate(x, 1), f.accumulate(np.concatenate([x, x]))),
+        args=[real(3, 4)],
+        distinct=True,
+        covers=[(_f, "accumulate")],
+    )
+    for _f in (np.maximum, np.minimum)
+]
+CASES.append(Case("logaddexp.accumulate", np.logaddexp.accumulate, [real(4)], covers=[(np.logaddexp, "accumulate")]))
 for _name in ("cumulative_sum", "cumulative_prod"):
     if hasattr(np, _name):
         _f = getattr(np, _name)

@@ -185,9 +185,18 @@ ROWS = {
             ),
         ),
         *calls(
-            "np.<f>.reduceat(<a>)",
-            f="add | maximum",
-            a="V, [0, 2] | X, [0, 1], 1",
+            "np.<f>.<m>",
+            f=(
+                "arctan2 | atan2 | copysign | divide | true_divide | equal | float_power | floor_divide | fmax | "
+                "fmin | fmod | greater | greater_equal | heaviside | hypot | ldexp | less | less_equal | logaddexp2 | "
+                "logical_and | logical_or | logical_xor | mod | nextafter | not_equal | pow | power | remainder | "
+                "subtract | add | multiply | maximum | minimum | logaddexp"
+            ),
+            m=(
+                "reduce(X, 1) | reduce(V, keepdims=True) | reduce(X, initial=0.5) | reduce(array=X, axis=(0, 1)) | "
+                "reduce(X, where=M, initial=1) | reduce(E) | accumulate(X, 1) | accumulate(array=F) | accumulate(E) | "
+                "reduceat(V, [0, 2]) | reduceat(X, [0, 1], 1) | reduce(N) | accumulate(N, 1)"
+            ),
         ),
     ],
 }
