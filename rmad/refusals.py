@@ -7,6 +7,7 @@ derivative, as np.array_equal does: see `Tape.loses`.
 from __future__ import annotations
 
 import sys
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ __all__ = [
     "lossy_dtype",
     "lossy_operand",
     "lost_imaginary_part",
+    "no_matrix",
     "no_rule",
     "not_a_number",
     "numpys_only",
@@ -40,6 +42,11 @@ def label(f: Any) -> str:
         module = next((m for m in homes if ufunc_of(getattr(sys.modules.get(m), f.__name__, None)) is f), "")
     name = getattr(f, "__name__", repr(f))
     return f"{module}.{name}" if module and not hasattr(f, "__objclass__") else name
+
+
+def no_matrix(name: str) -> TypeError:
+    instead = "np.block" if name == "bmat" else "np.atleast_2d"
+    return TypeError(f"np.{name} makes a matrix of NumPy's, which cannot hold a traced array; use {instead}")
 
 
 def no_rule(what: str) -> NotImplementedError:
@@ -100,12 +107,14 @@ def objects_into_numbers(ufunc: np.ufunc) -> TypeError:
 
 def plain_array() -> TypeError:
     lost = "a traced array cannot become a plain NumPy array without losing its derivative"
+    if (name := _function_of_numpy()) is not None:
+        lost = f"{name} of NumPy: {lost}"
     if known := _of_scipy() or _of_numpy():
         return TypeError(f"{lost}: {known}, or rmad.stop_gradient(x) for its value")
     return TypeError(
-        f"{lost}: use NumPy functions on it "
-        "as it is; np.array([…]) around a list of traced numbers, by that name, because `from numpy import array` "
-        "keeps NumPy's own; rmad.expm, rmad.logsumexp, … for functions of SciPy; or rmad.stop_gradient(x) for its value"
+        f"{lost}: use NumPy functions on it as it is; np.array([…]) around a list of traced numbers, by that name, "
+        "because `from numpy import array` keeps NumPy's own; x.astype(np.float64) for np.float64(x); rmad.expm, "
+        "rmad.logsumexp, … for functions of SciPy; or rmad.stop_gradient(x) for its value"
     )
 
 
@@ -119,6 +128,18 @@ def not_a_number(
         "collect with np.stack or in an array that the function makes, as np.zeros(n) in it does, or write "
         f"{call.format('rmad.stop_gradient(x)')}"
     )
+
+
+def _function_of_numpy() -> str | None:
+    """The function of NumPy, written in Python, that the user has called."""
+    frame: FrameType | None = sys._getframe(2)
+    found = None
+    while frame is not None and (package := frame.f_globals.get("__name__", "").partition(".")[0]) in ("numpy", "rmad"):
+        if package == "numpy":
+            name, _, method = frame.f_code.co_qualname.partition(".")
+            found = name if method.startswith("__") else frame.f_code.co_name
+        frame = frame.f_back
+    return found
 
 
 def _of_scipy() -> str:

@@ -6,6 +6,7 @@ up in one table, `HANDLERS`. So the language is NumPy itself, and SciPy's ufuncs
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 import sys
@@ -172,6 +173,18 @@ def _is_special(a: Any) -> bool:
     return isinstance(a, list | tuple) or hasattr(a, "tocsr") or is_object(a)
 
 
+def _is_of_objects(ufunc: np.ufunc) -> bool:
+    """True for a ufunc that np.frompyfunc has made."""
+    return all(set(types) <= set("O->") for types in ufunc.types)
+
+
+def _outs(kwargs: dict[str, Any]) -> Any:
+    """The arrays of `out`, taken from the options of a ufunc with what NumPy gives among the inputs, too."""
+    for name in ("array", "indices"):  # of methods
+        kwargs.pop(name, None)
+    return kwargs.pop("out", ())
+
+
 def _of_special(ufunc: np.ufunc, method: str, inputs: Any, kwargs: dict[str, Any]) -> Any:
     if any(isinstance(a, list | tuple) for a in inputs):
         _refuse_foreign(ufunc.__name__, inputs, TypeError())
@@ -244,7 +257,7 @@ class Traced(Shaped, NDArrayOperatorsMixin):
             ):
                 return _of_special(ufunc, method, inputs, kwargs)
         if kwargs:
-            outs = kwargs.pop("out", ())
+            outs = _outs(kwargs)
             if any(out is not None for out in outs):
                 return writing.into(getattr(ufunc, method), inputs, kwargs, outs)
             if method == "__call__" and kwargs.get("where", True) is not True:
@@ -259,7 +272,13 @@ class Traced(Shaped, NDArrayOperatorsMixin):
             a, b = (part if hasattr(part, "dtype") else np.asarray(part)[()] for part in inputs)  # no weak numbers here
             return ufunc(np.reshape(a, a.shape + (1,) * b.ndim), b, **kwargs)
         key = ufunc if method == "__call__" else (ufunc, method)
-        handler = _lookup(key, ufunc if key is ufunc else f"{label(ufunc)}.{method}")
+        try:
+            handler = _lookup(key, ufunc if key is ufunc else f"{label(ufunc)}.{method}")
+        except NotImplementedError:
+            if not _is_of_objects(ufunc):
+                getattr(ufunc, method)(*stop(inputs), **stop(kwargs))  # NumPy's error, as for ~x of floats
+                raise
+            return by_elements(ufunc, method, [objects(a) if isinstance(a, Traced) else a for a in inputs], kwargs)
         try:
             y = handler(*inputs, **kwargs)
             return y.twin() if y is inputs[0] else y  # +x is another array
@@ -313,12 +332,6 @@ class Traced(Shaped, NDArrayOperatorsMixin):
     def __index__(self) -> int:
         # Not noted on the tape: code that swallows it, as `integers ** x` of NumPy 2.0 does, learns "no integer".
         raise not_a_number("int({})", "range(x) and the index a[x] of a plain a do")
-
-    def item(self, *args: Any) -> Any:
-        raise self.tape.loses(not_a_number("{}.item()"))
-
-    def tolist(self) -> Any:
-        raise self.tape.loses(not_a_number("{}.tolist()"))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         message = "a traced array cannot be pickled without losing its derivative; see rmad.stop_gradient"
@@ -376,6 +389,15 @@ class Traced(Shaped, NDArrayOperatorsMixin):
 
     def __round__(self, *digits: Any) -> Any:
         return round(stop(self), *digits)
+
+    def __floor__(self) -> int:
+        return math.floor(stop(self))
+
+    def __ceil__(self) -> int:
+        return math.ceil(stop(self))
+
+    def __trunc__(self) -> int:
+        return math.trunc(stop(self))
 
     def __hash__(self) -> int:
         return id(self)
@@ -455,7 +477,7 @@ class Traced(Shaped, NDArrayOperatorsMixin):
                 f"x.view({np.dtype(dtype)}) of a traced array reads its memory as other numbers, which rmad does not "
                 "follow; x.real, x.imag and x.astype(…) are differentiable"
             )
-        return self[...]
+        return self.twin() if isinstance(stop(self), np.generic) else self[...]
 
     @property
     def base(self) -> Any:
@@ -506,6 +528,9 @@ class Traced(Shaped, NDArrayOperatorsMixin):
     def flat(self, value: Any) -> None:
         self.flat[:] = value
 
+    def choose(self, choices: Any, out: Any = None, mode: Any = "raise") -> Any:
+        return np.choose(self, choices, out=out, mode=mode)  # type: ignore[arg-type]
+
     def fill(self, value: Any) -> None:
         self[...] = value
 
@@ -513,10 +538,10 @@ class Traced(Shaped, NDArrayOperatorsMixin):
         np.put(self, indices, values, mode)  # type: ignore[arg-type]
 
     def sort(self, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
-        self[...] = np.sort(self, axis, kind, order, stable=stable)  # type: ignore[call-overload]
+        self[...] = np.sort(self, operator.index(axis), kind, order, stable=stable)  # type: ignore[call-overload]
 
     def partition(self, kth: Any, axis: Any = -1, kind: Any = "introselect", order: Any = None) -> None:
-        self[...] = np.partition(self, kth, axis, kind, order)  # type: ignore[call-overload]
+        self[...] = np.partition(self, kth, operator.index(axis), kind, order)  # type: ignore[call-overload]
 
 
 _NUMBERS = frozenset({Traced, int, float, complex, np.float64, np.float32})  # no objects, and most operands
@@ -586,3 +611,20 @@ def _refused(name: str) -> Callable[..., Any]:
 
 for _name in ("byteswap", "resize", "setfield", "setflags"):
     setattr(Traced, _name, _refused(_name))
+
+
+def _lossy(name: str) -> Callable[..., Any]:
+    """A method of ndarray that gives plain numbers or bytes: TypeError."""
+
+    def method(self: Traced, *args: Any, **kwargs: Any) -> Any:
+        now = self.now()
+        if not isinstance(now, Traced):
+            return getattr(now, name)(*args, **kwargs)
+        raise self.tape.loses(not_a_number(f"{{}}.{name}()"))
+
+    method.__name__ = name
+    return method
+
+
+for _name in ("dump", "dumps", "getfield", "item", "tobytes", "tofile", "tolist"):
+    setattr(Traced, _name, _lossy(_name))

@@ -63,10 +63,14 @@ def _may_write(handler: Callable[..., Any]) -> bool:
 
 def _on_copy(f: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(f)
-    def call(a: Any, *args: Any, **kwargs: Any) -> Any:
-        return f(np.array(a), *args, **kwargs)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return f(*map(_copied, args), **{name: _copied(a) for name, a in kwargs.items()})
 
     return call
+
+
+def _copied(a: Any) -> Any:
+    return a.copy() if isinstance(a, np.ndarray) else a
 
 
 def _in_own_words(handler: Callable[..., Any], args: Any, kwargs: dict[str, Any], numpys: Exception) -> Exception:

@@ -11,19 +11,32 @@ from typing import Any
 
 import numpy as np
 
-from rmad.as_written.lists import holds_traced
-from rmad.as_written.own_code import own_code, own_method
-from rmad.traced import register
+from rmad.as_written.lists import as_array, holds_traced
+from rmad.as_written.own_code import own, own_code, own_method
+from rmad.traced import Traced, register
 from rmad.written import settled
 
-__all__ = ["CALLERS", "OWN_CALL", "Joining", "calling", "of_polynomials", "vectorized"]
+__all__ = ["CALLERS", "OWN_CALL", "Enumerating", "Joining", "calling", "of_lists", "of_polynomials", "vectorized"]
 
 CALLERS = (np.apply_along_axis, np.apply_over_axes, np.piecewise)
+"""Functions that call the user's."""
 
 
 def calling(f: Callable[..., Any]) -> Callable[..., Any]:
     """A function that calls one of the user's."""
     return register(f, own_code(f))
+
+
+def of_lists(f: Callable[..., Any]) -> Callable[..., Any]:
+    """np.trim_zeros, which returns a part of its argument: of a list, a list."""
+    own_call = own_code(f)
+
+    @wraps(f)
+    def call(filt: Any, *args: Any, **kwargs: Any) -> Any:
+        is_list = isinstance(filt, list | tuple) and holds_traced(filt)
+        return (own_call if is_list else f)(filt, *args, **kwargs)
+
+    return call
 
 
 @cache
@@ -44,6 +57,32 @@ def vectorized(vectorize: Any, func: Callable[..., Any], args: Any) -> Any:
     return settled(ours._vectorize_call(func, args))
 
 
+class Enumerating(np.ndenumerate):  # type: ignore[type-arg]
+    """np.ndenumerate while something is recorded: of a traced array, too."""
+
+    def __init__(self, arr: Any) -> None:
+        if holds_traced(arr):
+            self.iter: Any = _Elements(arr if isinstance(arr, Traced) else as_array(arr))
+        else:
+            super().__init__(arr)
+
+
+class _Elements:
+    """The iterator over the elements of a traced array that knows the place of the next."""
+
+    def __init__(self, x: Any) -> None:
+        self._x, self._places = x, np.ndindex(x.shape)
+        self.coords = next(self._places, ())
+        self._left = x.size
+
+    def __next__(self) -> Any:
+        if not self._left:
+            raise StopIteration
+        now, self._left = self._x[self.coords], self._left - 1
+        self.coords = next(self._places, ())
+        return now
+
+
 def of_polynomials(f: Any) -> Callable[..., Any]:
     """A function of numpy.polynomial, which asks if its argument is an array of NumPy's."""
 
@@ -51,13 +90,13 @@ def of_polynomials(f: Any) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         if not holds_traced(args) and not holds_traced(tuple(kwargs.values())):
             return f(*args, **kwargs)
-        return settled(own_method(getattr(f, "_implementation", f))(*args, **kwargs))
+        return settled(own_method(getattr(f, "_implementation", f))(*map(own, args), **kwargs))
 
     return call
 
 
 class Joining:
-    """np.r_ or np.c_: joins traced arrays, too."""
+    """np.r_ or np.c_, which join traced arrays, too; np.mgrid or np.ogrid with traced ends."""
 
     def __init__(self, plain: Any) -> None:
         self._plain = plain

@@ -13,6 +13,7 @@ from numpy import ndarray
 
 from rmad.as_written.callers import is_sparse, takes_plain_arrays
 from rmad.as_written.lists import Numbers, as_array, forgiven, holds_traced, stacked
+from rmad.refusals import no_matrix
 from rmad.traced import Traced, register, stop, writing
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "from_iterator",
     "lifting",
     "making",
+    "matrices",
 ]
 
 CONVERTERS = ["array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray", "asarray_chkfinite", "require"]
@@ -39,7 +41,7 @@ EAGER = ["array_equal", "array_equiv"]
 
 OF_SEQUENCES = {
     *(np.concatenate, np.stack, np.vstack, np.hstack, np.dstack, np.column_stack),
-    *(np.choose, np.select, np.linalg.multi_dot),
+    *(np.choose, np.select, np.linalg.multi_dot, np.histogramdd),
     *(getattr(np, name) for name in ("concat",) if hasattr(np, name)),
 }
 """Functions of lists of arrays, which may differ in shape and dtype."""
@@ -195,6 +197,18 @@ def making(f: Callable[..., Any]) -> Callable[..., Any]:
         return writing.blank(lift(*args, **kwargs))
 
     return make
+
+
+def matrices(f: Callable[..., Any]) -> Callable[..., Any]:
+    """np.bmat or np.asmatrix: an error for traced numbers."""
+
+    @wraps(f)
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        if found := Numbers((*args, *kwargs.values())).found:
+            raise found[0][1].tape.loses(no_matrix(f.__name__))
+        return f(*args, **kwargs)
+
+    return refuse
 
 
 def eager(f: Callable[..., Any]) -> Callable[..., Any]:

@@ -22,9 +22,9 @@ from rmad.refusals import label, numpys_only
 from rmad.traced import Traced, on_gpu, stop
 from rmad.written import blank, settled
 
-__all__ = ["own_code", "own_method"]
+__all__ = ["own", "own_code", "own_method"]
 
-_MADE = "empty empty_like full full_like ones ones_like zeros zeros_like"
+_MADE = "empty empty_like full full_like indices ones ones_like zeros zeros_like"
 _PROTOCOL = type(np.sum)
 _HOMES = ("numpy", "numpy._core", "numpy._core.numeric")
 
@@ -36,9 +36,14 @@ def own_code(f: Any) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         if f not in _FOR_ANY_ARRAY and on_gpu((*args, *kwargs.values())):
             raise numpys_only(label(f))
-        return settled(own_method(f._implementation)(*args, **kwargs))
+        return settled(own_method(f._implementation)(*map(own, args), **kwargs))
 
     return call
+
+
+def own(a: Any) -> Any:
+    """An argument that the code may write into, as it does into results of its own: a constant becomes a copy."""
+    return blank(a.copy()) if type(a) is np.ndarray else a
 
 
 _FOR_ANY_ARRAY = (
@@ -81,6 +86,7 @@ def _shadow(module: str) -> dict[str, Any]:
         elif isinstance(value, FunctionType) and value.__module__ == module:
             names[name] = _in(names, value)
     names |= {"isinstance": _isinstance, "_array_converter": _Converter}
+    names["__builtins__"] = vars(builtins) | {"__import__": _import}
     return names
 
 
@@ -99,7 +105,7 @@ class _Names(SimpleNamespace):
 def _converting(f: Callable[..., Any]) -> Callable[..., Any]:
     def convert(a: Any, *args: Any, **kwargs: Any) -> Any:
         y = converted(f, a, args, kwargs)
-        return y.view(np.ndarray) if isinstance(y, Objects) else y
+        return y.view(np.ndarray) if isinstance(y, Objects) else y if y is a else blank(y)
 
     return convert
 
@@ -107,6 +113,13 @@ def _converting(f: Callable[..., Any]) -> Callable[..., Any]:
 def _making(f: Callable[..., Any]) -> Callable[..., Any]:
     make = lifting(f)
     return lambda *args, **kwargs: blank(make(*args, **kwargs))
+
+
+def _import(name: str, names: Any = None, *rest: Any) -> Any:
+    """`from .polynomial import polyadd` in a function of numpy.polynomial: the names for traced arrays."""
+    module = builtins.__import__(name, names, *rest)
+    is_family = isinstance(module, ModuleType) and module.__name__.startswith("numpy.polynomial.")
+    return SimpleNamespace(**_shadow(module.__name__)) if is_family else module
 
 
 def _isinstance(x: Any, kinds: Any) -> bool:
@@ -120,7 +133,8 @@ class _Converter:
     """The object of that name in NumPy: arguments as arrays, and results as the kind that they had."""
 
     def __init__(self, *arrays: Any) -> None:
-        self._was_scalar = tuple(not isinstance(a, np.ndarray | Traced) and np.ndim(a) == 0 for a in arrays)
+        arrays_or_lists = np.ndarray | Traced | list | tuple
+        self._was_scalar = tuple(not isinstance(a, arrays_or_lists) and np.ndim(a) == 0 for a in arrays)
         self._arrays = tuple(converted(np.asanyarray, a, (), {}) for a in arrays)
 
     @property

@@ -22,7 +22,16 @@ from typing import Any
 import numpy as np
 
 from rmad.as_written import mathematics
-from rmad.as_written.callbacks import CALLERS, OWN_CALL, Joining, calling, of_polynomials, vectorized
+from rmad.as_written.callbacks import (
+    CALLERS,
+    OWN_CALL,
+    Enumerating,
+    Joining,
+    calling,
+    of_lists,
+    of_polynomials,
+    vectorized,
+)
 from rmad.as_written.callers import asks_itself, is_users
 from rmad.as_written.constructors import (
     CONVERTERS,
@@ -34,6 +43,7 @@ from rmad.as_written.constructors import (
     from_iterator,
     lifting,
     making,
+    matrices,
 )
 from rmad.traced import FILLED
 
@@ -211,11 +221,14 @@ _OTHERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(EAGER, eager),
     **dict.fromkeys(_MAKERS, making),
     **dict.fromkeys((f.__name__ for f in CALLERS), calling),
+    **dict.fromkeys(("asmatrix", "bmat"), matrices),
+    "row_stack": eager,
+    "trim_zeros": of_lists,
     **dict.fromkeys(("arange", "isscalar"), asking),
-    "full": lambda f: making(asking(f)),
+    **dict.fromkeys(("full", "full_like"), lambda f: making(asking(f))),
     "fromiter": from_iterator,
-    "r_": Joining,
-    "c_": Joining,
+    "ndenumerate": lambda kind: Enumerating,
+    **dict.fromkeys(("r_", "c_", "mgrid", "ogrid"), Joining),
 }
 """Names in numpy, and what makes their wrappers."""
 

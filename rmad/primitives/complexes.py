@@ -64,7 +64,16 @@ register(np.absolute, _absolute)
 register(np.fabs, lambda x: _nested_abs(x) if nested_at_zero(x) else _fabs(x))
 composed(np.sign)(lambda x: _direction(x) if is_complex(x) else np.sign(stop(x)))
 register(np.real, lambda val: _real(val) if is_complex(val) else val)
-register(np.imag, lambda val: _imag(val) if is_complex(val) else np.zeros_like(val))
+
+
+@implements(np.imag)
+def imag(val) -> Array:
+    if is_complex(val):
+        return _imag(val)
+    zero = np.zeros_like(stop(val))
+    return zero[()] if isinstance(stop(val), np.generic) else zero
+
+
 register(np.conjugate, lambda x: _conjugate(x) if is_complex(x) else x if x.ndim else scalar(x))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rmad.as_written.own_code import own_code
-from rmad.primitives.arguments import known
+from rmad.primitives.arguments import as_float_array, known
 from rmad.rules import constant
 from rmad.traced import register, stop
 from rmad.types import Array
@@ -13,10 +13,12 @@ from rmad.valued import composed, numpys
 
 OWN = """
     corrcoef cov ediff1d geomspace histogram histogram2d histogramdd histogram_bin_edges intersect1d ix_ logspace poly
-    polyadd polyder polydiv polyfit polyint polysub roots setdiff1d setxor1d sort_complex trim_zeros union1d
+    polyadd polyder polyfit polyint polysub roots setdiff1d setxor1d sort_complex trim_zeros union1d
 """
 
-for _f in known(*OWN.split()):
+EMATH = "arccos arcsin arctanh log log10 log2 logn power sqrt"
+
+for _f in (*known(*OWN.split()), *known(*EMATH.split(), module=np.emath)):
     register(_f, numpys(_f, own_code(_f)))
 
 INTEGERS = """
@@ -25,6 +27,12 @@ INTEGERS = """
 
 for _f in known(*INTEGERS.split()):
     constant(_f)
+
+
+@composed(np.polydiv)
+def polydiv(u, v) -> tuple[Array, Array]:
+    """NumPy's own code, which writes into a copy of u."""
+    return own_code(np.polydiv)(as_float_array(u), as_float_array(v))
 
 
 @composed(np.polymul)

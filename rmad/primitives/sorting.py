@@ -43,17 +43,19 @@ def unique(
     ar, return_index=False, return_inverse=False, return_counts=False, axis=None, *, equal_nan=True, **options
 ) -> Array | tuple[Array, ...]:
     """The distinct values, each taken from its first occurrence."""
-    if axis is not None:
-        raise NotImplementedError("np.unique of a traced array along an axis; take the indices from its value instead")
-    _, index, *others = np.unique(stop(ar), True, return_inverse, return_counts, equal_nan=equal_nan, **options)
-    y = np.ravel(ar)[index]
-    parts = (y, *([index] if return_index else []), *others)
-    return parts if len(parts) > 1 else y
+    found = np.unique(stop(ar), return_index, return_inverse, return_counts, axis, equal_nan=equal_nan, **options)
+    values, *others = found if isinstance(found, tuple) else (found,)
+    y = _each_taken(ar, values, equal_nan) if axis is None else _rows_taken(ar, axis, equal_nan)
+    return (y, *others) if others else y
 
 
-def _each_taken(x, values) -> Array:
+def _rows_taken(x, axis, equal_nan) -> Array:
+    return np.take(x, np.unique(stop(x), True, axis=axis, equal_nan=equal_nan)[1], axis)
+
+
+def _each_taken(x, values, equal_nan=False) -> Array:
     """The distinct values, in the order that they have there, each taken from its first occurrence in x."""
-    _, index = np.unique(stop(x), True, equal_nan=False)
+    _, index = np.unique(stop(x), True, equal_nan=equal_nan)
     places = np.argsort(np.argsort(values, kind="stable"), kind="stable")
     return np.ravel(x)[index[places]]
 

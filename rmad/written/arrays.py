@@ -189,12 +189,6 @@ class Blank(Traced):
     def __index__(self) -> int:
         return self.value.__index__()
 
-    def item(self, *args: Any) -> Any:
-        return self.value.item(*args)
-
-    def tolist(self) -> Any:
-        return self.value.tolist()
-
     def copy(self, order: Any = "C") -> Any:
         return blank(self.value.copy(order))
 

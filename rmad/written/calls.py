@@ -29,6 +29,8 @@ def ufunc(call: np.ufunc, method: str, inputs: Any, kwargs: dict[str, Any]) -> A
     if method == "at":
         return at(call, *inputs)
     out = kwargs.pop("out", ())
+    for name in ("array", "indices"):  # of methods; NumPy has them among the inputs, too
+        kwargs.pop(name, None)
     inputs, kwargs = settled(inputs), settled(kwargs)
     if any(a is not None for a in out):
         return into(getattr(call, method), inputs, kwargs, out)
@@ -96,6 +98,9 @@ def into(call: Any, args: Any, kwargs: dict[str, Any], target: Any) -> Any:
     traced = any(isinstance(a, Traced) for a in (*parts(args), *parts(kwargs.values())))
     plain = next((t for t in targets if t is not None and not isinstance(t, Traced)), None)
     if plain is not None and (traced or any(isinstance(t, Traced) for t in targets)):
+        if not any(isinstance(a, Traced) for a in (*targets, *parts((call(*args, **kwargs),)))):  # a constant
+            options = {} if where is True else {"where": stop(where)}
+            return call(*stop(args), **stop(kwargs), **options, out=target)
         raise _tape(args, kwargs, targets).loses(
             written_out(_name(call), "`out=`, y += x", "y = y + x, or make y by np.zeros_like(x, shape=…)")
         )

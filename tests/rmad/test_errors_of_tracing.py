@@ -33,7 +33,11 @@ ERRORS = {
     "unknown ufunc": (scipy.special.wrightomega, NotImplementedError, r"scipy.special.wrightomega has no deriv"),
     "how to add one": (scipy.special.wrightomega, NotImplementedError, r"Add one with rmad\.elementwise"),
     "unknown function": (lambda x: np.savetxt("", x), NotImplementedError, r"savetxt has no derivative rule"),
-    "unknown ufunc method": (lambda x: np.hypot.accumulate(x), NotImplementedError, r"numpy\.hypot\.accumulate"),
+    "unknown ufunc method": (
+        lambda x: scipy.special.betaln.accumulate(x),
+        NotImplementedError,
+        r"special\.betaln\.accumulate",
+    ),
     "pickle": (lambda x: pickle.dumps(x), TypeError, "pickled without losing its derivative"),
     "returns no tree": (lambda x: NotATree(), TypeError, "f must return a tree of arrays.*NotATree"),
     "returns a string": (lambda x: {"a": "no"}, TypeError, r"f\(x\)\['a'\]"),

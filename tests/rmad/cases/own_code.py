@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse
-from numpy import apply_along_axis, piecewise
+from numpy import apply_along_axis, piecewise, trim_zeros
 from numpy import apply_over_axes as over
 
 from rmad.as_written import swap  # noqa: F401  # wraps what calls the user's functions
@@ -56,9 +56,15 @@ CASES = [
     row("polyder", lambda x: (np.polyder(x), np.polyder(x, 2)), V, float32=False),
     row("polyint", lambda x: (np.polyint(x), np.polyint(x, 2, [x[0], 1])), V, float32=False),
     row("polyfit", lambda x, y: np.polyfit(np.cumsum(x), y, 2), V, V, float32=False),
+    *[
+        Case(f"emath.{f.__name__}", lambda x, f=f: (f(x), f(1 - x)), args=[V], covers=[f])
+        for f in (getattr(np.emath, name) for name in ("arccos", "arcsin", "arctanh", "log", "log10", "log2", "sqrt"))
+    ],
+    Case("emath.logn", lambda n, x: np.emath.logn(1 + n, 1 - x), args=[V, V], covers=[np.emath.logn]),
+    Case("emath.power", lambda x, p: np.emath.power(1 - x, p), args=[V, V], covers=[np.emath.power]),
     row("roots", lambda a: np.sort(np.real(np.roots(a))), made(falling), float32=False),
     row("sort_complex", lambda x: np.sort_complex(x), V, distinct=True, float32=False),
-    row("trim_zeros", lambda x: np.trim_zeros(np.concatenate([[0], x, [0]])), V, float32=False),
+    row("trim_zeros", lambda x: trim_zeros(np.concatenate([[0], x, [0]])), V, float32=False),
     row(
         "piecewise",
         lambda x: (

@@ -160,6 +160,7 @@ CASES = [
         distinct=True,
         covers=[np.unique_values, np.unique_all, np.unique_counts, np.unique_inverse],
     ),
+    Case("unique rows", lambda x: np.unique(np.concatenate([x, x]), axis=0), args=[real(2, 3)], distinct=True),
     # grids
     *[
         Case(

@@ -146,7 +146,7 @@ ROWS = {
     "join": [
         *calls(
             "np.<f>(<a><o>)",
-            f="concatenate | concat | stack | vstack | hstack | dstack | column_stack",
+            f="row_stack | concatenate | concat | stack | vstack | hstack | dstack | column_stack",
             a=(
                 "[X, X] | (X, F) | [F, F] | [V, W] | [V, [1, 2, 3, 4]] | [VF, [1, 2, 3, 4]] | [VF, [1.5]] | [O, O] | "
                 "[O, 1] | [OF, 2] | [OF[()], 2.5] | [X] | X | T | [X, V] | [X, E] | [] | [X, X[:2]] | [E, E] | "

@@ -115,7 +115,7 @@ def difference(call: str, traced: list[str], form: Callable[[Any], Any] = as_it_
         if isinstance(error, type(plain_error)):
             return None
         return f"{type(error).__name__}: {error}, where NumPy raises {type(plain_error).__name__}: {plain_error}"
-    return _unequal(found, wanted)
+    return unequal(found, wanted)
 
 
 def derivative(call: str, traced: list[str], form: Callable[[Any], Any]) -> tuple[Any, Exception | None]:
@@ -125,11 +125,11 @@ def derivative(call: str, traced: list[str], form: Callable[[Any], Any]) -> tupl
     return evaluated(lambda: rmad.jvp(lambda x: eval(code, NAMES | {name: form(x[name]) for name in x}), x, v)[1])
 
 
-def _unequal(found: Any, wanted: Any) -> str | None:
+def unequal(found: Any, wanted: Any) -> str | None:
     if isinstance(wanted, tuple | list):
         if type(found) is not type(wanted) or len(found) != len(wanted):
             return f"{type(found).__name__}, where NumPy returns {type(wanted).__name__} of {len(wanted)}"
-        return next(filter(None, map(_unequal, found, wanted)), None)
+        return next(filter(None, map(unequal, found, wanted)), None)
     if type(found) is not type(wanted):  # a scalar of each dtype is a type of its own
         return f"{type(found).__name__} for {type(wanted).__name__}"
     if not hasattr(wanted, "dtype"):
