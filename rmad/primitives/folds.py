@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad.machine import arrays
 from rmad.primitives.arguments import axes_of, cast, kept, moved, refuse_out
 from rmad.primitives.index import stretches
 from rmad.rules import as_array
@@ -78,7 +79,7 @@ def _reduceat(ufunc) -> Callable[..., Any]:
 def _running(a, top) -> Array:
     """max(a₀ … a_k) along axis 0, given its plain value: the mean of all that attain it, so ties are shared."""
     hit = _equal(stop(a), top)
-    places = np.expand_dims(np.arange(len(top)), tuple(range(1, top.ndim)))
+    places = np.expand_dims(arrays.arange(top, len(top)), tuple(range(1, top.ndim)))
     new = np.concatenate([np.ones_like(hit[:1]), ~_equal(top[1:], top[:-1])])
     first = np.maximum.accumulate(np.where(new, places, 0))
     number = _since(first, hit.astype(np.intp))

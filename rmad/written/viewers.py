@@ -21,12 +21,23 @@ __all__ = ["copies", "is_of_many", "kth", "of_one"]
 
 def of_one(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> tuple[Any, Step] | None:
     """The array that the results of this call may be views of, and the step to them; None if they are not."""
+    if not args:
+        args, kwargs = _by_position(func, kwargs)
     if (read := _READERS.get(func)) is not None:
         return read(args, kwargs)
     x, rest = (args[0], args[1:]) if args else (None, ())
     if not isinstance(x, Traced) or any(isinstance(a, Traced) for a in parts(rest)):
         return None
     return x, (func, rest, kwargs)
+
+
+def _by_position(func: Callable[..., Any], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The arguments of np.ravel(a=x) as those of np.ravel(x)."""
+    code = getattr(func, "_implementation", func).__code__
+    first = code.co_varnames[0] if code.co_argcount else ""
+    if first not in kwargs:
+        return (), kwargs
+    return (kwargs[first],), {name: a for name, a in kwargs.items() if name != first}
 
 
 def is_of_many(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> bool:
