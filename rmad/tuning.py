@@ -139,6 +139,14 @@ GMRES_RESTART = 100
 # benchmarks/solve_ivp.py
 GROUPED_FROM = 16
 
+# numbers in a state from which `solve_ivp` keeps ∂f/∂y as sparse matrices, if few elements differ from zero.
+# benchmarks/solve_ivp.py
+SPARSE_RATES_FROM = 200
+
+# numbers in the columns with which `solve_ivp` calls f at a time to find ∂f/∂y: they and their tangents fit a cache.
+# benchmarks/solve_ivp.py
+COLUMNS_AT_A_TIME = 1 << 15
+
 # numbers in all matrices ∂f/∂y of a run of `solve_ivp` that are formed: with more, stages are repeated one by one.
 # decisions.md, "The stages of an initial value problem are columns"
 COLUMNS_MOST = 1 << 23

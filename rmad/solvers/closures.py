@@ -8,6 +8,7 @@ Solvers call a function hundreds of times, and none of these calls belongs on a 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from functools import partial
 from types import CellType, FunctionType, MethodType
 from typing import Any
@@ -15,17 +16,23 @@ from typing import Any
 from rmad.traced import Traced
 from rmad.transforms import stop_gradient
 from rmad.tree import leaves, map_leaves
+from rmad.written import Blank
 
-__all__ = ["plain"]
+__all__ = ["has_derivative", "plain"]
 
 
 def plain(x: Any) -> Any:
     """x with every traced array in it replaced by its value; x itself if it holds none.
 
     Looks into lists, tuples, dicts, trees, the variables and defaults of functions, partial functions, and into the
-    attributes of objects.
+    attributes of objects. Arrays that a function has made while it is recorded are replaced, too.
     """
     return _replaced(x, {}) if _holds(x, {}) else x
+
+
+def has_derivative(x: Any) -> bool:
+    """True if x holds an array of a tape, wherever `plain` looks."""
+    return _holds(x, {}, lambda a: type(a) is not Blank and isinstance(a.now(), Traced))
 
 
 def _parts(x: Any) -> list[Any]:
@@ -53,16 +60,19 @@ def _contents(cell: CellType) -> Any:
         return None
 
 
-def _holds(x: Any, seen: dict[int, Any]) -> bool:
-    """True if there is a traced array in x. seen: what has been looked at, since objects may refer to each other."""
+def _holds(x: Any, seen: dict[int, Any], counts: Callable[[Traced], bool] = lambda a: True) -> bool:
+    """True if there is a traced array in x that counts.
+
+    seen: what has been looked at, since objects may refer to each other.
+    """
     if isinstance(x, Traced):
-        return True
+        return counts(x)
     if id(x) in seen:
         return False
     parts = _parts(x)
     if parts:
         seen[id(x)] = x
-    return any(_holds(part, seen) for part in parts)
+    return any(_holds(part, seen, counts) for part in parts)
 
 
 def _replaced(x: Any, known: dict[int, Any]) -> Any:

@@ -21,8 +21,10 @@ import numpy as np
 from rmad import tuning
 from rmad.dense import jacobian
 from rmad.record import Record
-from rmad.solvers.corrections import corrected
+from rmad.solvers.corrections import System, corrected
 from rmad.solvers.runs import Run
+from rmad.solvers.substitution import DenseRates, InTurn, SparseRates, Steps, Together
+from rmad.sparse import derivatives as sparse
 from rmad.sparse.colouring import one_way
 from rmad.stacked import push_stack
 from rmad.transforms import jvp
@@ -33,64 +35,146 @@ __all__ = ["Columns", "columns"]
 Slope = Callable[[Any, Any], Any]
 
 
-def columns(f: Slope, run: Run) -> tuple[Columns, Substitution] | None:
+def columns(f: Slope, run: Run) -> tuple[Columns, System] | None:
     """The stages of a run as columns, and the system of their slopes; None if f, plain, is no function of columns."""
-    n = run.y.shape[1]
     places = Columns(run)
-    if run.y.dtype.kind == "c" or n * places.Y.size > tuning.COLUMNS_MOST:
+    if run.y.dtype.kind == "c" or places.Y.size > tuning.COLUMNS_MOST:
         return None
     values = places.K
     if run.method.implicit:  # the slopes solve their equations only up to Newton's tolerance
         values = np.stack([f(t, y) for t, y in zip(places.t, places.Y.T, strict=True)], axis=1)
-    D = _derivatives(f, places, values)
-    return None if D is None else (places, Substitution(places, D))
+    found = _derivatives(f, places, values)
+    return None if found is None else (places, _system(places, *found))
 
 
-def _derivatives(f: Slope, places: Columns, values: Array) -> Array | None:
-    """∂f/∂y at every column, (C, n, n), by one call of f; None if that does not give the same as single calls.
+def _system(places: Columns, data: Array, pattern: Pattern) -> System:
+    """The equations of the slopes; data: (C, nnz), the elements of ∂f/∂y at every column."""
+    (C, nnz), n = data.shape, pattern.n
+    if n >= tuning.SPARSE_RATES_FROM and 8 * nnz <= n * n:
+        return InTurn(places.steps(), SparseRates(data, pattern.matrix))
+    D = np.zeros((C, n * n))
+    D[:, n * pattern.rows + pattern.columns] = data
+    D = D.reshape(C, n, n)
+    return Together(places.steps(), D) if n < tuning.GROUPED_FROM else InTurn(places.steps(), DenseRates(D))
 
-    values: those of single calls, (n, C). One column comes twice: then an array that has, by chance, an element per
-    column does not fit.
+
+class Pattern:
+    """Where ∂f/∂y may differ from zero, a csr_array of bool, (n, n): rows and columns of the elements in its order."""
+
+    def __init__(self, matrix: Any) -> None:
+        from scipy.sparse import csr_array
+
+        self.matrix, self.n, nnz = matrix, matrix.shape[0], matrix.nnz
+        self.rows, self.columns = np.repeat(np.arange(self.n), np.diff(matrix.indptr)), matrix.indices
+        self._sums = csr_array((np.ones(nnz), np.arange(nnz), matrix.indptr), shape=(self.n, nnz))
+
+    @classmethod
+    def dense(cls, n: int) -> Pattern:
+        from scipy.sparse import csr_array
+
+        return cls(csr_array(np.ones((n, n), bool)))
+
+    @classmethod
+    def at(cls, f: Callable[[Any], Any], y: Array) -> Pattern:
+        """That of ∂f/∂y at one y."""
+        from scipy.sparse import csr_array
+
+        if len(y) < tuning.SPARSE_RATES_FROM:
+            return cls(csr_array(jacobian(f)(y) != 0))
+        evaluate: Any = sparse.sparse_jacobian(f)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a dense one is worth no warning here
+            evaluate(y)
+        return cls(evaluate.sparsity.pattern)
+
+    def times(self, data: Array, v: Array) -> Array:
+        """D v, (n, …), for elements (nnz, …) and a vector (n, …)."""
+        return np.asarray(self._sums @ (data * v[self.columns]))
+
+
+def _derivatives(f: Slope, places: Columns, values: Array) -> tuple[Array, Pattern] | None:
+    """∂f/∂y at every column, (C, nnz), and its pattern; None if f of columns is not that of single ones.
+
+    values: those of single calls, (n, C).
     """
-    t, Y = np.append(places.t, places.t[-1]), np.concatenate([places.Y, places.Y[:, -1:]], axis=1)
-    n, C = places.Y.shape
-    try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            record = Record(lambda Y: f(t, Y), Y, ())
-    except Exception:  # of any kind: the code is not written for columns
+    trial = Trial(f, places, values)
+    first = trial.record(0)
+    if first is None:
         return None
-    scale = np.max(np.abs(values), axis=1, keepdims=True)
-    if np.shape(record.y) != Y.shape or not np.all(np.abs(record.y[:, :-1] - values) <= 1e-9 * scale):
+    C = len(places.t)
+    found = _grouped(trial, first, lambda y: f(places.t[C // 2], y), places.Y[:, C // 2])
+    if found is None:
+        n = len(places.Y)
+        found = trial.pushed(first, np.arange(n), Pattern.dense(n))
+    if found is None:
         return None
-    single = jacobian(lambda y: f(t[C // 2], y))(Y[:, C // 2])
-    D = _grouped(record, single) if n >= tuning.GROUPED_FROM else None
-    if D is None:
-        D = _pushed(record, np.arange(n), np.ones((n, n), bool))
-    if D is None:
-        return None
+    data, pattern = found
     random = np.random.default_rng(1)
     for c in {0, C // 2, C - 1}:
-        v = random.standard_normal(n)
-        wanted = jvp(lambda y, c=c: f(t[c], y), Y[:, c], v)[1]
-        if not np.allclose(D[c] @ v, wanted, rtol=0, atol=1e-9 * np.sum(np.abs(D[c]), axis=1)):
+        y = places.Y[:, c]
+        v = random.standard_normal(len(y))
+        wanted = jvp(lambda y, c=c: f(places.t[c], y), y, v)[1]
+        size = pattern.times(np.abs(data[c]), np.ones(len(y)))
+        if not np.allclose(pattern.times(data[c], v), wanted, rtol=0, atol=1e-9 * size):
             return None
-    return D[:C]
+    return data, pattern
 
 
-def _grouped(record: Record, single: Array) -> Array | None:
-    """`_pushed` with a tangent for several unknowns that no right-hand side shares, by the pattern of one column.
+class Trial:
+    """f called with columns, as many as a cache holds at a time.
 
-    None if there are few such, or if another column has another pattern.
+    The last column comes twice: then an array that has, by chance, an element per column does not fit.
     """
-    from scipy.sparse import csr_array
 
-    groups = one_way(csr_array(single != 0))
-    return _pushed(record, groups, single != 0) if 4 * (groups.max() + 1) <= len(groups) else None
+    def __init__(self, f: Slope, places: Columns, values: Array) -> None:
+        self.f, (self.n, self.C) = f, values.shape
+        self.t, self.Y, self.values = (np.concatenate([a, a[..., -1:]], axis=-1) for a in (places.t, places.Y, values))
+        self.scale = np.max(np.abs(values), axis=1, keepdims=True)
+        pieces = max(1, min(self.C // 2, -(-values.size // tuning.COLUMNS_AT_A_TIME)))
+        self.ends = np.linspace(0, self.C + 1, pieces + 1).astype(np.intp)
+
+    def record(self, k: int) -> Record | None:
+        """f of the columns of piece k; None if it takes no columns, or if it returns something else than of one."""
+        piece = slice(self.ends[k], self.ends[k + 1])
+        Y, values = self.Y[:, piece], self.values[:, piece]
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                record = Record(lambda Y: self.f(self.t[piece], Y), Y, ())
+        except Exception:  # of any kind: the code is not written for columns
+            return None
+        same = np.shape(record.y) == Y.shape and np.all(np.abs(record.y - values) <= 1e-9 * self.scale)
+        return record if same else None
+
+    def pushed(self, first: Record, groups: Array, pattern: Pattern) -> tuple[Array, Pattern] | None:
+        """∂f/∂y at every column, (C, nnz), from one tangent per group of unknowns; None if that misses a part of it."""
+        q, nnz = groups.max(initial=-1) + 1, len(pattern.rows)
+        if max((q + 2) * np.diff(self.ends).max() * self.n, nnz * self.C) > tuning.COLUMNS_MOST:
+            return None
+        data = np.empty((self.C + 1, nnz))
+        for k in range(len(self.ends) - 1):
+            record = self.record(k) if k else first
+            part = None if record is None else _pushed(record, groups, pattern)
+            if part is None:
+                return None
+            data[self.ends[k] : self.ends[k + 1]] = part
+        return data[: self.C], pattern
 
 
-def _pushed(record: Record, groups: Array, pattern: Array) -> Array | None:
-    """∂f/∂y, (C, n, n), from one tangent per group of unknowns; None if that misses a part of it.
+def _grouped(trial: Trial, first: Record, f: Callable[[Any], Any], y: Array) -> tuple[Array, Pattern] | None:
+    """`pushed` with a tangent for several unknowns that no right-hand side shares, by the pattern of one column.
+
+    f: (n,) → (n,), at that column. None if there are few such, or if another column has another pattern.
+    """
+    if len(y) < tuning.GROUPED_FROM:
+        return None
+    pattern = Pattern.at(f, y)
+    groups = one_way(pattern.matrix)
+    return trial.pushed(first, groups, pattern) if 4 * (groups.max(initial=0) + 1) <= len(y) else None
+
+
+def _pushed(record: Record, groups: Array, pattern: Pattern) -> Array | None:
+    """The elements of ∂f/∂y at some columns, (C, nnz); None if the groups miss a part of it.
 
     Two tangents more find that out: random ones in all columns, and in every other one, which do not reach the rest.
     """
@@ -102,12 +186,11 @@ def _pushed(record: Record, groups: Array, pattern: Array) -> Array | None:
     V[q + 1, :, 1::2] = 0
     JV = push_stack(record.tape, [V], record.outputs)[0]
     JV = np.zeros_like(V) if JV is None else JV
-    D = np.ascontiguousarray(np.transpose(JV[groups] * pattern.T[..., None], (2, 1, 0)))
-    given = np.einsum("cik,kc->ic", D, V[q])
-    size = np.einsum("cik,kc->ic", np.abs(D), np.abs(V[q])) + np.abs(JV[q])
-    if np.any(JV[q + 1, :, 1::2]) or np.any(np.abs(given - JV[q]) > 1e-9 * size):
+    data = JV[groups[pattern.columns], pattern.rows]
+    size = pattern.times(np.abs(data), np.abs(V[q])) + np.abs(JV[q])
+    if np.any(JV[q + 1, :, 1::2]) or np.any(np.abs(pattern.times(data, V[q]) - JV[q]) > 1e-9 * size):
         return None
-    return D
+    return data.T
 
 
 class Columns:
@@ -132,6 +215,10 @@ class Columns:
             self.K = np.concatenate([stages[0], stages[-1, -1:], *stages[1:-1]]).T
             self.Y = self.states(run.y[0], self.K)[1]
 
+    def steps(self) -> Steps:
+        method, N = self.run.method, len(self.run.h)
+        return Steps(method.A, method.b, self.run.h, self.at[: len(method.c)], None if method.implicit else N)
+
     def states(self, y0: Any, K: Any) -> tuple[Any, Any]:
         """The states between the steps, (n, N + 1), and those of all columns, (n, C)."""
         method, h = self.run.method, self.run.h
@@ -143,7 +230,7 @@ class Columns:
         inner = np.reshape(inner, (len(y0), -1))
         return y, inner if method.implicit else np.concatenate([y, inner], axis=1)
 
-    def solved(self, f: Slope, y0: Any, system: Substitution) -> Any:
+    def solved(self, f: Slope, y0: Any, system: System) -> Any:
         """The states at the times of the result, (n, m), up to rounding; f may be traced."""
         K = corrected(self.K, lambda K: K - f(self.t, self.states(y0, K)[1]), system)
         y = self.states(y0, K)[0]
@@ -159,82 +246,3 @@ class Columns:
             state = y[:, steps] + h * np.tensordot(a[: slopes.shape[1]], slopes, (0, 1))
             slopes = np.concatenate([slopes, f(run.t[steps] + c * h, state)[:, None]], axis=1)
         return y[:, at] + np.sum(slopes[:, :, which] * run.method.weights(x, run.h[at]), axis=1)
-
-
-class Substitution:
-    """J x = b with J = 1 − D ∂Y/∂K, from step to step, and Jᵀ x = b backward; D: (C, n, n), ∂f/∂y at the columns.
-
-    Within a step the slopes are linear in b and in its first state, P b + H y, and y_new = M y + h Σ_j b_j (P b)_j.
-    P, H and M are applied to all steps at once; then one product per step remains.
-    """
-
-    def __init__(self, places: Columns, D: Array) -> None:
-        method, n = places.run.method, D.shape[-1]
-        s = len(method.c)
-        self.A, self.implicit = method.A, method.implicit
-        self.at, self.D = places.at[:s], D[places.at[:s]]  # (s, N, n, n)
-        self.last = None if method.implicit else D[len(places.run.h)]
-        self.h = places.run.h[:, None, None]
-        self.hb = method.b[:, None, None, None] * self.h
-        if self.implicit:
-            J = np.eye(s * n) - (self.h[..., None, None] * np.einsum("ij,imab->miajb", self.A, self.D)).reshape(
-                -1, s * n, s * n
-            )
-            self.inverse = _inverse(J)
-        self.H = self._within(self.D)
-        self.M = np.eye(n) + np.sum(self.hb * self.H, axis=0)
-
-    def solve(self, b: Array, transposed: bool) -> Array:
-        x = b.T.copy()
-        (self._backward if transposed else self._forward)(x, x[self.at][..., None])
-        return x.T
-
-    def _forward(self, x: Array, b: Array) -> None:
-        slopes = self._within(b)
-        rise = np.sum(self.hb * slopes, axis=0)
-        y = np.zeros((len(self.M) + 1, *rise.shape[1:]))
-        for m, M in enumerate(self.M):
-            y[m + 1] = M @ y[m] + rise[m]
-        x[self.at] = (slopes + self.H @ y[:-1])[..., 0]
-        if self.last is not None:
-            x[len(self.M)] += (self.last @ y[-1])[:, 0]
-
-    def _backward(self, x: Array, u: Array) -> None:
-        N, MT = len(self.M), np.swapaxes(self.M, 1, 2)
-        own = np.sum(np.swapaxes(self.H, 2, 3) @ u, axis=0)
-        y = np.zeros((N + 1, *own.shape[1:]))
-        if self.last is not None:
-            y[N] = self.last.T @ x[N, :, None]
-        for m in range(N - 1, -1, -1):
-            y[m] = MT[m] @ y[m + 1] + own[m]
-        x[self.at] = self._within_transposed(u + self.hb * y[1:])[..., 0]
-
-    def _within(self, b: Array) -> Array:
-        """P b, (s, N, n, k)."""
-        if self.implicit:
-            return _by_steps(self.inverse, b)
-        slopes = b.copy()
-        for i in range(1, len(b)):
-            slopes[i] += self.D[i] @ (self.h * np.tensordot(self.A[i, :i], slopes[:i], 1))
-        return slopes
-
-    def _within_transposed(self, u: Array) -> Array:
-        if self.implicit:
-            return _by_steps(np.swapaxes(self.inverse, 1, 2), u)
-        for i in range(len(u) - 1, 0, -1):
-            u[:i] += self.A[i, :i, None, None, None] * (self.h * (np.swapaxes(self.D[i], 1, 2) @ u[i]))
-        return u
-
-
-def _inverse(J: Array) -> Array:
-    try:
-        return np.linalg.inv(J)
-    except np.linalg.LinAlgError:
-        raise np.linalg.LinAlgError("solve_ivp: the equations of a step of Radau are singular") from None
-
-
-def _by_steps(matrices: Array, b: Array) -> Array:
-    """The products of matrices, (N, s n, s n), with b, (s, N, n, k)."""
-    s, N, n, k = b.shape
-    product = matrices @ np.reshape(np.moveaxis(b, 0, 1), (N, s * n, k))
-    return np.moveaxis(np.reshape(product, (N, s, n, k)), 1, 0)

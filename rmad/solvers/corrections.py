@@ -10,11 +10,14 @@ gives; nothing here depends on where the traced arrays in it come from.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from rmad.blocks import Block
 from rmad.machine import arrays
-from rmad.rules import linear, primitive
+from rmad.primitives.arguments import stacked
+from rmad.rules import Primitive, linear
+from rmad.tape import ArraySpec
 from rmad.traced import Traced
 from rmad.types import Array
 
@@ -22,7 +25,7 @@ __all__ = ["System", "corrected", "depth"]
 
 
 class System(Protocol):
-    """J x = b or, transposed, Jᵀ x = b, with one real J."""
+    """J x = b or, transposed, Jᵀ x = b, with one real J, for a stack of right-hand sides, (k, *shape of x)."""
 
     def solve(self, b: Array, transposed: bool) -> Array: ...
 
@@ -46,14 +49,47 @@ def depth(x: Any) -> int:
     return found
 
 
+def _solution(b: Array, system: System, transposed: bool, stacked: bool) -> Array:
+    return system.solve(b, transposed) if stacked else system.solve(b[None], transposed)[0]
+
+
 _solved: Any = linear(
-    lambda b, system, transposed: system.solve(b, transposed),
-    lambda u, b, system, transposed: _solved(u, system, not transposed),
+    _solution,
+    lambda u, b, system, transposed, stacked: _solved(u, system, not transposed, stacked),
     name="solved_system",
 )
+_solved.on_stack = lambda k, block: stacked(k, block, *block.args[1:3], True)
 
 
-@primitive(lambda rest, system: arrays.zeros(rest, rest.shape, rest.dtype), name="correction")
-def _correction(y: Array, rest: Array, system: System) -> Any:
-    """J⁻¹ rest, at rest = 0."""
-    return ((lambda v: _solved(v, system, False), lambda u: _solved(u, system, True)),)
+class Inverse(Block):
+    """J⁻¹. Not a linear block, which a plan would try out, at the price of a solution."""
+
+    __slots__ = ("system",)
+
+    def __init__(self, primitive: Primitive, rest: ArraySpec, system: System) -> None:
+        super().__init__(primitive, 0, rest, rest)
+        self.system = system
+
+    def push(self, v: Array) -> Array:
+        return _solved(v, self.system, False, False)
+
+    def pull(self, u: Array) -> Array:
+        return _solved(u, self.system, True, False)
+
+    def push_stack(self, V: Array) -> Array:
+        return _solved(V, self.system, False, True)
+
+    def pull_stack(self, U: Array) -> Array:
+        return _solved(U, self.system, True, True)
+
+
+class Correction(Primitive):
+    """J⁻¹ rest, at rest = 0, called with rest and the system."""
+
+    captures = False
+
+    def blocks(self, argnums: Sequence[int], y: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        return [Inverse(self, ArraySpec.of(args[0]), args[1])]
+
+
+_correction = Correction(lambda rest, system: arrays.zeros(rest, rest.shape, rest.dtype), name="correction")

@@ -145,7 +145,7 @@ class Equation:
         with paused():
             rest = self._plain_rest(self.z)
             found = system(self._plain_rest, self.z, "implicit(g, solve): ∂g/∂z", self._solve_linear)
-        step, size = float(np.linalg.norm(found.solve(rest, False))), float(np.linalg.norm(self.z))
+        step, size = float(np.linalg.norm(found.solve(rest[None], False))), float(np.linalg.norm(self.z))
         if not step <= self._tol * (size + 1e-3):
             raise ValueError(
                 f"implicit(g, solve): solve did not converge. At its z, of length {size:.3g}, a step of Newton's "

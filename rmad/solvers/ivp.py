@@ -12,7 +12,7 @@ import numpy as np
 
 from rmad.as_written.lists import as_array
 from rmad.as_written.swap import paused
-from rmad.solvers.closures import plain
+from rmad.solvers.closures import has_derivative, plain
 from rmad.solvers.columns import columns
 from rmad.solvers.replay import replayed
 from rmad.solvers.runs import Run, method_named, run
@@ -84,13 +84,12 @@ def solve_ivp(
     import scipy.integrate
 
     plain_fun, plain_y0, plain_args = plain(fun), plain(y0), plain(args)
-    given = {"t_eval": t_eval, "vectorized": vectorized, "args": plain_args, **options}
-    if plain_fun is fun and plain_y0 is y0 and plain_args is args:
+    given = {"t_eval": plain(t_eval), "vectorized": vectorized, "args": plain_args}
+    given |= {name: plain(value) for name, value in options.items()}
+    if not has_derivative((fun, y0, args)):
         more = {"method": method, "dense_output": dense_output, "events": events}
-        return scipy.integrate.solve_ivp(fun, t_span, y0, **given, **more)
+        return scipy.integrate.solve_ivp(plain_fun, t_span, plain_y0, **given, **more)
     _refuse(dense_output, events, {"t_span": t_span, "t_eval": t_eval, **options})
-    if "jac" in options:
-        given["jac"] = plain(options["jac"])
     with paused():
         taken = run(plain_fun, t_span, plain_y0, method_named(method), given)
     if len(taken.result.t):
@@ -109,7 +108,7 @@ def _refuse(dense_output: bool, events: Any, options: dict[str, Any]) -> None:
     if events is not None:
         raise NotImplementedError("solve_ivp: events have no derivative here; leave them out, or stop at a fixed time")
     for name, value in options.items():
-        if name != "jac" and plain(value) is not value:
+        if name != "jac" and has_derivative(value):
             raise TypeError(
                 f"solve_ivp: {name} is traced, but y is differentiable in y0, args and what fun closes over only; "
                 f"rmad.stop_gradient({name}) is its value"

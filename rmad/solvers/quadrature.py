@@ -15,7 +15,7 @@ import numpy as np
 
 from rmad.as_written.lists import as_array
 from rmad.as_written.swap import paused
-from rmad.solvers.closures import plain
+from rmad.solvers.closures import has_derivative, plain
 from rmad.traced import Traced, stop
 from rmad.types import Array
 from rmad.valued import with_value
@@ -63,14 +63,12 @@ def quad(func: Callable[..., Any], a: Any, b: Any, args: Any = (), **options: An
     from scipy.integrate import quad as scipys
 
     args = args if isinstance(args, tuple) else (args,)
-    given = func, a, b, args
-    values = [plain(part) for part in given]
-    if all(value is part for value, part in zip(values, given, strict=True)):
-        return scipys(*given, **options)
+    f, start, end, constants = (plain(part) for part in (func, a, b, args))
+    if not has_derivative((func, a, b, args)):
+        return scipys(f, start, end, constants, **options)
     others = sorted(options.keys() - {"epsabs", "epsrel", "limit", "points"})
     if others:
         raise NotImplementedError(f"quad: {', '.join(others)}= cannot be differentiated through; leave it out")
-    f, start, end, constants = values
     with paused():
         y, error, info, *message = scipys(f, start, end, constants, full_output=1, **options)
         parts = info["alist"][: info["last"]], info["blist"][: info["last"]]

@@ -21,7 +21,7 @@ from rmad.operators import JacobianOperator
 from rmad.solvers.corrections import System
 from rmad.types import Array
 
-__all__ = ["SolveLinear", "system"]
+__all__ = ["SolveLinear", "SparseLU", "system"]
 
 SolveLinear = Callable[[Any, Array], Array]
 
@@ -65,8 +65,8 @@ class Dense:
 
     def solve(self, b: Array, transposed: bool) -> Array:
         R, C = (self.C, self.R) if transposed else (self.R, self.C)
-        x, _ = self.getrs(self.lu, self.pivots, R * b, trans=int(transposed))
-        return C * x
+        x, _ = self.getrs(self.lu, self.pivots, (R * b).T, trans=int(transposed))
+        return C * x.T
 
 
 def _inverse_scale(J: Array, axis: int, what: str, line: str) -> Array:
@@ -84,8 +84,39 @@ class DenseOnGPU:
         self.J, self.what = J, what
 
     def solve(self, b: Array, transposed: bool) -> Array:
-        x = np.linalg.solve(self.J.T if transposed else self.J, b)
+        x = np.linalg.solve(self.J.T if transposed else self.J, b.T).T
         if not np.all(np.isfinite(x)):  # where NumPy raises
+            raise _singular(self.what, ": a solution is not finite")
+        return x
+
+
+class SparseLU:
+    """LU of a sparse real matrix; right-hand sides (k, n, …), real or complex."""
+
+    def __init__(self, J: Any, what: str) -> None:
+        from scipy.sparse import csc_array
+        from scipy.sparse.linalg import splu
+
+        J = csc_array(J)
+        if not np.all(np.isfinite(J.data)):
+            raise _singular(what, ": it has elements that are not finite")
+        try:
+            self.lu = splu(J)
+        except RuntimeError as error:
+            raise _singular(what, f": {error}") from None
+        self.what = what
+
+    def solve(self, b: Array, transposed: bool) -> Array:
+        columns = np.reshape(np.moveaxis(b, 1, 0), (b.shape[1], -1))
+        if columns.dtype.kind == "c":
+            x = self._solved(columns.real, transposed) + 1j * self._solved(columns.imag, transposed)
+        else:
+            x = self._solved(columns, transposed)
+        return np.moveaxis(np.reshape(x, (b.shape[1], b.shape[0], *b.shape[2:])), 0, 1)
+
+    def _solved(self, columns: Array, transposed: bool) -> Array:
+        x = self.lu.solve(np.ascontiguousarray(columns), "T" if transposed else "N")
+        if not np.all(np.isfinite(x)):
             raise _singular(self.what, ": a solution is not finite")
         return x
 
@@ -97,9 +128,12 @@ class Iterative:
         self.A, self.what = A, what
 
     def solve(self, b: Array, transposed: bool) -> Array:
+        A = self.A.T if transposed else self.A
+        return np.stack([self._one(A, b_k) for b_k in b])
+
+    def _one(self, A: Any, b: Array) -> Array:
         from scipy.sparse.linalg import gmres
 
-        A = self.A.T if transposed else self.A
         scale = float(np.linalg.norm(b))
         rtol = float(np.finfo(b.dtype).eps) ** 0.75
         restart = min(b.size, tuning.GMRES_RESTART)
@@ -122,7 +156,11 @@ class Given:
         self.A, self.what, self.solve_linear = A, what, solve_linear
 
     def solve(self, b: Array, transposed: bool) -> Array:
-        x = self.solve_linear(self.A.T if transposed else self.A, b)
+        A = self.A.T if transposed else self.A
+        return np.stack([self._one(A, b_k) for b_k in b])
+
+    def _one(self, A: Any, b: Array) -> Array:
+        x = self.solve_linear(A, b)
         if np.shape(x) != b.shape:
             raise ValueError(f"solve_linear(A, b) must return x of shape {b.shape}, got {np.shape(x)}")
         if not np.all(np.isfinite(x)):

@@ -145,6 +145,21 @@ def test_values_are_scipys_and_both_ways_agree(f, method, monkeypatch):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("method", ["RK45", "Radau"])
+def test_columns_a_few_at_a_time(method, monkeypatch):
+    y0 = np.linspace(0, 1, 30) ** 2
+    f = lambda both: rmad.solve_ivp(by_slices, (0, 1), both[0], args=(both[1],), method=method, rtol=1e-7).y[:, -1]  # noqa: E731
+    wanted = rmad.jacobian(f)((y0, P))
+    found, pushed = [], columns._pushed
+    monkeypatch.setattr(columns, "_pushed", lambda *args: found.append(args[0].y.shape[1]) or pushed(*args))
+    monkeypatch.setattr(tuning, "COLUMNS_AT_A_TIME", 100)
+    J = rmad.jacobian(f)((y0, P))
+    assert len(found) > 2
+    assert set(found) <= {3, 4}
+    for a, b in zip(J, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+
+
 def with_a_switch(t, y, p):
     """Unknowns that depend on the next but one only at first: the pattern of one column is not all."""
     d = by_slices(t, y, p)
@@ -152,9 +167,10 @@ def with_a_switch(t, y, p):
     return d
 
 
+@pytest.mark.parametrize("kept", ["dense", "sparse"])
 @pytest.mark.parametrize("method", ["RK45", "Radau"])
 @pytest.mark.parametrize("f", [by_slices, with_a_switch])
-def test_sparse_right_hand_sides(f, method, monkeypatch):
+def test_sparse_right_hand_sides(f, method, kept, monkeypatch):
     """A tangent for several unknowns at a time, if that gives all of ∂f/∂y."""
     counts, pushed = [], columns._pushed
 
@@ -164,10 +180,12 @@ def test_sparse_right_hand_sides(f, method, monkeypatch):
         return D
 
     monkeypatch.setattr(columns, "_pushed", counted)
+    monkeypatch.setattr(tuning, "SPARSE_RATES_FROM", 20 if kept == "sparse" else 1000)
     y0 = np.linspace(0, 1, 30) ** 2
     g = lambda both: rmad.solve_ivp(f, (0, 1), both[0], args=(both[1],), method=method, rtol=1e-6).y[:, -1]  # noqa: E731
     _, lin = rmad.linearize(g, (y0, P))
-    assert counts == ([(3, True)] if f is by_slices else [(3, False), (30, True)])
+    switched = [(4, True)] if kept == "sparse" else [(3, False), (30, True)]  # the tape shows what may come
+    assert counts == ([(3, True)] if f is by_slices else switched)
     stage_by_stage(monkeypatch)
     _, single = rmad.linearize(g, (y0, P))
     u = np.random.default_rng(0).standard_normal(30)
@@ -346,6 +364,15 @@ def test_a_traced_option_is_an_error(name):
 
     with pytest.raises(TypeError, match=rf"solve_ivp: {name} is traced"):
         rmad.grad(f)(0.5)
+
+
+def test_arrays_made_while_a_function_is_recorded_are_plain():
+    def f(k):
+        times, start = np.linspace(0, 1, 3), np.ones(1)
+        constant = rmad.solve_ivp(lambda t, y: -y, (0, 1), start, t_eval=times, method="BDF")
+        return constant.y[0, -1] + rmad.solve_ivp(lambda t, y: -k * y, (0, 1), start, t_eval=times).y[0, -1]
+
+    np.testing.assert_allclose(rmad.grad(f)(0.5), -np.exp(-0.5), rtol=1e-3)
 
 
 def test_the_classes_of_scipy_are_methods_too():
