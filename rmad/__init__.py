@@ -28,12 +28,18 @@ if TYPE_CHECKING:
     from rmad.solvers.ivp import solve_ivp
     from rmad.solvers.quadrature import quad
     from rmad.sparse.derivatives import sparse_hessian, sparse_jacobian
+    from rmad.splines.bsplines import make_interp_spline
+    from rmad.splines.cubic import Akima1DInterpolator, CubicHermiteSpline, CubicSpline, PchipInterpolator
     from rmad.view import show
 
 __all__ = [
+    "Akima1DInterpolator",
+    "CubicHermiteSpline",
+    "CubicSpline",
     "GGNOperator",
     "HessianOperator",
     "JacobianOperator",
+    "PchipInterpolator",
     "bilinear",
     "check_grads",
     "checkpoint",
@@ -54,6 +60,7 @@ __all__ = [
     "linearize",
     "log_softmax",
     "logsumexp",
+    "make_interp_spline",
     "map_leaves",
     "multigammaln",
     "polygamma",
@@ -103,6 +110,14 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of ours
             from rmad.solvers.quadrature import quad
 
             return quad
+        if name == "make_interp_spline":
+            from rmad.splines.bsplines import make_interp_spline
+
+            return make_interp_spline
+        if name in {"Akima1DInterpolator", "CubicHermiteSpline", "CubicSpline", "PchipInterpolator"}:
+            from rmad.splines import cubic
+
+            return getattr(cubic, name)
         if name == "solve_ivp":
             from rmad.solvers.ivp import solve_ivp
 

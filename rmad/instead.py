@@ -54,9 +54,10 @@ INSTEAD: dict[str, dict[str, str]] = {
     },
     "interpolate": {
         "numpy.interp": "interp1d",
-        "rmad.linear(f, transpose) of the interpolant, which is linear in its values": """CubicSpline
-            make_interp_spline splrep RegularGridInterpolator interpn BSpline CubicHermiteSpline RBFInterpolator
-            RectBivariateSpline UnivariateSpline InterpolatedUnivariateSpline""",
+        "rmad.{}": "Akima1DInterpolator CubicHermiteSpline CubicSpline PchipInterpolator make_interp_spline",
+        "rmad.make_interp_spline": "BSpline InterpolatedUnivariateSpline splrep",
+        "rmad.linear(f, transpose) of the interpolant, which is linear in its values": """RegularGridInterpolator
+            interpn RBFInterpolator RectBivariateSpline UnivariateSpline""",
     },
     "signal": {
         "numpy.{}": "convolve correlate",

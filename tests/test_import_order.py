@@ -27,8 +27,8 @@ ORDER = {
         "types tuning turns batch argnums jax_names keys machine leaf containers tree flat frozen captured specs "
         "scaling tape instead refusals objects loops residuals blocks traced written weak valued as_written dispatch "
         "rules limits ties stacked record kernels primitives linalg array_api stats joint plan linearization "
-        "transforms points unit_vectors dense sweeps sparse linear_operator linear_maps operators solvers check "
-        "testing view extend"
+        "transforms points unit_vectors dense sweeps sparse linear_operator linear_maps operators solvers splines "
+        "check testing view extend"
     ),
     "rmad.as_written": "callers lists constructors own_code callbacks mathematics swap",
     "rmad.machine": "backend special fused arrays config memory",
@@ -42,7 +42,8 @@ ORDER = {
     "rmad.written": "pieces memory arrays viewers views assignment calls",
     "rmad.stats": "base continuous discrete multivariate",
     "rmad.joint": "checkpointing layout recurrence",
-    "rmad.solvers": "closures corrections systems implicit runs replay columns ivp quadrature",
+    "rmad.solvers": "closures corrections systems implicit runs replay substitution columns ivp quadrature",
+    "rmad.splines": "curves polynomials cubic bsplines",
     "rmad.plan": "rewrite buffers forms program calls push pull plan timing",
     "rmad.sweeps": "inline rows per_case squares uses factors case_maps averaged",
     "rmad.sparse": "slots reach colouring derivatives",

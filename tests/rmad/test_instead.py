@@ -46,7 +46,7 @@ CALLS = {
     "integrate.quad": (lambda x: scipy.integrate.quad(lambda s: s * x[0], 0, 1), "rmad.quad"),
     "integrate.solve_ivp": (lambda x: scipy.integrate.solve_ivp(lambda t, y: -y, (0, 1), x), "rmad.solve_ivp"),
     "integrate.trapezoid": (scipy.integrate.trapezoid, "numpy.trapezoid"),
-    "interpolate.CubicSpline": (lambda x: scipy.interpolate.CubicSpline(T, x)(0.3), "rmad.linear"),
+    "interpolate.CubicSpline": (lambda x: scipy.interpolate.CubicSpline(T, x)(0.3), "rmad.CubicSpline"),
     "interpolate.interp1d": (lambda x: scipy.interpolate.interp1d(T, x)(0.3), "numpy.interp"),
     "signal.lfilter": (lambda x: scipy.signal.lfilter([1.0], [1.0, 0.5], x), "rmad.linear"),
     "signal.fftconvolve": (lambda x: scipy.signal.fftconvolve(x, x), "numpy.convolve"),
