@@ -75,6 +75,7 @@ ON_THE_CPU = {
         """,
     "for SciPy's sparse matrices, which are NumPy's": "rmad/sparse",
     "SciPy's solvers, which work on the CPU": "rmad/solvers",
+    "SciPy's splines, likewise": "rmad/splines",
     "the places of elements, which index arrays of any kind": """
         rmad/written/calls.py: at _turns
         rmad/written/memory.py
