@@ -8,7 +8,7 @@ from mutation_groups import EQUIVALENT, FLOORS, GROUPS
 
 
 def test_changes_are_made_one_at_a_time():
-    text = "def f(x: int = 3) -> int:\n    return -x * 2 if x < 1 and x != 4 else f'{x + 1}'\n"
+    text = "def f(x: int = 3) -> int:\n    return -x * 2 if x < 1 and x != 4 else f'{x + 1}'\nx.reshape(-1, 7)\n"
     found = []
     for k in range(len(list(mutations.changes(ast.parse(text))))):
         tree = ast.parse(text)
@@ -24,6 +24,8 @@ def test_changes_are_made_one_at_a_time():
             "x < 1 and x != 4 → x < 1 or x != 4",
             "x != 4 → x == 4",
             "4 → 5",
+            "-1 → +1",
+            "7 → 8",
         ]
     )
 

@@ -260,7 +260,7 @@ class Matrix(Rule):
     """(p,) a diagonal, an object that answers D @ v, or a function."""
 
     def __call__(self, name: str, value: Any, given: Mapping[str, Any] | None = None) -> Any:
-        if not (callable(value) or getattr(value, "ndim", None) in (1, 2) or hasattr(value, "__matmul__")):
+        if not (callable(value) or hasattr(value, "__matmul__")):
             wanted = "a (p,) array, an operator or a function of the quadratic model"
             raise ValueError(f"{name} must be {wanted}, got {value!r}")
         return value

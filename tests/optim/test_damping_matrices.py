@@ -7,6 +7,7 @@ import pytest
 from scipy.sparse.linalg import aslinearoperator
 
 import optim
+from optim.parts.damping import Penalty
 
 EXACT = {"preconditioner": False, "cg_iterations": 300, "cg_tolerance": 0.0, "decay": 0.0, "backtracking": False}
 
@@ -45,14 +46,23 @@ def test_any_matrix(problem, kind):
         assert info.reduction_ratio == pytest.approx((f_new - f) / M, rel=1e-6)
 
 
-def test_the_damped_ratio(problem):
+@pytest.mark.parametrize("lam", [0.0, 1.0, 0.3])
+def test_the_penalty(lam):
+    """λ δᵀD δ for each kind of D."""
+    delta, D = np.array([1.0, -2.0, 0.5]), spd(3)
+    for matrix, wanted in ((None, delta @ delta), (np.diag(D), delta**2 @ np.diag(D)), (D, delta @ D @ delta)):
+        assert float(Penalty(lam, matrix).quadratic_form(delta)) == pytest.approx(lam * wanted)
+
+
+@pytest.mark.parametrize("lam", [1.0, 3.0])
+def test_the_damped_ratio(problem, lam):
     """Section 8.5: M̂ in the denominator predicts less, so ρ is larger."""
     _, gradient, G = problem.dense()
     theta = problem.theta
-    delta = np.linalg.solve(G + 3.0 * np.eye(len(theta)), -gradient)
+    delta = np.linalg.solve(G + lam * np.eye(len(theta)), -gradient)
     change = problem.f(theta + delta) - problem.f(theta)
-    damped = gradient @ delta + 0.5 * delta @ (G @ delta + 3.0 * delta)
-    info = optim.HessianFree(problem.model, problem.loss, damping=3.0, ratio="damped", **EXACT).step(
+    damped = gradient @ delta + 0.5 * delta @ (G @ delta + lam * delta)
+    info = optim.HessianFree(problem.model, problem.loss, damping=lam, ratio="damped", **EXACT).step(
         problem.x, problem.t
     )
     assert info.reduction_ratio == pytest.approx(change / damped, rel=1e-7)

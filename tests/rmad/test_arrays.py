@@ -8,6 +8,7 @@ import pytest
 import rmad
 from rmad.primitives.index import Index
 from rmad.primitives.join import Part
+from rmad.primitives.matmul import _right
 from rmad.primitives.products import matmul
 
 X = np.random.default_rng(0).standard_normal((3, 4))
@@ -145,6 +146,13 @@ def test_slices_of_one_array_cost_slices():
 )
 def test_products_of_matrices_are_one_node(f):
     assert nodes(f, X, X.T.copy()) == [matmul]
+
+
+def test_a_stack_of_matrices_is_summed_by_one_product():
+    A, u = np.random.default_rng(0).standard_normal((2, 5, 4, 3))
+    B = _right(u, A, np.ones((3, 3)))
+    np.testing.assert_allclose(B, np.einsum("amk,amn->kn", A, u))
+    np.testing.assert_allclose(rmad.vjp(lambda B: A @ B, np.ones((3, 3)))[1](u), B)
 
 
 def test_a_chain_of_operands_is_contracted_in_pairs():

@@ -182,13 +182,14 @@ def test_arrays_that_no_block_holds_may_be_written_into():
         work, table, s = np.ones(n), np.ones((4, n)), 0.0
         for k in range(4):
             s = s + np.sum((x + work) ** 2) + np.sum(np.where(work > 2, x, work)) + np.sum(x - work)
+            s = s + np.sum(np.concatenate([work, x])) + np.sum(np.stack([x, work]) ** 2)
             work += 1
             table[k] = k  # a row is written before its use, the array is not protected as a whole
             s = s + np.sum(table[k] * x)
         return s
 
     x = np.linspace(0, 1, n)
-    wanted = sum(2 * (x + 1 + k) + (1 + k > 2) + 1 + k for k in range(4))
+    wanted = sum(2 * (x + 1 + k) + (1 + k > 2) + 1 + k + 1 + 2 * x for k in range(4))
     np.testing.assert_allclose(rmad.grad(f)(x), wanted)
 
 

@@ -126,7 +126,11 @@ CASES = [
     row("concatenate, mixed precision", lambda x: np.concatenate([x, np.ones((1, 4))]), np.concatenate, float32=False),
     row(
         "concatenate, dtype",
-        lambda x: (np.concatenate([x, x], dtype=complex), np.stack([x, x], dtype=complex)),
+        lambda x: (
+            np.concatenate([x, x], dtype=complex),
+            np.stack([x, x], dtype=complex),
+            np.concatenate([x, 1j * x, x[:1]]),
+        ),
         float32=False,
     ),
     row(
