@@ -295,10 +295,13 @@ implements(*known("cumulative_prod"))(_cumulative(cumprod, 1))
 
 
 def _reduce(reduction) -> Callable[..., Any]:
-    """ufunc.reduce: like the function, but over axis 0 unless told otherwise."""
-    return lambda array, axis=0, dtype=None, out=None, keepdims=False, initial=None, where=True: reduction(
-        cast(array, dtype), axis=axis, keepdims=keepdims, initial=initial, where=where
-    )
+    """ufunc.reduce, whose arguments have another order than those of the function."""
+
+    def reduce(array, axis, dtype=None, out=None, keepdims=False, initial=None, where=True) -> Array:
+        refuse_out(out)
+        return reduction(cast(array, dtype), axis=axis, keepdims=keepdims, initial=initial, where=where)
+
+    return reduce
 
 
 def _accumulate(scan) -> Callable[..., Any]:

@@ -58,9 +58,8 @@ def closed_to_the_outside(args: Iterable[Any]) -> Iterator[None]:
     args: the arguments of the function that runs; if it is recorded, the newest tape among theirs is its own.
     """
     before = _inside.level
-    _inside.level = max((a.tape.level for a in args if isinstance(a, Traced)), default=-1)
-    if _inside.level < 0:
-        _inside.level = Tape().level
+    levels = [a.tape.level for a in args if isinstance(a, Traced)]
+    _inside.level = max(levels) if levels else Tape().level
     try:
         yield
     finally:

@@ -29,7 +29,7 @@ SWEEPS = [
 ]
 DEFAULTS = "tests/test_docstrings.py"
 EVERY_OPTIMIZER = ["tests/optim/test_every_optimizer.py", "tests/optim/test_survival.py"]
-KRONECKER = ("kronecker", "kronecker_curvature", "kronecker_blocks", "kfac", "preconditioners")
+KRONECKER = ("kronecker", "kronecker_curvature", "kronecker_blocks", "several_outputs", "kfac", "preconditioners")
 
 
 def optimizer(*files: str) -> list[str]:

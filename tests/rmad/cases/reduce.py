@@ -134,7 +134,13 @@ CASES = [
     Case("trace of a stack", lambda x: np.trace(x, -1, 2, 0), args=[real(3, 2, 4)], complex=True, covers=[np.trace]),
     Case(
         "ufunc.reduce",
-        lambda x: (np.add.reduce(x), np.multiply.reduce(x, axis=1), np.add.reduce(x, axis=None, keepdims=True)),
+        lambda x: (
+            np.add.reduce(x),
+            np.add.reduce(x, initial=2.0),
+            np.multiply.reduce(x, initial=2.0, where=MASK),
+            np.multiply.reduce(x, axis=1),
+            np.add.reduce(x, axis=None, keepdims=True),
+        ),
         args=[real(3, 4)],
         complex=True,
         covers=[(np.add, "reduce"), (np.multiply, "reduce")],
