@@ -1,5 +1,6 @@
 """The curvature of KFAC, KFLR and KFRA against exact matrices; parameters that no block fits."""
 
+import itertools
 import warnings
 
 import numpy as np
@@ -294,6 +295,31 @@ def test_batch_norm_has_an_estimate():
     exact, rest = np.diag(dense_ggn(q)), kronecker_factors(q, "kfac").rest
     error = draws.std(axis=0, ddof=1) / np.sqrt(600)
     assert (np.abs(draws.mean(axis=0) - exact) <= 5 * error + 1e-15)[rest].all()
+
+
+def test_the_diagonal_before_cases_mix():
+    """Two cases have the same signs or different ones: (a + b)² or (a − b)² for each column, a² + b² on average."""
+
+    def mixing(params, x):
+        h = np.tanh(x * params["gain"])
+        return (h - np.mean(h, axis=0)) @ params["W"]
+
+    model = optim.Function(mixing, {"gain": np.ones(4), "W": rng(1).standard_normal((4, 3))})
+    x, t = rng(2).standard_normal((2, 4)), rng(3).standard_normal((2, 3))
+    q = optim.Objective(model, nn.SquaredError()).quadratic(x, t)
+    _, pull = rmad.vjp(lambda gain: mixing({**model.params, "gain": gain}, x), np.ones(4))
+    of_signs = np.array([[pull(np.outer([1.0, sign], e)) ** 2 / 2 for e in np.eye(3)] for sign in (1, -1)])
+    possible = [of_signs[signs, range(3)].sum(axis=0) for signs in itertools.product([0, 1], repeat=3)]
+    for seed in range(6):
+        found = kronecker_factors(q, "kflr", seed=seed)
+        assert any(np.allclose(found.d[found.rest], sums, rtol=1e-10) for sums in possible)
+
+
+def test_an_output_without_cases():
+    """One number for the whole batch: the empirical Fisher is the squared gradient, without signs."""
+    model = optim.Function(lambda p, x: np.sum(np.tanh(x * p)), np.array([0.3, 0.4]))
+    q = optim.Objective(model, lambda z, t: (z - t) ** 2 / 2).quadratic(rng(4).standard_normal((3, 2)), 1.0)
+    np.testing.assert_allclose(kronecker_factors(q, "empirical").d, q.gradient**2)
 
 
 def images(n=20):

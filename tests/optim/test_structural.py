@@ -230,3 +230,7 @@ def test_models_and_states_that_do_not_fit_are_refused(data):
     opt = optim.HessianFree(model, nn.SquaredError(), structural=optim.StructuralDamping(1.0, "cross-entropy"))
     with pytest.raises(ValueError, match=r"needs states in \[0, 1\], found -"):
         opt.step(x, t)
+    above = optim.Function(lambda p, x: (model.forward(p, x)[0], 1.5 + 0 * model.forward(p, x)[1]), model.params)
+    opt = optim.HessianFree(above, nn.SquaredError(), structural=optim.StructuralDamping(1.0, "cross-entropy"))
+    with pytest.raises(ValueError, match=r"needs states in \[0, 1\], found 1.5 to 1.5"):
+        opt.step(x, t)

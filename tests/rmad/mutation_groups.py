@@ -153,6 +153,33 @@ EQUIVALENT = {
         "if rows.axis == 0 and rows.rest == 1 else None",
         "rows.axis == 0 → rows.axis != 0",
     ): "a kernel is pulled case by case: the same, only later",
+    (
+        "rmad/sweeps/per_case.py",
+        "if rows.axis == 0 and rows.rest == 1 else None",
+        "0 → 1",
+    ): "a kernel is pulled case by case: the same, only later",
+    (
+        "rmad/sweeps/per_case.py",
+        "if rows.axis == 0 and rows.rest == 1 else None",
+        "1 → 2",
+    ): "a kernel is pulled case by case: the same, only later",
+    ("rmad/primitives/shape.py", "def copy(a", "False → True"): "`subok` says nothing about a traced array",
+    ("rmad/plan/pull.py", "self.whole = [False] * n", "False → True"): "every entry is set before it is read",
+    (
+        "rmad/primitives/tied.py",
+        "ROUNDING * n**0.5 * eps * growth",
+        "ROUNDING * n ** 0.5 → ROUNDING / n ** 0.5",
+    ): "a tolerance of rounding: it decides no case",
+    (
+        "rmad/primitives/tied.py",
+        "ROUNDING * n**0.5 * eps * growth",
+        "n ** 0.5 → n * 0.5",
+    ): "a tolerance of rounding: it decides no case",
+    (
+        "rmad/primitives/tied.py",
+        "ROUNDING * n**0.5 * eps * growth",
+        "0.5 → 1.5",
+    ): "a tolerance of rounding: it decides no case",
     ("rmad/primitives/eigen.py", "type(np.linalg.eig(np.eye(1)))", "1 → 2"): "the class of the result is the same",
     (
         "rmad/sweeps/factors.py",

@@ -10,6 +10,7 @@ import pytest
 from written_programs import run
 
 import rmad
+from rmad.written.memory import Memory
 from rmad.written.pieces import laid_out
 
 BLOCK = 100
@@ -434,3 +435,17 @@ def test_a_conversion_without_a_copy_is_the_array_itself():
         return x
 
     np.testing.assert_array_equal(rmad.jacobian(f)(np.array([1.0, 3.0])), [[0, 6], [0, 1]])
+
+
+def test_views_that_nobody_holds_are_forgotten():
+    class View:
+        pass
+
+    memory = Memory(root := View(), 0)
+    for _ in range(1000):
+        memory.add(View())
+    assert len(memory.members) <= 66
+    kept = [View() for _ in range(1000)]
+    for view in kept:
+        memory.add(view)
+    assert memory.alive() == [root, *kept]

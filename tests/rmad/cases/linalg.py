@@ -306,6 +306,12 @@ PRODUCTS = [
             (la.vecdot, {"axis": 0}, (3, 2), (3, 2)),
         )
     ),
+    Case(
+        "linalg products, default axes",
+        lambda a, b: (la.vecdot(a, b), la.cross(a, b), la.tensordot(a, b)),
+        args=[real(3, 3), real(3, 3)],
+        complex=True,
+    ),
     Case("linalg.matmul", la.matmul, args=[real(2, 2, 3), real(3, 2)], complex=True, covers=[la.matmul]),
     Case(
         "linalg.matrix_transpose", la.matrix_transpose, args=[real(2, 3, 2)], complex=True, covers=[la.matrix_transpose]
