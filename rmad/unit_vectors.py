@@ -11,6 +11,7 @@ import numpy as np
 from rmad import tuning
 from rmad.leaf import sizes
 from rmad.machine import arrays
+from rmad.machine.memory import keep_freed_memory
 from rmad.record import Record
 from rmad.stacked import at_a_time
 from rmad.traced import Traced
@@ -61,6 +62,7 @@ class Swept:
         self.units, self.last = units, last
         self.found: dict[tuple[int, int], Any] = {}
         step = at_a_time(record.tape, tuning.STACK_BYTES)
+        keep_freed_memory()
         for start in range(0, units.count, step):
             stop = min(start + step, units.count)
             for r, rows in enumerate(sweep(units.stacks(start, stop, record.tape.like))):

@@ -3,7 +3,8 @@
 A forward pass makes some tens of megabytes of arrays and frees them at the end of the step. glibc hands such
 memory back to the kernel, and getting it again costs a page fault per 4 KiB: on a virtual machine up to ten times
 the pass that then fills the array (docs/benchmarks.md). `keep_freed_memory` raises glibc's thresholds
-instead. It is called when the first `optim.Objective` is made, never by an import; RMAD_MALLOC=off prevents it.
+instead. It is called when the first `optim.Objective` is made, or the first Jacobian or Hessian, whose stacks of
+tangents are as large; never by an import; RMAD_MALLOC=off prevents it.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from rmad.argnums import Argnums, chooser
 from rmad.leaf import sizes
 from rmad.machine import arrays
 from rmad.machine.backend import is_cupy
+from rmad.machine.memory import keep_freed_memory
 from rmad.record import Record
 from rmad.sparse.colouring import one_way, symmetric
 from rmad.sparse.reach import reach
@@ -202,6 +203,7 @@ class Evaluate:
         self.sparsity: Sparsity | None = self._given
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        keep_freed_memory()
         record = Record(*self._choose(args, kwargs))
         _need_real(record)
         m, n = (sum(sizes(tree.shapes)) for tree in (record.out, record.x))
