@@ -15,6 +15,7 @@ import numpy as np
 from rmad.machine.special import ufunc_of
 
 __all__ = [
+    "held_elsewhere",
     "into_plain",
     "label",
     "lossy_dtype",
@@ -83,6 +84,14 @@ def written_from_checkpoint() -> TypeError:
 def lost_imaginary_part() -> TypeError:
     return TypeError(
         "a complex number is written into an array of real ones and would lose its imaginary part; use np.real"
+    )
+
+
+def held_elsewhere(name: str) -> TypeError:
+    return TypeError(
+        f"a traced number is written into {name}, a plain array that something else holds, too, which would not see "
+        f"its derivative: another name, a view, a list, or code outside of the function; write "
+        f"{name} = np.array({name}) where the function begins with it"
     )
 
 

@@ -30,7 +30,7 @@ ORDER = {
         "transforms points unit_vectors dense sweeps sparse linear_operator linear_maps operators solvers splines "
         "check testing view extend"
     ),
-    "rmad.as_written": "callers lists constructors own_code callbacks mathematics swap",
+    "rmad.as_written": "callers source names lists constructors own_code callbacks mathematics swap",
     "rmad.machine": "backend special fused arrays config memory",
     "rmad.array_api": "names differences special",
     "rmad.kernels": (

@@ -82,7 +82,8 @@ def converter(f: Callable[..., Any], for_users: bool) -> Callable[..., Any]:
             if isinstance(a, Traced) and f.__name__ == "asanyarray" and is_sparse(caller):
                 return _no_array(a)
             return f(a, *args, **kwargs)  # our error, which says so, or makes `lifting` act
-        return converted(f, a, args, kwargs)
+        y = converted(f, a, args, kwargs)
+        return writing.blank(y) if for_users and _is_new(y, a) else y
 
     return convert
 

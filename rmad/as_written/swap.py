@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+import rmad.as_written.names  # noqa: F401  # it registers what it has
 from rmad.as_written import mathematics
 from rmad.as_written.callbacks import (
     CALLERS,

@@ -7,6 +7,7 @@ into pay nothing for this; a whole array that is replaced, as x += 1 does, stays
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ __all__ = [
     "closed_to_the_outside",
     "fill_slots",
     "fresh",
+    "level_here",
     "memory_of",
     "refuse_from_outside",
     "settled",
@@ -49,6 +51,11 @@ class _Inside(threading.local):
 
 
 _inside = _Inside()
+
+
+def level_here() -> int:
+    """The level of an array that is made now."""
+    return _inside.level
 
 
 @contextmanager
@@ -136,7 +143,10 @@ class Written(Traced):
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         y = self.now()
-        return y.__array__(dtype, copy) if isinstance(y, Traced) else np.array(y, dtype)
+        if not isinstance(y, Traced):
+            return np.array(y, dtype)
+        marks = writing.taken(y, sys._getframe(1))
+        return y.__array__(dtype, copy) if marks is None else marks
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         return writing.ufunc(ufunc, method, inputs, kwargs)

@@ -18,7 +18,7 @@ from rmad.written.arrays import Blank, Written, become, fill_slots, memory_of, r
 from rmad.written.memory import Memory, Step, take
 from rmad.written.pieces import fitted, twin
 
-__all__ = ["plain_key", "write", "write_by"]
+__all__ = ["opened", "plain_key", "write", "write_by"]
 
 
 def write(y: Any, key: Any, v: Any) -> None:
@@ -34,7 +34,7 @@ def write(y: Any, key: Any, v: Any) -> None:
     elif type(y) is Traced and y.place is None and key is Ellipsis and _is_like(v, y):
         y.value, y.tape, y.index = v.value, v.tape, v.index  # the whole of it: another array of the same name
         return
-    memory = _opened(y)
+    memory = opened(y)
     v = _of_dtype(v, y, memory)
     if y.place.part is None:
         memory.write(y.place, on_the_cpu(key), v)
@@ -68,7 +68,7 @@ def write_by(name: str, y: Any, v: Any, writer: Callable[[Any, Any], None]) -> N
             raise v.tape.loses(into_plain(name))
         writer(y, v)
         return
-    memory = _opened(y)
+    memory = opened(y)
     if y.place.part is not None:
         raise part_written_by(name)
     memory.place_by(y.place, _of_dtype(v, y, memory), writer)
@@ -110,7 +110,7 @@ def _of_dtype(v: Any, y: Any, memory: Memory) -> Any:
     return moved_to(memory.base, a) if a.ndim else a
 
 
-def _opened(y: Any) -> Memory:
+def opened(y: Any) -> Memory:
     """The memory of y, after its first write: every array that lies in it becomes `Written`."""
     if y.place is None:
         if isinstance(stop(y), np.generic):

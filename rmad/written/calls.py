@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,13 @@ def into(call: Any, args: Any, kwargs: dict[str, Any], target: Any) -> Any:
         if not any(isinstance(a, Traced) for a in (*targets, *parts((call(*args, **kwargs),)))):  # a constant
             options = {} if where is True else {"where": stop(where)}
             return call(*stop(args), **stop(kwargs), **options, out=target)
+        if where is True and len(targets) == 1:
+
+            def result() -> Any:
+                return fitting(getattr(call, "__self__", call), _array(call(*args, **kwargs)), plain)
+
+            if (y := writing.in_place(sys._getframe(1), plain, result)) is not None:
+                return y
         raise _tape(args, kwargs, targets).loses(
             written_out(_name(call), "`out=`, y += x", "y = y + x, or make y by np.zeros_like(x, shape=…)")
         )

@@ -33,21 +33,21 @@ def no_return(x):
 
 
 def collects_in_a_plain_array(x):
-    y = zeros(3)
-    y[:2] = x[:2]
-    return np.sum(y)
+    held = [zeros(3)]
+    held[0][:2] = x[:2]
+    return np.sum(held[0])
 
 
 def collects_numbers(x):
-    y = zeros(3)
-    y[0] = x[0]
-    return np.sum(y)
+    held = [zeros(3)]
+    held[0][0] = x[0]
+    return np.sum(held[0])
 
 
 def adds_to_a_plain_array(x):
-    y = zeros(3)
-    y += x
-    return np.sum(y)
+    held = [zeros(3)]
+    held[0] += x
+    return np.sum(held[0])
 
 
 def keeps_a_traced_array():
