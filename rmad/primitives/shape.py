@@ -26,8 +26,8 @@ for _f in (np.isscalar, np.iscomplexobj, np.isrealobj, np.shares_memory):
 def _new(f: Any, make: Callable[..., Any]) -> None:
     """np.zeros_like and its kind, which read shape=() as no shape on CuPy's arrays."""
 
-    def handler(a, dtype=None, order="K", subok=True, shape=None, **device) -> Array:
-        a = stop(a)
+    def handler(a=None, dtype=None, order="K", subok=True, shape=None, *, prototype=None, **device) -> Array:
+        a = stop(prototype if a is None else a)  # np.empty_like has the other name
         if is_cupy(a):
             return make(a, a.shape if shape is None else shape, dtype)
         return f(a, dtype, order, subok, shape, **device)
