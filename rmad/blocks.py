@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad.fours import NUMBER, as_stack, combined
 from rmad.scaling import (
     MINUS_ONE,
     ONE,
@@ -25,10 +26,21 @@ from rmad.scaling import (
     unbroadcast,
     unbroadcast_stack,
 )
-from rmad.tape import ArraySpec, Block, Named, Node
+from rmad.tape import ArraySpec, Block, Named, Node, added
 from rmad.types import Array
 
-__all__ = ["MINUS_ONE", "ONE", "Block", "Diagonal", "DiagonalNode", "Explicit", "Linear", "padded", "unbroadcast"]
+__all__ = [
+    "MINUS_ONE",
+    "ONE",
+    "Block",
+    "Diagonal",
+    "DiagonalNode",
+    "Explicit",
+    "LightNode",
+    "Linear",
+    "padded",
+    "unbroadcast",
+]
 
 Map = Callable[[Any], Any]
 _NO_KEYWORDS: dict[str, Any] = {}  # one for all blocks
@@ -55,15 +67,48 @@ class Diagonal(Block):
         return pull_scaled_stack(self.d, U, self.x, self.y)
 
 
-class DiagonalNode(Node):
-    """A node whose blocks are diagonal: it holds their coefficients, and makes the blocks when they are asked for.
+class LightNode(Node):
+    """A node that sweeps itself, and makes blocks when it is asked for them only.
 
     Most nodes of a loop over small arrays are of this kind, and every object that they hold takes the interpreter's
-    garbage collector as long as the arithmetic. argnums: the arguments that the inputs are, None for all in order.
-    specs: of the inputs, None if they are like the node. coefficients: per input d, None once there are blocks.
+    garbage collector as long as the arithmetic. held: what the blocks are made of, None once there are blocks.
     """
 
-    __slots__ = ("argnums", "coefficients", "specs")
+    __slots__ = ("held",)
+    held: Any
+    primitive: Any
+
+    def made(self) -> tuple[Block, ...]:
+        """The blocks of the inputs."""
+        raise NotImplementedError(f"{type(self).__name__}.made")
+
+    @property
+    def blocks(self) -> Sequence[Block]:  # type: ignore[override]
+        if self.held is not None:
+            self.blocks = self.made()
+        return _slot.__get__(self)
+
+    @blocks.setter
+    def blocks(self, blocks: Sequence[Block]) -> None:
+        self.held = None
+        _slot.__set__(self, blocks)
+
+    @property
+    def joint(self) -> None:
+        return None
+
+    def plain(self) -> Node:
+        return Node(self.primitive, self.inputs, self.blocks, self.spec)
+
+
+class DiagonalNode(LightNode):
+    """A node whose blocks are diagonal: per input it holds the coefficient d.
+
+    argnums: the arguments that the inputs are, None for all in order. specs: of the inputs, None if they are like the
+    node.
+    """
+
+    __slots__ = ("argnums", "specs")
 
     def __init__(
         self,
@@ -75,30 +120,45 @@ class DiagonalNode(Node):
         specs: Sequence[ArraySpec] | None = None,
     ) -> None:
         self.primitive, self.inputs, self.spec = primitive, inputs, spec
-        self.coefficients, self.argnums, self.specs = coefficients, argnums, specs
+        self.held, self.argnums, self.specs = coefficients, argnums, specs
 
-    @property
-    def joint(self) -> None:
-        return None
+    def made(self) -> tuple[Block, ...]:
+        ds = self.held
+        argnums, specs = self.argnums or range(len(ds)), self.specs or (self.spec,) * len(ds)
+        return tuple([Diagonal(self.primitive, k, x, self.spec, d) for k, x, d in zip(argnums, specs, ds, strict=True)])
 
-    @property
-    def blocks(self) -> Sequence[Block]:  # type: ignore[override]
-        if (ds := self.coefficients) is not None:
-            argnums, specs = self.argnums or range(len(ds)), self.specs or (self.spec,) * len(ds)
-            primitive: Any = self.primitive
-            made = [Diagonal(primitive, k, x, self.spec, d) for k, x, d in zip(argnums, specs, ds, strict=True)]
-            _slot.__set__(self, tuple(made))
-            self.coefficients = None
-        return _slot.__get__(self)
+    def push(self, v: Sequence[Array | None], stacked: bool) -> Array | None:
+        if (ds := self.held) is None:
+            return super().push(v, stacked)
+        v_j, owned, y, specs = None, False, self.spec, self.specs
+        if stacked and specs is None and y is NUMBER:
+            found = combined(ds, [v[i] for i in self.inputs])
+            if found is not NotImplemented:
+                return found
+        for k, i in enumerate(self.inputs):
+            if (v_i := v[i]) is not None:
+                d, v_i = ds[k], as_stack(v_i) if stacked else v_i
+                if specs is None and (d is ONE or type(d) is np.float64):  # most terms of a loop over numbers
+                    term = v_i if d is ONE else d * v_i
+                else:
+                    scaled = push_scaled_stack if stacked else push_scaled
+                    term = scaled(d, v_i, specs[k] if specs else y, y)
+                v_j, owned = (term, False) if v_j is None else added(term, v_j, owned)
+        return v_j
 
-    @blocks.setter
-    def blocks(self, blocks: Sequence[Block]) -> None:
-        self.coefficients = None
-        _slot.__set__(self, blocks)
-
-    def plain(self) -> Node:
-        """The same as a node with blocks, for a plan, which asks for them again and again."""
-        return Node(self.primitive, self.inputs, self.blocks, self.spec)
+    def pull(self, u_j: Array, u: list[Array | None], owned: list[bool], stacked: bool) -> None:
+        if (ds := self.held) is None:
+            super().pull(u_j, u, owned, stacked)
+            return
+        y, specs = self.spec, self.specs
+        for k, i in enumerate(self.inputs):
+            d = ds[k]
+            if specs is None and (d is ONE or type(d) is np.float64):  # most terms of a loop over numbers
+                term = u_j if d is ONE else d * u_j
+            else:
+                scaled = pull_scaled_stack if stacked else pull_scaled
+                term = scaled(d, u_j, specs[k] if specs else y, y)
+            u[i], owned[i] = (term, False) if u[i] is None else added(term, u[i], owned[i])
 
 
 _slot = Node.__dict__["blocks"]  # the slot

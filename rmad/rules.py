@@ -16,113 +16,25 @@ transposes; the engine conjugates, Jᴴu = conj(Jᵀ conj(u)). The pull of an ex
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from numbers import Number
 from typing import Any, overload
 
 import numpy as np
 
-from rmad import tuning
-from rmad.blocks import MINUS_ONE, ONE, Block, Diagonal, DiagonalNode, Explicit, Linear
+from rmad.blocks import MINUS_ONE, ONE, Block, Diagonal, Explicit, Linear
 from rmad.captured import Captured
 from rmad.dispatch import PRIMITIVES, Primitive
-from rmad.machine.backend import is_cupy
-from rmad.objects import OBJECT
+from rmad.quick import Quick, as_array, is_one_of, no_wider
 from rmad.tape import ArraySpec, Tape
-from rmad.traced import Traced, register, stop
+from rmad.traced import register, stop
 
-__all__ = ["PRIMITIVES", "Block", "Primitive", "bilinear", "constant", "elementwise", "linear", "primitive"]
-
-
-_DOUBLE = ArraySpec.of(np.float64(0))
-_NUMBERS = frozenset((np.float64, np.float32, float, int))  # 1j * np.float64(2) is a Python number
+__all__ = ["PRIMITIVES", "Block", "Primitive", "as_array", "bilinear", "constant", "elementwise", "linear", "primitive"]
 
 
-def as_array(x: Any) -> Any:
-    """Python numbers become NumPy scalars; everything else stays as it is."""
-    if hasattr(x, "dtype"):
-        return x
-    y = np.asarray(x)[()]
-    if hasattr(y, "dtype"):
-        return y
-    if isinstance(y, Number):
-        return np.float64(y)  # type: ignore[arg-type]  # an int of more than 64 bits
-    raise TypeError(f"a {type(x).__name__} is no array of numbers")
-
-
-class Elementwise(Primitive):
+class Elementwise(Quick):
     """y = f(x₀, x₁, …), broadcast. `derivatives`: (y, x₀, x₁, …) → ∂f/∂x_k, or ±1, or None, per argument.
 
     `forward`, for functions of one argument: x → (f(x), f′(x)) in one pass, or None if x does not suit it.
     """
-
-    forward: Callable[[Any], tuple[Any, Any] | None] | None = None
-
-    def __init__(self, f: Callable[..., Any], derivatives: Sequence[Any], name: str | None) -> None:
-        super().__init__(f, name)
-        self.derivatives = derivatives
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        y = None if kwargs else self.quick(args, self.f)
-        return super().__call__(*args, **kwargs) if y is None else y
-
-    def quick(self, args: Sequence[Any], f: Callable[..., Any]) -> Traced | None:
-        """The most frequent calls, of numbers and arrays on a single tape, in one go; None: a call like any other.
-
-        f: computes y, as `self.f` does; an operator of Python's is faster than a ufunc on numbers.
-        """
-        tape: Tape | None = None
-        values, has_constants = [], False
-        for a in args:
-            kind = type(a)
-            if kind is Traced:
-                if tape is None:
-                    tape = a.tape
-                elif tape is not a.tape:
-                    return None
-                a = a.value
-            elif kind is np.ndarray and a.dtype is not OBJECT:
-                has_constants = True
-            elif kind not in _NUMBERS:  # weak numbers, arrays that are written into or of other libraries, lists
-                return None
-            values.append(a)
-        if tape is None or tape.closed or (self.forward and self._suits_forward(values[0])):
-            return None
-        y = (self if tape.nested else f)(*values)
-        spec, nodes = _DOUBLE if type(y) is np.float64 else ArraySpec.of(y), tape.nodes
-        if spec.dtype.kind not in "fc":
-            return None
-        argnums, inputs, ds, alike = [], [], [], True
-        for k, a in enumerate(args):
-            if type(a) is Traced:
-                d = self.derivatives[k] if k < len(self.derivatives) else None
-                if d is not ONE and d is not MINUS_ONE:
-                    if d is None:
-                        raise self._missing(k)
-                    d = d(y, *values)
-                    if getattr(d, "dtype", None) is not spec.dtype:
-                        d = _no_wider(d, spec.dtype)
-                    if has_constants and _is_one_of(args, d):
-                        d = tape.captured.array(d, self.name, own=True)
-                i = a.index
-                alike &= nodes[i].spec is spec
-                argnums.append(k)
-                inputs.append(i)
-                ds.append(d)
-        nodes.append(
-            DiagonalNode(
-                self,
-                tuple(inputs),
-                tuple(ds),
-                spec,
-                None if len(argnums) == len(args) else tuple(argnums),
-                None if alike else tuple([nodes[i].spec for i in inputs]),
-            )
-        )
-        return Traced(y, tape, len(nodes) - 1)
-
-    @staticmethod
-    def _suits_forward(x: Any) -> bool:
-        return x.size >= tuning.ELEMENTWISE_LOOPS_FROM or is_cupy(x)
 
     def linearized(
         self, argnums: Sequence[int], args: Sequence[Any], kwargs: dict[str, Any], tape: Tape
@@ -151,28 +63,11 @@ class Elementwise(Primitive):
             if d is not ONE and d is not MINUS_ONE:
                 if d is None:
                     raise self._missing(k)
-                d = _no_wider(d(y, *args, **kwargs), spec.dtype)
-                if constants and _is_one_of(constants, d):
+                d = no_wider(d(y, *args, **kwargs), spec.dtype)
+                if constants and is_one_of(constants, d):
                     d = captured.array(d, self.name, own=True)
             blocks.append(Diagonal(self, k, ArraySpec.of(args[k]), spec, d))
         return blocks
-
-
-def _no_wider(d: Any, dtype: np.dtype[Any]) -> Any:
-    """d in a dtype that does not promote `dtype`: a Python number in a rule must not make float64 of float32."""
-    if type(d) in (float, int) and dtype.kind == "f":
-        return dtype.type(d)
-    d = as_array(d)
-    return d if d.dtype == dtype or np.result_type(d.dtype, dtype) == dtype else d.astype(dtype)
-
-
-def _is_one_of(constants: Sequence[Any], d: Any) -> bool:
-    """True if d is one of the constant arrays, as ∂(a x)/∂x = a, or a view of one."""
-    if not isinstance(d, np.ndarray):
-        return False
-    return any(
-        d is a or (d.base is not None and isinstance(a, np.ndarray) and np.may_share_memory(d, a)) for a in constants
-    )
 
 
 class LinearPrimitive(Primitive):

@@ -7,14 +7,15 @@ A block multiplies the stack as one array if its kind allows it, else vector by 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
+from rmad import tuning
+from rmad.fours import FOUR
 from rmad.limits import Length, settled
+from rmad.machine import arrays
 from rmad.tape import Tape, pull, push
 from rmad.types import Array
 
@@ -27,7 +28,16 @@ def push_stack(tape: Tape, tangents: Stacks, outputs: Sequence[int | None]) -> l
     """Tangents of the inputs to those of the outputs, k > 0 of each; None is zero, given and returned."""
     if _has_limits(tape):
         return _one_by_one(lambda v: push(tape, v, outputs), tangents)
-    return push(tape, tangents, outputs, stacked=True)
+    k = next((len(V) for V in tangents if V is not None), FOUR)
+    if k >= FOUR or tape.largest > tuning.FOURS_UP_TO or tape.nested:
+        return push(tape, tangents, outputs, stacked=True)
+    found = push(tape, [None if V is None else _four(V) for V in tangents], outputs, stacked=True)
+    return [None if V is None else V[:k] for V in found]
+
+
+def _four(V: Array) -> Array:
+    """A stack with zeros as its other vectors."""
+    return np.concatenate([V, arrays.zeros(V, (FOUR - len(V), *V.shape[1:]))])
 
 
 def pull_stack(tape: Tape, cotangents: Stacks, outputs: Sequence[int | None], n_inputs: int) -> list[Array | None]:
@@ -56,5 +66,4 @@ def side_by_side(V: Array, product: Callable[[Array], Array]) -> Array:
 
 def at_a_time(tape: Tape, limit: int) -> int:
     """The number of vectors in a stack: of the largest array on the tape, so many fit that many bytes."""
-    shapes = set(map(attrgetter("spec.shape"), tape.nodes))
-    return max(1, limit // max(1, 8 * max(map(math.prod, shapes))))
+    return max(1, limit // max(1, 8 * tape.largest))

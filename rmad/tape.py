@@ -14,18 +14,21 @@ Source: Wengert (1964); Martens & Sutskever (2012), algorithm 1 and section 5.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, Protocol
 
 import numpy as np
 
+from rmad import tuning
 from rmad.captured import Captured
+from rmad.fours import as_stack, of_four
 from rmad.machine.arrays import ON_THE_CPU
-from rmad.scaling import ONE, pull_scaled, pull_scaled_stack, push_scaled, push_scaled_stack
 from rmad.specs import ArraySpec, Shaped
 from rmad.types import Array
 
-__all__ = ["ArraySpec", "Block", "Joint", "Named", "Node", "Shaped", "Tape", "last_reads", "pull", "push"]
+__all__ = ["ArraySpec", "Block", "Joint", "Named", "Node", "Shaped", "Tape", "added", "last_reads", "pull", "push"]
 
 
 class Named(Protocol):
@@ -59,11 +62,11 @@ class Block:
 
     def push_add(self, v: Array, total: Array | None, owned: bool) -> tuple[Array, bool]:
         """total + J v (None counts as zero), and if the engine made that array."""
-        return _sum(self.push(v), total, owned)
+        return added(self.push(v), total, owned)
 
     def pull_add(self, u: Array, total: Array | None, owned: bool) -> tuple[Array, bool]:
         """total + Jᵀu (None counts as zero), and if the engine made that array."""
-        return _sum(self.pull(u), total, owned)
+        return added(self.pull(u), total, owned)
 
     def push_stack(self, V: Array) -> Array:
         """J v_k for every k, (k, *y.shape), of V: (k, *x.shape), k > 0. May alias V. One by one unless overridden."""
@@ -75,14 +78,14 @@ class Block:
 
     def push_stack_add(self, V: Array, total: Array | None, owned: bool) -> tuple[Array, bool]:
         """`push_add` for a stack."""
-        return _sum(self.push_stack(V), total, owned)
+        return added(self.push_stack(V), total, owned)
 
     def pull_stack_add(self, U: Array, total: Array | None, owned: bool) -> tuple[Array, bool]:
         """`pull_add` for a stack."""
-        return _sum(self.pull_stack(U), total, owned)
+        return added(self.pull_stack(U), total, owned)
 
 
-def _sum(term: Array, total: Array | None, owned: bool) -> tuple[Array, bool]:
+def added(term: Array, total: Array | None, owned: bool) -> tuple[Array, bool]:
     """total + term, written into total if it is owned. A traced term is never written into a plain array."""
     if total is None:
         return term, False
@@ -117,12 +120,11 @@ class Node:
 
     primitive: None for an input of the function. inputs: the positions i of the arguments that carry a tangent.
     blocks: the Jacobian block of each of them, in the same order. spec: shape and dtype of the array.
+
+    Kinds of nodes that loops over small arrays are full of sweep themselves, and make blocks when asked for them only.
     """
 
     __slots__ = ("blocks", "inputs", "primitive", "spec")
-
-    coefficients: Sequence[Any] | None = None  # of a node that has these in place of blocks: see `DiagonalNode`
-    specs: Sequence[ArraySpec] | None = None
 
     def __init__(
         self, primitive: Named | None, inputs: Sequence[int], blocks: Sequence[Block], spec: ArraySpec
@@ -133,6 +135,33 @@ class Node:
     def joint(self) -> Joint | None:
         """Sweeps the blocks together; None if they are swept one by one."""
         return self.blocks[0].joint if self.blocks else None
+
+    def push(self, v: Sequence[Array | None], stacked: bool) -> Array | None:
+        """v_j = Σ_i J_ji v_i of the tangents of all nodes before it; None is zero. May alias a tangent."""
+        if (joint := self.blocks[0].joint) is not None:
+            given = [as_stack(v[i]) for i in self.inputs]
+            return joint.push(given, stacked) if any(a is not None for a in given) else None
+        v_j, owned = None, False  # owned: v_j was made here as a sum, so it may be written into
+        for i, block in zip(self.inputs, self.blocks, strict=True):
+            if (v_i := v[i]) is not None:
+                add = block.push_stack_add if stacked else block.push_add
+                v_j, owned = add(as_stack(v_i) if stacked else v_i, v_j, owned)
+        return v_j
+
+    def pull(self, u_j: Array, u: list[Array | None], owned: list[bool], stacked: bool) -> None:
+        """Adds J_jiᵀ u_j to the cotangents u_i; owned: which of these the engine made, so they may be written into."""
+        if (joint := self.blocks[0].joint) is not None:
+            given = [u[i] for i in self.inputs], [owned[i] for i in self.inputs]
+            for i, total, own in zip(self.inputs, *joint.pull(u_j, *given, stacked), strict=True):
+                u[i], owned[i] = total, own
+            return
+        for i, block in zip(self.inputs, self.blocks, strict=True):
+            add = block.pull_stack_add if stacked else block.pull_add
+            u[i], owned[i] = add(u_j, u[i], owned[i])
+
+    def plain(self) -> Node:
+        """The same as a node with blocks, for a plan, which asks for them again and again."""
+        return self
 
     def __repr__(self) -> str:
         return f"{self.primitive.name if self.primitive else 'input'}{list(self.inputs)} -> {self.spec}"
@@ -156,6 +185,7 @@ class Tape:
         self.decomposed: dict[Any, Any] = {}  # what they were taken of → values and vectors, as one array
         # (i, k) → the node of element k of node i, of some recent ones: loops ask for the same numbers again and again
         self.elements: dict[tuple[int, int], int] = {}
+        self._largest: int | None = None
         self.closed = False  # True when the function has returned
         self.whole = True  # False while the nodes are rewritten, and for ever if that is interrupted
         self.like: Array = ON_THE_CPU  # an empty array of the kind, NumPy's or CuPy's, of the arrays of the inputs
@@ -185,6 +215,13 @@ class Tape:
         self.nodes.append(node)
         return len(self.nodes) - 1
 
+    @property
+    def largest(self) -> int:
+        """The number of elements of the largest array, for a function that has returned."""
+        if self._largest is None:
+            self._largest = max(map(math.prod, set(map(attrgetter("spec.shape"), self.nodes))), default=0)
+        return self._largest
+
     def prune(self, outputs: Sequence[int | None]) -> None:
         """Frees the residuals of nodes that no output depends on."""
         alive = bytearray(len(self.nodes))
@@ -206,38 +243,21 @@ def push(
 
     stacked: True for k tangents of every input, (k, *shape), at once.
     """
-    v: list[Any] = [*tangents, *itertools.repeat(None, len(tape.nodes) - len(tangents))]
-    last = last_reads(tape.nodes, outputs)
-    scaled = push_scaled_stack if stacked else push_scaled
-    for j, node in enumerate(tape.nodes):
-        inputs = node.inputs
-        if not inputs:
+    nodes = tape.nodes
+    v: list[Any] = [
+        *(map(of_four, tangents) if stacked else tangents),
+        *itertools.repeat(None, len(nodes) - len(tangents)),
+    ]
+    last = last_reads(nodes, outputs) if tape.largest * len(nodes) > tuning.TANGENTS_KEPT else None
+    for j, node in enumerate(nodes):
+        if not node.inputs:
             continue
-        v_j, owned = None, False  # owned: v_j was made here as a sum, so it may be written into
-        if (ds := node.coefficients) is not None:
-            y, specs = node.spec, node.specs
-            for k, i in enumerate(inputs):
-                if (v_i := v[i]) is not None:
-                    d = ds[k]
-                    if specs is not None or (d is not ONE and type(d) is not np.float64):
-                        term = scaled(d, v_i, specs[k] if specs else y, y)
-                    else:  # most terms of a loop over numbers
-                        term = v_i if d is ONE else d * v_i
-                    v_j, owned = (term, False) if v_j is None else _sum(term, v_j, owned)
-        elif node.blocks[0].joint is not None:
-            given = [v[i] for i in inputs]
-            if any(a is not None for a in given):
-                v_j = node.blocks[0].joint.push(given, stacked)
-        else:
-            for i, block in zip(inputs, node.blocks, strict=True):
-                if (v_i := v[i]) is not None:
-                    add = block.push_stack_add if stacked else block.push_add
-                    v_j, owned = add(v_i, v_j, owned)
-        v[j] = v_j
-        for i in inputs:
-            if last[i] == j:
-                v[i] = None  # frees a tangent that no later node reads
-    return [None if k is None else v[k] for k in outputs]
+        v[j] = node.push(v, stacked)
+        if last is not None:
+            for i in node.inputs:
+                if last[i] == j:
+                    v[i] = None  # frees a tangent that no later node reads
+    return [None if k is None else as_stack(v[k]) for k in outputs]
 
 
 def last_reads(nodes: Sequence[Node], outputs: Sequence[int | None]) -> list[int]:
@@ -270,31 +290,11 @@ def pull(
     u: list[Any] = [None] * n if totals is None else [*totals, *[None] * (n - n_inputs)]
     owned = [False] * n if ours is None else [*ours, *[False] * (n - n_inputs)]  # u[i] may be written into
     _seed(u, owned, cotangents, outputs)
-    scaled = pull_scaled_stack if stacked else pull_scaled
     for j in range(n - 1, n_inputs - 1, -1):
         u_j, node = u[j], nodes[j]
-        inputs = node.inputs
-        if u_j is None or not inputs:
-            continue
-        u[j] = None
-        if (ds := node.coefficients) is not None:
-            y, specs = node.spec, node.specs
-            for k, i in enumerate(inputs):
-                d = ds[k]
-                if specs is not None or (d is not ONE and type(d) is not np.float64):
-                    term = scaled(d, u_j, specs[k] if specs else y, y)
-                else:  # most terms of a loop over numbers
-                    term = u_j if d is ONE else d * u_j
-                u[i], owned[i] = (term, False) if u[i] is None else _sum(term, u[i], owned[i])
-        elif (joint := node.blocks[0].joint) is not None:
-            given = [u[i] for i in inputs], [owned[i] for i in inputs]
-            sums, made = joint.pull(u_j, *given, stacked)
-            for i, total, own in zip(inputs, sums, made, strict=True):
-                u[i], owned[i] = total, own
-        else:
-            for i, block in zip(inputs, node.blocks, strict=True):
-                add = block.pull_stack_add if stacked else block.pull_add
-                u[i], owned[i] = add(u_j, u[i], owned[i])
+        if u_j is not None and node.inputs:
+            u[j] = None
+            node.pull(u_j, u, owned, stacked)
     if ours is not None:
         ours[:] = owned[:n_inputs]
     return u[:n_inputs]

@@ -118,13 +118,13 @@ def _lookup(key: Any, what: Any) -> Callable[..., Any]:
     return handler
 
 
-def quickly(ufunc: np.ufunc, inputs: Any, evaluate: Callable[..., Any]) -> Any:
-    """evaluate(*inputs), which the ufunc is, recorded by an elementwise primitive in one go; None if that cannot be."""
+def quickly(ufunc: np.ufunc, inputs: Any) -> Any:
+    """ufunc(*inputs), recorded by an elementwise primitive in one go; None if that cannot be."""
     quick = getattr(HANDLERS.get(ufunc), "quick", None)
     if quick is None:
         return None
     try:
-        return quick(inputs, evaluate)
+        return quick(inputs, _OPERATORS.get(ufunc, ufunc))
     except Exception:  # comes again in the general way, which finds the words for it
         return None
 
@@ -246,7 +246,7 @@ class Traced(Shaped, NDArrayOperatorsMixin):
         return Traced(self.value, self.tape, self.index)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if method == "__call__" and not kwargs and (y := quickly(ufunc, inputs, ufunc)) is not None:
+        if method == "__call__" and not kwargs and (y := quickly(ufunc, inputs)) is not None:
             return y
         if method == "at":
             return writing.at(ufunc, *inputs)
@@ -563,20 +563,24 @@ def _method(f: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
+_OPERATORS: dict[np.ufunc, Callable[..., Any]] = {}  # Python's, which take numbers in a tenth of the time
+
+
 def _operator(name: str, ufunc: np.ufunc, evaluate: Callable[[Any, Any], Any]) -> None:
     """x + y and y + x of Traced as `evaluate` has them, without NumPy's dispatch where a quick call suffices."""
     forward, backward = (getattr(NDArrayOperatorsMixin, f"__{r}{name}__") for r in ("", "r"))
+    _OPERATORS[ufunc] = evaluate
 
     def method(self: Traced, other: Any) -> Any:
         try:  # quickly, whose call would take a tenth of the time
-            y = HANDLERS[ufunc].quick((self, other), evaluate)  # type: ignore[attr-defined]
+            y = HANDLERS[ufunc].of_two(self, other, evaluate)  # type: ignore[attr-defined]
         except Exception:
             y = None
         return forward(self, other) if y is None else y
 
     def reflected(self: Traced, other: Any) -> Any:
         try:
-            y = HANDLERS[ufunc].quick((other, self), evaluate)  # type: ignore[attr-defined]
+            y = HANDLERS[ufunc].of_two(other, self, evaluate)  # type: ignore[attr-defined]
         except Exception:
             y = None
         return backward(self, other) if y is None else y
@@ -590,6 +594,7 @@ _operator("add", np.add, operator.add)
 _operator("sub", np.subtract, operator.sub)
 _operator("mul", np.multiply, operator.mul)
 _operator("truediv", np.true_divide, operator.truediv)
+_OPERATORS[np.negative] = operator.neg
 
 METHODS = """
     all any argmax argmin argpartition argsort cumprod cumsum diagonal dot max mean min nonzero

@@ -49,6 +49,14 @@ CAPTURED_COPY_EACH = 1 << 11
 # benchmarks/jacobians.py, whose loop reads four parameters and two states four times a step
 ELEMENTS_KNOWN = 64
 
+# numbers of the largest array on a tape up to which one to three tangents are pushed as four, with zeros: four tangents
+# of a number are quick. benchmarks/jacobians.py
+FOURS_UP_TO = 1 << 8
+
+# elements of the tangents of all nodes up to which a push keeps them all: looking for the last reader costs more.
+# benchmarks/jacobians.py
+TANGENTS_KEPT = 1 << 18
+
 # -- pieces of work that stay in a cache -----------------------------------------------------------
 
 # bytes of patches, or of Winograd's windows and products, at a time: the largest of 64 KB to 2 MB was the fastest.

@@ -14,7 +14,7 @@ from numpy import ndarray
 from rmad.as_written.callers import is_sparse, takes_plain_arrays
 from rmad.as_written.lists import Numbers, as_array, forgiven, holds_traced, stacked
 from rmad.refusals import no_matrix
-from rmad.traced import Traced, register, stop, writing
+from rmad.traced import HANDLERS, Traced, register, stop, writing
 
 __all__ = [
     "CONVERTERS",
@@ -61,7 +61,7 @@ def converter(f: Callable[..., Any], for_users: bool) -> Callable[..., Any]:
     def convert(a: Any = _NONE, /, *args: Any, **kwargs: Any) -> Any:
         kind = type(a)
         if kind is list or kind is tuple:
-            traced = len(a) > 0 and type(a[0]) is not float and isinstance(a[0], Traced)
+            traced = len(a) > 0 and (_begins_traced(a[0]) or _begins_traced(a[-1]))
         else:
             traced = kind is not ndarray and isinstance(a, Traced)
         if not traced:
@@ -82,10 +82,20 @@ def converter(f: Callable[..., Any], for_users: bool) -> Callable[..., Any]:
             if isinstance(a, Traced) and f.__name__ == "asanyarray" and is_sparse(caller):
                 return _no_array(a)
             return f(a, *args, **kwargs)  # our error, which says so, or makes `lifting` act
+        if kind is list and a and (y := HANDLERS["numbers"](f, a, args, kwargs)) is not None:
+            return y
         y = converted(f, a, args, kwargs)
         return writing.blank(y) if for_users and _is_new(y, a) else y
 
     return convert
+
+
+def _begins_traced(part: Any) -> bool:
+    """True for a traced array, and for a list that begins with one; NumPy would raise an error, which takes longer."""
+    kind = type(part)
+    if kind is list:
+        return len(part) > 0 and type(part[0]) is Traced
+    return kind is not float and isinstance(part, Traced)
 
 
 def _is_new(y: Any, a: Any) -> bool:

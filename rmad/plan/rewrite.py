@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rmad.blocks import MINUS_ONE, ONE, Block, Diagonal, DiagonalNode
+from rmad.blocks import MINUS_ONE, ONE, Block, Diagonal
 from rmad.tape import Node, Tape
 
 __all__ = ["count_uses", "rewrite"]
@@ -27,7 +27,7 @@ def rewrite(tape: Tape, outputs: Sequence[int | None]) -> None:
     stand, so that s = s + x in a loop copies none of them twice.
     """
     tape.whole = False
-    tape.nodes[:] = [node.plain() if isinstance(node, DiagonalNode) else node for node in tape.nodes]
+    tape.nodes[:] = [node.plain() for node in tape.nodes]
     uses = count_uses(tape.nodes, outputs)
     sums: dict[int, _Sum] = {}
     for j, node in enumerate(tape.nodes):

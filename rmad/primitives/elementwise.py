@@ -87,7 +87,7 @@ def power(x, p) -> Array:
 
 def _short_power(x, p) -> Array:
     f = _SHORT_POWERS[p]
-    y = quickly(f, (x,), f)
+    y = quickly(f, (x,))
     return f(x) if y is None else y
 
 

@@ -6,15 +6,17 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy import float64
 from numpy.lib.array_utils import normalize_axis_index
 
 from rmad import tuning
-from rmad.blocks import Block, Linear
+from rmad.blocks import Block, LightNode, Linear
+from rmad.fours import NUMBER, of_four
 from rmad.keys import is_basic, is_mask
 from rmad.machine import arrays
 from rmad.primitives.arguments import cast, refuse_out, stacked
 from rmad.rules import LinearPrimitive, as_array, linear
-from rmad.tape import ArraySpec, Node
+from rmad.tape import ArraySpec
 from rmad.traced import Traced, implements, register, stop
 from rmad.types import Array
 from rmad.valued import composed
@@ -121,14 +123,54 @@ class _GetItem(LinearPrimitive):
     def view(self, x, key) -> Any:
         """x[key] as a view: what a call does if no other tape traces x, in one go."""
         tape, i, y = x.tape, x.index, x.value[key]
-        spec = ArraySpec.of(y)
-        block = Index(self, 0, tape.nodes[i].spec, spec, _scatter, (x, key), _NO_KEYWORDS)
-        j = tape.append(Node(self, (i,), (block,), spec))
-        if type(key) is int and not spec.shape:
+        is_number = type(y) is float64
+        spec = NUMBER if is_number else ArraySpec.of(y)
+        j = tape.append(ViewNode(self, (i,), (tape.nodes[i].spec, key), spec))
+        if is_number and type(key) is int:
             if len(tape.elements) >= tuning.ELEMENTS_KNOWN:
                 tape.elements.clear()
             tape.elements[i, key] = j
         return Traced(y, tape, j)
+
+
+class ViewNode(LightNode):
+    """y = x[key] for a key of integers and slices, of an array that no other tape traces."""
+
+    __slots__ = ()
+
+    def __init__(self, primitive, inputs, held, spec) -> None:
+        self.primitive, self.inputs, self.held, self.spec = primitive, inputs, held, spec
+
+    def made(self) -> tuple[Block, ...]:
+        x, key = self.held
+        return (Index(self.primitive, 0, x, self.spec, _scatter, (x, key), _NO_KEYWORDS),)
+
+    def push(self, v, stacked) -> Any:
+        v_i = v[self.inputs[0]]
+        if v_i is None:
+            return None
+        if self.held is None or type(v_i) is not np.ndarray or v_i.dtype is not self.spec.dtype:
+            return super().push(v, stacked)
+        key = self.held[1]
+        if not stacked:
+            return v_i[key]
+        v_j = v_i[_behind_stack(key)]
+        return of_four(v_j) if self.spec is NUMBER else v_j
+
+    def pull(self, u_j, u, owned, stacked) -> None:
+        i = self.inputs[0]
+        total = u[i]
+        traced = isinstance(u_j, Traced) or isinstance(total, Traced)
+        if self.held is None or traced or u_j.dtype is not self.spec.dtype or not self.held[0].shape:
+            super().pull(u_j, u, owned, stacked)
+            return
+        x, key = self.held
+        if total is None:
+            u[i] = total = arrays.zeros(u_j, (len(u_j), *x.shape) if stacked else x.shape, x.dtype)
+        elif not owned[i]:
+            u[i] = total = total.copy()
+        owned[i] = True
+        total[_behind_stack(key) if stacked else key] += u_j
 
 
 def _scatter(u, x, key) -> Array:

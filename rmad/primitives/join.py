@@ -7,14 +7,16 @@ from numbers import Number
 from typing import Any
 
 import numpy as np
+from numpy import float64
 from numpy.lib.array_utils import normalize_axis_index
 
-from rmad.blocks import Block
+from rmad.blocks import Block, LightNode
+from rmad.fours import NUMBER
 from rmad.machine import arrays
 from rmad.primitives.arguments import cast, known, refuse_out
 from rmad.primitives.index import scatter
 from rmad.rules import Primitive, as_array
-from rmad.tape import ArraySpec
+from rmad.tape import ArraySpec, added
 from rmad.traced import Traced, implements
 from rmad.types import Array
 
@@ -137,6 +139,83 @@ def array(value, keys, parts) -> Array:
     return _array(Places(value, keys), *parts)
 
 
+class NumbersNode(LightNode):
+    """An array of numbers, of which those that are traced are the inputs; held: their places in C order."""
+
+    __slots__ = ()
+
+    def __init__(self, inputs, held, spec) -> None:
+        self.primitive, self.inputs, self.held, self.spec = _array, inputs, held, spec
+
+    def made(self) -> tuple[Block, ...]:
+        keys = zip(*np.unravel_index(self.held, self.spec.shape), strict=True)
+        return tuple([Part(_array, k, NUMBER, self.spec, (*map(int, key), ...)) for k, key in enumerate(keys, 1)])
+
+    def push(self, v, stacked) -> Any:
+        if self.held is None:
+            return super().push(v, stacked)
+        given = [(place, v[i]) for place, i in zip(self.held, self.inputs, strict=True) if v[i] is not None]
+        if not all(_is_plain(v_i) for _, v_i in given):
+            return super().push(v, stacked)
+        if not given:
+            return None
+        rows: list[Any] = [(0.0,) * len(given[0][1]) if stacked else 0.0] * self.spec.size
+        for place, v_i in given:
+            rows[place] = v_i
+        y, shape = np.array(rows).T, self.spec.shape
+        return y if len(shape) == 1 else np.reshape(y, (*y.shape[:-1], *shape))
+
+    def pull(self, u_j, u, owned, stacked) -> None:
+        if self.held is None or not _is_plain(u_j):
+            super().pull(u_j, u, owned, stacked)
+            return
+        u_j = np.reshape(u_j, (len(u_j), -1)).T if stacked else np.reshape(u_j, -1)
+        for place, i in zip(self.held, self.inputs, strict=True):
+            term = u_j[place]
+            u[i], owned[i] = (term, False) if u[i] is None else added(term, u[i], owned[i])
+
+
+def _is_plain(a) -> bool:
+    return type(a) is tuple or (isinstance(a, np.ndarray | float64) and a.dtype is NUMBER.dtype)
+
+
+@implements("numbers")
+def numbers(make, x, args, kwargs) -> Any:
+    """make(x, *args, **kwargs) of a list of numbers, or of lists of them, recorded in one go; None if x is not that.
+
+    make: np.array or one of its kin.
+    """
+    rows = x if type(x[0]) is list else [x]
+    width = len(rows[0])
+    tape, shape = None, (len(rows), width) if rows is x else (width,)
+    inputs: list[int] = []
+    places: list[int] = []
+    values: list[Any] = []
+    for row in rows:
+        if type(row) is not list or len(row) != width:
+            return None
+        for a in row:
+            kind = type(a)
+            if kind is Traced:
+                if type(a.value) is not float64 or (a.tape is not tape and tape is not None):
+                    return None
+                tape = a.tape
+                inputs.append(a.index)
+                places.append(len(values))
+                a = a.value
+            elif kind is not float and kind is not float64 and kind is not int:
+                return None
+            values.append(a)
+    if tape is None:
+        return None
+    if rows is x:
+        values = [values[k : k + width] for k in range(0, len(values), width)]
+    y = make(values, *args, **kwargs)
+    if type(y) is not np.ndarray or y.dtype is not NUMBER.dtype or y.shape != shape:
+        return None
+    return Traced(y, tape, tape.append(NumbersNode(tuple(inputs), tuple(places), ArraySpec.of(y))))
+
+
 @implements(*{np.concatenate, *known("concat")})
 def concatenate(arrays, /, axis=0, out=None, *, dtype=None, casting="same_kind") -> Array:
     refuse_out(out)
@@ -151,6 +230,9 @@ def concatenate(arrays, /, axis=0, out=None, *, dtype=None, casting="same_kind")
 @implements(np.stack)
 def stack(arrays, axis=0, out=None, *, dtype=None, casting="same_kind") -> Array:
     refuse_out(out)
+    plain = type(arrays) is list and arrays and axis == 0 and dtype is None
+    if plain and (y := numbers(np.array, arrays, (), {})) is not None:
+        return y
     if dtype is not None or not {*map(type, arrays)} <= _ARRAYS:
         arrays = [cast(a, dtype, casting) for a in arrays]
     return _stack(axis and normalize_axis_index(axis, arrays[0].ndim + 1), *arrays)

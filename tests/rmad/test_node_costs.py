@@ -11,7 +11,7 @@ import pytest
 
 import rmad
 from rmad import tuning
-from rmad.blocks import DiagonalNode
+from rmad.blocks import LightNode
 from rmad.extend import Record, Traced
 
 NODES = 1000
@@ -93,7 +93,7 @@ def test_blocks_of_a_node_are_made_once():
     for node in record.tape.nodes[1:]:
         first = node.blocks
         assert node.blocks is first
-        assert node.coefficients is None
+        assert node.held is None
         assert [block.argnum for block in first] == {"subtract": [0, 1]}.get(node.primitive.name, [first[0].argnum])
     assert [node.blocks[0].argnum for node in record.tape.nodes[1:3]] == [0, 1]
     assert np.array_equal(record.push(X), X * X - 2 * X)
@@ -105,7 +105,7 @@ def test_a_plan_works_on_nodes_with_blocks():
     _, lin = rmad.linearize(lambda x: np.sin(x) * x, X)
     want = rmad.jacobian(lambda x: np.sin(x) * x)(X) @ X
     assert lin.plan.nodes
-    assert not any(isinstance(node, DiagonalNode) for node in lin.plan.nodes)
+    assert not any(isinstance(node, LightNode) for node in lin.plan.nodes)
     assert np.allclose(lin.Jv(X), want)
 
 
@@ -157,3 +157,68 @@ def held(call):
     tracemalloc.stop()
     gc.collect()
     return result, len(gc.get_objects()) - before, size
+
+
+LISTS = {
+    "numbers": lambda x: np.array([x[0] * x[1], 2.0, x[1], x[0] * x[1]]),
+    "rows": lambda x: np.array([[x[0], 1], [0.5, x[1] ** 2], [x[1], x[0]]]),
+    "in columns": lambda x: np.array([[x[0], x[1] * x[0]], [1.0, x[1]]], order="F"),
+    "stacked": lambda x: np.stack([x[0] * x[1], x[1], np.float64(1.0)]),
+    "of integers": lambda x: np.array([x[0] * x[1], 1, 2]),
+}
+VIEWS = {
+    "elements": lambda x: x[0] * x[-1] + x[1] * x[0],
+    "slices": lambda x: x[1:] * x[:-1] + x[::2],
+    "of a matrix": lambda x: np.outer(x, x)[1] + np.outer(x, x)[:, 0] + np.outer(x, x)[1, 1],
+    "none": lambda x: x[None] * x[..., None],
+    "of a number": lambda x: np.reshape(x[0], ())[()] * x[1],
+}
+
+
+@pytest.mark.parametrize("f", [*LISTS.values(), *VIEWS.values()], ids=[*LISTS, *VIEWS])
+def test_lists_and_views_sweep_themselves_as_their_blocks_do(f):
+    x, v = np.array([0.3, 0.7, 0.4]), np.array([1.0, -2.0, 0.5])
+    record = Record(f, x, ())
+    assert any(isinstance(node, LightNode) for node in record.tape.nodes)
+    u = np.linspace(1.0, 2.0, np.size(record.y)).reshape(np.shape(record.y))
+    light, J = (record.push(v), record.pull(u)), rmad.jacobian(f)(x)
+    assert any(getattr(node, "held", None) is not None for node in record.tape.nodes), "no blocks were asked for"
+    assert all(node.blocks is node.blocks for node in record.tape.nodes)
+    _, lin = rmad.linearize(f, x)
+    assert lin.plan.nodes
+    for found in ((record.push(v), record.pull(u)), (lin.Jv(v), lin.JTu(u)), (J @ v, np.tensordot(u, J, np.ndim(u)))):
+        assert all(map(np.allclose, found, light))
+    rmad.check_grads(f, x, order=2)
+
+
+def test_stacks_of_cotangents_go_through_lists_and_views():
+    def f(x):
+        return np.array([x[0] * x[1], x[2]]) @ np.array([[x[1], 1], [x[0], x[3] * x[4]]])
+
+    x = np.array([0.3, 0.7, 0.4, 0.2, 0.9])
+    by_rows = rmad.jacobian(f)(x)
+    assert np.allclose(by_rows, np.stack([rmad.jvp(f, x, e)[1] for e in np.eye(5)], axis=-1))
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5])
+def test_a_few_tangents_of_a_loop_over_numbers(k):
+    def f(x):
+        y, z = x[0], -x[-1]
+        for _ in range(3):
+            y = y * z - x[0] * 0.5 + np.sin(y) * np.sum(np.array([z, 1.0]) * x[0])
+            z = np.maximum(y, z) + x[0]
+        return y, np.array([z, y * X[1], 2.0]), np.reshape(z, (1, 1)) + M, y + z
+
+    x = np.linspace(0.2, 0.9, k)
+    columns = [rmad.jvp(f, x, e)[1] for e in np.eye(k)]
+    for J, of_columns in zip(rmad.jacobian(f)(x), zip(*columns, strict=True), strict=True):
+        assert np.allclose(J, np.stack(of_columns, axis=-1), rtol=1e-14)
+        assert J.dtype == np.float64
+    numbers = rmad.jacobian(lambda a, b: a * b + np.sin(a), argnums=(0, 1))(np.float64(0.3), np.float64(0.4))
+    assert np.allclose(numbers, (0.4 + np.cos(0.3), 0.3))
+
+
+def test_tangents_that_are_not_finite_are_numpys_in_a_loop_over_numbers():
+    with np.errstate(all="ignore"):
+        J = rmad.jacobian(lambda x: np.log(x[0]) * x[1] + x[2])(np.zeros(3))
+    assert np.array_equal(J, [np.nan, -np.inf, 1], equal_nan=True)
