@@ -10,6 +10,7 @@ import numpy as np
 from rmad import tree as _tree
 from rmad.plan.plan import Plan, products_before_a_plan
 from rmad.record import Record, filled
+from rmad.selected import has_bad_derivatives
 from rmad.tape import Joint
 from rmad.ties import Undecided, is_lost
 from rmad.traced import Traced
@@ -32,6 +33,7 @@ class Linearization(Generic[Tree, Out]):
         self._record = record
         self._plan: Plan | None = None
         self._unplanned: int | None = None  # products to come without a plan
+        self._is_bad = False  # True if a plan may leave NaN where `rmad.selected` finds a number
         self._joints: list[Joint] | None = None  # of the tape, looked up once
 
     def __repr__(self) -> str:
@@ -87,7 +89,7 @@ class Linearization(Generic[Tree, Out]):
         """One product, by the plan; by a sweep over the tape as recorded before that pays, or if it is traced."""
         self._record.verify()
         traced = not PLAIN.issuperset(map(type, arrays)) and any(isinstance(a, Traced) for a in arrays)
-        if traced or self._record.tape.nested or (self._plan is None and not self._pays()):
+        if traced or self._record.tape.nested or (self._plan is None and not self._pays()) or self._is_bad:
             return sweep(arrays)
         try:
             results = planned(self._plan or self.plan, arrays)
@@ -108,6 +110,7 @@ class Linearization(Generic[Tree, Out]):
         """True once enough products were made for a plan to pay off; it depends on the tape only, not on the clock."""
         if self._plan is None and self._unplanned is None:
             self._unplanned = products_before_a_plan(self._record.tape)
+            self._is_bad = has_bad_derivatives(self._record.tape)
         if self._plan is None and self._unplanned:
             self._unplanned -= 1
             return False

@@ -18,6 +18,7 @@ from rmad.limits import settled
 from rmad.machine.arrays import sample, zeros
 from rmad.objects import stacked
 from rmad.residuals import holds
+from rmad.selected import mended, pull_used, push_used
 from rmad.tape import ArraySpec, Node, Tape, pull, push
 from rmad.ties import AtTies, Decomposition, Undecided, agreed, determined, is_lost, may_lose, rounding
 from rmad.traced import Traced
@@ -174,7 +175,8 @@ class Record:
 
     def push_arrays(self, tangents: Sequence[Array]) -> Any:
         """Jv for the tangents of the arrays of x."""
-        results = settled(push(self.tape, tangents, self.outputs))
+        given = self.tape, tangents, self.outputs
+        results = mended(settled(push(*given)), lambda: settled(push_used(*given)))
         if may_lose(self.tape) and any(map(is_lost, results)):
             results = determined(results, self.tape, tangents, self._pulled)
         return filled(self.out, _fresh(results, tangents), self.tape.like)
@@ -186,7 +188,8 @@ class Record:
     def _pulled(self, cotangents: Sequence[Array | None]) -> list[Array | None]:
         """The cotangents of the inputs; if they need it, by two more runs of f, which `rmad.ties` explains."""
         try:
-            return settled(pull(self.tape, cotangents, self.outputs, self.n_inputs))
+            given = self.tape, cotangents, self.outputs, self.n_inputs
+            return mended(settled(pull(*given)), lambda: settled(pull_used(*given)))
         except Undecided:
             if self._again is None:
                 raise

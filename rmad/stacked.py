@@ -16,6 +16,7 @@ from rmad import tuning
 from rmad.fours import FOUR
 from rmad.limits import Length, settled
 from rmad.machine import arrays
+from rmad.selected import mended, pull_used, push_used
 from rmad.tape import Tape, pull, push
 from rmad.types import Array
 
@@ -28,6 +29,11 @@ def push_stack(tape: Tape, tangents: Stacks, outputs: Sequence[int | None]) -> l
     """Tangents of the inputs to those of the outputs, k > 0 of each; None is zero, given and returned."""
     if _has_limits(tape):
         return _one_by_one(lambda v: push(tape, v, outputs), tangents)
+    found = _pushed_stack(tape, tangents, outputs)
+    return mended(found, lambda: _one_by_one(lambda v: push_used(tape, v, outputs), tangents))
+
+
+def _pushed_stack(tape: Tape, tangents: Stacks, outputs: Sequence[int | None]) -> list[Array | None]:
     k = next((len(V) for V in tangents if V is not None), FOUR)
     if k >= FOUR or tape.largest > tuning.FOURS_UP_TO or tape.nested:
         return push(tape, tangents, outputs, stacked=True)
@@ -44,7 +50,8 @@ def pull_stack(tape: Tape, cotangents: Stacks, outputs: Sequence[int | None], n_
     """Cotangents of the outputs to those of the inputs, k > 0 of each; None is zero, given and returned."""
     if _has_limits(tape):
         return _one_by_one(lambda u: pull(tape, u, outputs, n_inputs), cotangents)
-    return pull(tape, cotangents, outputs, n_inputs, stacked=True)
+    found = pull(tape, cotangents, outputs, n_inputs, stacked=True)
+    return mended(found, lambda: _one_by_one(lambda u: pull_used(tape, u, outputs, n_inputs), cotangents))
 
 
 def _has_limits(tape: Tape) -> bool:
