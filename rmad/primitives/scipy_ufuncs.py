@@ -107,6 +107,7 @@ elementwise(sc.cosdg, lambda y, x: (-math.pi / 180) * sc.sindg(x))
 elementwise(sc.tandg, lambda y, x: (math.pi / 180) * (1 + y * y))
 elementwise(sc.cotdg, lambda y, x: (-math.pi / 180) * (1 + y * y))
 constant(sc.round)
+constant(sc.gammasgn)
 
 # -- gamma and its kind ----------------------------------------------------------------------------------------
 

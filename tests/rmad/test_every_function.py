@@ -26,7 +26,10 @@ TURNS = {
     r"linalg\.eigh?\(.*complex": "eigenvectors turn by a phase",
     r"unique_values\(.*complex": "NumPy sorts by hash values",
 }
-CLEAR = r"derivative|written into|writes a traced|arbitrary basis|changes its memory|as other numbers|cannot hold"
+CLEAR = (
+    r"derivative|written into|writes a traced|arbitrary basis|changes its memory|as other numbers|cannot hold|"
+    "mode must be"
+)
 
 
 def defects(name):
@@ -58,7 +61,11 @@ def test_every_function(name):
 @pytest.mark.parametrize("module", [np, np.linalg, np.fft])
 def test_no_public_function_is_missing(module):
     prefix = {np: "np.", np.linalg: "np.linalg.", np.fft: "np.fft."}[module]
-    public = {n for n in module.__all__ if callable(getattr(module, n)) and not isinstance(getattr(module, n), type)}
+    public = {
+        n
+        for n in module.__all__
+        if n[0] != "_" and callable(getattr(module, n)) and not isinstance(getattr(module, n), type)
+    }
     left_out = set(" ".join(LEFT_OUT.values()).split()) if module is np else set()
     assert not {n for n in public - left_out if f"{prefix}{n}" not in calls()}
 
@@ -83,6 +90,6 @@ def test_the_page_is_up_to_date():
 def test_the_sweep_sees_a_wrong_value_and_a_wrong_derivative(monkeypatch):
     from rmad.traced import HANDLERS
 
-    for wrong in (lambda x: rmad.stop_gradient(np.cbrt(x)), lambda x: x):
+    for wrong in (lambda x: np.cbrt(rmad.stop_gradient(x)), lambda x: x):
         monkeypatch.setitem(HANDLERS, np.cbrt, wrong)
         assert list(defects("np.cbrt"))

@@ -128,7 +128,7 @@ tensordot: X, A, 1 | X, Y
 cross: D, D[::-1] | X[:, :3], V[:3]
 einsum: 'ij,jk->ik', X, A | 'ij->j', X | 'i,i', V, W
 einsum_path: 'ij,jk->ik', X, A
-trapezoid: X, V | V, W
+trapezoid trapz: X, V | V, W
 polyval: V, W | V, X
 polyfit: R, W, 2
 polyadd polysub polymul polydiv: V, W | V, W[:2]
