@@ -29,6 +29,7 @@ __all__ = [
     "part_written_by",
     "plain_array",
     "scalars_are_fixed",
+    "swapped_by_views",
     "written_from_checkpoint",
     "written_into_integers",
     "written_out",
@@ -67,6 +68,13 @@ def written_into_integers(dtype: np.dtype[Any]) -> TypeError:
     return TypeError(
         f"a traced number is written into an array of {dtype}, which has no derivatives; make an array of floats, "
         "as np.zeros(n) does, or write rmad.stop_gradient(x)"
+    )
+
+
+def swapped_by_views() -> TypeError:
+    return TypeError(
+        "compiled code, such as rng.shuffle(y), swaps rows of an array by views of each other, which would make some "
+        "come twice; write y = y[rng.permutation(len(y))]"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from opcode import opname
 from types import FrameType
 from typing import Any
 
@@ -12,7 +13,14 @@ import numpy as np
 from rmad.keys import is_basic
 from rmad.machine.arrays import moved_to, on_the_cpu
 from rmad.objects import is_object
-from rmad.refusals import into_plain, lost_imaginary_part, part_written_by, scalars_are_fixed, written_into_integers
+from rmad.refusals import (
+    into_plain,
+    lost_imaginary_part,
+    part_written_by,
+    scalars_are_fixed,
+    swapped_by_views,
+    written_into_integers,
+)
 from rmad.traced import HANDLERS, Traced, stop, writing
 from rmad.written.arrays import Blank, Written, become, fill_slots, memory_of, refuse_from_outside
 from rmad.written.memory import Memory, Step, take
@@ -25,6 +33,8 @@ def write(y: Any, key: Any, v: Any) -> None:
     """y[key] = v."""
     if type(v) is Written and _is_itself(y, key, v):
         return  # y[key] += 1 has written into the view y[key], and ends with this
+    if isinstance(v, Traced) and v.place is not None and v.place.parent is y and _is_compiled(sys._getframe(1)):
+        raise swapped_by_views()
     key, v = plain_key(key), _value(v)
     refuse_from_outside(_level(y))
     if type(y) is Blank:
@@ -42,6 +52,13 @@ def write(y: Any, key: Any, v: Any) -> None:
         whole = _with_part(y, key, v)
         key = on_the_cpu(key)
         memory.place_by(y.place, whole, lambda where, ids: where.__setitem__(key, ids))
+
+
+def _is_compiled(frame: Any) -> bool:
+    """True if compiled code, which has no frame, has made this call: the user's code is in the middle of a call."""
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("rmad."):
+        frame = frame.f_back
+    return "CALL" in opname[frame.f_code.co_code[frame.f_lasti]]
 
 
 def _level(y: Any) -> int:

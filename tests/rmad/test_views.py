@@ -121,6 +121,18 @@ def test_shape_in_place_of_a_view():
         rmad.linearize(f, np.ones(2))
 
 
+@pytest.mark.filterwarnings("ignore:you are shuffling:UserWarning")
+@pytest.mark.parametrize("make", [lambda x: np.outer(x, x), lambda x: np.zeros((3, 2)) + 1.0])
+def test_rows_that_are_shuffled_by_views(make):
+    def f(x):
+        y = make(x)
+        np.random.default_rng(0).shuffle(y)
+        return y[0] * x[0]
+
+    with pytest.raises(TypeError, match=r"y\[rng\.permutation\(len\(y\)\)\]"):
+        rmad.linearize(f, np.ones(3))
+
+
 def test_as_strided_names_an_alternative():
     with pytest.raises(TypeError, match=r"in place of as_strided use sliding_window_view"):
         rmad.grad(lambda x: np.sum(as_strided(x, (2,), (8,))))(np.ones(3))
