@@ -47,8 +47,10 @@ reshape.on_stack = lambda k, b: None if b.kwargs else stacked(k, b, (k, *b.y.sha
 
 
 @implements(np.reshape)
-def _reshape(a, /, shape=None, order="C", *, newshape=None, copy=None) -> Array:
-    shape = newshape if shape is None else shape
+def _reshape(a, /, shape=np._NoValue, order="C", *, newshape=np._NoValue, copy=None) -> Array:
+    shape = newshape if shape is np._NoValue else shape
+    if shape is np._NoValue:
+        raise TypeError("reshape() missing 1 required positional argument: 'shape'")
     order = _index_order(a, order)
     return reshape(a, shape) if order == "C" else reshape(a, shape, order=order)
 

@@ -449,3 +449,12 @@ def test_views_that_nobody_holds_are_forgotten():
     for view in kept:
         memory.add(view)
     assert memory.alive() == [root, *kept]
+
+
+def test_a_masked_result_that_is_complex_does_not_fit_into_real_numbers():
+    def f(x):
+        return np.multiply(x, 1j, out=np.zeros_like(x), where=np.array([True, True, False]))
+
+    for call in (f, lambda x: rmad.linearize(f, x)):
+        with pytest.raises(TypeError, match="Cannot cast ufunc 'multiply' output from"):
+            call(np.ones(3))
