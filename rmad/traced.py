@@ -393,6 +393,13 @@ class Traced(Shaped, NDArrayOperatorsMixin):
     def __ne__(self, other: object) -> Any:
         return stop(self) != stop(other)
 
+    def __abs__(self) -> Any:
+        y = np.absolute(self)  # type: ignore[call-overload]
+        number = stop(self)
+        if isinstance(number, np.complexfloating):  # Python's abs rounds otherwise than the ufunc
+            return HANDLERS["valued"](y, abs(number), "abs")
+        return y
+
     def __round__(self, *digits: Any) -> Any:
         return round(stop(self), *digits)
 

@@ -255,3 +255,14 @@ def test_subclasses_and_foreign_types():
     assert rmad.grad(lambda x: np.sum(np.multiply(x, [[1, 2, 3, 4]])))(X)[0].tolist() == [1, 2, 3, 4]
     with pytest.raises(TypeError):
         rmad.linearize(lambda x: x + "text", X)
+
+
+def test_abs_of_a_complex_number_rounds_as_pythons():
+    for a, b in np.random.default_rng(0).uniform(0.5, 3, (50, 2)):
+        x = np.array([a, b])
+
+        def f(x):
+            return abs(x[0] + 1j * x[1])
+
+        assert rmad.linearize(f, x)[0] == f(x)
+        np.testing.assert_allclose(rmad.grad(f)(x), x / f(x), rtol=1e-14)
