@@ -24,8 +24,8 @@ from rmad.blocks import MINUS_ONE, ONE, Block, Diagonal, Explicit, Linear
 from rmad.captured import Captured
 from rmad.dispatch import PRIMITIVES, Primitive
 from rmad.quick import Quick, as_array, is_one_of, no_wider
-from rmad.tape import ArraySpec, Tape
-from rmad.traced import register, stop
+from rmad.tape import ArraySpec, Node, Tape
+from rmad.traced import Traced, register, stop
 
 __all__ = ["PRIMITIVES", "Block", "Primitive", "as_array", "bilinear", "constant", "elementwise", "linear", "primitive"]
 
@@ -86,6 +86,18 @@ class LinearPrimitive(Primitive):
     ) -> None:
         super().__init__(f, name)
         self.transposes = transposes
+
+    def quick(self, x: Any, *rest: Any) -> Any:
+        """self(x, *rest) for an array x and further arguments that are no arrays; in one go on a single tape."""
+        if type(x) is not Traced or x.tape.nested:
+            return self(x, *rest)
+        tape, i, value = x.tape, x.index, x.value
+        y = self.f(value, *rest)
+        spec = ArraySpec.of(y)
+        if spec.dtype.kind not in "fc":
+            return self(x, *rest)
+        block = self.block(self, 0, tape.nodes[i].spec, spec, self.transposes[0], (value, *rest), {})  # type: ignore[arg-type]
+        return Traced(y, tape, tape.append(Node(self, (i,), (block,), spec)))
 
     def blocks(self, argnums: Sequence[int], y: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         spec, blocks = ArraySpec.of(y), []

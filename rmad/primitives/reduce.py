@@ -83,14 +83,14 @@ def given(initial) -> bool:
     return initial is not None and initial is not np._NoValue
 
 
-@_reduction(np.sum, direct=sum)
+@_reduction(np.sum, direct=sum.quick)
 def general_sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True) -> Array:
     refuse_out(out)
     y = sum(masked(cast(a, dtype), where, 0), axis, keepdims)
     return y + initial_of(initial, y) if given(initial) else y
 
 
-@_reduction(np.mean, direct=mean)
+@_reduction(np.mean, direct=mean.quick)
 def general_mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True) -> Array:
     refuse_out(out)
     a, where = cast(a, dtype), stop(where)
@@ -314,7 +314,7 @@ def _accumulate(scan) -> Callable[..., Any]:
 
 
 for _ufunc, _direct, _handler in (
-    (np.add, sum, general_sum),
+    (np.add, sum.quick, general_sum),
     (np.multiply, _product, general_prod),
     (np.maximum, max, general_max),
     (np.minimum, min, general_min),
