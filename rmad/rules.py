@@ -99,6 +99,24 @@ class LinearPrimitive(Primitive):
         block = self.block(self, 0, tape.nodes[i].spec, spec, self.transposes[0], (value, *rest), {})  # type: ignore[arg-type]
         return Traced(y, tape, tape.append(Node(self, (i,), (block,), spec)))
 
+    def quick_product(self, A: Any, B: Any) -> Traced | None:
+        """self(A, B) of a traced array and a plain one, recorded in one go; None for any other two operands."""
+        k = 0 if type(A) is Traced else 1
+        x, constant = (A, B) if k == 0 else (B, A)
+        if (
+            type(x) is not Traced
+            or type(constant) is not np.ndarray
+            or x.tape.nested
+            or constant.dtype.kind not in "fc"
+        ):
+            return None
+        tape, i, value = x.tape, x.index, x.value
+        y = self.f(value, constant) if k == 0 else self.f(constant, value)
+        spec, kept = ArraySpec.of(y), tape.captured.array(constant, self.name, own=True)
+        args = (value, kept) if k == 0 else (kept, value)
+        block = self.block(self, k, tape.nodes[i].spec, spec, self.transposes[k], args, {})  # type: ignore[arg-type]
+        return Traced(y, tape, tape.append(Node(self, (i,), (block,), spec)))
+
     def blocks(self, argnums: Sequence[int], y: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         spec, blocks = ArraySpec.of(y), []
         for k in argnums:

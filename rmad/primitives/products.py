@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from rmad.machine import arrays
@@ -31,7 +33,8 @@ def product(x1, x2, /, **options) -> Array:
     if m == 0 or n == 0:
         raise ValueError(f"matmul: x1 and x2 need at least one axis, their shapes are {A.shape} and {B.shape}")
     if m + n <= 3:
-        return vector_matmul(A, B)
+        quick: Any = vector_matmul.quick_product(A, B)
+        return vector_matmul(A, B) if quick is None else quick
     row, column = m == 1, n == 1
     y = matmul(np.reshape(A, (1, -1)) if row else A, np.reshape(B, (-1, 1)) if column else B)
     if row or column:
