@@ -69,7 +69,7 @@ class Assembled(Primitive):
 
     def blocks(self, argnums, y, args, kwargs) -> list[Block | None]:
         keys, spec = args[0], ArraySpec.of(y)
-        whole = sum(math.prod(np.shape(v)) for v in args[2:]) == math.prod(spec.shape)
+        whole = _cover(args[2:], spec.size)
         found: list[Block | None] = []
         for k in argnums:
             x = ArraySpec.of(args[k])
@@ -80,8 +80,13 @@ class Assembled(Primitive):
         return found
 
 
+def _cover(values, size) -> bool:
+    """True if slices of these sizes, which share no element, make up an array of that size."""
+    return sum(math.prod(np.shape(v)) for v in values) == size
+
+
 def _assemble(keys, base, *values) -> Array:
-    y = base.copy("K")
+    y = np.empty_like(base) if _cover(values, base.size) else base.copy("K")
     for key, v in zip(keys, values, strict=True):
         y[key] = v
     return y
