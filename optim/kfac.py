@@ -21,6 +21,7 @@ from optim.hyper import COUNT, FRACTION, NONE, Flag, Number, OneOf, Rule, genera
 from optim.parts.damping import decided_by_rounding, reduction_ratio
 from optim.parts.estimate import METHODS
 from optim.parts.rescaling import Rescaled, along, along_both
+from optim.parts.running import Renewal
 from optim.problem.batch import cases as cases_of
 from optim.problem.batch import take
 from optim.problem.means import declared_mean
@@ -122,11 +123,17 @@ class KFAC(Factored):
     damping_min: float
     adapt_every: int
     adapt_decay: float
+    exact_damping: bool
+    average: float
+    factors_every: int
+    inverses_every: int
     cases: float
     lr: float | None
     momentum: bool
     clip: float | None
+    sharing: str
     estimate: str | None
+    samples: int
 
     def __init__(
         self,
@@ -161,6 +168,18 @@ class KFAC(Factored):
         self.k = 0  # updates made
         self.delta = np.zeros_like(self.objective.flat())  # δ₀
 
+    @property
+    def renewal(self) -> Renewal:
+        return Renewal(
+            self.method,
+            self.sharing,
+            self.samples,
+            self.average,
+            self.factors_every,
+            self.inverses_every,
+            self.exact_damping,
+        )
+
     @all_or_nothing
     def step(self, x: object, t: object = None, *, curvature_batch: Batch | None = None) -> StepInfo:
         """Makes one update on a batch. If anything is NaN or infinite, the step is rejected and λ raised.
@@ -194,7 +213,7 @@ class KFAC(Factored):
         f = record["loss"]
         if self.adapt_every:
             self._check_function(q.value, *(part or (x, t)))
-        if reason := self._renew(q):
+        if reason := self.running.renew(q, self.renewal, self.k, self.damping + self.objective.l2, self.seed + self.k):
             return self._reject(reason, record)
         step = self._scaled(q, gradient)
         record["products"] = q.products
@@ -224,9 +243,9 @@ class KFAC(Factored):
 
     def _scaled(self, q: Quadratic, gradient: Array) -> Rescaled:
         """δ = α d + μ δ₀, d = −C̃⁻¹∇f."""
-        assert self._inverse is not None
+        assert self.running.inverse is not None
         d = np.empty_like(gradient)
-        self._inverse.apply(gradient, d)
+        self.running.inverse.apply(gradient, d)
         np.negative(d, out=d)
         if self.lr is not None:
             step = Rescaled(d * d.dtype.type(self.lr), self.lr, math.nan, dot(d, d) * self.lr**2)
@@ -267,7 +286,7 @@ class KFAC(Factored):
     def _on_reject(self) -> None:
         self.damping /= self.adapt_decay**5
         self.delta = np.zeros_like(self.delta)
-        self._forget_inverse()  # it is made again, with the greater λ
+        self.running.forget_inverse()  # it is made again, with the greater λ
 
 
 class KFLR(KFAC):

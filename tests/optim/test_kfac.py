@@ -171,7 +171,7 @@ def test_inverses_are_renewed_at_their_time():
     inverses = []
     for _ in range(10):
         opt.step(x, t)
-        inverses.append(opt._inverse)
+        inverses.append(opt.running.inverse)
     assert [a is b for a, b in itertools.pairwise(inverses)] == [False] * 4 + [True] * 3 + [False, True]
 
 

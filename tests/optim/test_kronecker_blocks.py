@@ -225,7 +225,7 @@ def test_single_numbers_and_single_outputs(Method, damping, i, o, bias, exact):
     assert np.isfinite(losses).all()
     assert losses[-1] < 1e-3 * losses[0]
     assert opt.factors.blocks[0].shape == (i + bias, o)
-    assert {M.dtype for M in opt._inverse.arrays()} == {np.dtype(np.float32)}
+    assert {M.dtype for M in opt.running.inverse.arrays()} == {np.dtype(np.float32)}
 
 
 def test_no_factor_is_formed_for_a_frozen_parameter(monkeypatch):

@@ -1,0 +1,159 @@
+"""Moving averages of Kronecker factors, and the inverse of an earlier average, each renewed at its own time.
+
+    C̄ ← ε C̄ + (1 − ε) C,   ε = min(average, 1 − 1/k) at the k-th estimate of the factors C
+
+References
+----------
+Martens & Grosse (2015), sections 5 and 8.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from optim import tuning
+from optim.parts.estimate import kronecker_factors
+from optim.parts.factors import KroneckerFactors, loaded, saved
+from optim.parts.kronecker import KroneckerInverse
+from optim.problem.quadratic import Quadratic
+from optim.problem.threads import Crew
+from optim.problem.vectors import are_finite
+from rmad.extend import Array
+
+__all__ = ["Inverted", "Renewal", "RunningFactors"]
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """How factors are estimated, averaged and inverted, and how often.
+
+    Parameters
+    ----------
+    method, sharing, samples
+        As for `kronecker_factors`.
+    average : float, default 0.9
+        ε, in [0, 1).
+    factors_every, inverses_every : int, default 2 and 5
+        Updates between two estimates, and between two inversions, which take new factors too; the first four updates
+        do both.
+    exact : bool, default False
+        Adds λ by eigendecompositions instead of splitting it.
+    skip_unused : bool, default True
+        The inverse is zero for parameters on which the objective does not depend.
+    follow : float, default inf
+        The factor by which λ may have changed since the last inversion before the same factors are inverted again.
+    """
+
+    method: str = "kfac"
+    sharing: str = "expand"
+    samples: int = 1
+    average: float = 0.9
+    factors_every: int = 2
+    inverses_every: int = 5
+    exact: bool = False
+    skip_unused: bool = True
+    follow: float = math.inf
+
+
+class Inverted(NamedTuple):
+    """What an inverse was made of."""
+
+    factors: KroneckerFactors
+    damping: float  # λ
+
+
+class RunningFactors:
+    """The factors and the inverse of a run, and what a state keeps of them. Every renewal rebinds them.
+
+    Parameters
+    ----------
+    crew : Crew
+        Threads that invert large blocks.
+    """
+
+    start = 3  # section 8: the first estimates age fast
+
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
+        self.estimates = 0  # of the factors
+        self.factors: KroneckerFactors | None = None
+        self.inverted: Inverted | None = None
+        self.inverse: KroneckerInverse | None = None
+
+    def renew(self, q: Quadratic, how: Renewal, k: int, damping: float, seed: int) -> str:
+        """New factors and a new inverse, if update k is the time for them. Names what is not finite, or ""."""
+        renewed = self.inverse is None or k <= self.start or k % how.inverses_every == 0
+        factors = self.factors
+        if factors is None or renewed or k % how.factors_every == 0:
+            new = kronecker_factors(q, how.method, how.sharing, seed % 2**32, how.samples)
+            if not new.is_finite():
+                return "non-finite curvature factors"
+            if factors is not None and factors.fits(new):
+                new = new.mixed_with(factors, min(how.average, 1 - 1 / (1 + self.estimates)))
+            factors, self.estimates = new, self.estimates + 1
+        if renewed or self._is_far(damping, how.follow):
+            made_of = Inverted(factors, damping)
+            inverse = self._invert(made_of, how)
+            if not is_finite(inverse):
+                return "non-finite inverse of the curvature"
+            self.inverted, self.inverse = made_of, inverse
+        self.factors = factors
+        return ""
+
+    def forget_inverse(self) -> None:
+        """The next update makes a new inverse, of new factors."""
+        self.inverse = self.inverted = None
+
+    def state(self) -> dict[str, Any]:
+        """The factors, and those and λ of the inverse, as far as there are any; `estimates` is left to the caller."""
+        state: dict[str, Any] = {}
+        if self.factors is not None:
+            state |= saved(self.factors, "factors")
+        if self.inverted is not None:
+            state |= {**saved(self.inverted.factors, "inverted"), "inverted.damping": self.inverted.damping}
+        return state
+
+    def loaded(self, state: Mapping[str, Any], like: Array, how: Renewal) -> RunningFactors:
+        """Those of a state, for parameters like the vector `like`; ValueError names what does not fit."""
+        new = RunningFactors(self._crew)
+        new.factors, inverted = (loaded(state, name, like) for name in ("factors", "inverted"))
+        if inverted is not None:
+            damping = state.get("inverted.damping")
+            if not (isinstance(damping, int | float) and 0 <= damping < math.inf):
+                raise ValueError(f"the state's inverted.damping must be a finite number ≥ 0, got {damping!r}")
+            new.inverted = Inverted(inverted, float(damping))
+            try:
+                with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                    new.inverse = self._invert(new.inverted, how)
+            except np.linalg.LinAlgError as error:
+                raise ValueError(f"the state's inverted factors have no inverse: {error}") from None
+            if not is_finite(new.inverse):
+                raise ValueError("the state's inverted factors have no finite inverse")
+        return new
+
+    @staticmethod
+    def numbers(state: Mapping[str, Any]) -> dict[str, Any]:
+        """The entries of a state that are not of factors."""
+        return {key: value for key, value in state.items() if not key.startswith(("factors.", "inverted."))}
+
+    def _is_far(self, damping: float, follow: float) -> bool:
+        """True if λ is far from that of the inverse."""
+        assert self.inverted is not None
+        of_inverse = self.inverted.damping
+        return not of_inverse / follow <= damping <= of_inverse * follow
+
+    def _invert(self, made_of: Inverted, how: Renewal) -> KroneckerInverse:
+        """The inverse, made on threads if the blocks are large."""
+        large = sum(block.size * sum(block.shape) for block in made_of.factors.blocks)
+        run = self._crew.run if large >= tuning.INVERTED_ON_THREADS_FROM else None
+        return KroneckerInverse(*made_of, how.exact, skip_unused=how.skip_unused, run=run)
+
+
+def is_finite(inverse: KroneckerInverse) -> bool:
+    """True if no array of the inverse holds NaN or Inf."""
+    return are_finite(inverse.arrays())
