@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -215,7 +216,7 @@ class PINN(nn.Module):
     """x (n, 1) → −u″ + u³, u = x (1 − x) N(x), N a net of tanh units."""
 
     def __init__(self, sizes: tuple[int, ...], rng: np.random.Generator) -> None:
-        self.W = [rng.normal(0, np.sqrt(2 / (i + o)), (i, o)) for i, o in zip(sizes, sizes[1:], strict=False)]
+        self.W = [rng.normal(0, np.sqrt(2 / (i + o)), (i, o)) for i, o in pairwise(sizes)]
         self.b = [np.zeros(o) for o in sizes[1:]]
 
     def forward(self, x: Any) -> Any:

@@ -17,6 +17,7 @@ from optim.hessian_free import HessianFree
 from optim.kfac import KFAC, KFLR, KFRA
 from optim.lbfgs import BFGS, LBFGS
 from optim.levenberg_marquardt import LevenbergMarquardt
+from optim.parts.automatic import Automatic
 from optim.parts.cg import pcg, relative_progress
 from optim.parts.damping import DiagonalDamping, MatrixDamping, Tikhonov, reduction_ratio
 from optim.parts.directions import ConjugateGradient, SteihaugToint
@@ -48,6 +49,7 @@ __all__ = [
     "SGD",
     "SGN",
     "Adam",
+    "Automatic",
     "Backtracking",
     "ClippedCurvature",
     "ConjugateGradient",

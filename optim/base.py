@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
@@ -67,6 +68,10 @@ class StepInfo:
         True if the step was refused; `reason` says why.
     reason : str
         Why the step was refused, or what ended CG; may be empty.
+    cases : int
+        The cases of `loss`, where a method took a sample of the batch; 0 for all.
+    choice : str
+        What a method decided for this step that its user left open, and why.
 
     Examples
     --------
@@ -84,15 +89,17 @@ class StepInfo:
     products: int = 0
     rejected: bool = False
     reason: str = ""
+    cases: int = 0
+    choice: str = ""
 
 
 class Optimizer:
     """Base of the optimizers: opt = Method(model, loss, **hyper); info = opt.step(x, t).
 
     A step rebinds arrays to new ones, the model's and the method's own, and never writes into the old. Decorated with
-    `all_or_nothing`, it leaves everything as it was if it raises. Subclasses name in `_state` what
-    `state_dict` holds, in `_parts` the objects among their attributes that a step changes, and in `HYPER` what their
-    hyper-parameters may be; the model's own parameters are not state.
+    `all_or_nothing`, it leaves everything as it was if it raises. Subclasses name in `_state` what `state_dict` holds
+    ("part.name" for an attribute of a part), in `_parts` the objects among their attributes that a step changes, and in
+    `HYPER` what their hyper-parameters may be; the model's own parameters are not state.
 
     Parameters
     ----------
@@ -135,7 +142,7 @@ class Optimizer:
 
     def state_dict(self) -> State:
         """Arrays and numbers by name; with the model's parameters they continue the run bit for bit."""
-        values = {name: getattr(self, name) for name in ("rejected_in_a_row", *self._state)}
+        values = {name: attrgetter(name)(self) for name in ("rejected_in_a_row", *self._state)}
         return {name: v.copy() if hasattr(v, "copy") else v for name, v in values.items()}
 
     def load_state_dict(self, state: Mapping[str, Array | float]) -> None:
@@ -148,12 +155,16 @@ class Optimizer:
         if new.get("damping", 0) < 0:
             raise ValueError(f"damping must be ≥ 0, got {new['damping']}")
         try:
-            for key, value in new.items():
-                setattr(self, key, value)
+            self._set(new)
         except ValueError:  # a hyper-parameter out of range
-            for key, value in own.items():
-                setattr(self, key, value)
+            self._set(own)
             raise
+
+    def _set(self, values: Mapping[str, Any]) -> None:
+        """Sets attributes by the names that a state has for them: "k", "running.estimates"."""
+        for name, value in values.items():
+            part, _, attribute = name.rpartition(".")
+            setattr(attrgetter(part)(self) if part else self, attribute, value)
 
     def _check_state(self, state: Any) -> None:
         if not isinstance(state, Mapping):

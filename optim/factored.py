@@ -17,7 +17,8 @@ __all__ = ["Factored"]
 class Factored(Optimizer):
     """Base of the methods that precondition with C = blockdiag(A_l ⊗ G_l): moving averages of the factors, (C + λI)⁻¹.
 
-    A subclass sets the attributes named here, names "estimates" in `_state`, and calls `running.renew` in its steps.
+    A subclass sets the attributes named here, names "running.estimates" in `_state`, and calls `running.renew` in its
+    steps.
 
     Parameters
     ----------
@@ -48,15 +49,6 @@ class Factored(Optimizer):
         return self.running.factors
 
     @property
-    def estimates(self) -> int:
-        """How many estimates of the factors were made."""
-        return self.running.estimates
-
-    @estimates.setter
-    def estimates(self, number: int) -> None:
-        self.running.estimates = number
-
-    @property
     def operator(self) -> KroneckerOperator:
         """C + (λ + l2) I of the last factors, a LinearOperator. ValueError before the first step."""
         if self.factors is None:
@@ -71,11 +63,11 @@ class Factored(Optimizer):
         """Continues from a state_dict. ValueError names what does not fit, and then nothing is changed."""
         self._check_state(state)
         before, new = self.running, self.running.loaded(state, self.delta, self.renewal)
-        self.running = RunningFactors(self.objective.crew)  # without factors, as the rest of the state is without
+        self.running = RunningFactors(self.objective.crew)  # without factors, as the rest of the state is
         try:
             super().load_state_dict(RunningFactors.numbers(state))
         except ValueError:
             self.running = before
             raise
-        new.estimates = self.estimates
+        new.estimates = self.running.estimates
         self.running = new

@@ -4,32 +4,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
 from optim import presets
-from optim.base import NO_GAIN, Optimizer, StepInfo, all_or_nothing
+from optim.base import NO_GAIN, StepInfo, all_or_nothing
+from optim.factored import Factored
 from optim.hyper import COUNT, NONE, SCHEDULE, Flag, Instance, Number, OneOf, Rule, Schedule, checked, value_at
-from optim.parts.cg import CGResult, relative_progress
+from optim.parts.automatic import Automatic, Decision, Policy, paying
+from optim.parts.cg import CGResult, InverseP, relative_progress
 from optim.parts.damping import Tikhonov, damping_rule
 from optim.parts.directions import ConjugateGradient, Direction, SteihaugToint, Subproblem
 from optim.parts.linesearch import LineSearch, no_decrease
 from optim.parts.local_model import DampedModel, HeldOutModel, Values, f_and_gradient_at, f_at
-from optim.parts.preconditioner import Preconditioner
+from optim.parts.preconditioner import Diagonals, EmpiricalFisher, KroneckerPreconditioner, Preconditioner
 from optim.parts.roles import Sets
+from optim.parts.running import Renewal
 from optim.parts.selection import Backtracking, HeldOut, LastIterate, Worst
 from optim.parts.structural import StructuralDamping, StructuralLoss
+from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import is_finite
 from optim.types import Batch, Loss, Model
+from rmad.extend import Array
 
 __all__ = ["HessianFree"]
 
 
-class HessianFree(Optimizer):
+class HessianFree(Factored):
     """θ ← θ + α δ,  δ ≈ argmin M̂(δ) = f(θ) + ∇fᵀδ + ½ δᵀ(B + λD)δ by a truncated run of CG. Algorithm 3.
 
-    All hyper-parameters but curvature and structural may be changed between steps. Sections are those of the report.
+    What is None is decided by the optimizer at every step (`Automatic` has the rules); `StepInfo.choice` and repr tell
+    how. With another direction than CG, structural damping, the exact Hessian, `HeldOut` or automatic=False, None is
+    the report's own value, which is given below. Sections are those of the report.
+
+    All hyper-parameters but curvature, structural and automatic may be changed between steps.
 
     Parameters
     ----------
@@ -38,10 +48,10 @@ class HessianFree(Optimizer):
     loss : loss object or callable
         loss(z, t) -> scalar, convex in z.
     damping : float or Tikhonov, default None
-        λ at the start, 0 for none, or a Tikhonov, DiagonalDamping or MatrixDamping (sections 8.1 to 8.3); None is 1, or
-        0 in a trust region. Deep autoencoders with logistic units: 45 (Martens' code), on averaged curvature.
-    damping_min : float, default 1e-6
-        Floor of a λ given as a number.
+        λ at the start, 0 for none, or a Tikhonov, DiagonalDamping or MatrixDamping (sections 8.1 to 8.3). The report's
+        is 1, or 0 in a trust region. Deep autoencoders with logistic units: 45 (Martens' code), on averaged curvature.
+    damping_min : float, default None
+        Floor of a λ given as a number. Without rules 1e-6.
     ratio : {"undamped", "damped"}, default "undamped"
         The model that ρ is measured by (section 8.5).
     structural : StructuralDamping, default None
@@ -50,15 +60,15 @@ class HessianFree(Optimizer):
         B; with "hessian" CG ends at negative curvature (sections 5 and 6).
     direction : Direction, default None
         ConjugateGradient() for None; SteihaugToint(radius) (section 8.6), KrylovSubspace(dimension) (section 8.1).
-    cg_iterations : int or schedule, default 250
+    cg_iterations : int or schedule, default None
         The most CG steps (section 13: 250; 25 to 50 in the third recipe).
     cg_tolerance : float, default 5e-4
         Of the rule that ends CG, per step of its window (section 4; Martens' code); 0 for none.
-    decay : float or schedule, default 0.95
-        ζ of the warm start (section 10; Martens' code); 0 for none.
-    preconditioner : bool or Preconditioner, default True
-        EmpiricalFisher() for True, UnbiasedDiagonal() or ExactDiagonal() (section 11), KroneckerPreconditioner(); False
-        for none, as for RNNs.
+    decay : float or schedule, default None
+        ζ of the warm start (section 10; 0.95 in Martens' code); 0 for none.
+    preconditioner : bool or Preconditioner, default None
+        EmpiricalFisher() for True, the report's; UnbiasedDiagonal() or ExactDiagonal() (section 11),
+        KroneckerPreconditioner(); False for none, as for RNNs.
     backtracking : bool or LastIterate, default True
         Backtracking() for True, or HeldOut() (sections 8.7 and 13); False takes CG's last iterate.
     line_search : bool or LineSearch, default True
@@ -72,7 +82,10 @@ class HessianFree(Optimizer):
     cases_in_memory : int, default None
         A larger batch is worked through in chunks of so many cases, with the same results (section 7.1).
     probe_seed : int, default 0
-        Seed of the random numbers of a preconditioner.
+        Seed of the random numbers of a preconditioner and of samples.
+    automatic : bool or Automatic, default True
+        Whether, and by which numbers, what is None is decided. A sample of a large batch is drawn for a step that is
+        given no other batches; `StepInfo.cases` tells its size.
 
     Raises
     ------
@@ -81,13 +94,14 @@ class HessianFree(Optimizer):
 
     References
     ----------
-    Martens & Sutskever (2012); Martens (2010); where they are silent, the constants of Martens' MATLAB code.
+    Martens & Sutskever (2012); Martens (2010); where they are silent, the constants of Martens' MATLAB code; for what
+    it decides, `Automatic`.
 
     Examples
     --------
     >>> import optim
     >>> model = nn.Linear(3, 1, rng=np.random.default_rng(0))
-    >>> opt = optim.HessianFree(model, nn.SquaredError(), damping=0.1)
+    >>> opt = optim.HessianFree(model, nn.SquaredError())
     >>> x, t = np.eye(3, dtype=np.float32), np.ones((3, 1), np.float32)
     >>> opt.step(x, t).loss > opt.step(x, t).loss
     True
@@ -98,22 +112,28 @@ class HessianFree(Optimizer):
         "structural": Instance(StructuralDamping) | NONE,
         "l2": Number(at_least=0.0) | SCHEDULE,
         "cases_in_memory": COUNT | NONE,
-        "damping_min": Number(at_least=0.0),
+        "damping_min": Number(at_least=0.0) | NONE,
         "damping": Instance(Tikhonov, Number(at_least="damping_min", or_zero=True)) | NONE,
-        "cg_iterations": COUNT | SCHEDULE,
-        "decay": Number(at_least=0.0, at_most=1.0) | SCHEDULE,
+        "cg_iterations": COUNT | SCHEDULE | NONE,
+        "decay": Number(at_least=0.0, at_most=1.0) | SCHEDULE | NONE,
         "lr": Number(above=0.0) | SCHEDULE,
         "cg_tolerance": Number(at_least=0.0),
-        "preconditioner": Instance(Preconditioner, Flag()),
+        "preconditioner": Instance(Preconditioner, Flag()) | NONE,
         "backtracking": Instance(LastIterate, Flag()),
         "line_search": Instance(LineSearch, Flag()),
         "curvature": OneOf(("ggn", "hessian")),
         "ratio": OneOf(("undamped", "damped")),
         "restart": Flag(),
         "probe_seed": Number(at_least=0, whole=True),
+        "automatic": Instance(Automatic, Flag()),
     }
-    _state = ("k", "damping", "delta", "radius", "probe_seed")
-    _parts = ("_rule", "structural_loss")
+    paper: ClassVar[Mapping[str, Any]] = {"cg_iterations": 250, "decay": 0.95, "preconditioner": True}
+    floor = 1e-6  # of λ
+    _state: tuple[str, ...] = (
+        *("k", "damping", "delta", "radius", "probe_seed", "running.estimates"),
+        *(f"policy.{name}" for name in Policy.state),
+    )
+    _parts = ("_rule", "structural_loss", "running", "policy")
 
     def __init__(
         self,
@@ -121,15 +141,15 @@ class HessianFree(Optimizer):
         loss: Loss,
         *,
         damping: float | Tikhonov | None = None,
-        damping_min: float = 1e-6,
+        damping_min: float | None = None,
         ratio: str = "undamped",
         structural: StructuralDamping | None = None,
         curvature: str = "ggn",
         direction: Direction | None = None,
-        cg_iterations: int | Schedule = 250,
+        cg_iterations: int | Schedule | None = None,
         cg_tolerance: float = 5e-4,
-        decay: float | Schedule = 0.95,
-        preconditioner: bool | Preconditioner = True,
+        decay: float | Schedule | None = None,
+        preconditioner: bool | Preconditioner | None = None,
         backtracking: bool | LastIterate = True,
         line_search: bool | LineSearch = True,
         lr: float | Schedule = 1.0,
@@ -137,22 +157,29 @@ class HessianFree(Optimizer):
         restart: bool = False,
         cases_in_memory: int | None = None,
         probe_seed: int = 0,
+        automatic: bool | Automatic = True,
     ) -> None:
-        kept = checked(HessianFree.HYPER, locals())
+        least = self.floor if damping_min is None else damping_min
+        kept = checked(HessianFree.HYPER, locals() | {"damping_min": least})
+        self.structural, self.curvature, self.ratio = structural, curvature, ratio
         if structural and curvature == "hessian":
             raise ValueError('structural damping is a part of the Gauss-Newton matrix: curvature must be "ggn"')
         self.structural_loss = StructuralLoss(loss, structural.distance) if structural else None
         super().__init__(model, self.structural_loss or loss, l2=value_at("l2", l2, 0))
         self.objective.cases_in_memory = kept["cases_in_memory"]
         self.direction = ConjugateGradient() if direction is None else direction
-        self._rule = damping_rule(damping, damping_min, isinstance(direction, SteihaugToint))
+        self._rule = damping_rule(damping, least, isinstance(direction, SteihaugToint))
+        self.automatic = automatic
+        self.policy = Policy(automatic if isinstance(automatic, Automatic) else Automatic())
+        self._free_damping, self._least = damping is None, damping_min
         self.radius = getattr(direction, "radius", 0.0)
         self.cg_iterations, self.decay, self.lr, self.l2 = cg_iterations, decay, lr, l2
         self.cg_tolerance, self.restart, self.probe_seed = cg_tolerance, kept["restart"], kept["probe_seed"]
         self.preconditioner, self.backtracking, self.line_search = preconditioner, backtracking, line_search
-        self.structural, self.curvature, self.ratio = structural, curvature, ratio
         self.k = 0  # calls of step, rejected ones too: each takes the next batch
         self.delta = np.zeros_like(self.objective.flat())  # δ_{k−1}: the last iterate of CG, not the chosen one
+        self._iterations = 0
+        self._decision: Decision | None = None
         self._now()
 
     @classmethod
@@ -212,11 +239,15 @@ class HessianFree(Optimizer):
         """
         self._now()
         self.objective.begin_step()
-        sets = Sets.given((x, t), curvature_batch, backtracking_batch, line_search_batch, ratio_batch)
+        given = (curvature_batch, backtracking_batch, line_search_batch, ratio_batch)
+        decision = self._decide((x, t), sampled=all(batch is None for batch in given))
+        sets = decision.sets if decision and decision.is_sampled else Sets.given((x, t), *given)
         if isinstance(self.backtracking, HeldOut) and sets.backtracking is sets.curvature:
             raise ValueError("HeldOut compares on cases that are not in the curvature batch: give backtracking_batch")
         # S comes first: running statistics are those of the first batch that the model sees
-        known = None if sets.curvature is sets.gradient else self.objective.value_and_gradient(x, t)  # b = −∇f on S
+        known = (
+            None if sets.curvature is sets.gradient else self.objective.value_and_gradient(*sets.gradient)
+        )  # b = −∇f
         q = self.objective.quadratic(*sets.curvature)  # B on S′: sec. 5, 6, 7.1
         f, gradient = known or (q.f, q.gradient)
         reason = "" if known is None or math.isfinite(q.value) else "non-finite loss on the curvature batch"
@@ -224,8 +255,10 @@ class HessianFree(Optimizer):
         if ended:
             return ended
         self._check_function(q.value, *sets.curvature)
-        seed = self.probe_seed, self.k
-        model = DampedModel.formed(q, record["loss"], gradient, self._rule, self.preconditioner, seed)
+        model = self._damped(decision, q, record["loss"], gradient)
+        record["damping"] = self.damping
+        if decision:
+            record |= self._settle(decision, model)
         watched = self._selection.watched(sets.curvature)
         watch = self._selection.watch(lambda delta: f_at(self.objective, delta, watched))
         cg = self._solve(model, sets, watch)
@@ -234,14 +267,91 @@ class HessianFree(Optimizer):
             return self._reject(cg.reason if model.preconditioner_is_finite else "non-finite preconditioner", record)
         return self._move(model, sets, cg, watch, record)
 
+    def _decide(self, batch: Batch, sampled: bool) -> Decision | None:
+        """What the policy says about the cases of this update; None if the report's values stand for what is None."""
+        plain = isinstance(self.direction, ConjugateGradient) and not isinstance(self.backtracking, HeldOut)
+        if not (self.automatic and plain and self.curvature == "ggn" and self.structural is None):
+            return None
+        return self.policy.decide(self.objective, batch, self.k, self.probe_seed, sampled, self._has_factors)
+
+    @property
+    def _has_factors(self) -> bool:
+        """True if Kronecker factors precondition, as far as is known before they are tried."""
+        if self.preconditioner is None:
+            return self.policy.kind == 0
+        return isinstance(self.preconditioner, KroneckerPreconditioner)
+
+    def _damped(self, decision: Decision | None, q: Quadratic, f: float, gradient: Array) -> DampedModel:
+        """M̂ with the first preconditioner that fits model and loss, if it is left open."""
+        while True:
+            if decision and self._free_damping:
+                self.damping = self.policy.first_damping(decision, self.k, self._has_factors) or self.damping
+            try:
+                seed = self.probe_seed, self.k
+                return DampedModel.formed(q, f, gradient, self._rule, partial(self._inverse_P, decision), seed)
+            except (TypeError, ValueError, NotImplementedError) as error:
+                if decision is None or self.preconditioner is not None:
+                    raise
+                self.policy.falls_back(error, decision)
+
+    def _inverse_P(self, decision: Decision | None, diagonals: Diagonals, added: float | Array) -> InverseP:
+        """P⁻¹ for diag(λD) + l2, `added`: as given, or as the policy has it."""
+        P = self._P
+        if decision is not None and self.preconditioner is None:
+            if decision.changing and self.policy.kind == 0:
+                return self._running_inverse(diagonals, added)
+            P = self.policy.kind < 2
+        if not P:
+            return None
+        return (EmpiricalFisher() if isinstance(P, bool) else P).inverse(diagonals, added)
+
+    def _running_inverse(self, diagonals: Diagonals, added: float | Array) -> InverseP:
+        """(C̄ + λI)⁻¹ of the moving averages; NaN if they are not finite, so that the step is rejected."""
+        seed = int(np.random.SeedSequence(diagonals.seed).generate_state(1)[0])
+        if self.running.renew(diagonals.q, self.renewal, self.k, float(np.mean(added)), seed):
+            return np.full_like(self.delta, np.nan)
+        assert self.running.factors is not None
+        self.policy.check(self.running.factors)
+        return self.running.inverse
+
+    @property
+    def renewal(self) -> Renewal:
+        every = self.policy.numbers.renewal
+        return Renewal(factors_every=every, inverses_every=every, skip_unused=False, follow=2.0)
+
+    def _settle(self, decision: Decision, model: DampedModel) -> dict[str, Any]:
+        """The rest of what the policy decides, once there is a P: λ's floor, CG's length and start. For the record."""
+        policy = self.policy
+        if self._least is None:
+            self._rule.minimum = max(self.floor, policy.least_damping(decision, self._has_factors))
+        chosen: dict[str, object] = {}
+        if self.preconditioner is None:
+            chosen["preconditioned by"] = policy.preconditioner(decision)
+        noisy = decision.changing and self._has_factors
+        self._pays = noisy and self.cg_iterations is None
+        if self.cg_iterations is None and decision.changing:
+            policy.measure(decision, model.gradient, model.q.gradient, model.inverse_P, self.k)
+            self._iterations = min(self._iterations, policy.iterations(noisy))
+            chosen["CG steps at most"] = self._iterations
+        if self.decay is None and noisy:
+            self._decay = 0.0
+            chosen["no"] = "warm start"
+        self._decision = decision
+        return {"cases": decision.cases if decision.is_sampled else 0, "choice": policy.words(decision, **chosen)}
+
     def _now(self) -> None:
         """The hyper-parameters of this update: schedules at k, objects for True; ValueError if one is out of range."""
-        at = {name: value_at(name, getattr(self, name), self.k) for name in ("cg_iterations", "decay", "lr", "l2")}
+        given = {name: getattr(self, name) for name in ("cg_iterations", "decay", "lr", "l2", "preconditioner")}
+        given |= {name: value for name, value in self.paper.items() if given[name] is None}
+        at = {name: value_at(name, given[name], self.k) for name in ("cg_iterations", "decay", "lr", "l2")}
         if callable(self.cg_iterations):
             at["cg_iterations"] = math.floor(at["cg_iterations"])
-        parts = {name: getattr(self, name) for name in ("preconditioner", "backtracking", "line_search")}
+        parts = {name: getattr(self, name) for name in ("backtracking", "line_search")}
+        parts["preconditioner"] = given["preconditioner"]
         now = {name: HessianFree.HYPER[name](name, value) for name, value in (at | parts).items()}
-        self._iterations, self._decay, self._lr = now["cg_iterations"], now["decay"], now["lr"]
+        self._iterations = now["cg_iterations"]
+        self._decay, self._lr = now["decay"], now["lr"]
+        self._P, self._pays, self._decision = now["preconditioner"], False, None
         self.objective.l2 = float(now["l2"])
         chosen, search = self.backtracking, self.line_search
         self._selection = chosen if not isinstance(chosen, bool) else Backtracking() if chosen else LastIterate()
@@ -262,7 +372,7 @@ class HessianFree(Optimizer):
                 x0=np.multiply(self.delta, self._decay) if warm else None,
                 inverse_P=model.inverse_P,
                 iterations=self._iterations,
-                stop=relative_progress(self.cg_tolerance),
+                stop=paying() if self._pays else relative_progress(self.cg_tolerance),
                 keep=self._selection.kept(self._iterations - 1),
                 watch=watch,
                 radius=self.radius if isinstance(self.direction, SteihaugToint) else None,
@@ -299,6 +409,8 @@ class HessianFree(Optimizer):
             self.delta = np.zeros_like(new)  # sec. 8.5: start the next run of CG from zero
             return self._reject("non-finite parameters" if alpha else no_decrease(f_tried), record, stacklevel=5)
         self._accept(new)  # θ_k = θ_{k−1} + α δ_k
+        if self._decision:
+            self.policy.made(self._decision)
         self.k += 1  # _converged and _on_reject count the others
         self.delta = cg.x if watch is None else watch.start(cg)
         if self.restart and M > 0:

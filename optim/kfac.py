@@ -118,7 +118,7 @@ class KFAC(Factored):
         "samples": COUNT,
     }
     method = "kfac"
-    _state = ("k", "damping", "estimates", "seed", "delta")
+    _state = ("k", "damping", "running.estimates", "seed", "delta")
 
     damping_min: float
     adapt_every: int

@@ -131,4 +131,4 @@ def preset(name: str, updates: int = 1000) -> dict[str, Any]:
         If the name is unknown or `updates` out of range.
     """
     given = checked(HYPER, {"preset": name, "updates": updates})
-    return PRESETS[given["preset"]](given["updates"])
+    return {"automatic": False} | PRESETS[given["preset"]](given["updates"])

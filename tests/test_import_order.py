@@ -58,8 +58,8 @@ ORDER = {
         "division objective"
     ),
     "optim.parts": (
-        "trust_region passes device_run cg linesearch selection factors kronecker columns estimate preconditioner "
-        "damping structural local_model directions krylov roles rescaling"
+        "trust_region passes device_run cg linesearch selection factors kronecker columns estimate running "
+        "preconditioner damping structural local_model directions krylov roles automatic rescaling"
     ),
 }
 

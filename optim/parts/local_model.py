@@ -8,12 +8,13 @@ Martens & Sutskever (2012), sections 4, 8.5 and 13.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from optim.parts.cg import InverseP, Iterate
 from optim.parts.damping import Penalty, Tikhonov, decided_by_rounding, reduction_ratio
 from optim.parts.passes import Product
-from optim.parts.preconditioner import Diagonals, EmpiricalFisher, Preconditioner
+from optim.parts.preconditioner import Diagonals
 from optim.parts.structural import StructuralLoss
 from optim.problem.objective import Objective
 from optim.problem.quadratic import Quadratic
@@ -49,16 +50,13 @@ class DampedModel(NamedTuple):
         f: float,
         gradient: Array,
         rule: Tikhonov,
-        preconditioner: bool | Preconditioner,
+        inverse_P: Callable[[Diagonals, float | Array], InverseP],
         seed: tuple[int, ...],
     ) -> DampedModel:
-        """λD by the rule of section 8, and P = (diag(B) + diag(λD) + l2 + κ)^ξ of section 11.2, or another P."""
+        """λD by the rule of section 8, and P for it and l2, as (diag(B) + diag(λD) + l2 + κ)^ξ of section 11.2."""
         diagonals = Diagonals(q, seed)
         penalty = Penalty(rule.strength, rule.matrix(q, diagonals))
-        if not preconditioner:
-            return cls(q, f, gradient, penalty, None)
-        kind = EmpiricalFisher() if isinstance(preconditioner, bool) else preconditioner
-        return cls(q, f, gradient, penalty, kind.inverse(diagonals, penalty.diagonal + q.objective.l2))
+        return cls(q, f, gradient, penalty, inverse_P(diagonals, penalty.diagonal + q.objective.l2))
 
     @property
     def preconditioner_is_finite(self) -> bool:

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from rmad.extend import cases_from
+from rmad.extend import Array, cases_from
 
-__all__ = ["Shard", "cases", "slices", "take"]
+__all__ = ["Shard", "cases", "leaves", "slices", "take"]
 
 
 class Shard:
@@ -45,11 +45,12 @@ class Shard:
 
 def cases(*batch: Any) -> int | None:
     """The number of cases: the common length of all arrays of the batch; None if it has none or they differ."""
-    lengths = {len(a) if np.ndim(a) else None for a in _arrays(batch)}
+    lengths = {len(a) if np.ndim(a) else None for a in leaves(batch)}
     return lengths.pop() if len(lengths) == 1 else None
 
 
-def _arrays(tree: Any) -> list[Any]:
+def leaves(tree: Any) -> list[Any]:
+    """The arrays of a batch; TypeError for an iterator of batches."""
     if tree is None:
         return []
     if hasattr(tree, "__next__"):
@@ -58,13 +59,13 @@ def _arrays(tree: Any) -> list[Any]:
             "for x, t in batches: opt.step(x, t)"
         )
     if isinstance(tree, tuple | list):
-        return [a for sub in tree for a in _arrays(sub)]
+        return [a for sub in tree for a in leaves(sub)]
     if isinstance(tree, dict):
-        return [a for sub in tree.values() for a in _arrays(sub)]
+        return [a for sub in tree.values() for a in leaves(sub)]
     return [tree]
 
 
-def take(tree: Any, cases: slice) -> Any:
+def take(tree: Any, cases: slice | Array) -> Any:
     """The given cases of every array of a tree."""
     if tree is None:
         return None

@@ -9,7 +9,7 @@ import numpy as np
 
 from optim import tuning
 from optim.problem.batch import Shard, cases, slices, take
-from optim.problem.means import comes_apart, declared_mean
+from optim.problem.means import comes_apart, declared_mean, is_mean
 from optim.problem.parameters import Parameters
 from optim.types import Loss, Model
 from rmad.extend import Diagonal, Linear, Record, Tape, is_cupy, keep_freed_memory, matmul, tree
@@ -54,6 +54,7 @@ class Division(Parameters):
         self.shards, self.cases_in_memory = shards, cases_in_memory
         self._work: dict[Any, float] = {}
         self._apart: dict[Any, bool] = {}  # by the shapes of one case: if a model works case by case
+        self._means: dict[Any, bool] = {}  # by the shapes of one case: if a loss is a mean over some cases
         self._loss_couples = False  # found on some batch; from then on none is divided
 
     def divide(self, x: Any, t: Any) -> list[Shard]:
@@ -124,6 +125,25 @@ class Division(Parameters):
             self._apart[key] = comes_apart(whole, parts)
         return not self._apart[key]
 
+    def has_independent_cases(self, x: Any, t: Any) -> bool:
+        """True if f on some cases estimates f on all: the model works case by case, and the loss is a mean over cases.
+
+        A loss that does not say so is compared on a few cases and parts of them, once per shape of x.
+        """
+        n = cases(x, t)
+        if n is None or self._says_that_it_couples() or self._model_couples(x):
+            return False
+        if n == 1 or declared_mean(self.loss):
+            return True
+        key = _shapes(take(x, slice(0, 1)))
+        if key not in self._means:
+            few = min(4, n)
+            parts = [slice(1), slice(1, few)]
+            shards = [Shard(take(x, s), take(t, s), (s.stop - (s.start or 0)) / few, s.start or 0) for s in parts]
+            outputs = [shard.run(self.model) for shard in shards]
+            self._means[key] = is_mean(self.loss, shards, outputs, take(t, slice(few)))
+        return self._means[key]
+
     def _shards_at_once(self, n: int, x: Any) -> int:
         """The number of shards for the threads; memory does not count here."""
         if self.shards is not None:
@@ -131,9 +151,9 @@ class Division(Parameters):
         most = min(self.threads, n)
         if most == 1 or is_cupy(self._structure().leaves[0]):
             return 1
-        return max(1, min(most, int(n * self._work_per_case(x) / tuning.WORK_PER_SHARD)))
+        return max(1, min(most, int(n * self.work_per_case(x) / tuning.WORK_PER_SHARD)))
 
-    def _work_per_case(self, x: Any) -> float:
+    def work_per_case(self, x: Any) -> float:
         """Multiply-adds of a forward pass of one case, counted on its tape once per shape of x."""
         one = take(x, slice(0, 1))
         key = _shapes(one)
