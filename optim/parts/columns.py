@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri
 
 from optim.problem.losses import case_blocks, couples_cases, loss_value_and_gradient, unit
 from optim.problem.shard import LinearizedShard
@@ -21,13 +22,17 @@ __all__ = ["all_columns", "averaged_curvature", "drawn_columns", "gradient_colum
 Stacks = Iterator[list[Array]]
 
 
-def drawn_columns(shard: LinearizedShard, rng: np.random.Generator, samples: int, at_a_time: int) -> Stacks:
-    """Gradients at targets drawn from the model, `samples` of them; for a loss without `sample`, random ±1 sums."""
+def drawn_columns(shard: LinearizedShard, seed: int, samples: int, at_a_time: int) -> Stacks:
+    """Gradients at targets drawn from the model, `samples` of them; for a loss without `sample`, random ±1 sums.
+
+    A case has the same draws whatever shard it is in.
+    """
     if hasattr(shard.loss, "sample"):
-        for _ in range(samples):
-            yield _gradient_column(shard, shard.loss.sample(shard.z, rng), samples)
+        for k in range(samples):
+            targets = shard.loss.sample(shard.z, GeneratorOfCases((seed, k), shard.first))
+            yield _gradient_column(shard, targets, samples)
     else:
-        yield from _mixed_columns(shard, rng, samples, at_a_time)
+        yield from _mixed_columns(shard, seed, samples, at_a_time)
 
 
 def gradient_columns(shard: LinearizedShard) -> Stacks:
@@ -48,19 +53,20 @@ def _terms(shard: LinearizedShard) -> int:
     return math.prod(np.shape(tree.leaves(shard.z)[0][1])[:-1])
 
 
-def _mixed_columns(shard: LinearizedShard, rng: np.random.Generator, samples: int, at_a_time: int) -> Stacks:
+def _mixed_columns(shard: LinearizedShard, seed: int, samples: int, at_a_time: int) -> Stacks:
     """One random ±1 sum of all columns per case, `samples` times."""
     roots = _separable(shard)
-    for _ in range(samples):
+    for j in range(samples):
         if roots is not None:  # a sign for every entry
+            signs = [signs_of_cases((seed, j, k), shard.first, root) for k, root in enumerate(roots)]
             scale = 1 / math.sqrt(samples)
-            yield [(_signed(root, rng) * root.dtype.type(scale))[None] for root in roots]
+            yield [(root * (s * root.dtype.type(scale)))[None] for root, s in zip(roots, signs, strict=True)]
             continue
         u: list[Array] = []
-        for columns in all_columns(shard, at_a_time):
+        for i, columns in enumerate(all_columns(shard, at_a_time)):
             for k, stack in enumerate(columns):
-                signs = rng.choice([-1.0, 1.0], (len(stack), shard.n))
-                term = np.einsum("kn...,kn->n...", stack, arrays.moved_to(stack, signs, stack.dtype))
+                rows = arrays.empty(stack, (shard.n, len(stack)))
+                term = np.einsum("kn...,nk->n...", stack, signs_of_cases((seed, j, k, i), shard.first, rows))
                 u[k:] = [u[k] + term if len(u) > k else term]
         yield [(c * c.dtype.type(1 / math.sqrt(samples)))[None] for c in u]
 
@@ -104,10 +110,6 @@ def _one_output_at_a_time(outputs: list[Array], roots: list[Array], at_a_time: i
                 columns if k == i else arrays.zeros(a, shape)
                 for k, (a, shape) in enumerate(zip(outputs, shapes, strict=True))
             ]
-
-
-def _signed(root: Array, rng: np.random.Generator) -> Array:
-    return root * arrays.moved_to(root, rng.choice([-1.0, 1.0], root.shape), root.dtype)
 
 
 def _separable(shard: LinearizedShard) -> list[Array] | None:
@@ -201,6 +203,41 @@ def signs_of_cases(seed: tuple[int, ...], first: int, z: Array) -> Array:
     drawn = bits.random_raw(n * words).reshape(n, words).view(np.uint8)
     signs = np.unpackbits(drawn, axis=1)[:, :size].reshape(z.shape)
     return arrays.moved_to(z, signs).astype(z.dtype) * 2 - 1
+
+
+class GeneratorOfCases(np.random.Generator):
+    """A generator whose `random` and `standard_normal` give a case the same numbers whatever shard it is in.
+
+    The first axis of the numbers counts the cases. One word of 64 bits is drawn for each, so that the bits can be moved
+    forward to the first case of a shard; a normal number is Φ⁻¹ of a uniform one. All other methods give a shard its
+    own numbers.
+
+    Parameters
+    ----------
+    seed : tuple of int
+        The seed.
+    first : int
+        The number of the first case.
+    """
+
+    def __init__(self, seed: tuple[int, ...], first: int) -> None:
+        super().__init__(np.random.PCG64([*seed, first]))
+        self._seed, self._first, self._calls = seed, first, 0
+
+    def random(self, size: Any = None, dtype: Any = np.float64, out: Any = None) -> Any:
+        if out is not None or not np.ndim(size):
+            return super().random(size, dtype, out)
+        self._calls += 1
+        bits = np.random.PCG64([*self._seed, self._calls]).advance(self._first * math.prod(size[1:]))
+        drawn = np.random.Generator(bits).random(size)
+        if np.dtype(dtype) == drawn.dtype:
+            return drawn
+        return np.minimum(drawn, np.nextafter(np.ones((), dtype), 0)).astype(dtype)
+
+    def standard_normal(self, size: Any = None, dtype: Any = np.float64, out: Any = None) -> Any:
+        if out is not None or not np.ndim(size):
+            return super().standard_normal(size, dtype, out)
+        return ndtri(self.random(size) + 2.0**-54).astype(dtype)
 
 
 def _name(loss: Any) -> str:

@@ -18,7 +18,13 @@ from typing import Any
 import numpy as np
 
 from optim import tuning
-from optim.parts.columns import all_columns, averaged_curvature, drawn_columns, gradient_columns
+from optim.parts.columns import (
+    all_columns,
+    averaged_curvature,
+    drawn_columns,
+    gradient_columns,
+    signs_of_cases,
+)
 from optim.parts.factors import Block, KroneckerFactors, parts_of
 from optim.problem.parameters import Parameters
 from optim.problem.quadratic import Quadratic
@@ -49,7 +55,7 @@ def kronecker_factors(
     sharing : {"expand", "reduce"}, default "expand"
         For a weight that a case uses several times: every use counts as a case, or the uses are summed first.
     seed : int, default 0
-        Seed of the targets that are drawn, which also depend on how the batch is divided.
+        Seed of the targets that are drawn; those of a case do not depend on how the batch is divided.
     samples : int, default 1
         Targets drawn for every case.
 
@@ -133,11 +139,12 @@ class _Terms:
     """The terms of one shard in the factors: of A per use, of G per use, and of the diagonal of the rest."""
 
     def __init__(self, shard: LinearizedShard, method: str, sharing: str, seed: int, samples: int) -> None:
-        self.shard, self.seed = shard, [seed, shard.first]
+        self.shard, self.seed = shard, seed
         self.meetings = Meetings(shard.tape, shard.outputs, shard.n_inputs, shard.n, sharing)
         self.activations = self.meetings.activations()
         self.diagonal: dict[int, Any] = dict.fromkeys(self.meetings.rest, 0)
         self.cotangents: list[list[Array]] = []
+        self._pulled = 0  # columns whose squares took random signs
         if method != "kfra":
             found: list[list[list[Array]]] = []
             for columns in self._columns(method, samples):
@@ -157,7 +164,7 @@ class _Terms:
         if method == "kflr":
             return all_columns(self.shard, at_a_time)
         if method == "kfac":
-            return drawn_columns(self.shard, np.random.default_rng(self.seed), samples, at_a_time)
+            return drawn_columns(self.shard, self.seed, samples, at_a_time)
         return gradient_columns(self.shard)
 
     def _add_squares(self, columns: list[Array]) -> None:
@@ -165,18 +172,19 @@ class _Terms:
         rest, shard = self.meetings.rest, self.shard
         if not rest:
             return
-        rng = np.random.default_rng([*self.seed, 1])
         for k in range(len(columns[0])):
             u = [stack[k] for stack in columns]
             found = squares(shard.tape, u, shard.outputs, shard.n_inputs, shard.n, rest)
             if found is None:  # the cases mix, or do not come in rows: squares of the whole, with signs drawn by case
-                found = shard.squared_pull([c * _signs(c, shard.n, rng) for c in u])
+                self._pulled += 1
+                seed = self.seed, self._pulled, 1
+                found = shard.squared_pull([c * _signs(seed, shard, c) for c in u])
             for i in rest:
                 self.diagonal[i] = self.diagonal[i] + found[i] * found[i].dtype.type(shard.weight)
 
 
-def _signs(c: Array, n: int, rng: np.random.Generator) -> Array:
+def _signs(seed: tuple[int, ...], shard: LinearizedShard, c: Array) -> Array:
     """±1 for every case, to broadcast over c."""
-    if np.ndim(c) == 0 or len(c) != n:
+    if np.ndim(c) == 0 or len(c) != shard.n:
         return c.dtype.type(1)
-    return arrays.moved_to(c, rng.choice([-1, 1], (n, *[1] * (c.ndim - 1))), c.dtype)
+    return signs_of_cases(seed, shard.first, arrays.empty(c, (shard.n, *[1] * (c.ndim - 1))))

@@ -80,7 +80,7 @@ def test_every_product_is_counted_and_none_runs_the_model(problem, hyper, monkey
 
 
 def test_f_never_rises_on_its_batch(problem, hyper):
-    opt = optim.HessianFree(problem.model, nn.SquaredError(), **hyper)
+    opt = optim.HessianFree(problem.model, nn.SquaredError(), automatic=False, **hyper)
     moved = 0
     for k in range(15):
         b = batches(problem, k)

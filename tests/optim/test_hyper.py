@@ -26,7 +26,7 @@ PARTS = (
     *(optim.Tikhonov, optim.DiagonalDamping, optim.MatrixDamping, optim.SteihaugToint, optim.KrylovSubspace),
     *(optim.LineSearch, optim.Backtracking, optim.HeldOut, optim.StructuralDamping, optim.Roles),
     *(optim.EmpiricalFisher, optim.UnbiasedDiagonal, optim.ExactDiagonal, optim.KroneckerPreconditioner),
-    *(optim.ConjugateGradient, optim.Phases, optim.ClippedCurvature),
+    *(optim.ConjugateGradient, optim.Phases, optim.ClippedCurvature, optim.Automatic),
 )
 NO_RULE = {  # and why
     "model": "checked by Objective",
@@ -38,6 +38,7 @@ NO_RULE = {  # and why
 }
 REQUIRED = {
     optim.SGD: {"lr": 0.1},
+    optim.HessianFree: {"damping_min": optim.HessianFree.floor},
     optim.schedules.Constant: {"start": 1.0},
     optim.schedules.Step: {"start": 1.0, "every": 2},
     optim.schedules.Linear: {"start": 1.0, "steps": 2},
@@ -64,6 +65,7 @@ OBJECTS = {
     optim.LineSearch: optim.LineSearch(),
     optim.StructuralDamping: optim.StructuralDamping(),
     optim.parts.directions.Direction: optim.SteihaugToint(),
+    optim.Automatic: optim.Automatic(sample=100),
 }
 
 
@@ -73,7 +75,7 @@ def make(cls, **hyper_parameters):
 
 
 def default(cls, name):
-    return (REQUIRED.get(cls, {}) | {p.name: p.default for p in inspect.signature(cls).parameters.values()})[name]
+    return ({p.name: p.default for p in inspect.signature(cls).parameters.values()} | REQUIRED.get(cls, {}))[name]
 
 
 def of_number(rule, cls):
