@@ -15,7 +15,7 @@ from optim.factored import Factored
 from optim.hyper import COUNT, NONE, SCHEDULE, Flag, Instance, Number, OneOf, Rule, Schedule, checked, value_at
 from optim.parts.automatic import Automatic, Decision, Policy, paying
 from optim.parts.cg import CGResult, InverseP, relative_progress
-from optim.parts.damping import Tikhonov, damping_rule
+from optim.parts.damping import Penalty, Tikhonov, damping_rule
 from optim.parts.directions import ConjugateGradient, Direction, SteihaugToint, Subproblem
 from optim.parts.linesearch import LineSearch, no_decrease
 from optim.parts.local_model import DampedModel, HeldOutModel, Values, f_and_gradient_at, f_at
@@ -171,7 +171,8 @@ class HessianFree(Factored):
         self._rule = damping_rule(damping, least, isinstance(direction, SteihaugToint))
         self.automatic = automatic
         self.policy = Policy(automatic if isinstance(automatic, Automatic) else Automatic())
-        self._free_damping, self._least = damping is None, damping_min
+        self._free_damping = damping is None
+        self._free_floor = damping_min is None and not isinstance(damping, Tikhonov)
         self.radius = getattr(direction, "radius", 0.0)
         self.cg_iterations, self.decay, self.lr, self.l2 = cg_iterations, decay, lr, l2
         self.cg_tolerance, self.restart, self.probe_seed = cg_tolerance, kept["restart"], kept["probe_seed"]
@@ -180,6 +181,7 @@ class HessianFree(Factored):
         self.delta = np.zeros_like(self.objective.flat())  # δ_{k−1}: the last iterate of CG, not the chosen one
         self._iterations = 0
         self._decision: Decision | None = None
+        self.choice = ""  # of the last update, as in its StepInfo
         self._now()
 
     @classmethod
@@ -267,10 +269,21 @@ class HessianFree(Factored):
             return self._reject(cg.reason if model.preconditioner_is_finite else "non-finite preconditioner", record)
         return self._move(model, sets, cg, watch, record)
 
-    def _decide(self, batch: Batch, sampled: bool) -> Decision | None:
-        """What the policy says about the cases of this update; None if the report's values stand for what is None."""
+    def __repr__(self) -> str:
+        open_ = [name for name in self.paper if getattr(self, name) is None] if self._is_automatic else []
+        given = [f"{name}={getattr(self, name)!r}" for name in self.paper if name not in open_]
+        said = [f"{name}: automatic" for name in open_] + [f"update {self.k}: {self.choice}"] * bool(self.choice)
+        return f"HessianFree({', '.join([f'damping={self.damping:g}', *given])}){'; '.join(['', *said])}"
+
+    @property
+    def _is_automatic(self) -> bool:
+        """True if the policy decides what is None; else the report's values stand for it."""
         plain = isinstance(self.direction, ConjugateGradient) and not isinstance(self.backtracking, HeldOut)
-        if not (self.automatic and plain and self.curvature == "ggn" and self.structural is None):
+        return bool(self.automatic) and plain and self.curvature == "ggn" and self.structural is None
+
+    def _decide(self, batch: Batch, sampled: bool) -> Decision | None:
+        """What the policy says about the cases of this update; None if it says nothing."""
+        if not self._is_automatic:
             return None
         return self.policy.decide(self.objective, batch, self.k, self.probe_seed, sampled, self._has_factors)
 
@@ -294,16 +307,18 @@ class HessianFree(Factored):
                     raise
                 self.policy.falls_back(error, decision)
 
-    def _inverse_P(self, decision: Decision | None, diagonals: Diagonals, added: float | Array) -> InverseP:
-        """P⁻¹ for diag(λD) + l2, `added`: as given, or as the policy has it."""
+    def _inverse_P(self, decision: Decision | None, diagonals: Diagonals, penalty: Penalty) -> InverseP:
+        """P⁻¹ for diag(λD) + l2: as given, or as the policy has it."""
         P = self._P
         if decision is not None and self.preconditioner is None:
             if decision.changing and self.policy.kind == 0:
-                return self._running_inverse(diagonals, added)
+                return self._running_inverse(diagonals, penalty.diagonal + self.objective.l2)
             P = self.policy.kind < 2
         if not P:
             return None
-        return (EmpiricalFisher() if isinstance(P, bool) else P).inverse(diagonals, added)
+        return (EmpiricalFisher() if isinstance(P, bool) else P).inverse(
+            diagonals, penalty.diagonal + self.objective.l2
+        )
 
     def _running_inverse(self, diagonals: Diagonals, added: float | Array) -> InverseP:
         """(C̄ + λI)⁻¹ of the moving averages; NaN if they are not finite, so that the step is rejected."""
@@ -322,22 +337,23 @@ class HessianFree(Factored):
     def _settle(self, decision: Decision, model: DampedModel) -> dict[str, Any]:
         """The rest of what the policy decides, once there is a P: λ's floor, CG's length and start. For the record."""
         policy = self.policy
-        if self._least is None:
+        if self._free_floor:
             self._rule.minimum = max(self.floor, policy.least_damping(decision, self._has_factors))
-        chosen: dict[str, object] = {}
+        chosen = list[str]()
         if self.preconditioner is None:
-            chosen["preconditioned by"] = policy.preconditioner(decision)
+            chosen.append(policy.preconditioner(decision))
         noisy = decision.changing and self._has_factors
         self._pays = noisy and self.cg_iterations is None
         if self.cg_iterations is None and decision.changing:
             policy.measure(decision, model.gradient, model.q.gradient, model.inverse_P, self.k)
             self._iterations = min(self._iterations, policy.iterations(noisy))
-            chosen["CG steps at most"] = self._iterations
+            chosen.append(f"at most {self._iterations} CG steps")
         if self.decay is None and noisy:
             self._decay = 0.0
-            chosen["no"] = "warm start"
+            chosen.append("no warm start")
         self._decision = decision
-        return {"cases": decision.cases if decision.is_sampled else 0, "choice": policy.words(decision, **chosen)}
+        self.choice = policy.words(decision, chosen)
+        return {"cases": decision.cases if decision.cases < decision.given else 0, "choice": self.choice}
 
     def _now(self) -> None:
         """The hyper-parameters of this update: schedules at k, objects for True; ValueError if one is out of range."""

@@ -177,7 +177,7 @@ class Policy:
         The numbers of the rules.
     """
 
-    kinds = "Kronecker factors", "the diagonal", "nothing"  # what preconditions, best first
+    kinds = "Kronecker factors", "a diagonal preconditioner", "no preconditioner"  # best first
     state = "sample", "noise", "seen", "measured", "situation", "kind"
     unknown = 0.25  # the noise where S′ is S and does not tell
 
@@ -206,7 +206,8 @@ class Policy:
         """The cases of update k. sampled: S and S′ may be parts of the batch; factors: P has Kronecker factors."""
         a, n = self.numbers, cases(*batch) or 1
         first, (again, why) = k == 0, self._again(batch)
-        cheap = n * objective.work_per_case(batch[0]) <= a.little
+        work = max(objective.work_per_case(batch[0]), objective.size)  # a batch's statistics have no work per case
+        cheap = n * work <= a.little
         if (cheap and first) or (again and (cheap or objective.size <= a.few)):
             return Decision(batch, batch, False, n, n, n, "one small batch" if first and not again else why)
         why = "a large batch" if again else "batches change" if not first else "a large batch at the start"
@@ -288,17 +289,14 @@ class Policy:
         if decision.changing and decision.cases < decision.given and self.noise > 1:
             self.sample = min(decision.given, math.ceil(self.numbers.growth * self.sample))
 
-    def words(self, decision: Decision, **chosen: object) -> str:
-        """The decision in words, e.g. "batches change: 1,000 of 5,000 cases, curvature on 500, …"."""
+    def words(self, decision: Decision, chosen: list[str]) -> str:
+        """The decision in words: "batches change: 1,000 of 5,000 cases, curvature on 500, …"."""
         said = []
         if decision.cases < decision.given:
             said.append(f"{decision.cases:,} of {decision.given:,} cases")
         if decision.curvature is not decision.S:
             said.append(f"curvature on {decision.curvature_cases:,}")
-        said += [f"{name} {value}" for name, value in chosen.items()]
-        if not said:
-            return decision.why
-        return f"{decision.why}: {', '.join(said)}"
+        return f"{decision.why}: {', '.join([*said, *chosen])}" if said or chosen else decision.why
 
 
 def paying(update: float = 4.0) -> Stop:

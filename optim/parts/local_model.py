@@ -50,13 +50,13 @@ class DampedModel(NamedTuple):
         f: float,
         gradient: Array,
         rule: Tikhonov,
-        inverse_P: Callable[[Diagonals, float | Array], InverseP],
+        inverse_P: Callable[[Diagonals, Penalty], InverseP],
         seed: tuple[int, ...],
     ) -> DampedModel:
-        """λD by the rule of section 8, and P for it and l2, as (diag(B) + diag(λD) + l2 + κ)^ξ of section 11.2."""
+        """λD by the rule of section 8, and P for it, as (diag(B) + diag(λD) + l2 + κ)^ξ of section 11.2."""
         diagonals = Diagonals(q, seed)
         penalty = Penalty(rule.strength, rule.matrix(q, diagonals))
-        return cls(q, f, gradient, penalty, inverse_P(diagonals, penalty.diagonal + q.objective.l2))
+        return cls(q, f, gradient, penalty, inverse_P(diagonals, penalty))
 
     @property
     def preconditioner_is_finite(self) -> bool:

@@ -154,7 +154,9 @@ class Division(Parameters):
         return max(1, min(most, int(n * self.work_per_case(x) / tuning.WORK_PER_SHARD)))
 
     def work_per_case(self, x: Any) -> float:
-        """Multiply-adds of a forward pass of one case, counted on its tape once per shape of x."""
+        """Multiply-adds of a forward pass of one case, counted on its tape once per shape of x; 0 if not known."""
+        if getattr(self.model, "couples_cases", False):  # it is not run on one case, which BatchNorm would remember
+            return 0.0
         one = take(x, slice(0, 1))
         key = _shapes(one)
         if key not in self._work:

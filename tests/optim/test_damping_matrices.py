@@ -180,7 +180,10 @@ def test_the_preconditioner_knows_the_damping_matrix(problem):
 
 def test_an_operator_without_a_diagonal_needs_no_preconditioner(problem):
     D = aslinearoperator(spd(problem.theta.size))
-    opt = optim.HessianFree(problem.model, problem.loss, damping=optim.MatrixDamping(0.1, D))
+    damping = optim.MatrixDamping(0.1, D)
+    chosen = optim.HessianFree(problem.model, problem.loss, damping=damping).step(problem.x, problem.t).choice
+    assert "no preconditioner (damping: " in chosen
+    opt = optim.HessianFree(problem.model, problem.loss, damping=damping, preconditioner=True)
     with pytest.raises(ValueError, match=r"D does not tell its own; give D a method diagonal\(\)"):
         opt.step(problem.x, problem.t)
     D.diagonal = lambda: np.ones(problem.theta.size)

@@ -1,0 +1,325 @@
+"""What HessianFree decides for itself: cases, preconditioner, CG steps, warm start and damping, and how it says so."""
+
+import numpy as np
+import pytest
+
+import nn
+import optim
+from optim.parts.automatic import Automatic, Policy, content
+
+
+def data(n, seed=0, inputs=6):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, inputs), dtype=np.float32)
+    return x, np.tanh(x[:, :3] @ rng.standard_normal((3, 2), dtype=np.float32))
+
+
+def net(seed=0, inputs=6):
+    return nn.models.mlp((inputs, 5, 2), rng=np.random.default_rng(seed))
+
+
+def free(model=None, **hyper):
+    """With few and little at zero, so that batches count as large."""
+    numbers = {"sample": 60, "curvature_cases": 10, "little": 0.0, "few": 0}
+    given = {k: hyper.pop(k) for k in list(hyper) if k in Automatic.HYPER and k not in ("damping", "damping_min")}
+    return optim.HessianFree(model or net(), nn.SquaredError(), automatic=Automatic(**numbers | given), **hyper)
+
+
+def test_the_same_small_batch_gets_long_runs_of_cg_from_a_warm_start():
+    x, t = data(30)
+    opt = optim.HessianFree(net(), nn.SquaredError())
+    infos = [opt.step(x.copy(), t.copy()) for _ in range(4)]  # known by content
+    assert infos[0].choice == "one small batch: a diagonal preconditioner"
+    assert [info.choice for info in infos[1:]] == ["the same batch again: a diagonal preconditioner"] * 3
+    assert max(info.cg_iterations for info in infos) > 10
+    assert infos[0].damping == 1.0
+    assert opt.delta.any()
+    assert all(info.cases == 0 for info in infos)
+
+
+def test_it_is_then_the_method_of_the_report():
+    x, t = data(30)
+    free, paper = net(), net()
+    a, b = optim.HessianFree(free, nn.SquaredError()), optim.HessianFree(paper, nn.SquaredError(), automatic=False)
+    for _ in range(5):
+        assert a.step(x, t).loss == b.step(x, t).loss
+    assert np.array_equal(a.objective.flat(), b.objective.flat())
+
+
+def test_batches_that_change_get_factors_few_cg_steps_and_no_warm_start():
+    opt = free()
+    x, t = np.empty((40, 6), np.float32), np.empty((40, 2), np.float32)
+    for k in range(4):
+        x[...], t[...] = data(40, k)  # one buffer, refilled
+        info = opt.step(x, t)
+        assert info.cg_iterations <= 2
+        assert "Kronecker factors" in info.choice
+        assert "no warm start" in info.choice
+        assert info.choice.startswith("batches change" if k else "a large batch at the start")
+    assert opt.factors is not None
+    assert opt.policy.kind == 0
+
+
+def test_damping_starts_and_ends_where_the_situation_wants_it():
+    opt = optim.HessianFree(net(), nn.SquaredError())
+    assert opt.step(*data(20, 1)).damping == 1.0  # it may come again
+    assert opt.step(*data(20, 2)).damping == Automatic().damping  # it did not
+    for k in range(60):
+        opt.step(*data(20, k))
+    assert opt.damping >= Automatic().damping_min
+    given = optim.HessianFree(net(), nn.SquaredError(), damping=0.5, damping_min=1e-5)
+    assert given.step(*data(20, 1)).damping == 0.5
+    given.step(*data(20, 2))
+    assert given._rule.minimum == 1e-5
+
+
+def test_a_sample_of_a_large_batch():
+    x, t = data(300)
+    opt = free()
+    f = optim.Objective(opt.model, nn.SquaredError())
+    seen = []
+    for k in range(3):
+        before = opt.objective.flat()
+        info = opt.step(x, t)
+        which = np.sort(np.random.default_rng((0, k)).choice(300, 60, replace=False, shuffle=False))
+        seen.append(which)
+        assert info.cases == 60
+        assert "60 of 300 cases, curvature on 15" in info.choice
+        assert info.loss == pytest.approx(f.value_at(before, x[which], t[which]), rel=1e-6)
+        assert f.value_at(opt.objective.flat(), x[which], t[which]) <= info.loss  # f on these cases never rises
+    assert not np.array_equal(seen[0], seen[1])
+
+
+def test_targets_that_are_the_inputs_stay_so():
+    x, _ = data(100)
+    opt = free(nn.models.mlp((6, 3, 6), rng=np.random.default_rng(0)))
+    S, S_c = (opt._decide((x, x), sampled=True).sets)[:2]
+    assert S[0] is S[1]
+    assert S_c[0] is S_c[1]
+
+
+def test_the_sample_grows_where_noise_exceeds_the_signal():
+    x, t = data(300)
+    opt = free(growth=1.5, sample=12, curvature_cases=4)
+    for _ in range(30):
+        before, noise = opt.policy.sample, opt.policy.noise
+        info = opt.step(x, t)
+        grown = opt.policy.noise > 1 and not info.rejected and before < 300
+        assert opt.policy.sample == (min(300, np.ceil(1.5 * before)) if grown else before)
+    assert noise > 0
+    assert opt.policy.sample > 12
+
+
+def test_noise_is_measured_from_a_part_of_the_sample():
+    """ξ of the mean over S has E‖ξ‖² = σ²/|S|; here with P = I on gradients whose σ² is known."""
+    policy = Policy(Automatic(sample=100, curvature_cases=25, little=0, few=0))
+    rng, found = np.random.default_rng(0), []
+    x, t = np.zeros((1000, 1), np.float32), np.zeros((1000, 1), np.float32)
+    model = nn.Linear(1, 1, rng=rng)
+    decision = policy.decide(optim.Objective(model, nn.SquaredError()), (x, t), 0, 0, True, True)
+    assert (decision.cases, decision.curvature_cases) == (100, 25)
+    for _ in range(2000):
+        per_case = 3.0 + 2.0 * rng.standard_normal((100, 1))
+        policy.measured = 0  # no average of earlier ones
+        policy.measure(decision, per_case.mean(axis=0), per_case[::4].mean(axis=0), None, 0)
+        found.append(policy.noise)
+    assert np.mean(found) == pytest.approx(4 / 100 / 9, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("hyper", "attribute", "value"),
+    [
+        ({"cg_iterations": 7}, "_iterations", 7),
+        ({"decay": 0.5}, "_decay", 0.5),
+        ({"preconditioner": False}, "_P", False),
+        ({"damping": 0.25}, "damping", None),
+    ],
+)
+def test_what_is_given_is_left_alone_and_the_rest_decided(hyper, attribute, value):
+    opt = free(**hyper)
+    x, t = data(300)
+    for _ in range(3):
+        info = opt.step(x, t)
+    assert info.cases == 60
+    if value is not None:
+        assert getattr(opt, attribute) == value
+    words = {"cg_iterations": "CG steps", "decay": "warm start", "preconditioner": "Kronecker", "damping": "λ"}
+    assert words[next(iter(hyper))] not in info.choice
+    assert repr(opt).count("automatic") == 3 - ("damping" not in hyper)
+
+
+def test_batches_of_ones_own_are_taken_whole():
+    x, t = data(300)
+    info = free().step(x, t, curvature_batch=(x[:50], t[:50]))
+    assert info.cases == 0
+    assert "cases" not in info.choice
+
+
+@pytest.mark.parametrize(
+    "hyper",
+    [
+        {"automatic": False},
+        {"direction": optim.SteihaugToint()},
+        {"curvature": "hessian"},
+        {"structural": optim.StructuralDamping()},
+        {"backtracking": optim.HeldOut()},
+    ],
+)
+def test_with_other_directions_and_recipes_the_reports_values_stand(hyper):
+    opt = optim.HessianFree(net(), nn.SquaredError(), **hyper)
+    assert opt._decide(data(300), sampled=True) is None
+    assert (opt._iterations, opt._decay, opt._P) == (250, 0.95, True)
+    assert "automatic" not in repr(opt)
+
+
+@pytest.mark.parametrize("name", optim.presets.PRESETS)
+def test_presets_are_untouched(name):
+    assert not optim.HessianFree.preset(name, net(), nn.SquaredError()).automatic
+
+
+def coupled(z, t):
+    """No mean over cases."""
+    return np.mean((z - z.mean(axis=0) - t) ** 2)
+
+
+def normalized():
+    rng = np.random.default_rng(0)
+    return nn.Sequential(nn.Linear(6, 4, rng=rng), nn.BatchNorm(4), nn.Linear(4, 2, rng=rng))
+
+
+def squared_weights():
+    """No product of the parameter itself with an activation, so no Kronecker block."""
+    return optim.Function(lambda p, x: x @ (p["W"] * p["W"]), {"W": np.full((6, 2), 0.1, np.float32)})
+
+
+class Pair(nn.Module):
+    """Two outputs, for a plain callable."""
+
+    def __init__(self):
+        self.a, self.b = net(0), net(1)
+
+    def forward(self, x):
+        return self.a(x), self.b(x)
+
+
+def two(z, t):
+    return np.mean((z[0] - t) ** 2) + np.mean((z[1] + t) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("model", "loss", "cases", "preconditioner"),
+    [
+        (normalized, nn.SquaredError(), 0, "Kronecker"),
+        (net, coupled, 0, "Kronecker"),
+        (net, lambda z, t: np.mean((z - t) ** 2), 60, "Kronecker"),
+        (Pair, two, 60, ""),
+        (squared_weights, nn.SquaredError(), 60, "diagonal"),
+    ],
+    ids=["batch normalization", "coupled loss", "plain loss", "two outputs", "no block"],
+)
+def test_what_does_not_fit_falls_back_and_says_so(model, loss, cases, preconditioner):
+    numbers = Automatic(sample=60, curvature_cases=10, little=0, few=0)
+    opt = optim.HessianFree(model(), loss, automatic=numbers)
+    x, t = data(200)
+    infos = [opt.step(x, t) for _ in range(6)]
+    assert infos[-1].cases == cases
+    assert preconditioner in infos[-1].choice
+    assert infos[-1].loss < infos[0].loss
+
+
+def test_wide_layers_take_the_diagonal_and_the_reason_is_given():
+    opt = free(longest=5)
+    info = opt.step(*data(50))
+    assert "a diagonal preconditioner (a Kronecker factor has 7 rows, more than 5)" in info.choice
+    assert info.damping == Automatic().settled_damping
+    assert opt.step(*data(50, 1)).cg_iterations <= Automatic().most_diagonal
+
+
+def test_a_model_without_any_preconditioner_takes_none():
+    """Cases that are mixed have no gradients of their own, and a shared product has no block."""
+    model = optim.Function(lambda p, x: (x - x.mean(axis=0)) @ (p["W"] * p["W"]), {"W": np.full((6, 2), 0.3)})
+    model.couples_cases = True
+    opt = optim.HessianFree(model, nn.SquaredError(), automatic=Automatic(little=0, few=0))
+    x, t = data(50)
+    first, *_, last = (opt.step(x.astype(float), t.astype(float)) for _ in range(5))
+    assert last.loss < first.loss
+
+
+def test_errors_of_the_model_are_raised_and_nothing_is_decided():
+    class Broken(nn.Module):
+        def __init__(self):
+            self.W = np.ones((6, 2), np.float32)
+
+        def forward(self, x):
+            raise ValueError("my own error")
+
+    opt = free(Broken())
+    with pytest.raises(ValueError, match="my own error"):
+        opt.step(*data(50))
+    assert opt.policy.kind == 0
+
+
+@pytest.mark.parametrize("changing", [False, True])
+def test_a_run_resumes_bit_for_bit(changing):
+    def run(opt, first, last):
+        return [opt.step(*data(300, k if changing else 0)).loss for k in range(first, last)]
+
+    whole = free()
+    expected = run(whole, 0, 9)
+    half = free()
+    run(half, 0, 5)
+    again = free(net(7))
+    again.objective.assign(half.objective.flat())
+    again.load_state_dict(half.state_dict())
+    assert run(again, 5, 9) == expected[5:]
+    assert np.array_equal(again.objective.flat(), whole.objective.flat())
+
+
+def test_a_state_that_names_no_preconditioner_is_refused():
+    opt = free()
+    state = opt.state_dict() | {"policy.kind": 3}
+    with pytest.raises(ValueError, match=r"policy\.kind must be below 3, got 3"):
+        opt.load_state_dict(state)
+    assert opt.policy.kind == 0
+
+
+def test_the_user_may_say_whether_batches_come_again():
+    x, t = data(40)
+    told = optim.HessianFree(net(), nn.SquaredError(), automatic=Automatic(same_batch=True))
+    assert told.step(x, t).choice.startswith("the same batch, as told")
+    assert told.step(*data(40, 1)).choice.startswith("the same batch, as told")
+    other = free(same_batch=False)
+    other.step(x, t)
+    assert other.step(x, t).choice.startswith("batches change")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.uint8, bool, complex])
+def test_content_tells_batches_apart(dtype):
+    rng = np.random.default_rng(0)
+    x = (100 * rng.random((200, 7))).astype(dtype)
+    t = (3 * rng.random(200)).astype(np.int64)
+    known = content((x, t))
+    assert known == content((x.copy(), t)) != 0
+    assert known == content(({"a": x}, (t,)))
+    other = x.copy()
+    other[17, 3] = not other[17, 3] if dtype is bool else other[17, 3] + 1
+    assert content((other, t)) != known
+    assert content((x, t[::-1] + 1)) != known
+
+
+def test_content_of_large_arrays_and_of_none():
+    x = np.random.default_rng(0).random((100_000, 4))
+    assert content((x, None)) == content((x, None)) != content((x + 1, None))
+    assert content((np.full((3, 2), np.nan), None)) == 0.0
+    assert content((np.array(["a", "b"]), None)) == 0.0
+
+
+@pytest.mark.parametrize("shards", [1, 2, 5])
+def test_the_same_run_on_shards(shards):
+    x, t = data(300)
+    opt = free(nn.models.mlp((6, 5, 2), rng=np.random.default_rng(0), dtype=np.float64))
+    opt.objective.shards = shards
+    losses = [opt.step(x.astype(float), t.astype(float)).loss for _ in range(6)]
+    one = free(nn.models.mlp((6, 5, 2), rng=np.random.default_rng(0), dtype=np.float64))
+    one.objective.shards = 1
+    assert losses == pytest.approx([one.step(x.astype(float), t.astype(float)).loss for _ in range(6)], rel=1e-9)
