@@ -2,6 +2,6 @@
 
 In reading order: trust_region, passes (over the vectors of CG), device_run (the same on a GPU), cg, linesearch,
 selection (which iterate of CG is taken); factors (A ⊗ G), kronecker, columns (of a square root of L″), estimate (of
-the factors), preconditioner, damping, structural, local_model; directions, krylov; roles (which cases serve for
-what), rescaling.
+the factors), running (averages of them), preconditioner, damping, structural, local_model; directions, krylov; roles
+(which cases serve for what), automatic (what HessianFree decides for itself), rescaling.
 """

@@ -232,7 +232,7 @@ class GeneratorOfCases(np.random.Generator):
         drawn = np.random.Generator(bits).random(size)
         if np.dtype(dtype) == drawn.dtype:
             return drawn
-        return np.minimum(drawn, np.nextafter(np.ones((), dtype), 0)).astype(dtype)
+        return np.minimum(drawn, 1 - float(np.finfo(dtype).epsneg)).astype(dtype)  # below 1 once it is rounded
 
     def standard_normal(self, size: Any = None, dtype: Any = np.float64, out: Any = None) -> Any:
         if out is not None or not np.ndim(size):
