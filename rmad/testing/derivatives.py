@@ -18,7 +18,7 @@ import numpy as np
 from rmad import tree as _tree
 from rmad.check import KINKS, _Check, _largest, _Point, _precision
 from rmad.dispatch import Primitive
-from rmad.rules import Elementwise
+from rmad.rules import Elementwise, LinearPrimitive
 from rmad.tape import ArraySpec
 from rmad.testing.compare import is_finite
 from rmad.traced import Traced, stop
@@ -219,7 +219,8 @@ def _calls(f: Callable[[Any], Any], x: Any) -> list[_Call]:
     here = threading.get_ident()
     kinds: list[Any] = [kind for kind in (Primitive, Elementwise) if "__call__" in vars(kind)]
     originals = [kind.__call__ for kind in kinds]
-    quick = Elementwise.quick
+    ways = (Elementwise, "quick"), (Elementwise, "of_two"), (LinearPrimitive, "quick_product")
+    quick = [getattr(kind, name) for kind, name in ways]
     depth = 0
 
     def noting(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -241,11 +242,13 @@ def _calls(f: Callable[[Any], Any], x: Any) -> list[_Call]:
     with _swapped:
         for kind, original in zip(kinds, originals, strict=True):
             kind.__call__ = noting(original)
-        Elementwise.quick = lambda self, args, f: None  # type: ignore[method-assign]  # every call is an ordinary one
+        for kind, name in ways:
+            setattr(kind, name, lambda *_: None)  # every call is an ordinary one
         try:
             linearize(f, x)
         finally:
             for kind, original in zip(kinds, originals, strict=True):
                 kind.__call__ = original
-            Elementwise.quick = quick  # type: ignore[method-assign]
+            for (kind, name), way in zip(ways, quick, strict=True):
+                setattr(kind, name, way)
     return found
