@@ -311,9 +311,10 @@ class HessianFree(Factored):
         """P⁻¹ for diag(λD) + l2: as given, or as the policy has it."""
         P = self._P
         if decision is not None and self.preconditioner is None:
-            if decision.changing and self.policy.kind == 0:
+            kind = self.policy.kind_for(decision)
+            if kind == 0:
                 return self._running_inverse(diagonals, penalty.diagonal + self.objective.l2)
-            P = self.policy.kind < 2
+            P = kind == 1
         if not P:
             return None
         return (EmpiricalFisher() if isinstance(P, bool) else P).inverse(
@@ -345,7 +346,7 @@ class HessianFree(Factored):
         noisy = decision.changing and self._has_factors
         self._pays = noisy and self.cg_iterations is None
         if self.cg_iterations is None and decision.changing:
-            policy.measure(decision, model.gradient, model.q.gradient, model.inverse_P, self.k)
+            policy.measure(decision, model.gradient, lambda: model.q.gradient, model.inverse_P, self.k)
             self._iterations = min(self._iterations, policy.iterations(noisy))
             chosen.append(f"at most {self._iterations} CG steps")
         if self.decay is None and noisy:

@@ -19,7 +19,7 @@ Two situations differ, and each update is in one of them:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -178,7 +178,7 @@ class Policy:
     """
 
     kinds = "Kronecker factors", "a diagonal preconditioner", "no preconditioner"  # best first
-    state = "sample", "noise", "seen", "measured", "situation", "kind"
+    state = "sample", "noise", "seen", "measured", "situation", "kind", "settled_kind"
     unknown = 0.25  # the noise where S′ is S and does not tell
 
     def __init__(self, numbers: Automatic) -> None:
@@ -188,26 +188,19 @@ class Policy:
         self.seen = 0.0  # a number that tells the last batch from others
         self.measured = 0  # times that the noise was
         self.situation = 0  # of the last update: 1 settled, 2 changing
-        self.kind = 0
-        self.misfit = ""  # why the kind is not the best
+        self.kind, self.settled_kind = 0, 1  # places in `kinds`: of what preconditions where batches change, or not
+        self.misfits = ["", ""]  # why these are not the first
 
-    @property
-    def kind(self) -> int:
-        """The place in `kinds` of what preconditions."""
-        return self._kind
-
-    @kind.setter
-    def kind(self, kind: int) -> None:
-        if kind >= len(self.kinds):
-            raise ValueError(f"policy.kind must be below {len(self.kinds)}, got {kind}")
-        self._kind = kind
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("kind", "settled_kind") and value >= len(self.kinds):
+            raise ValueError(f"policy.{name} must be below {len(self.kinds)}, got {value}")
+        super().__setattr__(name, value)
 
     def decide(self, objective: Objective, batch: Batch, k: int, seed: int, sampled: bool, factors: bool) -> Decision:
         """The cases of update k. sampled: S and S′ may be parts of the batch; factors: P has Kronecker factors."""
         a, n = self.numbers, cases(*batch) or 1
         first, (again, why) = k == 0, self._again(batch)
-        work = max(objective.work_per_case(batch[0]), objective.size)  # a batch's statistics have no work per case
-        cheap = n * work <= a.little
+        cheap = n * objective.work_per_case(batch[0]) <= a.little
         if (cheap and first) or (again and (cheap or objective.size <= a.few)):
             return Decision(batch, batch, False, n, n, n, "one small batch" if first and not again else why)
         why = "a large batch" if again else "batches change" if not first else "a large batch at the start"
@@ -231,10 +224,16 @@ class Policy:
 
     def falls_back(self, error: Exception, decision: Decision) -> None:
         """The preconditioner does not fit: the next kind is taken from now on. Raises the error if there is none."""
-        tried = self.kind if decision.changing else max(self.kind, 1)  # a settled update has no Kronecker factors
+        tried = self.kind_for(decision)
         if tried + 1 == len(self.kinds):
             raise error
-        self.kind, self.misfit = tried + 1, str(error)
+        setattr(self, "kind" if decision.changing else "settled_kind", tried + 1)
+        why = str(error).partition("; ")[0]  # its first clause
+        self.misfits = [self.misfits[0], why] if not decision.changing else [why, self.misfits[1]]
+
+    def kind_for(self, decision: Decision) -> int:
+        """The place in `kinds` of what preconditions an update."""
+        return self.kind if decision.changing else self.settled_kind
 
     def check(self, factors: KroneckerFactors) -> None:
         """Raises ValueError if these are no good to precondition with: no block, or too long a side."""
@@ -246,17 +245,19 @@ class Policy:
 
     def preconditioner(self, decision: Decision) -> str:
         """What preconditions, in words."""
-        kind = self.kind if decision.changing else max(self.kind, 1)
-        return f"{self.kinds[kind]} ({self.misfit})" if self.misfit else self.kinds[kind]
+        kind, why = self.kinds[self.kind_for(decision)], self.misfits[not decision.changing]
+        return f"{kind} ({why})" if why else kind
 
-    def measure(self, decision: Decision, gradient: Array, on_curvature: Array, inverse_P: InverseP, k: int) -> None:
-        """The noise of ∇f on S, from how far the gradient on S′ is from it, now and then."""
+    def measure(
+        self, decision: Decision, gradient: Array, on_curvature: Callable[[], Array], inverse_P: InverseP, k: int
+    ) -> None:
+        """The noise of ∇f on S, now and then from how far the gradient on S′ is from it."""
         if decision.curvature is decision.S:
             self.noise = self.unknown
             return
         if k > 2 and k % self.numbers.renewal:
             return
-        apart = on_curvature - gradient
+        apart = on_curvature() - gradient
         y, z = np.empty_like(gradient), np.empty_like(gradient)
         precondition(inverse_P, gradient, y)
         precondition(inverse_P, apart, z)

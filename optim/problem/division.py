@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from typing import Any
 
@@ -155,17 +156,23 @@ class Division(Parameters):
 
     def work_per_case(self, x: Any) -> float:
         """Multiply-adds of a forward pass of one case, counted on its tape once per shape of x; 0 if not known."""
-        if getattr(self.model, "couples_cases", False):  # it is not run on one case, which BatchNorm would remember
-            return 0.0
         one = take(x, slice(0, 1))
         key = _shapes(one)
         if key not in self._work:
             try:
-                tape = Record(Shard(one, None, 1.0, 0).run, self._structure(), ()).tape
+                self._work[key] = self._counted(x)
             except (TypeError, ValueError):
                 return 0.0  # the run over the whole batch raises the error
-            self._work[key] = _work(tape)
         return self._work[key]
+
+    def _counted(self, x: Any) -> float:
+        """The work per case, from a run on one case; on two, and of a copy, for a model with statistics of a batch."""
+        few = 1 + bool(getattr(self.model, "couples_cases", False))
+        there = copy.copy(self)
+        if few > 1:  # it would remember the cases
+            there.model = copy.deepcopy(self.model)
+        some = Shard(take(x, slice(0, few)), None, 1.0, 0)
+        return _work(Record(some.run, there._structure(), ()).tape) / few
 
 
 def _shapes(x: Any) -> tuple[tuple[int, ...], ...]:

@@ -121,7 +121,8 @@ def test_noise_is_measured_from_a_part_of_the_sample():
     for _ in range(2000):
         per_case = 3.0 + 2.0 * rng.standard_normal((100, 1))
         policy.measured = 0  # no average of earlier ones
-        policy.measure(decision, per_case.mean(axis=0), per_case[::4].mean(axis=0), None, 0)
+        part = per_case[::4].mean(axis=0)
+        policy.measure(decision, per_case.mean(axis=0), lambda part=part: part, None, 0)
         found.append(policy.noise)
     assert np.mean(found) == pytest.approx(4 / 100 / 9, rel=0.1)
 
@@ -227,6 +228,26 @@ def test_what_does_not_fit_falls_back_and_says_so(model, loss, cases, preconditi
     assert infos[-1].loss < infos[0].loss
 
 
+def test_what_does_not_fit_one_situation_may_fit_the_other():
+    """Batch statistics leave no diagonal, but Kronecker factors; and counting work leaves them as they are."""
+    model = normalized()
+    opt = optim.HessianFree(model, nn.SquaredError())
+    x, t = data(50)
+    model(x)
+    assert "no preconditioner (the squared gradient" in opt.step(x, t).choice
+    assert "Kronecker factors" in opt.step(*data(50, 1)).choice
+    assert "no preconditioner" in opt.step(*data(50, 1)).choice
+
+
+def test_counting_work_leaves_statistics_alone():
+    model, loss = normalized(), nn.SquaredError()
+    x, t = data(50)
+    means = model[0](x).mean(axis=0)
+    optim.HessianFree(model, loss).step(x, t)
+    np.testing.assert_allclose(model[1].running_mean, 0.1 * means, rtol=1e-5)
+    assert optim.Objective(model, loss).work_per_case(x) > 6 * 4 + 4 * 2
+
+
 def test_wide_layers_take_the_diagonal_and_the_reason_is_given():
     opt = free(longest=5)
     info = opt.step(*data(50))
@@ -277,10 +298,11 @@ def test_a_run_resumes_bit_for_bit(changing):
 
 def test_a_state_that_names_no_preconditioner_is_refused():
     opt = free()
-    state = opt.state_dict() | {"policy.kind": 3}
-    with pytest.raises(ValueError, match=r"policy\.kind must be below 3, got 3"):
-        opt.load_state_dict(state)
-    assert opt.policy.kind == 0
+    for name in ("kind", "settled_kind"):
+        state = opt.state_dict() | {f"policy.{name}": 3}
+        with pytest.raises(ValueError, match=rf"policy\.{name} must be below 3, got 3"):
+            opt.load_state_dict(state)
+    assert (opt.policy.kind, opt.policy.settled_kind) == (0, 1)
 
 
 def test_the_user_may_say_whether_batches_come_again():
