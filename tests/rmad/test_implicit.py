@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 from scipy import optimize
-from scipy.sparse.linalg import cg, gmres
+from scipy.sparse.linalg import cg, gmres, spsolve
 
 import rmad
 from rmad import tuning
@@ -138,6 +138,93 @@ def test_gmres_and_a_given_solver_agree_with_the_dense_way(order, monkeypatch):
     monkeypatch.setattr(tuning, "DENSE_SYSTEM_MOST", 1)
     np.testing.assert_allclose(derivative(), dense, rtol=0, atol=1e-10)
     np.testing.assert_allclose(given, dense, rtol=0, atol=1e-11)
+
+
+def poisson(u, p):
+    """−u″ + p₀ eᵘ = p₁ between two zeros, of any number of points."""
+    v = np.concatenate([[0.0], u, [0.0]])
+    return (2 * v[1:-1] - v[:-2] - v[2:]) * (len(u) + 1) ** 2 + p[0] * np.exp(u) - p[1]
+
+
+def newton(p, n=30, steps=20):
+    u, jac = np.zeros(n), rmad.sparse_jacobian(poisson)
+    for _ in range(steps):
+        u = u - spsolve(jac(u, p).tocsc(), poisson(u, p))
+    return u
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_sparse_and_given_matrices_and_preconditioners(order):
+    p = np.array([0.7, 3.0])
+
+    def derivative(**options):
+        f = rmad.implicit(poisson, newton, **options)
+        return rmad.jacobian(f)(p) if order == 1 else rmad.hessian(lambda p: np.sum(np.sin(f(p))))(p)
+
+    wanted = derivative()
+    jac = rmad.sparse_jacobian(poisson)
+    near = lambda u, p: np.linalg.inv(rmad.jacobian(poisson)(u, 0.9 * p))  # noqa: E731
+    for options in ({"jac": "sparse"}, {"jac": jac}, {"jac": rmad.jacobian(poisson)}, {"preconditioner": near}):
+        np.testing.assert_allclose(derivative(**options), wanted, rtol=1e-8, atol=1e-11)
+    assert jac.sparsity.products == 3
+
+
+@pytest.mark.parametrize("name", ["trees", "a complex one", "not holomorphic", "a number"])
+def test_sparse_systems_of_trees_and_complex_numbers(name):
+    f, a = {
+        "trees": (rmad.implicit(of_trees, solve_trees, jac="sparse"), PROBLEMS["trees"][1]),
+        "a complex one": (rmad.implicit(contraction, fixed_point, jac="sparse"), PROBLEMS["a complex one"][1]),
+        "not holomorphic": (
+            rmad.implicit(lambda z, a: z * np.abs(z) - a, lambda a: a / np.sqrt(np.abs(a)), jac="sparse"),
+            PROBLEMS["not holomorphic"][1],
+        ),
+        "a number": (rmad.implicit(lambda z, a: z**2 - a, np.sqrt, jac="sparse"), 4.0),
+    }[name]
+    rmad.check_grads(f, a, order=1)
+
+
+def test_a_sparse_system_of_ten_thousand_unknowns(monkeypatch):
+    """By the tape: no dense matrix, and the pattern is found once for all calls."""
+    monkeypatch.setattr(rmad.solvers.systems, "jacobian", None)
+    patterns, reach = [], rmad.sparse.derivatives.reach
+    monkeypatch.setattr(rmad.sparse.derivatives, "reach", lambda *args: patterns.append(1) or reach(*args))
+    solution = rmad.implicit(poisson, lambda p: newton(p, 10_000, 5), jac="sparse")
+    mean = lambda p: np.mean(solution(p))  # noqa: E731
+    p = np.array([0.7, 3.0])
+    patterns_of_newton = 2  # one per call of it
+    gradients = [rmad.grad(mean)(p), rmad.grad(mean)(p)]
+    assert len(patterns) == patterns_of_newton + 1
+    np.testing.assert_array_equal(*gradients)
+    few = rmad.implicit(poisson, lambda p: newton(p, 1000, 5), jac="sparse")
+    np.testing.assert_allclose(gradients[0], rmad.grad(lambda p: np.mean(few(p)))(p), rtol=2e-3)
+
+
+SPARSE_SINGULAR = {
+    "a zero row": lambda z, a: np.array([z[0] - a, 0 * z[1]]),
+    "equal rows": lambda z, a: np.array([z[0] + z[1] - 2 * a, z[0] + z[1] - 2 * a]),
+    "nearly equal rows": lambda z, a: np.array(
+        [z[0] + z[1] / 3 - 4 * a / 3, (z[0] + z[1] / 3) * (1 + 1e-16) - 4 * a / 3]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPARSE_SINGULAR)
+def test_a_singular_sparse_matrix(name):
+    f = rmad.implicit(SPARSE_SINGULAR[name], lambda a: np.array([a, a]), jac="sparse")
+    with pytest.raises(np.linalg.LinAlgError, match="∂g/∂z is singular"):
+        rmad.jacobian(f)(2.0)
+
+
+def test_errors_of_jac():
+    solve = lambda a: np.array([a, a])  # noqa: E731
+    g = lambda z, a: z - a  # noqa: E731
+    with pytest.raises(ValueError, match="jac and solve_linear exclude each other"):
+        rmad.implicit(g, solve, jac="sparse", solve_linear=np.linalg.solve)
+    with pytest.raises(ValueError, match='jac must be "sparse" or a function'):
+        rmad.implicit(g, solve, jac="dense")
+    for options in ({"jac": lambda z, a: np.eye(3)}, {"preconditioner": lambda z, a: np.eye(3)}):
+        with pytest.raises(ValueError, match=r"must return a matrix of shape \(2, 2\), got \(3, 3\)"):
+            rmad.jacobian(rmad.implicit(g, solve, **options))(2.0)
 
 
 def test_solve_linear_gets_the_matrix_and_its_transpose():
