@@ -23,6 +23,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ RATES = {
 }
 SECOND: dict[str, Callable[..., Any]] = {
     "hf": optim.HessianFree,
+    "report": partial(optim.HessianFree, automatic=False),
     "kfac": optim.KFAC,
     "kflr": optim.KFLR,
     "kfra": optim.KFRA,
