@@ -480,6 +480,8 @@ class Traced(Shaped, NDArrayOperatorsMixin):
         return np.ravel(self, order=order).copy()  # type: ignore[call-overload]
 
     def reshape(self, *shape: Any, order: Any = "C", copy: Any = None) -> Any:
+        if not shape:
+            raise TypeError("reshape() takes exactly 1 argument (0 given)")
         options = {} if copy is None else {"copy": copy}  # NumPy 2.1
         return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order, **options)  # type: ignore[call-overload]
 

@@ -234,7 +234,7 @@ def take(a, indices, axis=None, out=None, mode="raise") -> Array:
     if not a.size:
         return np.take(stop(a), indices, axis, mode=mode)
     if axis is None or a.ndim == 0:
-        a, axis = np.ravel(a), axis or 0
+        a, axis = np.ravel(a), 0 if axis is None else axis
     axis = normalize_axis_index(axis, a.ndim)
     n = a.shape[axis]
     if mode != "raise":

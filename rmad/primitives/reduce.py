@@ -262,7 +262,7 @@ def _scan(scan) -> Callable[..., Any]:
         refuse_out(out)
         a = cast(a, dtype)
         if axis is None or a.ndim == 0:
-            return scan(np.ravel(a), axis=axis or 0)
+            return scan(np.ravel(a), axis=0 if axis is None else axis)
         return scan(a, axis=axis)
 
     return handler
@@ -282,9 +282,9 @@ def _cumulative(scan, identity) -> Callable[..., Any]:
                 raise ValueError(f"axis must be given for an array of more than one dimension, x has shape {x.shape}")
             axis = 0
         x = cast(x, dtype)
-        y = scan(x, axis=axis)
         if not include_initial:
-            return y
+            return scan(x, axis=axis[0] if isinstance(axis, tuple) and len(axis) == 1 else axis)  # as accumulate has it
+        y = scan(x, axis=axis)
         first = arrays.full(y, [1 if k == axis % y.ndim else n for k, n in enumerate(y.shape)], identity)
         return np.concatenate([first, y], axis=axis)
 

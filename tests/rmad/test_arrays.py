@@ -197,6 +197,7 @@ def test_views_cost_no_copy():
         (lambda x: np.cross(x, x), ValueError, "2 or 3 components"),
         (lambda x: np.squeeze(x, 0), ValueError, "not of length 1"),
         (lambda x: np.reshape(x), TypeError, "missing 1 required positional argument: 'shape'"),
+        (lambda x: x[:1, :1].reshape(), TypeError, "takes exactly 1 argument"),
         (lambda x: np.split(x, 3, axis=1), ValueError, "equal parts"),
         (lambda x: np.moveaxis(x, [0, 1], [0]), ValueError, "source"),
         (lambda x: np.gradient(x[:1]), ValueError, "edge_order"),

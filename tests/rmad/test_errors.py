@@ -115,10 +115,10 @@ ENGINE = {
         NotImplementedError,
         "scipy.special.airy has",
     ),
-    "no rule for a function of one's own": (
-        grad_of(lambda x: np.sum(np.frompyfunc(lambda s: s * s, 1, 1)(x))),
+    "no rule for a ufunc of neither NumPy nor scipy.special": (
+        grad_of(lambda x: np.sum(scipy.special._ufuncs._cosine_cdf(x))),  # as other libraries bring them
         NotImplementedError,
-        "^<lambda> .*has no derivative rule",
+        "^_cosine_cdf has no derivative rule",
     ),
     "no rule for an argument": (
         grad_of(lambda x: scipy.special.zeta(x, 2.0), 2.0),

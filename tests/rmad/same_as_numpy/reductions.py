@@ -125,8 +125,8 @@ ROWS = {
             f="cumsum | cumprod | nancumsum | nancumprod",
             a="X | F | C | T | E | EV | O | OF | N",
             ax=(
-                " | , 0 | , axis=-1 | , axis=None | , axis=np.int64(1) | , axis=5 | , axis=(0,) | , axis=[0] | "
-                ", axis=1.0"
+                " | , 0 | , axis=-1 | , axis=None | , axis=np.int64(1) | , axis=5 | , axis=(0,) | , axis=() | "
+                ", axis=[0] | , axis=1.0"
             ),
         ),
         *calls(
@@ -135,7 +135,8 @@ ROWS = {
             a="X | V | F | E | EV | O",
             o=(
                 " | , axis=0 | , axis=-1 | , include_initial=True | , axis=0, include_initial=True | "
-                ", axis=1, dtype=np.float32 | , axis=7 | , axis=np.int64(0), include_initial=True"
+                ", axis=1, dtype=np.float32 | , axis=7 | , axis=np.int64(0), include_initial=True | "
+                ", axis=(0,) | , axis=() | , axis=(0, 1) | , axis=(0,), include_initial=True"
             ),
         ),
     ],

@@ -202,7 +202,7 @@ ROWS = {
             ),
             o=(
                 " | , 0 | , axis=1 | , axis=-1 | , axis=5 | , axis=None | , axis=0, mode='wrap' | , mode='clip' | "
-                ", mode='bogus' | , np.int64(0)"
+                ", mode='bogus' | , np.int64(0) | , axis=()"
             ),
         ),
         *calls(
