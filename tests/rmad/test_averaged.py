@@ -9,8 +9,9 @@ import rmad
 from rmad.blocks import Diagonal
 from rmad.primitives.elementwise import sigmoid
 from rmad.primitives.layers.conv import conv2d
+from rmad.record import Record
 from rmad.sweeps.averaged import averaged, cost
-from rmad.sweeps.case_maps import Constants, Scalar, Scale, find_map
+from rmad.sweeps.case_maps import Constants, Scalar, Scale, Selected, find_map
 from rmad.sweeps.rows import Rows
 from rmad.tape import ArraySpec
 
@@ -135,6 +136,28 @@ def test_a_factor_that_all_cases_share_is_no_factor_of_each(n, shape, kind):
     np.testing.assert_allclose(found.mean_pull(M), mean[:, None] * M, rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("f", "x", "axis"),
+    [
+        (lambda K: conv2d(normal(4, 5, 5, 1), K), normal(2, 2, 1, 3), 0),
+        (lambda P: P @ normal(4, 5).T, normal(3, 5), 1),
+    ],
+    ids=["kernel", "left factor"],
+)
+def test_what_all_cases_share_has_no_map_of_the_cases(f, x, axis):
+    """An argument that all cases share, at products that have a map for their other argument."""
+    block = Record(f, x, ()).tape.nodes[1].blocks[0]
+    with pytest.raises(ValueError, match=r"cases mix, or do not lie along an axis"):
+        find_map([block], [Rows(4, axis)], None, [1.0], lambda task, k: [task(j) for j in range(k)], x)
+
+
+def test_windows_are_found_by_their_block():
+    """No pass over the cases is needed to know them."""
+    block = Record(lambda x: nn.MaxPool2d(2)(x), normal(4, 4, 4, 1), ()).tape.nodes[1].blocks[0]
+    found, _ = find_map([block], [Rows(4, 0)], None, [1.0], lambda task, k: [task(j) for j in range(k)], block.y)
+    assert type(found) is Selected
+
+
 @pytest.mark.parametrize("pool", [nn.MaxPool2d(2), nn.MaxPool2d(3, stride=2, padding=1)], ids=["apart", "overlapping"])
 def test_parts_of_pooled_images_add_up(pool):
     """Parts of unequal sizes, and a second way to the sum past the maximum, so that cross terms come too."""
@@ -183,5 +206,6 @@ def test_the_cost_grows_as_said():
         assert found.forward == n * (i * h + h * o)
         assert (found.width, found.memory) == (h, 3 * 8 * h * h)
     assert costs[12].work - costs[6].work == 6 * (h * h + o * o)
+    assert costs[6].work == 6 * (h * h + o * o) + (h + o) * h * o
     parts = [recorded(lambda m, x: m(x), model, normal(n, 4))[1] for n in (2, 4)]
     assert cost(parts) == costs[6]

@@ -185,3 +185,14 @@ def test_numpys_own_code(name):
     f = CALLED[name]
     np.testing.assert_array_equal(rmad.linearize(f, X)[0], f(X))
     rmad.check_grads(f, X)
+
+
+def test_astype_makes_a_copy_unless_told_otherwise():
+    def f(x, **options):
+        c = np.zeros(3)
+        u = c.astype(float, **options)
+        u[0] = x[1]
+        return np.sum(c)
+
+    np.testing.assert_array_equal(rmad.grad(f)(X), 0)
+    np.testing.assert_array_equal(rmad.grad(lambda x: f(x, copy=False))(X), [0, 1, 0])

@@ -11,6 +11,8 @@ from recorded import Counted
 
 import rmad
 from rmad.extend import stop
+from rmad.record import Record
+from rmad.tape import push
 from rmad.traced import HANDLERS
 
 RNG = np.random.default_rng(0)
@@ -214,3 +216,13 @@ def test_a_step_does_not_disturb_a_live_jacobian():
     before = lin.JTu(y)["W"].copy()
     rmad.tree.rebind(model, [p + 1 for p in (model["W"], model["b"])])
     np.testing.assert_array_equal(lin.JTu(y)["W"], before)
+
+
+def test_an_output_that_is_read_again_is_not_freed(monkeypatch):
+    """Tangents are freed after their last use, but not those of outputs."""
+    monkeypatch.setattr("rmad.tuning.TANGENTS_KEPT", 0)
+    record = Record(lambda x: (y := np.sin(x), np.tanh(y)), np.arange(3.0), ())
+    v = np.ones(3)
+    first, second = push(record.tape, [v], record.outputs)
+    np.testing.assert_allclose(first, np.cos(np.arange(3.0)))
+    np.testing.assert_allclose(second, (1 - np.tanh(np.sin(np.arange(3.0))) ** 2) * first)

@@ -68,6 +68,13 @@ def rnn_time_first(p, x):
     return np.swapaxes(np.tanh(np.stack(states) @ W + b), 0, 1)
 
 
+def in_no_layout(p, x):
+    """Each case in columns of its own, where no axis and no rows count the cases; back before the next parameter."""
+    n, t, i = x.shape
+    h = np.tanh(np.reshape(np.swapaxes(x, 0, 1) @ p[0], (t, n * i)))
+    return np.swapaxes(np.reshape(h, (t, n, i)), 0, 1) @ p[1]
+
+
 def rows_time_first(p, x):
     W, b = p
     n, t, i = x.shape
@@ -86,6 +93,7 @@ USES = {
     "rows (n t, i)": (lambda p, x: np.reshape(np.reshape(x, (-1, 5)) @ p[0] + p[1], x.shape), (W, B), X3),
     "rows (t n, i)": (rows_time_first, (W, B), X3),
     "rows (t n, i), t = n": (rows_time_first, (W, B), SQUARE),
+    "in no layout on the way": (in_no_layout, (W, normal(5, 2)), X3),
     "recurrent": (rnn, (W, W.copy(), B), X3),
     "recurrent, time first": (rnn_time_first, (W, W.copy(), B), X3),
     "recurrent, time first, t = n": (rnn_time_first, (W, W.copy(), B), SQUARE),

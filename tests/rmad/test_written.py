@@ -458,3 +458,34 @@ def test_a_masked_result_that_is_complex_does_not_fit_into_real_numbers():
     for call in (f, lambda x: rmad.linearize(f, x)):
         with pytest.raises(TypeError, match="Cannot cast ufunc 'multiply' output from"):
             call(np.ones(3))
+
+
+def test_a_written_array_without_views_takes_a_shape():
+    def f(x):
+        y = x * 1.0
+        y[0] = 2 * x[1]
+        y.shape = (3, 1)
+        return np.sum(y[:, 0] * np.array([1.0, 10.0, 100.0]))
+
+    np.testing.assert_array_equal(rmad.grad(f)(np.ones(3)), [0, 12, 100])
+
+
+def test_a_value_with_more_axes_is_not_written():
+    def f(x):
+        y = x * 1.0
+        y[:2] = np.stack([x, x])[:, :2]
+        return y
+
+    with pytest.raises(ValueError, match=r"could not broadcast input array from shape \(2,2\) into shape \(2,\)"):
+        rmad.linearize(f, np.ones(3))
+
+
+def test_axes_of_length_one_in_front_of_a_value_are_dropped():
+    def f(x):
+        y = x * 1.0
+        y[:2] = x[None, None, 1:]
+        return y
+
+    y, lin = rmad.linearize(f, np.arange(3.0))
+    np.testing.assert_array_equal(y, [1, 2, 2])
+    np.testing.assert_array_equal(lin.JTu(np.array([1.0, 10.0, 100.0])), [0, 1, 110])
