@@ -55,7 +55,9 @@ def kronecker_factors(
     sharing : {"expand", "reduce"}, default "expand"
         For a weight that a case uses several times: every use counts as a case, or the uses are summed first.
     seed : int, default 0
-        Seed of the targets that are drawn; those of a case do not depend on how the batch is divided.
+        Seed of the targets and signs that are drawn; those of a case do not depend on how the batch is divided. So
+        neither do the factors, nor the diagonal of parameters without a block, in KFRA too. The exception are cases
+        that do not mix but cannot be told apart: squares of sums over a shard estimate their diagonal.
     samples : int, default 1
         Targets drawn for every case.
 

@@ -398,3 +398,21 @@ def test_a_transpose_that_turns_nothing_has_no_block():
     factors = kronecker_factors(q, "kflr")
     assert not factors.blocks
     np.testing.assert_allclose(factors.d, np.diag(dense_ggn(q)), atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["kfac", "empirical", "kflr", "kfra"])
+@pytest.mark.parametrize(
+    "loss", [nn.SigmoidCrossEntropy(), lambda z, t: nn.SigmoidCrossEntropy().value(z, t)], ids=["targets", "signs"]
+)
+def test_no_division_changes_the_diagonal_of_parameters_without_a_block(method, loss):
+    """What is drawn for a case is the same in whatever shard it is: so is the diagonal of KFRA, which draws for it."""
+    layers = nn.Linear(4, 3, rng=rng(), **F64), nn.LayerNorm(3, **F64), nn.Tanh(), nn.Linear(3, 3, rng=rng(), **F64)
+    x, t = rng().standard_normal((7, 4)), rng(1).random((7, 3))
+    found = [
+        kronecker_factors(optim.Objective(nn.Sequential(*layers), loss, shards=shards).quadratic(x, t), method)
+        for shards in (1, 2, 3, 7)
+    ]
+    assert found[0].rest.any()
+    assert (found[0].d[found[0].rest] > 0).all()
+    for other in found[1:]:
+        np.testing.assert_allclose(other.d, found[0].d, rtol=1e-10)
