@@ -141,8 +141,9 @@ def test_a_factor_that_all_cases_share_is_no_factor_of_each(n, shape, kind):
     [
         (lambda K: conv2d(normal(4, 5, 5, 1), K), normal(2, 2, 1, 3), 0),
         (lambda P: P @ normal(4, 5).T, normal(3, 5), 1),
+        (lambda W: normal(4, 5) @ W, normal(5, 3), 0),
     ],
-    ids=["kernel", "left factor"],
+    ids=["kernel", "left factor", "right factor"],
 )
 def test_what_all_cases_share_has_no_map_of_the_cases(f, x, axis):
     """An argument that all cases share, at products that have a map for their other argument."""

@@ -271,3 +271,12 @@ def test_unused_outputs_keep_no_residuals(rng):
     """If only s of svd is used, the blocks of U and V are dropped, and no 1/(s_j² − s_i²) is ever formed."""
     _, lin = rmad.linearize(lambda A: la.svd(A)[1], np.eye(3))
     close(lin.Jv(np.diag([1.0, 2.0, 3.0])), np.array([1.0, 2.0, 3.0]))
+
+
+def test_trace_and_diagonal_are_those_of_the_last_two_axes(rng):
+    """Unlike those of numpy itself, which take the first two."""
+    x = rng.standard_normal((3, 3, 3))
+    for f in (la.trace, la.diagonal):
+        y, lin = rmad.linearize(lambda x, f=f: f(x, offset=1), x)
+        np.testing.assert_array_equal(y, f(x, offset=1), strict=True)
+        assert np.sum(y * lin.Jv(x)) == pytest.approx(np.sum(y * y))

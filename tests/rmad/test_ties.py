@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.linalg
 
 import rmad
 
@@ -316,3 +317,19 @@ def test_one_array_is_decomposed_once():
     """Further calls take values and vectors out of the same node."""
     lin = rmad.linearize(lambda H: la.eigvalsh(H) + la.eigh(H)[1][0] + la.eigh(H, "l")[1][1], np.eye(2) + 1)[1]
     assert [node.primitive.name for node in lin._record.tape.nodes if node.primitive].count("eigh") == 1
+
+
+@pytest.mark.parametrize("condition", [1, 100, 1000])
+def test_ill_conditioned_vectors_of_tied_values(condition):
+    """Rounding errors grow with κ², and are no sign of a function that depends on the choice of vectors."""
+    V = np.array([[1, 1, 1], [0, 1 / condition, 1 / condition], [0, 0, 1 / condition]])
+    V = la.qr(np.random.default_rng(0).standard_normal((3, 3)))[0] @ V
+    A = V @ np.diag([1.0, 1.0, 2.0]) @ la.inv(V)
+
+    def exponential(A):
+        w, V = la.eig(A)
+        return np.sum(np.real((V * np.exp(w)) @ la.inv(V)))
+
+    exact = scipy.linalg.expm_frechet(A.T, np.ones((3, 3)), compute_expm=False)
+    rounding = 1e-13 * condition**2
+    np.testing.assert_allclose(rmad.grad(exponential)(A), exact, rtol=0, atol=rounding * np.abs(exact).max())
