@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from optim.base import Optimizer, State
+from optim.parts.automatic import Automatic
+from optim.parts.cg import InverseP
 from optim.parts.factors import KroneckerFactors
+from optim.parts.fallback import check_factors
 from optim.parts.kronecker import KroneckerOperator
+from optim.parts.preconditioner import Diagonals
 from optim.parts.running import Renewal, RunningFactors
 from optim.types import Loss, Model
 from rmad.extend import Array
@@ -17,8 +23,8 @@ __all__ = ["Factored"]
 class Factored(Optimizer):
     """Base of the methods that precondition with C = blockdiag(A_l ⊗ G_l): moving averages of the factors, (C + λI)⁻¹.
 
-    A subclass sets the attributes named here, names "running.estimates" in `_state`, and calls `running.renew` in its
-    steps.
+    A subclass sets the attribute named here, names "running.estimates" in `_state`, and calls `running.renew` in its
+    steps, or `_running_inverse` to precondition CG.
 
     Parameters
     ----------
@@ -31,7 +37,6 @@ class Factored(Optimizer):
     """
 
     damping: float
-    delta: Array  # like θ
     _parts: tuple[str, ...] = ("running",)
 
     def __init__(self, model: Model, loss: Loss, *, l2: float = 0.0) -> None:
@@ -40,8 +45,26 @@ class Factored(Optimizer):
 
     @property
     def renewal(self) -> Renewal:
-        """How the factors are estimated, averaged and inverted."""
-        raise NotImplementedError(f"{type(self).__name__}: the hyper-parameters of its factors")
+        """How the factors are estimated, averaged and inverted; here to precondition CG."""
+        every = self.numbers.renewal
+        return Renewal(factors_every=every, inverses_every=every, skip_unused=False, follow=2.0)
+
+    @property
+    def numbers(self) -> Automatic:
+        """The numbers behind what the method decides for itself."""
+        return Automatic()
+
+    def _running_inverse(self, diagonals: Diagonals, added: float | Array, k: int) -> InverseP:
+        """(C̄ + λI)⁻¹ of the moving averages at update k; NaN if they are not finite, so that the step is rejected.
+
+        added: λ + l2, a number or (p,). ValueError if the factors do not fit the model.
+        """
+        seed = int(np.random.SeedSequence(diagonals.seed).generate_state(1)[0])
+        if self.running.renew(diagonals.q, self.renewal, k, float(np.mean(added)), seed):
+            return np.full_like(self.objective.flat(), np.nan)
+        assert self.running.factors is not None
+        check_factors(self.running.factors, self.numbers.longest)
+        return self.running.inverse
 
     @property
     def factors(self) -> KroneckerFactors | None:
@@ -62,7 +85,7 @@ class Factored(Optimizer):
     def load_state_dict(self, state: Mapping[str, Array | float]) -> None:
         """Continues from a state_dict. ValueError names what does not fit, and then nothing is changed."""
         self._check_state(state)
-        before, new = self.running, self.running.loaded(state, self.delta, self.renewal)
+        before, new = self.running, self.running.loaded(state, self.objective.flat(), self.renewal)
         self.running = RunningFactors(self.objective.crew)  # without factors, as the rest of the state is
         try:
             super().load_state_dict(RunningFactors.numbers(state))

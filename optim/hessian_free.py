@@ -21,7 +21,6 @@ from optim.parts.linesearch import LineSearch, no_decrease
 from optim.parts.local_model import DampedModel, HeldOutModel, Values, f_and_gradient_at, f_at
 from optim.parts.preconditioner import Diagonals, EmpiricalFisher, KroneckerPreconditioner, Preconditioner
 from optim.parts.roles import Sets
-from optim.parts.running import Renewal
 from optim.parts.selection import Backtracking, HeldOut, LastIterate, Worst
 from optim.parts.structural import StructuralDamping, StructuralLoss
 from optim.problem.quadratic import Quadratic
@@ -133,7 +132,7 @@ class HessianFree(Factored):
         *("k", "damping", "delta", "radius", "probe_seed", "running.estimates"),
         *(f"policy.{name}" for name in Policy.state),
     )
-    _parts = ("_rule", "structural_loss", "running", "policy")
+    _parts = ("_rule", "structural_loss", "running", "policy", "policy.changing", "policy.settled")
 
     def __init__(
         self,
@@ -288,52 +287,42 @@ class HessianFree(Factored):
         return self.policy.decide(self.objective, batch, self.k, self.probe_seed, sampled, self._has_factors)
 
     @property
+    def numbers(self) -> Automatic:
+        return self.policy.numbers
+
+    @property
     def _has_factors(self) -> bool:
         """True if Kronecker factors precondition, as far as is known before they are tried."""
         if self.preconditioner is None:
-            return self.policy.kind == 0
+            return self.policy.changing.kind == 0
         return isinstance(self.preconditioner, KroneckerPreconditioner)
 
     def _damped(self, decision: Decision | None, q: Quadratic, f: float, gradient: Array) -> DampedModel:
         """M̂ with the first preconditioner that fits model and loss, if it is left open."""
-        while True:
+
+        def formed() -> DampedModel:
             if decision and self._free_damping:
                 self.damping = self.policy.first_damping(decision, self.k, self._has_factors) or self.damping
-            try:
-                seed = self.probe_seed, self.k
-                return DampedModel.formed(q, f, gradient, self._rule, partial(self._inverse_P, decision), seed)
-            except (TypeError, ValueError, NotImplementedError) as error:
-                if decision is None or self.preconditioner is not None:
-                    raise
-                self.policy.falls_back(error, decision)
+            seed = self.probe_seed, self.k
+            return DampedModel.formed(q, f, gradient, self._rule, partial(self._inverse_P, decision), seed)
+
+        if decision is None or self.preconditioner is not None:
+            return formed()
+        return self.policy.fallback(decision).first_fitting(formed)
 
     def _inverse_P(self, decision: Decision | None, diagonals: Diagonals, penalty: Penalty) -> InverseP:
         """P⁻¹ for diag(λD) + l2: as given, or as the policy has it."""
         P = self._P
         if decision is not None and self.preconditioner is None:
-            kind = self.policy.kind_for(decision)
+            kind = self.policy.fallback(decision).kind
             if kind == 0:
-                return self._running_inverse(diagonals, penalty.diagonal + self.objective.l2)
+                return self._running_inverse(diagonals, penalty.diagonal + self.objective.l2, self.k)
             P = kind == 1
         if not P:
             return None
         return (EmpiricalFisher() if isinstance(P, bool) else P).inverse(
             diagonals, penalty.diagonal + self.objective.l2
         )
-
-    def _running_inverse(self, diagonals: Diagonals, added: float | Array) -> InverseP:
-        """(C̄ + λI)⁻¹ of the moving averages; NaN if they are not finite, so that the step is rejected."""
-        seed = int(np.random.SeedSequence(diagonals.seed).generate_state(1)[0])
-        if self.running.renew(diagonals.q, self.renewal, self.k, float(np.mean(added)), seed):
-            return np.full_like(self.delta, np.nan)
-        assert self.running.factors is not None
-        self.policy.check(self.running.factors)
-        return self.running.inverse
-
-    @property
-    def renewal(self) -> Renewal:
-        every = self.policy.numbers.renewal
-        return Renewal(factors_every=every, inverses_every=every, skip_unused=False, follow=2.0)
 
     def _settle(self, decision: Decision, model: DampedModel) -> dict[str, Any]:
         """The rest of what the policy decides, once there is a P: λ's floor, CG's length and start. For the record."""
@@ -342,7 +331,7 @@ class HessianFree(Factored):
             self._rule.minimum = max(self.floor, policy.least_damping(decision, self._has_factors))
         chosen = list[str]()
         if self.preconditioner is None:
-            chosen.append(policy.preconditioner(decision))
+            chosen.append(str(policy.fallback(decision)))
         noisy = decision.changing and self._has_factors
         self._pays = noisy and self.cg_iterations is None
         if self.cg_iterations is None and decision.changing:

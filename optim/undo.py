@@ -7,6 +7,7 @@ never writes into the old ones; so the references held before a step are the sta
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter
 from types import FunctionType
 from typing import Any
 
@@ -37,7 +38,7 @@ class Before:
         self._generators: list[tuple[Any, Any]] = []
         objective = optimizer.objective
         model, loss = objective.model, objective.loss
-        for owner in (optimizer, objective, *(getattr(optimizer, name) for name in optimizer._parts)):
+        for owner in (optimizer, objective, *(attrgetter(name)(optimizer) for name in optimizer._parts)):
             if owner is not None:
                 self._keep_dict(vars(owner))
         self._keep_tree(model)

@@ -58,7 +58,7 @@ ORDER = {
         "division objective"
     ),
     "optim.parts": (
-        "trust_region passes device_run cg linesearch selection factors kronecker columns estimate running "
+        "trust_region passes device_run cg linesearch selection factors fallback kronecker columns estimate running "
         "preconditioner damping structural local_model directions krylov roles automatic rescaling"
     ),
 }

@@ -27,7 +27,7 @@ import numpy as np
 
 from optim.hyper import COUNT, NONE, Flag, Number, Rule, check
 from optim.parts.cg import InverseP, Stop, precondition, relative_progress
-from optim.parts.factors import KroneckerFactors
+from optim.parts.fallback import Fallback
 from optim.parts.roles import Sets
 from optim.problem.batch import cases, leaves, take
 from optim.problem.objective import Objective
@@ -40,7 +40,7 @@ __all__ = ["Automatic", "Decision", "Policy", "paying"]
 
 @dataclass(frozen=True)
 class Automatic:
-    """The numbers behind what `HessianFree` decides for itself.
+    """The numbers behind what `HessianFree` decides for itself. SGN takes damping, damping_min, most, renewal, longest.
 
     Parameters
     ----------
@@ -177,8 +177,7 @@ class Policy:
         The numbers of the rules.
     """
 
-    kinds = "Kronecker factors", "a diagonal preconditioner", "no preconditioner"  # best first
-    state = "sample", "noise", "seen", "measured", "situation", "kind", "settled_kind"
+    state = "sample", "noise", "seen", "measured", "situation", "changing.kind", "settled.kind"
     unknown = 0.25  # the noise where S′ is S and does not tell
 
     def __init__(self, numbers: Automatic) -> None:
@@ -188,13 +187,7 @@ class Policy:
         self.seen = 0.0  # a number that tells the last batch from others
         self.measured = 0  # times that the noise was
         self.situation = 0  # of the last update: 1 settled, 2 changing
-        self.kind, self.settled_kind = 0, 1  # places in `kinds`: of what preconditions where batches change, or not
-        self.misfits = ["", ""]  # why these are not the first
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("kind", "settled_kind") and value >= len(self.kinds):
-            raise ValueError(f"policy.{name} must be below {len(self.kinds)}, got {value}")
-        super().__setattr__(name, value)
+        self.changing, self.settled = Fallback(0), Fallback(1)  # what preconditions where batches change, or not
 
     def decide(self, objective: Objective, batch: Batch, k: int, seed: int, sampled: bool, factors: bool) -> Decision:
         """The cases of update k. sampled: S and S′ may be parts of the batch; factors: P has Kronecker factors."""
@@ -222,31 +215,9 @@ class Policy:
         before, self.seen = self.seen, content(batch)
         return self.seen == before != 0.0, "the same batch again"
 
-    def falls_back(self, error: Exception, decision: Decision) -> None:
-        """The preconditioner does not fit: the next kind is taken from now on. Raises the error if there is none."""
-        tried = self.kind_for(decision)
-        if tried + 1 == len(self.kinds):
-            raise error
-        setattr(self, "kind" if decision.changing else "settled_kind", tried + 1)
-        why = str(error).partition("; ")[0]  # its first clause
-        self.misfits = [self.misfits[0], why] if not decision.changing else [why, self.misfits[1]]
-
-    def kind_for(self, decision: Decision) -> int:
-        """The place in `kinds` of what preconditions an update."""
-        return self.kind if decision.changing else self.settled_kind
-
-    def check(self, factors: KroneckerFactors) -> None:
-        """Raises ValueError if these are no good to precondition with: no block, or too long a side."""
-        sides = [side for block in factors.blocks for side in block.shape]
-        if not sides:
-            raise ValueError("no parameter has a Kronecker block")
-        if max(sides) > self.numbers.longest:
-            raise ValueError(f"a Kronecker factor has {max(sides):,} rows, more than {self.numbers.longest:,}")
-
-    def preconditioner(self, decision: Decision) -> str:
-        """What preconditions, in words."""
-        kind, why = self.kinds[self.kind_for(decision)], self.misfits[not decision.changing]
-        return f"{kind} ({why})" if why else kind
+    def fallback(self, decision: Decision) -> Fallback:
+        """What preconditions an update."""
+        return self.changing if decision.changing else self.settled
 
     def measure(
         self, decision: Decision, gradient: Array, on_curvature: Callable[[], Array], inverse_P: InverseP, k: int

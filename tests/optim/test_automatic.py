@@ -57,7 +57,7 @@ def test_batches_that_change_get_factors_few_cg_steps_and_no_warm_start():
         assert "no warm start" in info.choice
         assert info.choice.startswith("batches change" if k else "a large batch at the start")
     assert opt.factors is not None
-    assert opt.policy.kind == 0
+    assert opt.policy.changing.kind == 0
 
 
 def test_damping_starts_and_ends_where_the_situation_wants_it():
@@ -277,7 +277,7 @@ def test_errors_of_the_model_are_raised_and_nothing_is_decided():
     opt = free(Broken())
     with pytest.raises(ValueError, match="my own error"):
         opt.step(*data(50))
-    assert opt.policy.kind == 0
+    assert opt.policy.changing.kind == 0
 
 
 @pytest.mark.parametrize("changing", [False, True])
@@ -298,11 +298,11 @@ def test_a_run_resumes_bit_for_bit(changing):
 
 def test_a_state_that_names_no_preconditioner_is_refused():
     opt = free()
-    for name in ("kind", "settled_kind"):
-        state = opt.state_dict() | {f"policy.{name}": 3}
-        with pytest.raises(ValueError, match=rf"policy\.{name} must be below 3, got 3"):
+    for name in ("changing", "settled"):
+        state = opt.state_dict() | {f"policy.{name}.kind": 3}
+        with pytest.raises(ValueError, match=r"the kind of preconditioner must be below 3, got 3"):
             opt.load_state_dict(state)
-    assert (opt.policy.kind, opt.policy.settled_kind) == (0, 1)
+    assert (opt.policy.changing.kind, opt.policy.settled.kind) == (0, 1)
 
 
 def test_the_user_may_say_whether_batches_come_again():

@@ -125,6 +125,7 @@ GROUPS: dict[str, dict[str, list[str]]] = {
         "optim/spectrum.py": [DEFAULTS, "tests/optim/test_spectrum.py"],
         "optim/parts/cg.py": optimizer("cg", "hessian_free"),
         "optim/parts/columns.py": optimizer(*KRONECKER),
+        "optim/parts/fallback.py": optimizer("automatic", "sgn"),
         "optim/parts/damping.py": optimizer("damping", "damping_matrices", "at_a_minimum", "kfac", "sgn"),
         "optim/parts/directions.py": optimizer("lbfgs", "trust_region", "krylov", "hessian_free", "sgn"),
         "optim/parts/estimate.py": optimizer(*KRONECKER),
