@@ -93,7 +93,7 @@ def run_steps(p: Problem, args: argparse.Namespace) -> dict[str, float]:
         "SGD": partial(optim.SGD, lr=1e-6, momentum=0.9),
         "Adam": partial(optim.Adam, lr=1e-6),
         "CurveBall": optim.CurveBall,
-        "SGN": partial(optim.SGN, cg_iterations=10, cg_tolerance=0.0),
+        "SGN": partial(optim.SGN.preset, "paper", cg_tolerance=0.0),
         "HessianFree": partial(optim.HessianFree, cg_iterations=10, cg_tolerance=0.0),
         "KFAC": optim.KFAC,
         "KFLR": optim.KFLR,

@@ -63,7 +63,7 @@ def contenders(threads: int | None) -> dict[str, Callable[[], Any]]:
     calls["CurveBall"] = step(lambda m, f: optim.CurveBall(m, f))
     calls["CurveBall, fixed"] = step(lambda m, f: optim.CurveBall(m, f, momentum=0.9, beta=0.1, adapt_damping=False))
     for k in STEPS:
-        calls[f"SGN({k})"] = step(lambda m, f, k=k: optim.SGN(m, f, cg_iterations=k, cg_tolerance=0.0))
+        calls[f"SGN({k})"] = step(lambda m, f, k=k: optim.SGN.preset("paper", m, f, cg_iterations=k, cg_tolerance=0.0))
     return calls
 
 

@@ -79,7 +79,10 @@ METHODS: runner.Methods = {
         | {"damping": 45.0, "cg_iterations": 10, "decay": 0.95, "l2": 2e-5},
     ),
     "curveball": (optim.CurveBall, {"batch": 200, "lr": 1.0, "damping": 10.0, "l2": 2e-5}),
-    "sgn": (optim.SGN, {"batch": 1000, "damping": 1e-3, "cg_iterations": 10, "momentum": 0.0, "l2": 2e-5}),
+    "sgn": (
+        partial(optim.SGN.preset, "paper"),
+        {"batch": 1000, "damping": 1e-3, "cg_iterations": 10, "momentum": 0.0, "l2": 2e-5},
+    ),
     "kfac": (optim.KFAC, {"batch": 1000, "damping": 1e-3, "l2": 2e-5}),
     "kfra": (optim.KFRA, {"batch": 1000, "damping": 1e-3, "l2": 2e-5}),
     "lm": (

@@ -49,7 +49,10 @@ METHODS: runner.Methods = {
     ),
     "adam": (optim.Adam, {"batch": 32, "lr": 3e-3, "l2": 0.0}),
     "curveball": (optim.CurveBall, {"batch": 32, "lr": 1.0, "damping": 10.0, "l2": 0.0}),
-    "sgn": (optim.SGN, {"batch": 128, "damping": 1e-3, "cg_iterations": 10, "momentum": 0.0, "l2": 0.0}),
+    "sgn": (
+        partial(optim.SGN.preset, "paper"),
+        {"batch": 128, "damping": 1e-3, "cg_iterations": 10, "momentum": 0.0, "l2": 0.0},
+    ),
     "kfac": (optim.KFAC, {"batch": 128, "damping": 1e-2, "l2": 0.0}),
     "sgd": (optim.SGD, {"batch": 32, "lr": 1e-1, "momentum": 0.9, "l2": 0.0}),
 }

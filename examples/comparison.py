@@ -134,7 +134,7 @@ def method(name: str, **sgn: Any) -> tuple[str, Callable[[Any, Any], Any]]:
     kind, _, number = name.partition(":")
     if kind == "sgn":
         steps = int(number)
-        return f"SGN({steps})", lambda model, loss: optim.SGN(model, loss, cg_iterations=steps, **sgn)
+        return f"SGN({steps})", lambda model, loss: optim.SGN.preset("paper", model, loss, cg_iterations=steps, **sgn)
     if kind == "sgd":
         return f"SGD({number})", lambda model, loss: optim.SGD(model, loss, float(number))
     raise ValueError(f"{name}: expected sgn:STEPS or sgd:LR")

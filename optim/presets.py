@@ -1,4 +1,6 @@
-"""The recipes of section 13 as sets of hyper-parameters: HessianFree.preset(name, model, loss, updates=…).
+"""Published settings as sets of hyper-parameters: HessianFree.preset(name, model, loss, updates=…), and SGN's "paper".
+
+The recipes of section 13 for HessianFree:
 
     original   [22]: gradient on much data, curvature on a chunk, up to 250 CG steps, CG-backtracking
     held-out   CG ends when the curvature batch gets worse, δ chosen on other data, warm start from the worst
@@ -7,13 +9,14 @@
 
 References
 ----------
-Martens & Sutskever (2012), section 13; where it is silent, Martens' MATLAB code and Sutskever et al. (2013).
+Martens & Sutskever (2012), section 13; where it is silent, Martens' MATLAB code and Sutskever et al. (2013);
+Gargiani, Zanelli, Diehl & Hutter (2020) with the constants of the authors' code.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -22,7 +25,7 @@ from optim.hyper import COUNT, OneOf, Rule, checked
 from optim.parts.selection import HeldOut
 from optim.parts.structural import StructuralDamping
 
-__all__ = ["PRESETS", "Phases", "preset"]
+__all__ = ["PRESETS", "SGN", "Phases", "named", "preset"]
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,10 @@ PRESETS: dict[str, Callable[[int], dict[str, Any]]] = {
     "rnn": _rnn,
 }
 
+SGN: dict[str, dict[str, Any]] = {
+    "paper": {"damping": 1e-3, "damping_min": 1e-6, "cg_iterations": 10, "preconditioner": False},
+}
+
 HYPER: dict[str, Rule] = {"preset": OneOf(tuple(PRESETS), quoted=False), "updates": COUNT}
 
 
@@ -132,3 +139,8 @@ def preset(name: str, updates: int = 1000) -> dict[str, Any]:
     """
     given = checked(HYPER, {"preset": name, "updates": updates})
     return {"automatic": False} | PRESETS[given["preset"]](given["updates"])
+
+
+def named(settings: Mapping[str, dict[str, Any]], name: str) -> dict[str, Any]:
+    """One of some settings; ValueError if there is none of that name."""
+    return settings[OneOf(tuple(settings), quoted=False)("preset", name)]

@@ -14,12 +14,21 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from optim.base import NO_GAIN, Optimizer, StepInfo, all_or_nothing
-from optim.hyper import COUNT, FRACTION, SCHEDULE, Flag, Instance, Number, Rule, Schedule, value_at
+from optim import presets
+from optim.base import NO_GAIN, StepInfo, all_or_nothing
+from optim.factored import Factored
+from optim.hyper import COUNT, FRACTION, NONE, SCHEDULE, Flag, Instance, Number, Rule, Schedule, value_at
 from optim.parts.cg import CGResult, InverseP, SmallResidual, pcg
 from optim.parts.damping import Tikhonov, decided_by_rounding, reduction_ratio
+from optim.parts.fallback import Fallback
 from optim.parts.linesearch import line_search
-from optim.parts.preconditioner import Diagonals, Preconditioner, diagonal_inverse
+from optim.parts.preconditioner import (
+    Diagonals,
+    EmpiricalFisher,
+    KroneckerPreconditioner,
+    Preconditioner,
+    diagonal_inverse,
+)
 from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import blocks, inner, is_finite, read
 from optim.types import Batch, Loss, Model
@@ -28,8 +37,12 @@ from rmad.extend import Array, arrays
 __all__ = ["SGN"]
 
 
-class SGN(Optimizer):
+class SGN(Factored):
     """θ ← θ + α Δθ, (G + ρI) Δθ = −∇f by a few steps of CG from zero, all on one batch. Algorithms 1 and 2.
+
+    What is None is decided by the optimizer, and `StepInfo.choice` tells how: two steps of CG, preconditioned by moving
+    averages of Kronecker factors, ρ from 1e-2. If the factors do not fit the model or the loss, a diagonal takes their
+    place, or no preconditioner, and then None is the authors' value. `SGN.preset("paper", …)` is the published method.
 
     Parameters
     ----------
@@ -37,13 +50,14 @@ class SGN(Optimizer):
         model(x) -> z.
     loss : loss object or callable
         loss(z, t) -> scalar, convex in z.
-    damping : float or schedule, default 1e-3
-        ρ at the start; it then follows the reduction ratio (section 3.1; Nocedal & Wright, algorithm 4.1) if
-        trust_region is on. A schedule of `optim.schedules` sets ρ instead. 0 for none.
-    damping_min : float, default 1e-6
-        Floor of ρ; the default is that of the authors' code.
-    cg_iterations : int, default 10
-        The most CG steps; the default is that of the authors' code.
+    damping : float or schedule, default None
+        ρ at the start: 1e-2 for None, or 1e-3 without Kronecker factors, as in the authors' code. It then follows the
+        reduction ratio (section 3.1; Nocedal & Wright, algorithm 4.1) if trust_region is on. A schedule of
+        `optim.schedules` sets ρ instead. 0 for none.
+    damping_min : float, default None
+        Floor of ρ: 1e-3 for None, or a given ρ that is less; without Kronecker factors 1e-6, as in the authors' code.
+    cg_iterations : int, default None
+        The most CG steps: 2 for None, or 10 without Kronecker factors, as in the authors' code.
     cg_tolerance : float, default 1e-6
         CG ends when ‖r‖∞ is below, in the units of ∇f; the default is that of the authors' code.
     adapt_cg : bool, default False
@@ -57,8 +71,9 @@ class SGN(Optimizer):
         Adapts ρ.
     momentum : float, default 0.0
         μ in [0, 1) of m ← μ m + (1 − μ)∇f, whose unbiased value takes the gradient's place.
-    preconditioner : bool or Preconditioner, default False
-        True is P = (m² + ρ + l2)^preconditioner_exponent; or one of `optim.parts.preconditioner`.
+    preconditioner : bool or Preconditioner, default None
+        Moving averages of Kronecker factors for None. True is P = (m² + ρ + l2)^preconditioner_exponent, False none, as
+        in the paper; or one of `optim.parts.preconditioner`.
     preconditioner_exponent : float, default 1.0
         In [0, 1].
     l2 : float, default 0.0
@@ -71,7 +86,8 @@ class SGN(Optimizer):
 
     References
     ----------
-    Gargiani, Zanelli, Diehl & Hutter (2020), algorithms 1 and 2.
+    Gargiani, Zanelli, Diehl & Hutter (2020), algorithms 1 and 2; Martens & Grosse (2015) for the factors; for the
+    numbers that None stands for, `Automatic`.
 
     Examples
     --------
@@ -84,31 +100,34 @@ class SGN(Optimizer):
     """
 
     HYPER: ClassVar[Mapping[str, Rule]] = {
-        "damping_min": Number(at_least=0.0),
-        "damping": Number(at_least=0.0) & Number(at_least="damping_min", or_zero=True) | SCHEDULE,
-        "cg_iterations": COUNT,
+        "damping_min": Number(at_least=0.0) | NONE,
+        "damping": Number(at_least=0.0) & Number(at_least="damping_min", or_zero=True) | SCHEDULE | NONE,
+        "cg_iterations": COUNT | NONE,
         "cg_tolerance": Number(at_least=0.0),
         "adapt_cg": Flag(),
         "lr": Number(above=0.0),
         "line_search": Flag(),
         "trust_region": Flag(),
         "momentum": FRACTION,
-        "preconditioner": Instance(Preconditioner, Flag()),
+        "preconditioner": Instance(Preconditioner, Flag()) | NONE,
         "preconditioner_exponent": Number(at_least=0.0, at_most=1.0),
     }
     armijo, shrink, tries = 1e-4, 0.5, 11  # c, the factor of α, and how many values of α: the first and 10 more
-    _state = ("k", "damping", "cg_steps", "m")
+    paper: ClassVar[Mapping[str, Any]] = presets.SGN["paper"]
+    floor = 1e-6  # of ρ
+    _state = ("k", "damping", "cg_steps", "m", "running.estimates", "fallback.kind")
+    _parts = ("running", "fallback")
 
     damping: float
-    damping_min: float
-    cg_iterations: int
+    damping_min: float | None
+    cg_iterations: int | None
     cg_tolerance: float
     adapt_cg: bool
     lr: float
     line_search: bool
     trust_region: bool
     momentum: float
-    preconditioner: bool | Preconditioner
+    preconditioner: bool | Preconditioner | None
     preconditioner_exponent: float
 
     def __init__(
@@ -116,26 +135,41 @@ class SGN(Optimizer):
         model: Model,
         loss: Loss,
         *,
-        damping: float | Schedule = 1e-3,
-        damping_min: float = 1e-6,
-        cg_iterations: int = 10,
+        damping: float | Schedule | None = None,
+        damping_min: float | None = None,
+        cg_iterations: int | None = None,
         cg_tolerance: float = 1e-6,
         adapt_cg: bool = False,
         lr: float = 1.0,
         line_search: bool = True,
         trust_region: bool = True,
         momentum: float = 0.0,
-        preconditioner: bool | Preconditioner = False,
+        preconditioner: bool | Preconditioner | None = None,
         preconditioner_exponent: float = 1.0,
         l2: float = 0.0,
     ) -> None:
         super().__init__(model, loss, l2=l2)
-        self._keep(SGN.HYPER, locals())
+        self._keep(SGN.HYPER, locals() | {"damping_min": self.floor if damping_min is None else damping_min})
+        self.damping_min = damping_min
         self.schedule = damping if callable(damping) else None
-        self.damping = float(value_at("damping", damping, 0))
+        self._given = None if damping is None else float(value_at("damping", damping, 0))
+        self.fallback = Fallback()
         self.k = 0
-        self.cg_steps = math.ceil(self.cg_iterations / 3) if adapt_cg else self.cg_iterations  # of the next update
+        self._begin()
         self.m = np.zeros_like(self.objective.flat()) if momentum else arrays.zeros(self.objective.flat(), 0)
+
+    @classmethod
+    def preset(cls, name: str, model: Model, loss: Loss, **hyper: Any) -> SGN:
+        """The setting "paper": no preconditioner, at most 10 CG steps, ρ from 1e-3 with the floor 1e-6.
+
+        Parameters
+        ----------
+        name, model, loss
+            "paper", and model and loss as for the constructor.
+        **hyper
+            Hyper-parameters that replace those of the setting.
+        """
+        return cls(model, loss, **(presets.named(presets.SGN, name) | hyper))
 
     @all_or_nothing
     def step(self, x: object, t: object = None) -> StepInfo:
@@ -169,7 +203,9 @@ class SGN(Optimizer):
             self._check_function(f, x, t)
         self.k += 1
         direction = self._averaged(gradient)
-        cg = self._solve(q, np.negative(direction), self._preconditioner(q, direction))
+        inverse_P = self._preconditioner(q, direction)
+        record |= {"damping": self.damping, "choice": self._choice()}
+        cg = self._solve(q, np.negative(direction), inverse_P)
         record |= {"cg_iterations": cg.iterations, "products": cg.products}
         if not cg.finite or cg.iterations == 0:
             return self._reject(cg.reason, record)
@@ -177,13 +213,68 @@ class SGN(Optimizer):
         return self._move(f, gradient, direction, cg, (x, t), record)
 
     def _preconditioner(self, q: Quadratic, direction: Array) -> InverseP:
-        """P⁻¹; None for the identity."""
+        """P⁻¹; None for the identity. The first kind that fits, if it is left open."""
+        diagonals = Diagonals(q, (0, self.k))
+        if self.preconditioner is None:
+            return self.fallback.first_fitting(lambda: self._open_inverse(diagonals))
         added = self.damping + self.objective.l2
         if isinstance(self.preconditioner, Preconditioner):
-            return self.preconditioner.inverse(Diagonals(q, (0, self.k)), added)
+            return self.preconditioner.inverse(diagonals, added)
         if not self.preconditioner:
             return None
         return diagonal_inverse(np.square(direction), added, self.preconditioner_exponent)
+
+    def _open_inverse(self, diagonals: Diagonals) -> InverseP:
+        """P⁻¹ of the kind that `fallback` names; in the first update, also sets ρ and CG's steps for it."""
+        if self.k == 1 and self.fallback.kind:
+            self._begin()
+        added = self.damping + self.objective.l2
+        if self.fallback.kind == 0:
+            return self._running_inverse(diagonals, added, self.k - 1)
+        return EmpiricalFisher().inverse(diagonals, added) if self.fallback.kind == 1 else None
+
+    @property
+    def _has_factors(self) -> bool:
+        """True if Kronecker factors precondition, as far as is known before they are tried."""
+        if self.preconditioner is None:
+            return self.fallback.kind == 0
+        return isinstance(self.preconditioner, KroneckerPreconditioner)
+
+    def _begin(self) -> None:
+        """ρ and the number of CG steps of the first update."""
+        open_damping = self.numbers.damping if self._has_factors else self.paper["damping"]
+        least = self.damping_min or 0.0
+        self.damping = max(open_damping, least) if self._given is None else self._given
+        self.cg_steps = math.ceil(self._most / 3) if self.adapt_cg else self._most
+
+    @property
+    def _most(self) -> int:
+        """The most CG steps."""
+        if self.cg_iterations is not None:
+            return self.cg_iterations
+        most: int = self.numbers.most if self._has_factors else self.paper["cg_iterations"]
+        return most
+
+    @property
+    def _least(self) -> float:
+        """The floor of ρ."""
+        if self.damping_min is not None:
+            return self.damping_min
+        if not self._has_factors:
+            return self.floor
+        given = math.inf if self._given is None else self._given
+        return max(min(self.numbers.damping_min, given), self.floor)
+
+    def _choice(self) -> str:
+        """What was left open and how it was decided, in words."""
+        said = []
+        if self.preconditioner is None:
+            said.append(str(self.fallback))
+        if self.cg_iterations is None:
+            said.append(f"at most {self._most} CG steps")
+        if self.damping_min is None and self._follows_ratio:
+            said.append(f"damping not below {self._least:g}")
+        return ", ".join(said)
 
     def _averaged(self, gradient: Array) -> Array:
         """m / (1 − μᵏ), m ← μ m + (1 − μ)∇f; the gradient itself if μ = 0."""
@@ -256,13 +347,13 @@ class SGN(Optimizer):
     def _adapt(self, ratio: float) -> None:
         """Sets ρ, and with adapt_cg the number of CG steps, by the reduction ratio."""
         if self._follows_ratio:
-            tikhonov = Tikhonov(self.damping, self.damping_min)
+            tikhonov = Tikhonov(self.damping, self._least)
             tikhonov.update(ratio)
             self.damping = tikhonov.strength
         if not self.adapt_cg:
             return
         if ratio > Tikhonov.high:
-            self.cg_steps = min(math.ceil(1.5 * self.cg_steps), self.cg_iterations)
+            self.cg_steps = min(math.ceil(1.5 * self.cg_steps), self._most)
         elif not ratio >= Tikhonov.low:  # NaN too
             self.cg_steps = max(2 * self.cg_steps // 3, 1)
 

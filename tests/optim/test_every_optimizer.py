@@ -3,6 +3,7 @@
 import gc
 import inspect
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ MAKERS = {
     "AdamW": lambda m, f, **hyper: optim.Adam(m, f, **({"weight_decay": 0.1} | hyper)),
     "CurveBall": optim.CurveBall,
     "SGN": optim.SGN,
+    "SGN, paper": partial(optim.SGN.preset, "paper"),
     "LevenbergMarquardt": optim.LevenbergMarquardt,
     "LevenbergMarquardt, cg": lambda m, f, **h: optim.LevenbergMarquardt(m, f, solver="cg", cg_iterations=5, **h),
     "BFGS": optim.BFGS,
@@ -90,11 +92,11 @@ def test_one_interface(problem, make):
         np.testing.assert_array_equal(state[name], value)
 
 
-@pytest.mark.parametrize("name", [name for name in MAKERS if name not in ("KFAC", "KFLR", "KFRA")])
+@pytest.mark.parametrize("name", [name for name in MAKERS if name not in ("SGN", "KFAC", "KFLR", "KFRA")])
 def test_weight_decay_is_part_of_the_objective_and_of_its_curvature(make_problem, name):
     """The same steps as where θ is a further output with the loss ½ l2‖·‖²: then no optimizer knows of a decay.
 
-    KFAC, KFLR and KFRA cannot take such a model; what their factors make of l2 is in test_kfac.py.
+    The factors of KFAC, KFLR, KFRA and SGN cannot take such a model; what they make of l2 is in test_kfac.py.
     """
     l2, make, ours, theirs = 0.1, MAKERS[name], make_problem(), make_problem()
     names = list(theirs.params)

@@ -39,6 +39,7 @@ NO_RULE = {  # and why
 REQUIRED = {
     optim.SGD: {"lr": 0.1},
     optim.HessianFree: {"damping_min": optim.HessianFree.floor},
+    optim.SGN: {"damping_min": optim.SGN.floor},
     optim.schedules.Constant: {"start": 1.0},
     optim.schedules.Step: {"start": 1.0, "every": 2},
     optim.schedules.Linear: {"start": 1.0, "steps": 2},

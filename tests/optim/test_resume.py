@@ -59,6 +59,7 @@ OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "curveball": lambda m, f, rng: optim.CurveBall(m, f),
     "curveball, fixed": lambda m, f, rng: optim.CurveBall(m, f, momentum=0.9, beta=0.1, l2=1e-3),
     "sgn": lambda m, f, rng: optim.SGN(m, f, adapt_cg=True, momentum=0.5, preconditioner=True),
+    "sgn, defaults": lambda m, f, rng: optim.SGN(m, f),
     "sgn, schedule": lambda m, f, rng: optim.SGN(m, f, damping=schedules.Linear(1e-2, 10, 1e-3)),
     "kfac": lambda m, f, rng: optim.KFAC(m, f, rng=rng),
     "kfac, momentum": lambda m, f, rng: optim.KFAC(m, f, rng=rng, momentum=True, adapt_every=2, samples=2),
@@ -78,7 +79,8 @@ OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "hf, diagonal damping": hf(damping=optim.DiagonalDamping(1.0), l2=optim.Phases(((0, 1e-3), (3, 0.0)))),
 }
 LAYERS = [(name, "dropout") for name in OPTIMIZERS] + [
-    (name, "batch norm") for name in ("sgd", "adam", "bfgs", "lm", "curveball", "sgn", "kfac", "hf, no preconditioner")
+    (name, "batch norm")
+    for name in ("sgd", "adam", "bfgs", "lm", "curveball", "sgn", "sgn, defaults", "kfac", "hf, no preconditioner")
 ]
 
 
