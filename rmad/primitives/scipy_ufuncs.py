@@ -187,7 +187,9 @@ _both(  # P(b, a x)
     lambda a, b, x: a * gamma_density(b, a * x),
 )
 _both(sc.pdtr, sc.pdtrc, None, lambda k, m: -gamma_density(np.floor(k) + 1, m))  # 1 - P(k + 1, m), a step in k
-_both(sc.bdtr, sc.bdtrc, None, None, lambda k, n, p: -beta_density(np.floor(k) + 1, n - np.floor(k), p))
+_both(  # 1 - I_p(k + 1, n - k) of integers, of which SciPy cuts the decimals off
+    sc.bdtr, sc.bdtrc, None, None, lambda k, n, p: -beta_density(np.floor(k) + 1, np.trunc(n) - np.floor(k), p)
+)
 
 
 def _slope_with_rest(a, b, z, rest, i, j) -> Array:
@@ -290,12 +292,23 @@ def _between(f, slope_in=None) -> Elementwise:
     return elementwise(f, by_order, lambda y, v, x: 0.5 * (f(v - 1, x) - f(v + 1, x)))
 
 
-def _between_modified(f) -> Elementwise:
-    """∂f/∂x = -(f(v - 1, x) + f(v + 1, x)) / 2, of the modified ones that decay."""
-    return elementwise(f, None, lambda y, v, x: -0.5 * (f(v - 1, x) + f(v + 1, x)))
+def _neighbours(f, v, x) -> tuple[Array, Array]:
+    """f(n - 1, x) and f(n + 1, x), n the integer that SciPy makes of v."""
+    n = np.trunc(v)
+    return f(n - 1, x), f(n + 1, x)
 
 
-yn, hankel1, hankel2 = map(_between, (sc.yn, sc.hankel1, sc.hankel2))
+def _yn_slope(y, v, x) -> Array:
+    before, after = _neighbours(sc.yn, v, x)
+    return 0.5 * (before - after)
+
+
+def _kn_slope(y, v, x) -> Array:
+    before, after = _neighbours(sc.kn, v, x)
+    return -0.5 * (before + after)
+
+
+yn, kn = elementwise(sc.yn, None, _yn_slope), elementwise(sc.kn, None, _kn_slope)
+hankel1, hankel2 = map(_between, (sc.hankel1, sc.hankel2))
 jv, yv = _between(sc.jv, j_slope_in), _between(sc.yv, y_slope_in)
-kn = _between_modified(sc.kn)
 kv = elementwise(sc.kv, lambda y, v, x: k_slope_in(v, x, 1), lambda y, v, x: -0.5 * (sc.kv(v - 1, x) + sc.kv(v + 1, x)))

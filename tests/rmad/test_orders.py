@@ -57,3 +57,14 @@ def test_psi_of_complex_arguments(z):
     _, pull = rmad.vjp(lambda z: rmad.polygamma(1, z), z)
     want = complex(mp.psi(2, z))
     assert abs(np.conj(pull(1.0 + 0j)) - want) <= 1e-13 * abs(want)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [lambda x: sc.yn(1.4, x), lambda x: sc.kn(1.4, x), lambda x: sc.bdtr(0.4, 3.5, x), lambda x: sc.bdtrc(0.4, 3.5, x)],
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::DeprecationWarning")
+def test_integers_of_which_scipy_cuts_the_decimals_off(f):
+    x, h = np.array([0.3, 0.6]), 1e-6
+    slope = (f(x + h) - f(x - h)) / (2 * h)
+    np.testing.assert_allclose(rmad.grad(lambda x: np.sum(f(x)))(x), slope, rtol=1e-7)
