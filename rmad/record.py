@@ -21,7 +21,7 @@ from rmad.residuals import holds
 from rmad.selected import mended, pull_used, push_used
 from rmad.tape import ArraySpec, Node, Tape, pull, push
 from rmad.ties import AtTies, Decomposition, Undecided, agreed, determined, is_lost, may_lose, rounding
-from rmad.traced import Traced
+from rmad.traced import Traced, parts
 from rmad.types import Array
 from rmad.weak import Weak
 from rmad.written import settled as settled_writes
@@ -94,6 +94,7 @@ class Record:
                 raise refused from error
             if _follows(error, self.tape.lost):
                 raise TypeError(str(self.tape.lost)) from error
+            _explain(error)
             raise
         finally:
             self.tape.close()
@@ -197,6 +198,26 @@ class Record:
         here, turned = AtTies(sites), AtTies(sites, turned=True)
         found, others = (list(map(tape.choice.below, self._again(tape)._pulled(cotangents))) for tape in (here, turned))
         return agreed(found, others, rounding(turned, self.n_inputs))
+
+
+def _explain(error: Exception) -> None:
+    """Notes on an error of SciPy's own, raised by code that has met a traced array, what to write instead.
+
+    Compiled code says "no matching signature", and much of SciPy "must be scalars".
+    """
+    text = str(error)
+    asks_for_a_kind = isinstance(error, AttributeError | TypeError) or "scalar" in text or "ndarray" in text
+    if asks_for_a_kind and "a traced array" not in text:
+        frame, within = None, error.__traceback__
+        while within is not None:
+            if within.tb_frame.f_locals:  # compiled code has none, and its frame leads nowhere
+                frame = within.tb_frame
+            within = within.tb_next
+        if frame is not None and any(isinstance(a, Traced) for a in parts(frame.f_locals.values())):
+            from rmad.instead import advice
+
+            if known := advice(frame):
+                error.add_note(f"It was called with a traced array: {known}, or rmad.stop_gradient(x) for its value.")
 
 
 def _surely(undo: Callable[[], None]) -> None:

@@ -1,0 +1,149 @@
+"""Functions of SciPy that take plain arrays only, and what to write in their place."""
+
+from __future__ import annotations
+
+__all__ = ["INSTEAD", "WITH_THE_VARIABLE"]
+
+_SOLVED = "rmad.implicit, for roots, fixed points and minima that any code finds"
+
+# Per module of SciPy: what to write, and the functions in whose place. {} is the function's own name.
+INSTEAD: dict[str, dict[str, str]] = {
+    "special": {
+        "rmad.{}": "log_softmax logsumexp multigammaln polygamma softmax",
+        "scipy.special.gamma(n + 1)": "factorial",
+        "scipy.special.gamma and its kind": "comb perm",
+        "scipy.special.jv or yv of order n + 1/2, times np.sqrt(np.pi / (2 * x))": "spherical_jn spherical_yn",
+        "scipy.special.iv or kv of order n + 1/2, times np.sqrt(np.pi / (2 * x))": "spherical_in spherical_kn",
+    },
+    "linalg": {
+        "rmad.linalg.{}": """block_diag cho_factor cho_solve expm logm lu_factor lu_solve null_space solve_sylvester
+            solve_triangular sqrtm toeplitz""",
+        "numpy.linalg.{}": "det eig eigh eigvals eigvalsh inv lstsq norm pinv qr solve svd",
+        "numpy.linalg.cholesky, whose factor is the lower one": "cholesky",
+        "numpy.linalg.svd(A, compute_uv=False)": "svdvals",
+        "numpy.linalg.svd": "orth orthogonal_procrustes polar subspace_angles",
+        "numpy.linalg.qr": "qr_insert qr_multiply qr_update rq",
+        "numpy.linalg.eigh of the whole matrix": """eig_banded eigh_tridiagonal eigvals_banded eigvalsh_tridiagonal
+            pinvh""",
+        "numpy.linalg.eigh or eig, and f of the eigenvalues": "funm signm schur rsf2csf",
+        "numpy.linalg.cholesky of the whole matrix": "cholesky_banded ldl",
+        "rmad.linalg.expm of A and -A, or of 1j * A": "coshm cosm sinhm sinm tanhm tanm",
+        "rmad.linalg.lu_factor": "lu",
+        "rmad.linalg.cho_solve of the whole matrix": "cho_solve_banded",
+        "rmad.linalg.solve_sylvester": "solve_continuous_lyapunov solve_lyapunov",
+        "numpy.linalg.solve of np.kron products": "solve_discrete_lyapunov",
+        "rmad.implicit of the equation that it solves": "solve_continuous_are solve_discrete_are",
+        "numpy.einsum": "khatri_rao",
+        "numpy.linalg.matrix_power": "fractional_matrix_power",
+        "rmad.linalg.toeplitz": "circulant convolution_matrix hankel matmul_toeplitz",
+        "rmad.linalg.solve_triangular or numpy.linalg.solve": "solve_banded solveh_banded solve_toeplitz",
+    },
+    "stats": {
+        "rmad.stats.{}": """bernoulli beta binom cauchy chi2 dirichlet expon f gamma geom gumbel_r invgamma laplace
+            logistic lognorm multivariate_normal multivariate_t nbinom norm pareto poisson t uniform weibull_min
+            wishart""",
+        "a function of NumPy, such as (x - np.mean(x)) / np.std(x)": "zscore",
+        "numpy.corrcoef": "pearsonr",
+        "powers of x - np.mean(x)": "skew kurtosis moment",
+        "np.exp(np.mean(np.log(x)))": "gmean",
+        "1 / np.mean(1 / x)": "hmean",
+        "np.mean of rmad.stats.norm.pdf(x, data[:, None], width)": "gaussian_kde",
+        "np.std(x, ddof=1) / np.sqrt(len(x))": "sem",
+        "scipy.special.boxcox": "boxcox",
+        "numpy.polyfit": "linregress",
+        "numpy.quantile": "iqr quantile scoreatpercentile",
+        "np.abs of the difference of sorted samples": "energy_distance wasserstein_distance",
+        "rmad.implicit of what is zero or smallest there": """boxcox_normmax expectile fit ppcc_max
+            yeojohnson_normmax""",
+    },
+    "integrate": {
+        "numpy.trapezoid": "trapezoid",
+        "np.sum(weights * y), weights from a call with unit vectors": "simpson romb newton_cotes",
+        "np.cumsum of (y[1:] + y[:-1]) / 2 * np.diff(x)": "cumulative_trapezoid cumulative_simpson",
+        "rmad.quad": "quad tanhsinh",
+        "rmad.implicit of the equations of a collocation": "solve_bvp",
+        "a fixed rule, nodes, weights = np.polynomial.legendre.leggauss(n)": """quad_vec dblquad tplquad nquad
+            fixed_quad""",
+        "rmad.solve_ivp": "solve_ivp odeint ode",
+    },
+    "interpolate": {
+        "numpy.interp": "interp1d",
+        "rmad.{}": "Akima1DInterpolator CubicHermiteSpline CubicSpline PchipInterpolator make_interp_spline",
+        "rmad.make_interp_spline": "BSpline InterpolatedUnivariateSpline splrep",
+        "rmad.linear(f, transpose) of the interpolant, which is linear in its values": """RegularGridInterpolator
+            interpn RBFInterpolator RectBivariateSpline UnivariateSpline""",
+    },
+    "signal": {
+        "numpy.{}": "convolve correlate",
+        "numpy.convolve, or a product of numpy.fft.rfft": "fftconvolve oaconvolve",
+        "sums of shifted slices x[i:…, j:…]": "convolve2d correlate2d",
+        "x minus a line fitted by np.linalg.lstsq": "detrend",
+        "numpy.fft.rfft of slices times a window": "welch periodogram csd spectrogram stft",
+        "rmad.linear(f, transpose) of the filter, which is linear in the array": """cspline1d czt decimate
+            filtfilt hilbert hilbert2 istft lfilter lfiltic qspline1d resample resample_poly savgol_filter sepfir2d
+            sosfilt sosfiltfilt symiirorder1 symiirorder2 upfirdn zoom_fft""",
+    },
+    "ndimage": {
+        "rmad.linear(f, transpose) of the filter, which is linear in the array": """fourier_ellipsoid
+            fourier_gaussian fourier_shift fourier_uniform gaussian_filter gaussian_filter1d spline_filter
+            spline_filter1d convolve convolve1d correlate correlate1d uniform_filter uniform_filter1d sobel prewitt
+            laplace gaussian_laplace shift zoom rotate affine_transform""",
+        "rmad.linear(f, transpose) of the interpolation, which is linear in the image": """geometric_transform
+            map_coordinates""",
+        "np.sort or np.median of shifted slices": "median_filter percentile_filter rank_filter",
+        "np.maximum or np.minimum of shifted slices": """black_tophat grey_closing grey_dilation grey_erosion
+            grey_opening maximum_filter maximum_filter1d minimum_filter minimum_filter1d morphological_gradient
+            morphological_laplace white_tophat""",
+        "functions of NumPy of x[labels == k]": """center_of_mass extrema labeled_comprehension maximum mean median
+            minimum standard_deviation sum sum_labels variance""",
+    },
+    "fft": {
+        "numpy.fft.{}": """fft fft2 fftn fftshift hfft ifft ifft2 ifftn ifftshift ihfft irfft irfft2 irfftn rfft rfft2
+            rfftn""",
+        "rmad.linear(f, transpose) of the transform, which is linear": "dct dctn idct idctn dst dstn idst idstn",
+    },
+    "spatial.distance": {
+        "np.sqrt(np.sum((x[:, None] - y) ** 2, axis=-1))": "cdist pdist euclidean sqeuclidean",
+        "its formula in NumPy, such as np.sum(np.abs(x - y))": """braycurtis canberra chebyshev cityblock correlation
+            cosine jensenshannon mahalanobis minkowski seuclidean""",
+    },
+    "spatial": {
+        "np.sum(np.abs(x[:, None] - y) ** p, axis=-1) ** (1 / p)": """distance_matrix minkowski_distance
+            minkowski_distance_p""",
+        "numpy.linalg.svd": "procrustes",
+    },
+    "optimize.elementwise": {_SOLVED: "find_root find_minimum"},
+    "differentiate": {"rmad.grad": "derivative", "rmad.{}": "hessian jacobian"},
+    "optimize": {
+        _SOLVED: """bisect brenth brentq fixed_point fmin fsolve least_squares minimize minimize_scalar newton
+            newton_krylov ridder root root_scalar toms748""",
+    },
+}
+
+WITH_THE_VARIABLE: dict[str, str] = {
+    "special": "log_softmax logsumexp multigammaln polygamma softmax",
+    "stats": """
+        alexandergovern bartlett bootstrap boxcox_llf chisquare circmean circstd circvar combine_pvalues describe
+        differential_entropy directional_stats entropy epps_singleton_2samp f_oneway false_discovery_control gmean
+        gstd gzscore hmean iqr jarque_bera kstat kstatvar kurtosis kurtosistest levene lmoment median_abs_deviation
+        mode moment monte_carlo_test normaltest pearsonr permutation_test pmean pointbiserialr power_divergence
+        quantile sem sigmaclip skew skewtest tmax tmean tmin trim_mean tsem tstd ttest_1samp ttest_ind
+        ttest_ind_from_stats ttest_rel tvar variation yeojohnson_llf zmap zscore
+    """,
+    "signal": """
+        abcd_normalize bilinear_zpk bode cheb1ord cheb2ord dbode dfreqresp envelope fftconvolve firwin firwin_2d
+        freqresp freqs freqs_zpk freqz freqz_zpk gauss_spline group_delay hilbert hilbert2 lfilter_zi lp2bp lp2bp_zpk
+        lp2bs lp2bs_zpk lp2hp lp2hp_zpk lp2lp lp2lp_zpk minimum_phase normalize oaconvolve resample vectorstrength
+    """,
+    "integrate": "cumulative_simpson cumulative_trapezoid romb trapezoid",
+    "fft": """
+        fft fft2 fftn fht hfft hfft2 hfftn ifft ifft2 ifftn ifht ihfft ihfft2 ihfftn irfft irfft2 irfftn rfft rfft2
+        rfftn
+    """,
+    "linalg": "block_diag diagsvd fiedler orthogonal_procrustes",
+    "optimize.elementwise": "find_minimum find_root",
+    "differentiate": "derivative hessian jacobian",
+    "cluster.vq": "whiten",
+    "constants": "convert_temperature lambda2nu nu2lambda",
+}
+"""Per module of SciPy the functions that take traced arrays if SCIPY_ARRAY_API=1 is set, in SciPy 1.17."""
