@@ -1,4 +1,4 @@
-"""numpy.linalg: products of several matrices, and the products and traces that have another name there."""
+"""numpy.linalg: products of several matrices, and the products that have another name there."""
 
 from __future__ import annotations
 
@@ -59,16 +59,6 @@ def matrix_power(a, n) -> Array:
         n >>= 1
         power = power @ power if n else power
     return y
-
-
-@implements(np.linalg.trace)
-def trace(x, /, *, offset=0, dtype=None) -> Array:
-    return np.trace(x, offset, -2, -1, dtype=dtype)
-
-
-@implements(np.linalg.diagonal)
-def diagonal(x, /, *, offset=0) -> Array:
-    return np.diagonal(x, offset, -2, -1)
 
 
 @composed(np.linalg.outer)
