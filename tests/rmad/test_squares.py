@@ -106,6 +106,7 @@ USES = {
     "W W": (lambda p, x: x @ (p @ p), W, X2),
     "weight norm": (lambda p, x: x @ (p[0] / np.sqrt(np.sum(p[0] ** 2, axis=0)) * p[1]), (W, S), X2),
     "x W + sum W": (lambda p, x: x @ p + np.sum(p), W, X2),
+    "complex on the way": (lambda p, x: np.real((x * (1 + 2j)) @ p * (1 - 0.5j)), W, X2),
     "a vector": (lambda p, x: x @ p, B, X3),
     "from the left": (lambda p, x: np.swapaxes(p @ np.swapaxes(x, -1, -2), -1, -2), W, X3),
     "einsum": (lambda p, x: np.einsum("nti,kio->nkto", x, p), normal(2, 5, 3), X3),
