@@ -7,7 +7,7 @@ Needs no GPU: the real CuPy runs on the host's memory and counts (tests/device/R
 counts are the same in every run. The network is a small autoencoder, because no count depends on the sizes.
 
 GGN product        one product with the Gauss-Newton matrix, the linearization cached
-… of a net         the same for two convolutions with pooling and two layers, or for one block of attention
+… of a net         the same for two convolutions with pooling and two layers, or for one block of attention, …
 … per step of time what one more step of time adds to such a product of a recurrent layer
 CG iteration       one iteration without a preconditioner, that product included
 step of …          one update in the middle of a run; with CG, 10 iterations of it
@@ -89,6 +89,13 @@ def convolutions(rng: np.random.Generator) -> list[Any]:
     return [*pooled, nn.Flatten(), nn.Linear(24, 6, rng=rng), nn.ReLU(), nn.Linear(6, 10, rng=rng)]
 
 
+def normalized(rng: np.random.Generator) -> list[Any]:
+    """Two convolutions with batch normalization, and means over windows and over images."""
+    first, second = nn.Conv2d(3, 4, 3, padding="same", rng=rng), nn.Conv2d(4, 6, 3, stride=2, rng=rng)
+    blocks = [first, nn.BatchNorm(4), nn.ReLU(), nn.AvgPool2d(2), second, nn.BatchNorm(6), nn.ReLU()]
+    return [*blocks, nn.GlobalAvgPool2d(), nn.Linear(6, 10, rng=rng)]
+
+
 def transformer(rng: np.random.Generator) -> list[Any]:
     """One block."""
     return [nn.Linear(6, 8, rng=rng), nn.TransformerBlock(8, 2, rng=rng), nn.LayerNorm(8), nn.Linear(8, 3, rng=rng)]
@@ -135,7 +142,11 @@ def step(make: Callable[..., Any], warm: int = WARM, **hyper: Any) -> list[int]:
 ROWS: dict[str, Callable[[], list[int]]] = {
     "GGN product": product,
     "GGN product of a convolutional net": lambda: product_of(convolutions, 5, 8, 8, 3),
+    "GGN product of a convolutional net with batch normalization": lambda: product_of(normalized, 5, 8, 8, 3),
     "GGN product of a transformer's block": lambda: product_of(transformer, 5, 7, 6),
+    "GGN product of an RNN, 20 steps of time": lambda: recurrent(nn.RNN, 20),
+    "GGN product of an LSTM, 20 steps of time": lambda: recurrent(nn.LSTM, 20),
+    "GGN product of a GRU, 20 steps of time": lambda: recurrent(nn.GRU, 20),
     "GGN product of an RNN, per step of time": lambda: step_of_time(nn.RNN),
     "GGN product of an LSTM, per step of time": lambda: step_of_time(nn.LSTM),
     "GGN product of a GRU, per step of time": lambda: step_of_time(nn.GRU),

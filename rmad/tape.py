@@ -106,6 +106,9 @@ class Joint(Protocol):
     @property
     def tape(self) -> Tape: ...
 
+    def planned(self) -> Joint:
+        """The same for a plan: its results are read before the next sweep, so arrays of a sweep may be used again."""
+
     def push(self, tangents: Sequence[Array | None], stacked: bool = False) -> Array | None:
         """Σ_i J_i v_i; None is zero, given and returned. May alias."""
 

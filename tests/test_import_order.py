@@ -31,10 +31,11 @@ ORDER = {
         "operators solvers splines check testing view extend"
     ),
     "rmad.as_written": "callers source names lists constructors own_code callbacks mathematics swap",
-    "rmad.machine": "backend special fused arrays config memory",
+    "rmad.machine": "backend special fused products arrays config memory",
     "rmad.array_api": "names differences special",
     "rmad.kernels": (
-        "compiled loader windows gpu_elementwise elementwise slopes patches winograd depthwise gpu_cells cells"
+        "compiled loader windows gpu_elementwise elementwise gpu_rows slopes gpu_windows patches gpu_patches winograd "
+        "depthwise gpu_cells cells"
     ),
     "rmad.kernels.compiled": "convolution depthwise maths cells",
     "rmad.primitives": "arguments layers *",

@@ -158,6 +158,10 @@ class Piece:
         """The tape of one more run of f."""
         return self.record().tape
 
+    def planned(self) -> Piece:
+        """The same for a plan: its results are read before the next sweep, so arrays of a sweep may be used again."""
+        return self
+
     def push(self, tangents: Sequence[Any], stacked: bool = False) -> Any:
         """J v, from one tangent per input (None for zero); None for zero. The result may alias a tangent."""
 

@@ -14,10 +14,12 @@ from typing import Protocol
 
 import numpy as np
 
-from rmad.machine import arrays, fused
+from rmad.machine import arrays
+from rmad.machine.backend import is_cupy
+from rmad.machine.products import multiply
 from rmad.types import Array
 
-__all__ = ["Cell", "Layout", "ParameterSums", "Residuals"]
+__all__ = ["Cell", "Layout", "ParameterSums", "Residuals", "Scratch"]
 
 
 class Cell(Protocol):
@@ -77,17 +79,65 @@ class Layout:
             P[self.of_h[-1], self.second] = e[:, None]
         return P
 
-    def parameters(self, P: Array) -> list[Array]:
+    def parameters(self, P: Array, scratch: Scratch) -> list[Array]:
         """W, U, b and e of P; b and e may be empty."""
         W, U, b = (
-            P[:, columns].T if self.whole else np.concatenate([P[row, columns].T for row in rows], axis=1)
+            P[:, columns].T if self.whole else _side_by_side([P[row, columns].T for row in rows], scratch)
             for rows, columns in ((self.of_x, self.x), (self.of_h, self.h), (self.of_x, self.first))
         )
         return [W, U, b.reshape(-1), P[self.of_h[-1], self.second].reshape(-1)]
 
 
+def _side_by_side(parts: Sequence[Array], scratch: Scratch) -> Array:
+    whole = scratch.empty((len(parts[0]), sum(part.shape[1] for part in parts)))
+    column = 0
+    for part in parts:
+        whole[:, column : column + part.shape[1]] = part
+        column += part.shape[1]
+    return whole
+
+
 def _rows(blocks: set[int], m: int) -> slice:
     return slice(min(blocks) * m, (max(blocks) + 1) * m)
+
+
+class Scratch:
+    """The arrays of a sweep: new ones, or, with `kept`, those of the sweep before, asked for in the same order."""
+
+    def __init__(self, like: Array, kept: bool = False) -> None:
+        self.like, self.kept = like, kept
+        self._held: list[Array] = []
+        self._asked = 0
+
+    def begin(self) -> Scratch:
+        """A sweep begins."""
+        self._asked = 0
+        return self
+
+    def empty(self, shape: tuple[int, ...]) -> Array:
+        """An array of any content."""
+        if not self.kept:
+            return arrays.empty(self.like, shape)
+        self._asked += 1
+        if self._asked > len(self._held):
+            self._held.append(arrays.empty(self.like, shape))
+        return self._held[self._asked - 1]
+
+    def zeros(self, shape: tuple[int, ...]) -> Array:
+        """An array of zeros."""
+        if not self.kept:
+            return arrays.zeros(self.like, shape)
+        a = self.empty(shape)
+        a.fill(0)
+        return a
+
+    def contiguous(self, a: Array) -> Array:
+        """`a` in C order, copied if need be."""
+        if not self.kept or a.flags.c_contiguous:
+            return arrays.contiguous(a)
+        copy = self.empty(a.shape)
+        np.copyto(copy, a)
+        return copy
 
 
 class Residuals:
@@ -109,23 +159,23 @@ class Residuals:
 class ParameterSums:
     """P̄ = Σ_t u_a [1; x; h; 1]ᵀ, one sum for each block of P that is not zero."""
 
-    def __init__(self, layout: Layout, like: Array) -> None:
-        self.shape, self.like = layout.shape, like
+    def __init__(self, layout: Layout, scratch: Scratch) -> None:
+        self.shape, self.scratch = layout.shape, scratch
         sizes = [(_length(rows), _length(columns)) for rows, columns in layout.sides]
-        self.sums = [(*side, arrays.zeros(like, size)) for side, size in zip(layout.sides, sizes, strict=True)]
-        self.terms = [np.empty_like(total) for _, _, total in self.sums]
+        self.sums = [(*side, scratch.zeros(size)) for side, size in zip(layout.sides, sizes, strict=True)]
+        self.terms = [scratch.empty(size) for size in sizes]
 
     def add(self, ua: Array, inputs: Array) -> None:
         for (rows, columns, total), term in zip(self.sums, self.terms, strict=True):
             A, B = ua[rows], inputs[columns].T
-            if not isinstance(total, np.ndarray) and fused.can_add_product(A, B, total):
-                fused.add_product(A, B, total)
+            if is_cupy(total):
+                multiply(A, B, total, add=True)
             else:
                 np.add(total, np.dot(A, B, term), total)
 
     def whole(self) -> Array:
         """P̄, with zeros in the other blocks."""
-        P = arrays.zeros(self.like, self.shape)
+        P = self.scratch.zeros(self.shape)
         for rows, columns, total in self.sums:
             P[rows, columns] = total
         return P

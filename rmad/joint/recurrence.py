@@ -19,8 +19,10 @@ import numpy as np
 
 from rmad import tuning
 from rmad.joint.checkpointing import Piece, Pieces
-from rmad.joint.layout import Cell, Layout, ParameterSums, Residuals
-from rmad.machine import arrays, fused
+from rmad.joint.layout import Cell, Layout, ParameterSums, Residuals, Scratch
+from rmad.machine import arrays
+from rmad.machine.backend import is_cupy
+from rmad.machine.products import multiply
 from rmad.traced import Traced
 from rmad.turns import turn
 from rmad.types import Array
@@ -50,7 +52,7 @@ class Recurrence:
         self.x, self.T, self.n = x, x.shape[1], x.shape[0]
         self.i, self.m = x.shape[2], len(U)
         self.layout = Layout(self.cell, self.i, self.m, b is not None, e is not None)
-        self.P = self._filled(W, U, b, e)
+        self.P = self.layout.fill(arrays.zeros(x, self.layout.shape), W, U, b, e)
         y = arrays.empty(x, (self.n, self.m)) if self.last else arrays.empty(x, (self.n, self.T, self.m))
         h = arrays.zeros(x, (self.m, self.n)) if h is None else h.T
         if self.cell.has_cell:
@@ -75,13 +77,10 @@ class Recurrence:
         states = segments * self.m * (1 + self.cell.has_cell)
         return max(1, min(segments, int((self.T * step / tuning.CHECKPOINTED_SHARE - states) / (self.size * step))))
 
-    def _filled(self, W: Array | None, U: Array | None, b: Array | None, e: Array | None) -> Array:
-        return self.layout.fill(arrays.zeros(self.x, self.layout.shape), W, U, b, e)
-
     def _advance(self, s: int, first: int, r: Residuals, y: Array | None = None) -> tuple[Array, Array | None]:
         """Segment s from its checkpoint: fills the residuals, and y with the states; returns the state after it."""
         (h, c), stop, layout = self.checkpoints[s], min(first + self.size, self.T), self.layout
-        count, parts = stop - first, self._parts(self.P)
+        count, parts = stop - first, self._parts(self.P, Scratch(self.x))
         np.copyto(r.inputs[:count, layout.x], np.transpose(self.x[:, first:stop], (1, 2, 0)))
         np.copyto(r.inputs[0, layout.h], h)
         if c is not None:
@@ -116,13 +115,13 @@ class Recurrence:
                 self._advance(s, first, self.held.pop(left_behind) if len(self.held) >= most else self._residuals())
             yield first, min(first + self.size, self.T), self.held[s]
 
-    def _parts(self, P: Array, columns: slice | None = None) -> list[Part]:
+    def _parts(self, P: Array, scratch: Scratch, columns: slice | None = None) -> list[Part]:
         """The blocks of a product with P; with `columns`, of P restricted to these columns."""
         parts = []
         for rows, cut in self.layout.parts:
             if columns is not None:
                 cut = slice(max(cut.start, columns.start), max(cut.start, columns.start, min(cut.stop, columns.stop)))
-            parts.append((rows, cut, arrays.contiguous(P[rows, cut])))
+            parts.append((rows, cut, scratch.contiguous(P[rows, cut])))
         return parts
 
     @property
@@ -130,20 +129,23 @@ class Recurrence:
         """The context of a sweep: threads take turns when segments share buffers."""
         return turn(self) if len(self.checkpoints) > 1 else nullcontext()
 
-    def push(self, vW: Any, vU: Any, vb: Any, vx: Any, vh0: Any, vc0: Any, ve: Any) -> Array:
-        """J v, from the tangents of the arrays (None for zero)."""
+    def push(
+        self, vW: Any, vU: Any, vb: Any, vx: Any, vh0: Any, vc0: Any, ve: Any, scratch: Scratch | None = None
+    ) -> Array:
+        """J v, from the tangents of the arrays (None for zero); in an array of the scratch, if one is given."""
         m, n, cell, layout = self.m, self.n, self.cell, self.layout
+        new = Scratch(self.x) if scratch is None else scratch.begin()
         by_parameters: list[Part] = []
         if not all(v is None for v in (vW, vU, vb, ve)):
-            by_parameters = self._parts(self._filled(vW, vU, vb, ve))
-        by_state = self._parts(self.P, layout.h if vx is None else layout.both)
-        before = arrays.zeros(self.x, (layout.shape[1], n))  # [·; v_x; v_h; ·]
-        vh, vc = before[layout.h], arrays.zeros(self.x, (m, n)) if cell.has_cell else None
+            by_parameters = self._parts(layout.fill(new.zeros(layout.shape), vW, vU, vb, ve), new)
+        by_state = self._parts(self.P, new, layout.h if vx is None else layout.both)
+        before = new.zeros((layout.shape[1], n))  # [·; v_x; v_h; ·]
+        vh, vc = before[layout.h], new.zeros((m, n)) if cell.has_cell else None
         _start(vh, vh0)
         _start(vc, vc0)
         starts = vx is not None or vh0 is not None  # before the first step there is a tangent already
-        va, more = arrays.empty(self.x, (cell.blocks * m, n)), arrays.empty(self.x, (cell.blocks * m, n))
-        out = None if self.last else arrays.empty(self.x, (n, self.T, m))
+        va, more = new.empty((cell.blocks * m, n)), new.empty((cell.blocks * m, n))
+        out = None if self.last else new.empty((n, self.T, m))
         for t, inputs, d, extras in self._steps():
             if vx is not None:
                 np.copyto(before[layout.x], vx[:, t].T)
@@ -156,33 +158,34 @@ class Recurrence:
             cell.push(d, extras, va, vh, vc)
             if out is not None:
                 np.copyto(out[:, t], vh.T)
-        return arrays.contiguous(vh.T) if out is None else out
+        return new.contiguous(vh.T) if out is None else out
 
-    def pull(self, u: Array, wanted: Sequence[bool]) -> list[Array | None]:
-        """Jᵀ u: cotangents of W, U, b, x, h, c, e (None for those not wanted)."""
+    def pull(self, u: Array, wanted: Sequence[bool], scratch: Scratch | None = None) -> list[Array | None]:
+        """Jᵀ u: cotangents of W, U, b, x, h, c, e (None for those not wanted); in arrays of the scratch, if given."""
         m, n, cell, layout = self.m, self.n, self.cell, self.layout
+        new = Scratch(self.x) if scratch is None else scratch.begin()
         of_parameters = any((*wanted[:3], wanted[6]))
-        sums, back = ParameterSums(layout, self.x), self._back(wanted[3])
-        before = arrays.zeros(self.x, (layout.shape[1], n))  # [·; u_x; u_h; ·]
-        uh, uc = before[layout.h], arrays.zeros(self.x, (m, n)) if cell.has_cell else None
-        ua, scratch = arrays.empty(self.x, (cell.blocks * m, n)), arrays.empty(self.x, (m, n))
-        ux = arrays.empty(self.x, self.x.shape) if wanted[3] else None
+        sums, back = ParameterSums(layout, new), self._back(wanted[3], new)
+        before = new.zeros((layout.shape[1], n))  # [·; u_x; u_h; ·]
+        uh, uc = before[layout.h], new.zeros((m, n)) if cell.has_cell else None
+        ua, carried = new.empty((cell.blocks * m, n)), new.empty((m, n))
+        ux = new.empty(self.x.shape) if wanted[3] else None
         to_start = wanted[3] or wanted[4]  # the cotangents before the first step are wanted too
         if self.last:
             np.copyto(uh, u.T)
         for t, inputs, d, extras in self._steps(backwards=True):
             if not self.last:
                 np.add(uh, u[:, t].T, uh)
-            cell.pull(d, extras, uh, uc, ua, scratch)
+            cell.pull(d, extras, uh, uc, ua, carried)
             if of_parameters:
                 sums.add(ua, inputs)
             if t or to_start:
                 _multiply_back(back, ua, before)
                 if cell.carries:
-                    np.add(uh, scratch, uh)
+                    np.add(uh, carried, uh)
             if ux is not None:
                 np.copyto(ux[:, t], before[layout.x].T)
-        W, U, b, e = layout.parameters(sums.whole())
+        W, U, b, e = layout.parameters(sums.whole(), new)
         parts = [W, U, b, ux, uh.T, None if uc is None else uc.T, e]
         return [part if want else None for part, want in zip(parts, wanted, strict=True)]
 
@@ -192,7 +195,7 @@ class Recurrence:
             for t in range(stop - 1, first - 1, -1) if backwards else range(first, stop):
                 yield t, *residuals.steps[t - first]
 
-    def _back(self, with_x: bool) -> list[Part]:
+    def _back(self, with_x: bool, scratch: Scratch) -> list[Part]:
         """The blocks of Pᵀ, as (rows of a, rows of [1; x; h; 1], block), of the products that lead back to x and h."""
         layout = self.layout
         if layout.whole:
@@ -200,7 +203,7 @@ class Recurrence:
         else:
             (x_rows, _), (h_rows, _) = layout.sides
             found = [(x_rows, layout.x), (h_rows, layout.h)] if with_x else [(h_rows, layout.h)]
-        return [(rows, columns, arrays.contiguous(self.P[rows, columns]).T) for rows, columns in found]
+        return [(rows, columns, scratch.contiguous(self.P[rows, columns]).T) for rows, columns in found]
 
 
 def _start(buffer: Array | None, v: Array | None) -> None:
@@ -220,8 +223,8 @@ def _multiply_and_add(parts: Sequence[Part], inputs: Array, product: Array, out:
     for rows, columns, block in parts:
         if columns.start >= columns.stop:
             continue
-        if not isinstance(out, np.ndarray) and fused.can_add_product(block, inputs[columns], out[rows]):
-            fused.add_product(block, inputs[columns], out[rows])
+        if is_cupy(out):
+            multiply(block, inputs[columns], out[rows], add=True)
         else:
             np.dot(block, inputs[columns], product[rows])
             np.add(out[rows], product[rows], out[rows])
@@ -237,6 +240,15 @@ class _RecurrentPiece(Piece):
     """A Recurrence on the tape. When an outer tape traces a sweep, the sweep is that of the layer as a loop."""
 
     f: Recurrence
+    scratch: Scratch | None = None  # for sweeps of a plan, which takes the results before the next sweep
+
+    def planned(self) -> Piece:
+        """The same with arrays that its sweeps use again and again, on a GPU."""
+        if not is_cupy(self.f.x):
+            return self
+        piece = _RecurrentPiece(self.f, self.args, self.argnums)
+        piece.scratch = Scratch(self.f.x, kept=True)
+        return piece
 
     def push(self, tangents: Sequence[Any], stacked: bool = False) -> Any:
         if any(isinstance(v, Traced) for v in tangents):
@@ -248,7 +260,8 @@ class _RecurrentPiece(Piece):
         for k, v in zip(self.argnums, tangents, strict=True):
             every[k] = v
         with self.f.alone:
-            return self.f.push(*every)
+            W, U, b, x, h, c, e = every
+            return self.f.push(W, U, b, x, h, c, e, self.scratch)
 
     def pull(
         self, u: Any, totals: Sequence[Any], owned: Sequence[bool], stacked: bool = False
@@ -272,7 +285,8 @@ class _RecurrentPiece(Piece):
     def _terms(self, u: Array) -> list[Array]:
         """Jᵀu for the inputs."""
         with self.f.alone:
-            terms = self.f.pull(u, [k in self.argnums for k in range(len(self.args))])
+            wanted = [k in self.argnums for k in range(len(self.args))]
+            terms = self.f.pull(u, wanted, self.scratch)
         return [terms[k] for k in self.argnums]  # type: ignore[misc]  # those wanted are no None
 
 

@@ -84,6 +84,13 @@ class Geometry(NamedTuple):
         w = np.reshape(w[::-1, ::-1], (kh, kw, i, self.groups, o // self.groups))
         return np.reshape(np.transpose(w, (0, 1, 4, 3, 2)), (kh, kw, o // self.groups, self.i))
 
+    def turn(self, w: Array, out: Array) -> None:
+        """out ← the kernel of the transposed convolution."""
+        kh, kw, i, o = self.weight_shape
+        g = self.groups
+        w = np.reshape(w[::-1, ::-1], (kh, kw, i, g, o // g))
+        np.copyto(np.reshape(out, (kh, kw, o // g, g, i)), np.transpose(w, (0, 1, 4, 3, 2)))
+
     def matrix(self, w: Array) -> Array:
         """w as one matrix (kh·kw·i, o) per group."""
         return self.by_group(np.reshape(w, (self.width, self.o)))

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 __all__ = [
-    "cublas",
+    "cublas_handle",
+    "cublas_library",
     "devices",
     "import_cupy",
     "is_cupy",
@@ -41,11 +42,16 @@ def import_cupy() -> Any:
 
 
 @cache
-def cublas() -> Any:
-    """The module cupy.cublas."""
-    from cupy import cublas
+def cublas_library() -> Any:
+    """CuPy's module of cuBLAS's functions, as sgemm(handle, …)."""
+    from cupy_backends.cuda.libs import cublas
 
     return cublas
+
+
+def cublas_handle() -> int:
+    """CuPy's handle of cuBLAS for the present device and thread."""
+    return import_cupy().cuda.device.get_cublas_handle()  # type: ignore[no-any-return]
 
 
 def linear_operator(array: Any) -> Any:

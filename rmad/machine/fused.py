@@ -4,7 +4,7 @@ A kernel takes some microseconds to launch, whatever it does. CuPy makes these o
 they run first; nothing here runs on the CPU.
 
     add_scaled(d, x, y)    y ← y + d x
-    add_product(A, B, y)   y ← y + A B, by cuBLAS
+    Sum(terms, y, add)()   y ← Σ d x, bound to its arrays
     dot(a, b)              Σ a_i b_i in float64, a 0-d array; column_dots(a, b, y, axis=0)   y_i ← Σ a_ji b_ji
     largest(x)             max |x_i| in float64, a 0-d array; NaN does not count
     gathered([a, b, …])    0-d arrays as one vector
@@ -12,24 +12,26 @@ they run first; nothing here runs on the CPU.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache, cached_property
+from collections.abc import Callable, Sequence
+from functools import cache, cached_property, partial
 from typing import Any
 
-from rmad.machine.backend import cublas, import_cupy, is_cupy
+from rmad.machine.backend import import_cupy, is_cupy
 from rmad.types import Array
 
 __all__ = [
     "Elementwise",
     "Reduction",
-    "add_product",
+    "Sum",
     "add_scaled",
-    "can_add_product",
     "column_dots",
     "dot",
     "gathered",
     "largest",
 ]
+
+
+MOST_TERMS = 8  # that one kernel adds
 
 
 class Elementwise:
@@ -45,6 +47,8 @@ class Elementwise:
         The kernel's name in profiles.
     functions : str, default ""
         C++ functions that the body calls.
+
+    A call takes the arrays in this order, and `size`, the number of elements, if all arrays are raw.
     """
 
     def __init__(self, inputs: str, outputs: str, body: str, name: str, functions: str = "") -> None:
@@ -54,8 +58,8 @@ class Elementwise:
     def _compiled(self) -> Any:
         return import_cupy().ElementwiseKernel(*self._source, preamble=self._functions)
 
-    def __call__(self, *arrays: Any) -> Any:
-        return self._compiled(*arrays)
+    def __call__(self, *arrays: Any, size: int | None = None) -> Any:
+        return self._compiled(*arrays) if size is None else self._compiled(*arrays, size=size)
 
 
 class Reduction:
@@ -75,12 +79,10 @@ class Reduction:
     def _compiled(self) -> Any:
         return import_cupy().ReductionKernel(*self._source)
 
-    def __call__(self, *arrays: Any, axis: int | None = None) -> Any:
-        return self._compiled(*arrays, axis=axis)
+    def __call__(self, *arrays: Any, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
+        return self._compiled(*arrays, axis=axis, keepdims=keepdims)
 
 
-_add_scaled = Elementwise("S d, T x", "T y", "y += T(d) * x", "add_scaled")
-_add_multiple = Elementwise("T d, T x", "T y", "y += d * x", "add_multiple")  # a number has no dtype of its own
 dot = Reduction("T x, T y", "float64 sum", "double(x) * double(y)", "a + b", "sum = a", "0", "dot")
 column_dots = Reduction("T x, T y", "T sum", "x * y", "a + b", "sum = a", "0", "column_dots")
 largest = Reduction("T x", "float64 most", "fabs(double(x))", "max(a, b)", "most = a", "0", "largest")
@@ -88,10 +90,65 @@ largest = Reduction("T x", "float64 most", "fabs(double(x))", "max(a, b)", "most
 
 def add_scaled(d: Any, x: Array, y: Array) -> None:
     """y ← y + d x; d: a number or an array, to broadcast over y."""
-    if is_cupy(d):
-        _add_scaled(d, x, y)
-    else:
-        _add_multiple(y.dtype.type(d), x, y)
+    Sum([(d, x)], y, True)()
+
+
+class Sum:
+    """y ← scale Σ d x over the terms (d, x), or y ← scale (y + Σ d x) with `add`; called as often as wanted.
+
+    scale and the d are numbers, or arrays to broadcast over y as the x.
+    """
+
+    def __init__(self, terms: Sequence[tuple[Any, Array]], y: Array, add: bool, scale: Any = 1) -> None:
+        self.terms, self.y, self.add, self.scale = terms, y, add, scale
+        parts = [terms[k : k + MOST_TERMS] for k in range(0, len(terms), MOST_TERMS)]
+        self._calls = [self._bound(part, add or k > 0, 1) for k, part in enumerate(parts[:-1])]
+        self._calls.append(self._bound(parts[-1], add or len(parts) > 1, scale))
+
+    def _bound(self, terms: Sequence[tuple[Any, Array]], add: bool, scale: Any) -> Callable[[], Any]:
+        kinds, given = "", []
+        for d, x in terms:
+            kinds += _kind(d)
+            given += [*self._factor(d), x]
+        return partial(_sum_of(kinds, add, _kind(scale)), *given, *self._factor(scale), self.y)
+
+    def _factor(self, d: Any) -> list[Any]:
+        """What a kernel takes for a factor."""
+        kind = _kind(d)
+        return [] if kind in "1-" else [d if kind == "d" else self.y.dtype.type(d)]
+
+    def __call__(self) -> None:
+        for call in self._calls:
+            call()
+
+
+def _kind(d: Any) -> str:
+    """1 and - for the integers 1 and −1, d for an array, n for another number."""
+    if isinstance(d, int):
+        return {1: "1", -1: "-"}.get(d, "n")
+    return "d" if is_cupy(d) else "n"
+
+
+@cache
+def _sum_of(kinds: str, add: bool, scale: str) -> Elementwise:
+    """The kernel for factors of these kinds."""
+    inputs, terms = [], ["y"] if add else []
+    for k, kind in enumerate(kinds):
+        inputs += [_parameter(kind, k), f"T x{k}"]
+        terms.append(_times(kind, k) + f"x{k}")
+    last = len(kinds)
+    inputs.append(_parameter(scale, last))
+    return Elementwise(
+        ", ".join(filter(None, inputs)), "T y", f"y = {_times(scale, last)}({' + '.join(terms)})", f"sum_of_{last}"
+    )
+
+
+def _parameter(kind: str, k: int) -> str:
+    return {"d": f"{'ABCDEFGHI'[k]} d{k}", "n": f"T d{k}"}.get(kind, "")
+
+
+def _times(kind: str, k: int) -> str:
+    return {"1": "", "-": "-"}.get(kind, f"T(d{k}) * ")
 
 
 def gathered(scalars: Sequence[Array]) -> Array:
@@ -103,14 +160,3 @@ def gathered(scalars: Sequence[Array]) -> Array:
 def _gather(n: int) -> Elementwise:
     inputs = ", ".join(f"{dtype} x{k}" for k, dtype in enumerate("ABCDEFGH"[:n]))
     return Elementwise(inputs, "raw float64 y", " ".join(f"y[{k}] = x{k};" for k in range(n)), f"gathered_{n}")
-
-
-def can_add_product(A: Array, B: Array, out: Array) -> bool:
-    """True for matrices that cuBLAS takes as they lie in memory."""
-    same = A.dtype == B.dtype == out.dtype and out.dtype.char in "fdFD"
-    return same and bool(A.size and B.size) and all(a.flags.c_contiguous or a.flags.f_contiguous for a in (A, B, out))
-
-
-def add_product(A: Array, B: Array, out: Array) -> None:
-    """out ← out + A B for matrices that fit, see `can_add_product`."""
-    cublas().gemm("N", "N", A, B, out, 1.0, 1.0)

@@ -12,6 +12,8 @@ import numpy as np
 from rmad import tuning
 from rmad.blocks import MINUS_ONE, ONE, Block
 from rmad.machine import fused
+from rmad.machine.backend import is_cupy
+from rmad.machine.products import Product
 from rmad.plan.buffers import shares
 from rmad.plan.forms import gemm
 from rmad.plan.program import Program
@@ -33,6 +35,7 @@ class Sweep:
     def __init__(self, program: Program) -> None:
         self.program, self.pool, self.nodes = program, program.pool, program.nodes
         self.calls: list[Call] = []
+        self.on_gpu = is_cupy(program.pool.like)
 
     def emit(self, f: Callable[..., Any], *args: Any) -> None:
         """Appends f(*args)."""
@@ -43,8 +46,8 @@ class Sweep:
 
         cuBLAS adds it itself, in one call.
         """
-        if add and not isinstance(out, np.ndarray) and fused.can_add_product(A, B, out):
-            self.emit(fused.add_product, A, B, out)
+        if add and not isinstance(out, np.ndarray) and Product.fits(A, B, out):
+            self.calls.append(Product(A, B, out, add))
             return
         if not add or not out.flags.c_contiguous or not isinstance(out, np.ndarray):
             self.into(out, add, lambda target: self.calls.append(gemm(A, B, target)))
@@ -86,14 +89,24 @@ class Sweep:
         if d is ONE and not add:
             if a is not out:
                 self.emit(np.copyto, out, a)
+        elif self.on_gpu and add:
+            self.calls.append(fused.Sum([(d, a)], out, True))
+        elif self.on_gpu and a is out and self._scale_last(d, out):
+            return
         elif d is ONE:
             self.emit(np.add, out, a, out)
         elif d is MINUS_ONE:
             self.emit(np.subtract, out, a, out) if add else self.emit(np.negative, a, out)
-        elif add and not isinstance(out, np.ndarray):
-            self.emit(fused.add_scaled, d, a, out)
         else:
             self.into(out, add, lambda target: self.emit(np.multiply, a, d, target))
+
+    def _scale_last(self, d: Any, out: Array) -> bool:
+        """Lets the last call multiply what it writes by d, if it is a sum of terms in `out`; True if it does."""
+        last = self.calls[-1] if self.calls else None
+        if not (isinstance(last, fused.Sum) and last.y is out and last.scale is ONE):
+            return False
+        self.calls[-1] = fused.Sum(last.terms, out, last.add, d)
+        return True
 
     def into(self, out: Array, add: bool, write: Callable[[Array], None]) -> None:
         """out ← … or out ← out + …: `write` appends calls that write to `out`, or to a buffer that is then added."""
@@ -107,6 +120,9 @@ class Sweep:
 
     def matmuls(self, A: Array, B: Array, out: Array, add: bool) -> None:
         """out ← A B or out ← out + A B, for stacks of matrices with the same leading axes."""
+        if not isinstance(out, np.ndarray) and Product.fits(A, B, out):
+            self.calls.append(Product(A, B, out, add))
+            return
         self.into(out, add, lambda target: self.emit(np.matmul, A, B, target))
 
     def kernel(
@@ -135,8 +151,23 @@ class Sweep:
             self.pool.give(buffer)
         return call is not None
 
-    def computed(self, f: Callable[[Array], Array], a: Array, out: Array, add: bool) -> None:
-        """out ← f(a) or out ← out + f(a), for a block without a form of its own."""
+    def computed(
+        self,
+        f: Callable[[Array], Array],
+        back: Callable[[Array], Array | None],
+        a: Array,
+        out: Array,
+        add: bool,
+    ) -> None:
+        """out ← f(a) or out ← out + f(a), for a block without a form of its own.
+
+        back: the other direction of the block as a view of a buffer, if it is one. Then f only rearranges elements, as
+        a reshape of a view with steps does, and a is written through that view of `out`, without a copy in between.
+        """
+        view = back(out) if a.size == out.size else None
+        if view is not None and view.shape == a.shape:
+            self.scaled(ONE, a, view, add)
+            return
         self.calls.append((lambda: np.add(out, f(a), out)) if add else (lambda: np.copyto(out, f(a))))
 
 

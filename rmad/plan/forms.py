@@ -23,6 +23,7 @@ __all__ = [
     "is_scaling",
     "is_stacked_matmul",
     "rank",
+    "transposed_view_of",
     "view_of",
 ]
 
@@ -84,9 +85,18 @@ def view_of(block: Block, buffer: Array) -> Array | None:
     """block.push(buffer) if that is a writable view of the buffer, else None."""
     if isinstance(block, Diagonal):
         return buffer if is_copy(block) else None
+    return _as_view(block, block.push, buffer)
+
+
+def transposed_view_of(block: Block, buffer: Array) -> Array | None:
+    """block.pull(buffer) if that is a writable view of the buffer, else None."""
+    return _as_view(block, block.pull, buffer)
+
+
+def _as_view(block: Block, sweep: Callable[[Array], Array], buffer: Array) -> Array | None:
     if not isinstance(block, Linear) or block.x.dtype != block.y.dtype or _is_product(block):
         return None
-    y = block.push(buffer)
+    y = sweep(buffer)
     is_view = getattr(y, "base", None) is not None and shares(y, buffer) and getattr(y.flags, "writeable", True)
     return y if is_view and y.size else None
 

@@ -103,7 +103,8 @@ class Pull(Sweep):
         node = self.nodes[j]
         found = {i: self._target(i) for i in sorted(node.inputs, reverse=True)}
         targets = [found[i] for i in node.inputs]
-        self.emit(_joint_pull, node.joint, u, [out for out, _ in targets], [add for _, add in targets])
+        assert node.joint is not None
+        self.emit(_joint_pull, node.joint.planned(), u, [out for out, _ in targets], [add for _, add in targets])
 
     def _terms(self, j: int, u: Array) -> None:
         """The stack first, products, then diagonals: the last one may take the buffer of u_j over."""
@@ -167,7 +168,7 @@ class Pull(Sweep):
                 plan(self, block, u, out, add)
                 return
         if not self.kernel("pull", block, [u], out, add):
-            self.computed(block.pull, u, out, add)
+            self.computed(block.pull, partial(view_of, block), u, out, add)
 
     def _scaling(self, block: Diagonal, u: Array, out: Array, add: bool) -> None:
         """d u"""

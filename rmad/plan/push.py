@@ -9,8 +9,18 @@ from typing import Any, ClassVar
 import numpy as np
 
 from rmad.blocks import Block, Diagonal, Linear
+from rmad.machine import fused
 from rmad.plan.calls import Sweep
-from rmad.plan.forms import is_copy, is_matmul, is_same_shape, is_scaling, is_stacked_matmul, rank, view_of
+from rmad.plan.forms import (
+    is_copy,
+    is_matmul,
+    is_same_shape,
+    is_scaling,
+    is_stacked_matmul,
+    rank,
+    transposed_view_of,
+    view_of,
+)
 from rmad.plan.program import Program, Stack
 from rmad.plan.rewrite import count_uses
 from rmad.primitives.join import Part
@@ -65,7 +75,7 @@ class Push(Sweep):
         terms.sort(key=lambda term: rank(term[1]))
         out = self._target(j, [] if stack or node.joint else terms)
         if node.joint is not None:
-            self.emit(_joint_push, node.joint, [self.v[i] for i in node.inputs], out)
+            self.emit(_joint_push, node.joint.planned(), [self.v[i] for i in node.inputs], out)
         else:
             for k, step in enumerate(self._steps(terms, stack)):
                 step(out, k > 0)
@@ -109,12 +119,21 @@ class Push(Sweep):
         steps: list[Step] = [partial(self.term, block, self.v[i]) for i, block in terms]
         if stack is not None:
             steps.insert(sum(isinstance(b, Linear) for _, b in terms), partial(self.stack, stack))
-        elif len(terms) >= 2 and all(is_copy(b) for _, b in terms[:2]):  # one pass for y = a + b
+        elif len(terms) >= 2 and all(is_copy(b) for _, b in terms[:2]) and not self.on_gpu:  # one pass for y = a + b
             v, w = (self.v[i] for i, _ in terms[:2])
             steps[:2] = [lambda out, add: self.emit(np.add, v, w, out)]
         elif len(terms) >= 2 and terms[0][1].primitive is terms[1][1].primitive:
             steps[:2] = [partial(self._both, terms[:2])]
+        if self.on_gpu:
+            self._fuse_scalings(terms, steps)
         return steps
+
+    def _fuse_scalings(self, terms: Sequence[Term], steps: list[Step]) -> None:
+        """Makes one step of all diagonal terms, which come last."""
+        scalings = [(block.d, self.v[i]) for i, block in terms if is_scaling(block)]
+        n = len(scalings)
+        if n >= 2 and all(is_scaling(block) for _, block in terms[-n:]):
+            steps[-n:] = [lambda out, add: self.calls.append(fused.Sum(scalings, out, add))]
 
     def stack(self, stack: Stack, out: Array, add: bool) -> None:
         """out ← [x h 1] @ [W; U; b], the tangents of W, U and b."""
@@ -136,7 +155,7 @@ class Push(Sweep):
                 plan(self, block, v, out, add)
                 return
         if not self.kernel("push", block, [v], out, add):
-            self.computed(block.push, v, out, add)
+            self.computed(block.push, partial(transposed_view_of, block), v, out, add)
 
     def _scaling(self, block: Diagonal, v: Array, out: Array, add: bool) -> None:
         """d v"""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rmad.machine import arrays
+from rmad.machine import arrays, fused
 from rmad.primitives.arguments import (
     axes_of,
     cast,
@@ -56,6 +56,45 @@ def _reduced_stack(k, block) -> Any:
 
 
 sum.on_stack = mean.on_stack = _reduced_stack
+
+
+class _Kernels:
+    """Pushes and pulls of a sum or mean that write into buffers of a plan on a GPU; on the CPU they gain nothing."""
+
+    def __init__(self, direct, is_mean) -> None:
+        self.direct, self.is_mean = direct, is_mean
+
+    def push(self, block, new, add) -> Callable[[Array, Array], Any] | None:
+        if not self._suits(block, new):
+            return None
+        _, axis, keepdims = block.args
+        if not add:
+            return lambda v, out: self.direct(v, axis=axis, keepdims=keepdims, out=out)
+        part = new(block.y.shape, block.y.dtype)
+
+        def push(v, out) -> None:
+            self.direct(v, axis=axis, keepdims=keepdims, out=part)
+            np.add(out, part, out)
+
+        return push
+
+    def pull(self, block, new, add) -> Callable[[Array, Array], Any] | None:
+        if not self._suits(block, new):
+            return None
+        _, axis, keepdims = block.args
+        factor = 1 / count(block.x, axis) if self.is_mean else 1
+        return lambda u, out: fused.Sum([(factor, spread(u, block.x, axis, keepdims))], out, add)()
+
+    def work(self, block) -> float:
+        """One addition an element counts as nothing next to products."""
+        return 0.0
+
+    def _suits(self, block, new) -> bool:
+        same = block.x.dtype == block.y.dtype and block.x.dtype.char in "fd"
+        return same and arrays.kind_of(new((0,), block.x.dtype)) is not np
+
+
+sum.kernels, mean.kernels = _Kernels(np.sum, False), _Kernels(np.mean, True)
 
 
 def _reduction(*functions, direct, over=None) -> Callable[..., Any]:

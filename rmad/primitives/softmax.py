@@ -8,7 +8,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from rmad.kernels import elementwise as fast
+from rmad.kernels import gpu_rows
 from rmad.machine import arrays
+from rmad.machine.backend import is_cupy
 from rmad.primitives.arguments import as_float_array
 from rmad.primitives.layers.symmetric import SymmetricKernels
 from rmad.rules import primitive
@@ -66,14 +68,26 @@ class _SoftmaxProduct:
     """v → y∘(v − Σ y v)"""
 
     def __init__(self, y: Array, axis: Axis) -> None:
-        self.y, self.axis, self.top = y, axis, _near_one(y)
+        self.y, self.axis = y, axis
+        self.by_rows = is_cupy(y) and y.dtype.char in "fd" and bool(y.ndim and y.size) and axis in (-1, y.ndim - 1)
+        self.top = None if self.by_rows else _near_one(y)
 
     def __call__(self, v: Array) -> Array:
+        if self.by_rows and is_cupy(v):
+            z = arrays.empty(v, v.shape)
+            gpu_rows.softmax_product(self.y, v, z)
+            return z
         if self.top is not None:
             v = v - _inner(self.top, v, self.axis)
         z = v - _inner(self.y, v, self.axis)
         z *= self.y
         return z
+
+    def on_gpu(self, new: Any, add: bool) -> Any:
+        """out ← or out ← out + the product; None unless the sums are over rows of a device."""
+        if not self.by_rows:
+            return None
+        return lambda v, out: gpu_rows.softmax_product(self.y, v, out, add)
 
     def into(self, v: Array, out: Array) -> None:
         if self.top is not None:

@@ -27,26 +27,22 @@ def test_a_multiple_is_added(dtype):
         np.testing.assert_allclose(there.get(), y + d * x, rtol=1e-6 if dtype in "fF" else 1e-14)
 
 
-@pytest.mark.parametrize("dtype", ["f", "d", "F", "D"])
-@pytest.mark.parametrize("transposed", [(), (0,), (1,), (2,), (0, 1, 2)])
-def test_a_product_is_added(dtype, transposed):
-    for n, k, m in ((4, 3, 5), (1, 3, 5), (4, 1, 5), (4, 3, 1), (1, 1, 1)):
-        given = numbers(n, k, dtype=dtype), numbers(k, m, dtype=dtype), numbers(n, m, dtype=dtype)
-        there = [cupy.asarray(a) for a in given]
-        for place in transposed:
-            there[place] = cupy.asarray(given[place].T.copy()).T
-        assert fused.can_add_product(*there)
-        fused.add_product(*there)
-        A, B, out = given
-        np.testing.assert_allclose(there[2].get(), out + A @ B, rtol=1e-6 if dtype in "fF" else 1e-14)
+def place(a):
+    return cupy.asarray(a) if isinstance(a, np.ndarray) else a
 
 
-def test_products_that_do_not_fit():
-    A, B, out = (cupy.asarray(numbers(4, 4, dtype="f")) for _ in range(3))
-    assert not fused.can_add_product(A[:, ::2], B[:2], out)  # neither rows nor columns are contiguous
-    assert not fused.can_add_product(A, B, out.astype("d"))
-    assert not fused.can_add_product(*(a.astype("e") for a in (A, B, out)))
-    assert not fused.can_add_product(A[:, :0], B[:0], out)
+@pytest.mark.parametrize("dtype", ["f", "D"])
+def test_a_sum_of_terms(dtype):
+    y, *xs = (numbers(3, 4, dtype=dtype) for _ in range(12))
+    xs[1] = xs[1][0]
+    factors = [numbers(4, dtype=dtype), -1, 1, 2.5, 1, numbers(3, 1), -1, np.float64(0.5), 1, 1, 3]
+    for n, add, scale in ((1, True, numbers(3, 4, dtype=dtype)), (2, False, -1), (11, True, 0.5)):
+        there = cupy.asarray(y)
+        terms = list(zip(factors[:n], xs[:n], strict=True))
+        fused.Sum([(place(d), place(x)) for d, x in terms], there, add, place(scale))()
+        wanted = scale * ((y if add else 0) + sum(d * x for d, x in terms))
+        assert there.dtype == dtype
+        np.testing.assert_allclose(there.get(), wanted, rtol=1e-5 if dtype in "fF" else 1e-13)
 
 
 @pytest.mark.parametrize("dtype", ["f", "d"])

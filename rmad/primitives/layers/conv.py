@@ -17,6 +17,7 @@ import numpy as np
 from rmad import tuning
 from rmad.blocks import Linear
 from rmad.kernels.depthwise import DepthwiseFolded, DepthwiseForward, DepthwiseWeights, is_depthwise
+from rmad.kernels.gpu_patches import FoldedOnGPU, ForwardOnGPU, WeightsOnGPU
 from rmad.kernels.patches import Folded, Forward, Geometry, NewArray, Weights
 from rmad.kernels.windows import Pair, paddings, pair
 from rmad.kernels.winograd import WinogradForward, WinogradPair, WinogradWeights, fits
@@ -37,6 +38,7 @@ def _product(
     """The product with the patches of n images that makes u of (x, w), x of (u, w) or w of (u, x), arrays of a kind."""
     kinds: Any = {"u": Forward, "x": Folded, "w": Weights}
     if is_cupy(like):
+        kinds = {"u": ForwardOnGPU, "x": FoldedOnGPU, "w": WeightsOnGPU}
         return kinds[wanted](geometry, n, dtype, new, add, tuning.CONVOLUTION_CHUNK_ON_GPU)
     if is_depthwise(geometry):
         kinds = {"u": DepthwiseForward, "x": DepthwiseFolded, "w": DepthwiseWeights}
@@ -157,10 +159,16 @@ class Kernels:
             product = _product(kept, wanted, geometry, self._images(block), dtype, new, add)
         elif given == "w":  # the kernel is new in every sweep
             forward = _product(kept, "u", turned, self._images(block), dtype, new, add)
-            return lambda w, out: forward(kept, geometry.turned(w), out)
+            kernel = new(turned.weight_shape, dtype)
+
+            def with_turned(w: Array, out: Array) -> None:
+                geometry.turn(w, kernel)
+                forward(kept, kernel, out)
+
+            return with_turned
         else:
             product = _product(kept, "u", turned, self._images(block), dtype, new, add)
-            kept = geometry.turned(kept)
+            kept = arrays.contiguous(geometry.turned(kept))  # a view with steps would be copied in every sweep
         if given == first:
             return lambda a, out: product(a, kept, out)
         return lambda b, out: product(kept, b, out)

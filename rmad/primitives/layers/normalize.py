@@ -9,11 +9,16 @@ needs only x̂ and r.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from rmad import tuning
+from rmad.kernels import gpu_rows
+from rmad.machine import arrays
+from rmad.machine.backend import is_cupy
 from rmad.primitives.arguments import axes_of, kept
 from rmad.primitives.layers.symmetric import SymmetricKernels, row_chunks
 from rmad.rules import primitive
@@ -81,13 +86,34 @@ class _Product:
 
     def __init__(self, y, r, mean) -> None:
         self.y, self.r, self.mean = y, r, mean
+        self.fused = is_cupy(y) and y.dtype.char in "fd" and bool(y.size)
 
     def __call__(self, v) -> Array:
+        if self.fused and is_cupy(v):
+            out = arrays.empty(v, v.shape)
+            self._on_gpu(partial(arrays.empty, v), False)(v, out)
+            return out
         part = self.y * self.mean.of_product(self.y, v)
         part += self.mean(v)
         part = v - part
         part *= self.r
         return part
+
+    def on_gpu(self, new, add) -> Callable[[Array, Array], None] | None:
+        """out ← or out ← out + the product, by fused kernels; None for arrays that have none."""
+        return self._on_gpu(new, add) if self.fused else None
+
+    def _on_gpu(self, new, add) -> Callable[[Array, Array], None]:
+        mean, y, r = self.mean, self.y, self.r
+        if mean.last:
+            return lambda v, out: gpu_rows.standardized_product(y, r, mean.m, v, out, add)
+        sums = new(r.shape, np.result_type(y.dtype, np.complex64))
+
+        def product(v, out) -> None:
+            gpu_rows.standardized_sums(v, y, sums, axis=mean.axes, keepdims=True)
+            gpu_rows.standardized_with_sums(y, r, mean.m, v, sums, out, add)
+
+        return product
 
     def into(self, v, out) -> None:
         mean, y = self.mean, self.y

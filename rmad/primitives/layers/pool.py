@@ -8,6 +8,7 @@ The code of a maximum is its place in the window: one byte per output, the only 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,9 +16,11 @@ import numpy as np
 
 from rmad import tuning
 from rmad.blocks import Linear
+from rmad.kernels import gpu_windows
 from rmad.kernels.patches import NewArray
 from rmad.kernels.windows import Pair, Windows, paddings, pair
 from rmad.machine import arrays
+from rmad.machine.backend import is_cupy
 from rmad.primitives.layers.images import OfImages
 from rmad.primitives.layers.selection import Selection, select, transposed
 from rmad.rules import Primitive, linear
@@ -165,6 +168,12 @@ def _weights(like: Array, windows: Windows, whole: bool) -> Array:
     return arrays.moved_to(like, (1 / windows.pixels[:, :, None]).astype(like.dtype))
 
 
+def _weight_of_each(like: Array, windows: Windows, whole: bool) -> Array:
+    """1 / the number of elements in the mean of every window of an image, (p q,)."""
+    weights = _weights(like, windows, whole)
+    return arrays.full(like, (math.prod(windows.out),), weights) if whole else weights.reshape(-1)
+
+
 def _means(x: Array, windows: Windows, whole: bool) -> Array:
     y = arrays.empty(x, windows.shape_of(x))
     mean_into(x, windows, _weights(x, windows, whole), y)
@@ -208,7 +217,11 @@ class MeanKernels:
 
     def push(self, block: Linear, new: NewArray, add: bool) -> Callable[[Array, Array], Any]:
         _, windows, whole = block.args
-        weights = _weights(new((0,), block.y.dtype), windows, whole)
+        like = new((0,), block.y.dtype)
+        if is_cupy(like):
+            each = _weight_of_each(like, windows, whole)
+            return lambda v, out: gpu_windows.means(v, windows, each, out, add)
+        weights = _weights(like, windows, whole)
         if not add:
             return lambda v, out: mean_into(v, windows, weights, out)
         part = new(block.y.shape, block.y.dtype)
@@ -221,7 +234,11 @@ class MeanKernels:
 
     def pull(self, block: Linear, new: NewArray, add: bool) -> Callable[[Array, Array], Any]:
         _, windows, whole = block.args
-        weights = _weights(new((0,), block.y.dtype), windows, whole)
+        like = new((0,), block.y.dtype)
+        if is_cupy(like):
+            each = _weight_of_each(like, windows, whole)
+            return lambda u, out: gpu_windows.shares(u, windows, each, out, add)
+        weights = _weights(like, windows, whole)
         scaled = new(block.y.shape, block.y.dtype)
 
         def pull(u: Array, out: Array) -> None:

@@ -12,9 +12,11 @@ import numpy as np
 
 from rmad import tuning
 from rmad.blocks import Linear
+from rmad.kernels import gpu_windows
 from rmad.kernels.patches import NewArray
 from rmad.kernels.windows import Windows
 from rmad.machine import arrays
+from rmad.machine.backend import is_cupy
 from rmad.rules import linear
 from rmad.types import Array
 
@@ -97,11 +99,18 @@ select: Any = linear(_select, transposed, "max_pool2d.select")
 place: Any = linear(_put, lambda u, x, chosen: select(u, chosen), "max_pool2d.place")
 
 
+def _is_fused(index: Array, block: Linear) -> bool:
+    """True for arrays of a GPU that atomic additions know."""
+    return is_cupy(index) and block.y.dtype.char in "fd" and block.x.dtype == block.y.dtype
+
+
 class SelectKernels:
     """Pushes and pulls of a selection that write into buffers of a plan. See rmad.plan.pull."""
 
     def push(self, block: Linear, new: NewArray, add: bool) -> Callable[[Array, Array], Any]:
         index = block.args[1].keep_index()
+        if _is_fused(index, block):
+            return lambda v, out: gpu_windows.gather(v, index, out, add)
         if not add:
             return lambda v, out: arrays.take(v.reshape(-1), index, out)
         part = new(index.shape, block.y.dtype)
@@ -115,6 +124,8 @@ class SelectKernels:
     def pull(self, block: Linear, new: NewArray, add: bool) -> Callable[[Array, Array], Any]:
         chosen = block.args[1]
         index, windows = chosen.keep_index(), chosen.windows
+        if _is_fused(index, block):
+            return lambda u, out: gpu_windows.scatter(u, index, out, add, windows.overlap)
 
         def scatter(u: Array, out: Array) -> None:
             if not add:

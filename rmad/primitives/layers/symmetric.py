@@ -23,13 +23,17 @@ class SymmetricKernels:
     """Pushes and pulls that write into the buffers of a plan. See rmad.plan.pull.
 
     The pair of a block is an object twice, called as product(v), with a method into(v, out); a pair of plain functions
-    has no kernel.
+    has no kernel. `on_gpu(new, add)` returns a call for arrays of a GPU, None for others.
     """
 
     def push(self, block, new, add) -> Callable[[Array, Array], Any] | None:
-        into = getattr(block.pair[0], "into", None)
+        product = block.pair[0]
+        into = getattr(product, "into", None)
         if into is None or block.x != block.y:
             return None
+        call = product.on_gpu(new, add)
+        if call is not None:
+            return call
         if not add:
             return into
         part = new(block.y.shape, block.y.dtype)
