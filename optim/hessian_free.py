@@ -302,7 +302,7 @@ class HessianFree(Factored):
 
         def formed() -> DampedModel:
             if decision and self._free_damping:
-                self.damping = self.policy.first_damping(decision, self.k, self._has_factors) or self.damping
+                self.damping = self.policy.damping(self.damping, decision, self.k, self._has_factors)
             seed = self.probe_seed, self.k
             return DampedModel.formed(q, f, gradient, self._rule, partial(self._inverse_P, decision), seed)
 
@@ -337,7 +337,7 @@ class HessianFree(Factored):
         if self.cg_iterations is None and decision.changing:
             policy.measure(decision, model.gradient, lambda: model.q.gradient, model.inverse_P, self.k)
             self._iterations = min(self._iterations, policy.iterations(noisy))
-            chosen.append(f"at most {self._iterations} CG steps")
+            chosen.append(f"at most {self._iterations} CG step{'s' * (self._iterations > 1)}")
         if self.decay is None and noisy:
             self._decay = 0.0
             chosen.append("no warm start")

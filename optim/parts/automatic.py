@@ -245,10 +245,15 @@ class Policy:
             return self.numbers.most_diagonal
         return min(self.numbers.most, max(1, round(0.5 / max(self.noise, 1e-6))))
 
-    def first_damping(self, decision: Decision, k: int, factors: bool) -> float | None:
-        """λ at the start of the run, and once more if the second batch shows another situation; else None."""
-        if k > 1 or self.situation == 1 + decision.changing:
-            return None
+    def damping(self, damping: float, decision: Decision, k: int, factors: bool) -> float:
+        """λ of an update: as it is; its first value at the start, also if the second batch shows another situation.
+
+        A later change of the situation raises it to the new floor.
+        """
+        if self.situation == 1 + decision.changing:
+            return damping
+        if k > 1:
+            return max(damping, self.least_damping(decision, factors))
         return self.numbers.damping if decision.changing and factors else self.numbers.settled_damping
 
     def least_damping(self, decision: Decision, factors: bool) -> float:

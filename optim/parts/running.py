@@ -123,8 +123,9 @@ class RunningFactors:
         new = RunningFactors(self._crew)
         new.factors, inverted = (loaded(state, name, like) for name in ("factors", "inverted"))
         if inverted is not None:
-            damping = state.get("inverted.damping")
-            if not (isinstance(damping, int | float) and 0 <= damping < math.inf):
+            damping = state.get("inverted.damping")  # of a file: an array without axes
+            is_number = damping is not None and np.shape(damping) == () and np.asarray(damping).dtype.kind in "iuf"
+            if damping is None or not (is_number and 0 <= damping < math.inf):
                 raise ValueError(f"the state's inverted.damping must be a finite number ≥ 0, got {damping!r}")
             new.inverted = Inverted(inverted, float(damping))
             try:

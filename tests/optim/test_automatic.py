@@ -296,6 +296,37 @@ def test_a_run_resumes_bit_for_bit(changing):
     assert np.array_equal(again.objective.flat(), whole.objective.flat())
 
 
+def test_a_run_resumes_from_a_file_of_arrays(tmp_path):
+    """np.savez makes arrays without axes of numbers."""
+    whole = free()
+    for k in range(3):
+        whole.step(*data(300, k))
+    np.savez(tmp_path / "state.npz", **whole.state_dict())
+    again = free(net(7))
+    again.objective.assign(whole.objective.flat())
+    with np.load(tmp_path / "state.npz") as state:
+        again.load_state_dict(dict(state))
+    assert again.step(*data(300, 3)).loss == whole.step(*data(300, 3)).loss
+    assert np.array_equal(again.objective.flat(), whole.objective.flat())
+
+
+def test_damping_of_a_solved_problem_rises_to_the_floor_when_batches_change():
+    opt = optim.HessianFree(net(), nn.SquaredError())
+    opt.step(*data(40))
+    opt.step(*data(40))
+    opt.damping = 1e-5
+    assert opt.step(*data(40)).damping == 1e-5
+    assert opt.step(*data(40, 1)).damping == Automatic().damping_min
+    opt.damping = 1e-5  # what the user says in the same situation stays
+    assert opt.step(*data(40, 2)).damping == 1e-5
+
+
+def test_one_cg_step_is_named_in_the_singular():
+    opt = free(most=1)
+    assert "at most 1 CG step, no" in opt.step(*data(40)).choice
+    assert "at most 20 CG steps" in free(longest=5).step(*data(40)).choice
+
+
 def test_a_state_that_names_no_preconditioner_is_refused():
     opt = free()
     for name in ("changing", "settled"):
