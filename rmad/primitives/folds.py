@@ -31,7 +31,8 @@ def _reduced(ufunc, a, axis, dtype, keepdims, initial, where) -> Array:
     has_initial = initial is not None and initial is not np._NoValue
     y: Any = None
     if has_initial or mask is not None or not parts:
-        y = np.broadcast_to(np.asarray(ufunc.identity, a.dtype) if not has_initial else as_array(initial), rest)
+        first = np.asarray(ufunc.identity, a.dtype) if not has_initial else as_array(initial)
+        y = np.broadcast_to(arrays.moved_to(stop(a), first), rest)
     for part, chosen in zip(parts, masks, strict=True):
         y = part if y is None else ufunc(y, part) if chosen is None else np.where(chosen, ufunc(y, part), y)
     return np.reshape(y, kept(a.shape, axis)) if keepdims else scalar(y) if np.ndim(y) == 0 else y
