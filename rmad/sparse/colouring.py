@@ -19,10 +19,10 @@ __all__ = ["one_way", "symmetric"]
 
 
 def one_way(pattern: Any) -> Array:
-    """The group of each column of a csc_array, taken in turn; if that takes many groups, in a mixed order too."""
+    """The group of each column of a sparse array, taken in turn; if that takes many groups, in a mixed order too."""
     from scipy.optimize._numdiff import group_columns, group_sparse
 
-    m, n = pattern.shape
+    pattern, (m, n) = pattern.tocsc(), pattern.shape
     starts, rows = (a.astype(np.int32, copy=False) for a in (pattern.indptr, pattern.indices))
     groups = group_sparse(m, n, rows, starts)
     longest = int(np.bincount(rows, minlength=1).max(initial=0))

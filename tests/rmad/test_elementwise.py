@@ -10,7 +10,7 @@ import rmad
 from rmad import tuning
 from rmad.primitives.elementwise import sigmoid, softplus
 from rmad.primitives.layers.normal import normal_cdf
-from rmad.rules import _no_wider
+from rmad.quick import no_wider
 
 HUGE = np.array([-1e200, -800.0, -40.0, 0.0, 40.0, 800.0, 1e200])
 
@@ -196,6 +196,6 @@ def test_value_and_slope_of_a_large_array_come_from_one_call():
 def test_slopes_that_are_narrow_are_not_widened():
     """A mask stays one of booleans; a Python number takes the dtype of y."""
     mask = np.array([True, False])
-    assert _no_wider(mask, np.dtype("f8")) is mask
-    assert _no_wider(2.0, np.dtype("f4")).dtype == np.float32
-    assert _no_wider(np.ones(2), np.dtype("f4")).dtype == np.float32
+    assert no_wider(mask, np.dtype("f8")) is mask
+    assert no_wider(2.0, np.dtype("f4")).dtype == np.float32
+    assert no_wider(np.ones(2), np.dtype("f4")).dtype == np.float32

@@ -12,6 +12,7 @@ from test_written import poisson, start
 from written_programs import run
 
 import rmad
+from rmad.sparse.colouring import one_way
 from rmad.sparse.slots import Slots, as_matrix, selected, united
 
 RNG = np.random.default_rng(0)
@@ -191,3 +192,13 @@ def test_slots_that_are_empty_where_others_are_filled_share_an_array():
     assert [s.tolist() for s in D.columns] == [[0, 1, 5, 6]]
     assert len(united(D, selected(np.array([0, 1, 5, 6]), 9)).columns) == 1
     assert len(united(D, selected(np.array([0, 2, 5, 6]), 9)).columns) == 2
+
+
+@pytest.mark.parametrize("form", [scipy.sparse.csr_array, scipy.sparse.csc_array])
+def test_no_two_columns_of_a_group_share_a_row(form):
+    rng = np.random.default_rng(0)
+    for shape in ((30, 30), (7, 40), (40, 7)):
+        pattern = form(rng.random(shape) < 0.15)
+        groups = one_way(pattern)
+        for group in range(groups.max() + 1):
+            assert pattern.toarray()[:, groups == group].sum(axis=1).max() <= 1

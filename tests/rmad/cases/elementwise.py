@@ -65,6 +65,7 @@ CASES: list[Case] = [
     Case("scalars", lambda x: (2 - 3 * x) / 4 + 1 / (x + 3) - (-x) / np.array([2.0]), args=[any_shape()], complex=True),
     Case("integers", lambda x: x * np.arange(2) - np.arange(2) / x, args=[real(3, 1, lo=0.5)], complex=True),
     Case("lists", lambda x: np.multiply(x, [1.0, 2.0]) + np.power(x, [2, 3]), args=[real(3, 2)], float32=False),
+    Case("abs of a complex number", lambda z: abs(z[0]) * abs(z[3]), args=[made(off_axis)], covers=["valued"]),
     # powers
     Case("power", np.power, args=[POSITIVE, any_shape()], complex=True, covers=[np.power]),
     Case("float_power", np.float_power, args=[POSITIVE, any_shape()], complex=True, covers=[np.float_power]),
