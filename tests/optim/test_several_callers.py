@@ -157,10 +157,12 @@ def test_a_process_forked_during_a_gradient_takes_the_same_gradient(setup):
 @pytest.mark.parametrize("forking", [0, 1])
 def test_a_process_forked_in_a_task(forking):
     """Its other tasks' threads are not in the child: it says so where it would wait for them for ever."""
-    codes = []
+    codes, forked = [], threading.Event()
 
     def task(k):
-        if k == forking and not codes:
+        if k != forking:
+            forked.wait(20)  # so that it is not over by then
+        elif not codes:
             codes.append(None)
             child = os.fork()
             if child == 0:
@@ -168,6 +170,7 @@ def test_a_process_forked_in_a_task(forking):
                 if forking == 1:  # the run is not the child's: it uses crews of its own and ends
                     os._exit(0 if blas_threads() == before and Crew(2).run(lambda j: j, 2) == [0, 1] else 3)
                 return os.getpid()
+            forked.set()
             codes[0] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         return k
 
