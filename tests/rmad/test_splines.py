@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy
 import scipy.interpolate
 
 import rmad
@@ -40,6 +41,9 @@ SPLINES = {
     "periodic, of degree 3": (lambda m, x, y, **o: m.make_interp_spline(x, y, 3, bc_type="periodic", **o), True),
     "periodic, of degree 4": (lambda m, x, y, **o: m.make_interp_spline(x, y, 4, bc_type="periodic", **o), True),
 }
+OLD = tuple(map(int, scipy.__version__.split(".")[:2])) < (1, 15)
+if OLD:  # which takes odd degrees only, unless the spline is periodic
+    del SPLINES["degree 4"]
 SHORT = ("CubicSpline", "pchip", "degree 2")
 every = pytest.mark.parametrize("name", SPLINES)
 
@@ -58,7 +62,8 @@ def test_values_are_scipys(name):
     def f(both, nu=0, extrapolate=None):
         return make(rmad, both[0], closed(both[1], around))(both[2], nu, extrapolate)
 
-    for nu in (0, 1, 2):
+    # SciPy 1.13 writes past the end of its memory for a derivative of a higher order than the degree
+    for nu in (0,) if OLD and name in ("degree 0", "degree 1") else (0, 1, 2):
         for extrapolate in (None, True, False):
             got, _ = rmad.linearize(f, (X, y, AT), nu, extrapolate)
             np.testing.assert_array_equal(got, wanted(AT, nu, extrapolate))
@@ -167,6 +172,8 @@ def test_given_slopes_and_given_knots():
 @pytest.mark.parametrize("n", [2, 3, 4])
 @pytest.mark.parametrize("name", ["CubicSpline", "natural", "periodic", "pchip", "akima"])
 def test_few_points(name, n):
+    if OLD and (name, n) == ("akima", 2):
+        pytest.skip("SciPy 1.13 reads memory here that it has not set")
     make, around = SPLINES[name]
     x, y = X[:n], (closed(Y[:n], around) if n > 2 or not around else np.ones(2))
     at = np.linspace(x[0], x[-1], 4)[1:-1]
