@@ -10,7 +10,6 @@ from optim.base import Optimizer, State
 from optim.parts.automatic import Automatic
 from optim.parts.cg import InverseP
 from optim.parts.factors import KroneckerFactors
-from optim.parts.fallback import check_factors
 from optim.parts.kronecker import KroneckerOperator
 from optim.parts.preconditioner import Diagonals
 from optim.parts.running import Renewal, RunningFactors
@@ -46,8 +45,8 @@ class Factored(Optimizer):
     @property
     def renewal(self) -> Renewal:
         """How the factors are estimated, averaged and inverted; here to precondition CG."""
-        every = self.numbers.renewal
-        return Renewal(factors_every=every, inverses_every=every, skip_unused=False, follow=2.0)
+        every, longest = self.numbers.renewal, self.numbers.longest
+        return Renewal(factors_every=every, inverses_every=every, skip_unused=False, follow=2.0, longest=longest)
 
     @property
     def numbers(self) -> Automatic:
@@ -62,8 +61,6 @@ class Factored(Optimizer):
         seed = int(np.random.SeedSequence(diagonals.seed).generate_state(1)[0])
         if self.running.renew(diagonals.q, self.renewal, k, float(np.mean(added)), seed):
             return np.full_like(self.objective.flat(), np.nan)
-        assert self.running.factors is not None
-        check_factors(self.running.factors, self.numbers.longest)
         return self.running.inverse
 
     @property

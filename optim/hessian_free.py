@@ -245,10 +245,8 @@ class HessianFree(Factored):
         sets = decision.sets if decision and decision.is_sampled else Sets.given((x, t), *given)
         if isinstance(self.backtracking, HeldOut) and sets.backtracking is sets.curvature:
             raise ValueError("HeldOut compares on cases that are not in the curvature batch: give backtracking_batch")
-        # S comes first: running statistics are those of the first batch that the model sees
-        known = (
-            None if sets.curvature is sets.gradient else self.objective.value_and_gradient(*sets.gradient)
-        )  # b = −∇f
+        # S comes first, for b = −∇f: running statistics are those of the first batch that the model sees
+        known = None if sets.curvature is sets.gradient else self.objective.value_and_gradient(*sets.gradient)
         q = self.objective.quadratic(*sets.curvature)  # B on S′: sec. 5, 6, 7.1
         f, gradient = known or (q.f, q.gradient)
         reason = "" if known is None or math.isfinite(q.value) else "non-finite loss on the curvature batch"
@@ -320,9 +318,8 @@ class HessianFree(Factored):
             P = kind == 1
         if not P:
             return None
-        return (EmpiricalFisher() if isinstance(P, bool) else P).inverse(
-            diagonals, penalty.diagonal + self.objective.l2
-        )
+        chosen = EmpiricalFisher() if isinstance(P, bool) else P
+        return chosen.inverse(diagonals, penalty.diagonal + self.objective.l2)
 
     def _settle(self, decision: Decision, model: DampedModel) -> dict[str, Any]:
         """The rest of what the policy decides, once there is a P: λ's floor, CG's length and start. For the record."""

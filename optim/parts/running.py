@@ -19,6 +19,7 @@ import numpy as np
 from optim import tuning
 from optim.parts.estimate import kronecker_factors
 from optim.parts.factors import KroneckerFactors, loaded, saved
+from optim.parts.fallback import check_factors
 from optim.parts.kronecker import KroneckerInverse
 from optim.problem.quadratic import Quadratic
 from optim.problem.threads import Crew
@@ -47,6 +48,8 @@ class Renewal:
         The inverse is zero for parameters on which the objective does not depend.
     follow : float, default inf
         The factor by which λ may have changed since the last inversion before the same factors are inverted again.
+    longest : int, default None
+        Rows of a factor at most; an estimate that has more, or no block, is a ValueError, and nothing is kept of it.
     """
 
     method: str = "kfac"
@@ -58,6 +61,7 @@ class Renewal:
     exact: bool = False
     skip_unused: bool = True
     follow: float = math.inf
+    longest: int | None = None
 
 
 class Inverted(NamedTuple):
@@ -91,6 +95,8 @@ class RunningFactors:
         factors = self.factors
         if factors is None or renewed or k % how.factors_every == 0:
             new = kronecker_factors(q, how.method, how.sharing, seed % 2**32, how.samples)
+            if how.longest is not None:
+                check_factors(new, how.longest)
             if not new.is_finite():
                 return "non-finite curvature factors"
             if factors is not None and factors.fits(new):

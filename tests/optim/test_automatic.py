@@ -253,6 +253,7 @@ def test_wide_layers_take_the_diagonal_and_the_reason_is_given():
     info = opt.step(*data(50))
     assert "a diagonal preconditioner (a Kronecker factor has 7 rows, more than 5)" in info.choice
     assert info.damping == Automatic().settled_damping
+    assert opt.factors is None  # nor are they kept in the state
     assert opt.step(*data(50, 1)).cg_iterations <= Automatic().most_diagonal
 
 
