@@ -8,6 +8,7 @@ Sums, products and extrema, whose rules take one node, are in `reduce`; ufunc.ou
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from rmad.primitives.index import stretches
 from rmad.rules import as_array
 from rmad.traced import HANDLERS, register, stop
 from rmad.types import Array
-from rmad.valued import composed, scalar
+from rmad.valued import composed, numpys, scalar
 
 
 def _reduced(ufunc, a, axis, dtype, keepdims, initial, where) -> Array:
@@ -31,7 +32,7 @@ def _reduced(ufunc, a, axis, dtype, keepdims, initial, where) -> Array:
     has_initial = initial is not None and initial is not np._NoValue
     y: Any = None
     if has_initial or mask is not None or not parts:
-        first = np.asarray(ufunc.identity, a.dtype) if not has_initial else as_array(initial)
+        first = np.asarray(ufunc.identity, a.dtype) if not has_initial else cast(as_array(initial), a.dtype)
         y = np.broadcast_to(arrays.moved_to(stop(a), first), rest)
     for part, chosen in zip(parts, masks, strict=True):
         y = part if y is None else ufunc(y, part) if chosen is None else np.where(chosen, ufunc(y, part), y)
@@ -68,7 +69,7 @@ def _reduceat(ufunc) -> Callable[..., Any]:
     def reduceat(array, indices, axis=0, dtype=None, out=None) -> Array:
         refuse_out(out)
         a = np.moveaxis(as_array(array), axis, 0)
-        y = [ufunc.reduce(a[i:j], axis=0, dtype=dtype) for i, j in stretches(indices, len(a))]
+        y = [_reduced(ufunc, a[i:j], 0, dtype, False, None, True) for i, j in stretches(indices, len(a))]
         return np.moveaxis(np.stack(y), 0, axis) if y else a[:0]
 
     return reduceat
@@ -121,6 +122,22 @@ def _constant(ufunc, name) -> Callable[..., Any]:
     return call
 
 
+_READ_AHEAD = (np.arctan2, np.power)
+"""On CPUs with AVX-512, NumPy's loops of these read several running results at once, of which only the first is there:
+`reduce` and `reduceat` along contiguous memory are wrong from three elements on (NumPy 2.0 to 2.4)."""
+
+
+def _in_order(ufunc, name, method) -> Callable[..., Any]:
+    """The method of a ufunc with NumPy's errors, and the values of the definition."""
+
+    @wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        getattr(ufunc, name)(*args, **kwargs)
+        return method(*args, **kwargs)
+
+    return call
+
+
 _METHODS = {"reduce": _reduce, "accumulate": _accumulate, "reduceat": _reduceat}
 
 composed((np.maximum, "accumulate"))(_extremum(np.maximum))
@@ -132,5 +149,7 @@ for _ufunc in {f for f in vars(np).values() if isinstance(f, np.ufunc) and f in 
     for _name, _method in _METHODS.items():
         if hasattr(HANDLERS[_ufunc], "constant"):
             register((_ufunc, _name), _constant(_ufunc, _name))
+        elif _ufunc in _READ_AHEAD and _name != "accumulate":
+            register((_ufunc, _name), numpys(_in_order(_ufunc, _name, _method(_ufunc)), _method(_ufunc)))
         elif (_ufunc, _name) not in HANDLERS:
             composed((_ufunc, _name))(_method(_ufunc))
