@@ -23,9 +23,10 @@ import numpy as np
 from rmad.blocks import MINUS_ONE, ONE, Block, Diagonal, Explicit, Linear
 from rmad.captured import Captured
 from rmad.dispatch import PRIMITIVES, Primitive
+from rmad.handlers import register
 from rmad.quick import Quick, as_array, is_one_of, no_wider
 from rmad.tape import ArraySpec, Node, Tape
-from rmad.traced import Traced, register, stop
+from rmad.traced import Traced, stop
 
 __all__ = ["PRIMITIVES", "Block", "Primitive", "as_array", "bilinear", "constant", "elementwise", "linear", "primitive"]
 

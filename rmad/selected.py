@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 
 from rmad.blocks import MINUS_ONE, ONE, Diagonal, DiagonalNode, Explicit, LightNode
+from rmad.handlers import HANDLERS
 from rmad.machine import arrays
 from rmad.rules import LinearPrimitive
 from rmad.scaling import pull_scaled, push_scaled, unbroadcast
 from rmad.tape import ArraySpec, Block, Tape
-from rmad.traced import HANDLERS, Traced, stop
+from rmad.traced import Traced, stop
 from rmad.types import Array
 
 __all__ = ["has_bad_derivatives", "mended", "pull_used", "push_used"]

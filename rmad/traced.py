@@ -1,133 +1,35 @@
 """The traced array: it stands in for a NumPy array while a function is recorded on a tape.
 
-NumPy hands every call on it to `__array_ufunc__` or `__array_function__`; both look the function
-up in one table, `HANDLERS`. So the language is NumPy itself, and SciPy's ufuncs with it.
+NumPy hands every call on it to `__array_ufunc__` or `__array_function__`; both look the function up in one table,
+`rmad.handlers`. So the language is NumPy itself, and SciPy's ufuncs with it. The methods of ndarray are in
+`rmad.methods`.
 """
 
 from __future__ import annotations
 
 import math
-import operator
 import re
 import sys
 from collections.abc import Callable, Iterator
-from importlib import import_module
-from types import FunctionType, SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy import ndarray
-from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from rmad.loops import IN_PLACE, in_loop, in_place
+from rmad.handlers import FILLED, HANDLERS, VIEWS, gives_integers, lookup, quickly, writing
+from rmad.loops import in_loop
 from rmad.machine.backend import is_cupy
+from rmad.methods import Methods
 from rmad.objects import OBJECT, by_elements, is_object, lifted, objects
-from rmad.refusals import label, no_rule, not_a_number, plain_array
+from rmad.refusals import label, not_a_number, plain_array
 from rmad.tape import Shaped, Tape
 
-__all__ = ["HANDLERS", "VIEWS", "Traced", "implements", "on_gpu", "parts", "quickly", "register", "stop", "writing"]
-
-HANDLERS: dict[Any, Callable[..., Any]] = {}
-"""NumPy or SciPy function -> the function called in its place when an argument is traced.
-Methods of ufuncs have keys such as (np.add, "reduce")."""
-
-writing: Any = SimpleNamespace()
-"""The functions of `rmad.written`, which is read after this file, for arrays that are views or are written into."""
-
-VIEWS = frozenset(
-    getattr(module, name)
-    for module, names in (
-        (
-            np,
-            """array_split astype atleast_1d atleast_2d atleast_3d broadcast_arrays broadcast_to diag diagonal diff
-            dsplit einsum expand_dims flip fliplr flipud hsplit imag ix_ matrix_transpose meshgrid moveaxis nan_to_num
-            permute_dims ravel real real_if_close reshape rollaxis rot90 split squeeze swapaxes transpose trim_zeros
-            unstack vsplit""",
-        ),
-        (np.linalg, "diagonal matrix_transpose"),
-        (np.lib.stride_tricks, "sliding_window_view"),
-    )
-    for name in names.split()
-    if hasattr(module, name)
-)
-"""Functions of NumPy whose results may be views of an argument; `rmad.written.viewers` says of which."""
-
-FILLED = frozenset((np.empty_like, np.full_like, np.ones_like, np.zeros_like))
-"""Functions that make an array to be written into."""
+__all__ = ["Traced", "on_gpu", "parts", "stop"]
 
 OURS = frozenset(("nn", "optim", "rmad"))
 
 API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12")
 """Of the array API standard: the namespace has the last one, which contains the others."""
-
-DEFERRED: list[str] = []
-"""Modules of rules, imported at the first call of a function that has no rule yet."""
-
-H = TypeVar("H", bound=Callable[..., Any])
-
-
-_DTYPE_AT: dict[Any, int] = {}  # the position of dtype=, of the functions that have one
-
-
-def register(f: Any, handler: H) -> H:
-    """Makes `handler` the function called in place of f when an argument is traced, and returns it."""
-    HANDLERS[f] = handler
-    written = getattr(handler, "__wrapped__", handler)
-    if isinstance(written, FunctionType):
-        code = written.__code__
-        by_position, names = code.co_argcount, code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-        if "dtype" in names:
-            _DTYPE_AT[f] = names.index("dtype") if "dtype" in names[:by_position] else sys.maxsize
-    return handler
-
-
-def _gives_integers(f: Any, args: Any, kwargs: dict[str, Any]) -> bool:
-    """True if dtype= asks for integers or booleans: the result is a constant, and NumPy's own."""
-    at = _DTYPE_AT.get(f)
-    if at is None:
-        return False
-    dtype = args[at] if at < len(args) else kwargs.get("dtype")
-    try:
-        return dtype is not None and np.dtype(dtype).kind in "biu"
-    except TypeError:  # no dtype: NumPy's function says so, or what is wrong before that
-        return False
-
-
-def implements(*functions: Any) -> Callable[[H], H]:
-    """Decorator: the handler for these NumPy functions, written in functions that have rules already."""
-
-    def decorate(handler: H) -> H:
-        for f in functions:
-            register(f, handler)
-        return handler
-
-    return decorate
-
-
-def _lookup(key: Any, what: Any) -> Callable[..., Any]:
-    """The handler of a function, or of a ufunc's method; NotImplementedError or TypeError names what has none."""
-    handler = HANDLERS.get(key)
-    if handler is None:
-        for module in DEFERRED:  # all stay in the list: a thread waits here for another that imports them
-            import_module(module)
-            if (handler := HANDLERS.get(key)) is not None:
-                return handler
-    if handler is None:
-        name = what if isinstance(what, str) else label(what)
-        raise no_rule(name)
-    return handler
-
-
-def quickly(ufunc: np.ufunc, inputs: Any) -> Any:
-    """ufunc(*inputs), recorded by an elementwise primitive in one go; None if that cannot be."""
-    quick = getattr(HANDLERS.get(ufunc), "quick", None)
-    if quick is None:
-        return None
-    try:
-        return quick(inputs, _OPERATORS.get(ufunc, ufunc))
-    except Exception:  # comes again in the general way, which finds the words for it
-        return None
-
 
 _NOT_IN_CUPY = re.compile(r"operand type\(s\) all returned NotImplemented from __array_ufunc__\(<ufunc '(\w+)'>")
 _NOT_COMPLEX_IN_CUPY = re.compile(
@@ -222,7 +124,7 @@ def stop(x: Any) -> Any:
     return x
 
 
-class Traced(Shaped, NDArrayOperatorsMixin):
+class Traced(Shaped, Methods):
     """An array on a tape: its value (a plain array, or one traced by an outer tape) and its node."""
 
     __slots__ = ("__weakref__", "index", "place", "tape", "value")
@@ -266,14 +168,14 @@ class Traced(Shaped, NDArrayOperatorsMixin):
                 inputs, kwargs = in_loop(ufunc, inputs, kwargs)
                 if not any(isinstance(a, Traced) for a in inputs):  # objects, or integers, which are constants
                     return ufunc(*inputs, **kwargs)
-            elif _gives_integers((ufunc, method), inputs, kwargs):
+            elif gives_integers((ufunc, method), inputs, kwargs):
                 return getattr(ufunc, method)(*stop(inputs), **stop(kwargs))
         if method == "outer":
             a, b = (part if hasattr(part, "dtype") else np.asarray(part)[()] for part in inputs)  # no weak numbers here
             return ufunc(np.reshape(a, a.shape + (1,) * b.ndim), b, **kwargs)
         key = ufunc if method == "__call__" else (ufunc, method)
         try:
-            handler = _lookup(key, ufunc if key is ufunc else f"{label(ufunc)}.{method}")
+            handler = lookup(key, ufunc if key is ufunc else f"{label(ufunc)}.{method}")
         except NotImplementedError:
             if not _is_of_objects(ufunc):
                 getattr(ufunc, method)(*stop(inputs), **stop(kwargs))  # NumPy's error, as for ~x of floats
@@ -295,9 +197,9 @@ class Traced(Shaped, NDArrayOperatorsMixin):
                     kwargs = {**kwargs, name: value.now()}
         if len(types) > 1:  # arrays of other kinds, too
             args, kwargs = lifted(args, kwargs)
-        if _gives_integers(func, args, kwargs):
+        if gives_integers(func, args, kwargs):
             return func(*stop(args), **stop(kwargs))
-        handler = _lookup(func, func)
+        handler = lookup(func, func)
         try:
             y = handler(*args, **kwargs)
         except Exception as error:
@@ -384,9 +286,6 @@ class Traced(Shaped, NDArrayOperatorsMixin):
             raise TypeError("iteration over a 0-d array")
         return (self[k] for k in range(len(self)))
 
-    def __pow__(self, p: Any) -> Any:
-        return HANDLERS["power"](self, p) if type(p) in (int, float) else super().__pow__(p)
-
     def __eq__(self, other: object) -> Any:
         return stop(self) == stop(other)
 
@@ -456,195 +355,5 @@ class Traced(Shaped, NDArrayOperatorsMixin):
             return y
         return y if isinstance(stop(value), np.generic) else writing.part(y, self, key)
 
-    def astype(
-        self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
-    ) -> Any:
-        if not copy and self.dtype == dtype:
-            return self
-        y = HANDLERS["astype"](self, np.dtype(dtype), casting)
-        return y.twin() if y is self else y
-
-    def copy(self, order: Any = "C") -> Any:
-        return np.copy(self, order=order)
-
-    def __copy__(self) -> Any:
-        return self.copy()
-
-    def __deepcopy__(self, memo: Any) -> Any:
-        return self.copy()
-
-    def compress(self, condition: Any, axis: Any = None) -> Any:
-        return np.compress(condition, self, axis=axis)  # type: ignore[call-overload]
-
-    def flatten(self, order: Any = "C") -> Any:
-        return np.ravel(self, order=order).copy()  # type: ignore[call-overload]
-
-    def reshape(self, *shape: Any, order: Any = "C", copy: Any = None) -> Any:
-        if not shape:
-            raise TypeError("reshape() takes exactly 1 argument (0 given)")
-        options = {} if copy is None else {"copy": copy}  # NumPy 2.1
-        return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order, **options)  # type: ignore[call-overload]
-
-    def view(self, dtype: Any = None, type: Any = None) -> Any:
-        """A view of the same elements, in the dtype that they have."""
-        if dtype is not None and dtype is not ndarray and np.dtype(dtype) != self.dtype:
-            raise TypeError(
-                f"x.view({np.dtype(dtype)}) of a traced array reads its memory as other numbers, which rmad does not "
-                "follow; x.real, x.imag and x.astype(…) are differentiable"
-            )
-        return self.twin() if isinstance(stop(self), np.generic) else self[...]
-
-    @property
-    def base(self) -> Any:
-        """The array that this one is a view of; None if it is none."""
-        return None if self.place is None or self.place.parent is None else self.place.memory.members[0]()
-
-    def transpose(self, *axes: Any) -> Any:
-        order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
-        return np.transpose(self, order or None)  # type: ignore[call-overload]
-
-    @property
-    def T(self) -> Any:
-        return np.transpose(self)  # type: ignore[call-overload]
-
-    @property
-    def mT(self) -> Any:
-        return np.swapaxes(self, -1, -2)  # type: ignore[call-overload]
-
-    @property
-    def real(self) -> Any:
-        return np.real(self)  # type: ignore[call-overload]
-
-    @real.setter
-    def real(self, value: Any) -> None:
-        (self.real if self.dtype.kind == "c" else self)[...] = value
-
-    @property
-    def imag(self) -> Any:
-        return np.imag(self)  # type: ignore[call-overload]
-
-    @imag.setter
-    def imag(self, value: Any) -> None:
-        self.imag[...] = value
-
-    def conjugate(self) -> Any:
-        return np.conjugate(self) if self.dtype.kind == "c" else self  # np.conjugate makes a scalar of a 0-d array
-
-    conj = conjugate
-
-    def clip(self, min: Any = None, max: Any = None, out: None = None) -> Any:
-        return np.clip(self, min, max, out=out)  # by position: np.clip knows the names min and max since NumPy 2.1
-
-    @property
-    def flat(self) -> Any:
-        return writing.flat(self)
-
-    @flat.setter
-    def flat(self, value: Any) -> None:
-        self.flat[:] = value
-
-    def choose(self, choices: Any, out: Any = None, mode: Any = "raise") -> Any:
-        return np.choose(self, choices, out=out, mode=mode)  # type: ignore[arg-type]
-
-    def fill(self, value: Any) -> None:
-        self[...] = value
-
-    def put(self, indices: Any, values: Any, mode: Any = "raise") -> None:
-        np.put(self, indices, values, mode)  # type: ignore[arg-type]
-
-    def sort(self, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
-        self[...] = np.sort(self, operator.index(axis), kind, order, stable=stable)  # type: ignore[call-overload]
-
-    def partition(self, kth: Any, axis: Any = -1, kind: Any = "introselect", order: Any = None) -> None:
-        self[...] = np.partition(self, kth, operator.index(axis), kind, order)  # type: ignore[call-overload]
-
 
 _NUMBERS = frozenset({Traced, int, float, complex, np.float64, np.float32})  # no objects, and most operands
-
-
-def _method(f: Callable[..., Any]) -> Callable[..., Any]:
-    """x.f(…) as f(x, …)."""
-
-    def method(self: Traced, *args: Any, **kwargs: Any) -> Any:
-        return f(self, *args, **kwargs)
-
-    method.__name__ = f.__name__
-    return method
-
-
-_OPERATORS: dict[np.ufunc, Callable[..., Any]] = {}  # Python's, which take numbers in a tenth of the time
-
-
-def _operator(name: str, ufunc: np.ufunc, evaluate: Callable[[Any, Any], Any]) -> None:
-    """x + y and y + x of Traced as `evaluate` has them, without NumPy's dispatch where a quick call suffices."""
-    forward, backward = (getattr(NDArrayOperatorsMixin, f"__{r}{name}__") for r in ("", "r"))
-    _OPERATORS[ufunc] = evaluate
-
-    def method(self: Traced, other: Any) -> Any:
-        try:  # quickly, whose call would take a tenth of the time
-            y = HANDLERS[ufunc].of_two(self, other, evaluate)  # type: ignore[attr-defined]
-        except Exception:
-            y = None
-        return forward(self, other) if y is None else y
-
-    def reflected(self: Traced, other: Any) -> Any:
-        try:
-            y = HANDLERS[ufunc].of_two(other, self, evaluate)  # type: ignore[attr-defined]
-        except Exception:
-            y = None
-        return backward(self, other) if y is None else y
-
-    for made, of in ((method, forward), (reflected, backward)):
-        made.__name__ = of.__name__
-        setattr(Traced, of.__name__, made)
-
-
-_operator("add", np.add, operator.add)
-_operator("sub", np.subtract, operator.sub)
-_operator("mul", np.multiply, operator.mul)
-_operator("truediv", np.true_divide, operator.truediv)
-_OPERATORS[np.negative] = operator.neg
-
-METHODS = """
-    all any argmax argmin argpartition argsort cumprod cumsum diagonal dot max mean min nonzero
-    prod ravel repeat round searchsorted squeeze std sum swapaxes take trace var
-"""
-
-for _name in METHODS.split():
-    setattr(Traced, _name, _method(getattr(np, _name)))
-
-for _name, _ufunc in IN_PLACE.items():
-    setattr(Traced, f"__i{_name}__", in_place(_ufunc, getattr(Traced, f"__{_name}__")))
-
-
-def _refused(name: str) -> Callable[..., Any]:
-    """A method of ndarray that changes the memory of an array: TypeError."""
-
-    def method(self: Traced, *args: Any, **kwargs: Any) -> Any:
-        raise TypeError(
-            f"x.{name}(…) of a traced array changes its memory, which rmad does not follow; make a new array"
-        )
-
-    method.__name__ = name
-    return method
-
-
-for _name in ("byteswap", "resize", "setfield", "setflags"):
-    setattr(Traced, _name, _refused(_name))
-
-
-def _lossy(name: str) -> Callable[..., Any]:
-    """A method of ndarray that gives plain numbers or bytes: TypeError."""
-
-    def method(self: Traced, *args: Any, **kwargs: Any) -> Any:
-        now = self.now()
-        if not isinstance(now, Traced):
-            return getattr(now, name)(*args, **kwargs)
-        raise self.tape.loses(not_a_number(f"{{}}.{name}()"))
-
-    method.__name__ = name
-    return method
-
-
-for _name in ("dump", "dumps", "getfield", "item", "tobytes", "tofile", "tolist"):
-    setattr(Traced, _name, _lossy(_name))

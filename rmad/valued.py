@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from rmad.handlers import H, register
 from rmad.objects import OBJECT
 from rmad.refusals import label
-from rmad.traced import H, Traced, on_gpu, parts, register, stop
+from rmad.traced import Traced, on_gpu, parts, stop
 
 __all__ = ["composed", "numpys", "scalar", "with_value"]
 

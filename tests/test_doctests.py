@@ -11,7 +11,7 @@ import pytest
 
 import nn
 import rmad
-from rmad import traced
+from rmad import handlers as table
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 MODULES = [
@@ -26,14 +26,14 @@ MODULES = [
 def test_the_examples_of_a_module_run(name: str) -> None:
     module = importlib.import_module(name)
     rmad.linearize(np.sin, 1.0)  # what the first trace and deferred modules register must not go with an example
-    for deferred in traced.DEFERRED:
+    for deferred in table.DEFERRED:
         importlib.import_module(deferred)
-    handlers = dict(traced.HANDLERS)
+    handlers = dict(table.HANDLERS)
     names = {"np": np, "rmad": rmad, "nn": nn}
     try:
         failed, tried = doctest.testmod(module, extraglobs=names, optionflags=doctest.ELLIPSIS)
     finally:  # the primitives of an example are not those that tests/rmad looks for rows of
-        traced.HANDLERS.clear()
-        traced.HANDLERS.update(handlers)
+        table.HANDLERS.clear()
+        table.HANDLERS.update(handlers)
     assert tried
     assert not failed

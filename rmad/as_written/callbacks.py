@@ -13,7 +13,8 @@ import numpy as np
 
 from rmad.as_written.lists import as_array, holds_traced
 from rmad.as_written.own_code import own, own_code, own_method
-from rmad.traced import Traced, register
+from rmad.handlers import register
+from rmad.traced import Traced
 from rmad.written import settled
 
 __all__ = ["CALLERS", "OWN_CALL", "Enumerating", "Joining", "calling", "of_lists", "of_polynomials", "vectorized"]

@@ -13,8 +13,9 @@ from numpy import ndarray
 
 from rmad.as_written.callers import is_sparse, takes_plain_arrays
 from rmad.as_written.lists import Numbers, as_array, forgiven, holds_traced, stacked
+from rmad.handlers import HANDLERS, register, writing
 from rmad.refusals import no_matrix
-from rmad.traced import HANDLERS, Traced, register, stop, writing
+from rmad.traced import Traced, stop
 
 __all__ = [
     "CONVERTERS",

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from rmad.handlers import HANDLERS
 from rmad.machine import arrays
 from rmad.machine.backend import is_cupy
 from rmad.objects import OBJECT
 from rmad.refusals import lossy_dtype
-from rmad.traced import HANDLERS, Traced, stop
+from rmad.traced import Traced, stop
 from rmad.valued import with_value
 
 __all__ = ["Numbers", "as_array", "forgiven", "holds_traced", "stacked"]

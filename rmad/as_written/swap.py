@@ -46,7 +46,7 @@ from rmad.as_written.constructors import (
     making,
     matrices,
 )
-from rmad.traced import FILLED
+from rmad.handlers import FILLED
 
 __all__ = ["SWITCH", "Recording", "for_users", "is_recording", "paused"]
 

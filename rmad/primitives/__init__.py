@@ -6,6 +6,7 @@ Read `arguments` first (axes, dtypes and masks as all files need them), then the
 those that NumPy and SciPy lack.
 """
 
+from rmad.handlers import DEFERRED
 from rmad.primitives import (
     chains,
     choices,
@@ -35,7 +36,6 @@ from rmad.primitives import (
     tied,
     writing,
 )
-from rmad.traced import DEFERRED
 
 __all__ = [
     "chains",

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from rmad.handlers import implements
 from rmad.primitives.linalg import eye, mT
 from rmad.primitives.products import matmul
-from rmad.traced import implements
 from rmad.types import Array
 from rmad.valued import composed
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from rmad.handlers import implements, register
 from rmad.primitives.arguments import as_numbers, cast
 from rmad.rules import constant, elementwise
-from rmad.traced import implements, register, stop
+from rmad.traced import stop
 from rmad.types import Array
 from rmad.valued import scalar
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from rmad.handlers import implements, register
 from rmad.limits import Length, at_zero, nested_at_zero, pole, ratio
 from rmad.objects import objects
 from rmad.primitives.arguments import as_numbers, is_complex, stacked
 from rmad.refusals import lossy_dtype
 from rmad.rules import elementwise, linear
-from rmad.traced import Traced, implements, register, stop
+from rmad.traced import Traced, stop
 from rmad.types import Array, Pairs
 from rmad.valued import composed, numpys, scalar
 from rmad.written import settled

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from rmad.handlers import implements
 from rmad.machine import arrays
 from rmad.primitives.linalg import eye, from_triangle, mH, mT, need_matrices, right
 from rmad.primitives.tied import Ties, gaps, inverse, largest, or_nan, packed, rotation, tied_pairs
 from rmad.ties import Decomposition, Vectors
-from rmad.traced import implements, stop
+from rmad.traced import stop
 from rmad.types import Array
 from rmad.valued import composed
 

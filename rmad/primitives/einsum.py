@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from rmad.handlers import implements
 from rmad.primitives.arguments import cast, refuse_out
 from rmad.primitives.matmul import matmul
 from rmad.rules import as_array, bilinear
 from rmad.tape import ArraySpec
-from rmad.traced import implements, stop
+from rmad.traced import stop
 from rmad.types import Array
 from rmad.valued import scalar
 

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from rmad.blocks import unbroadcast
+from rmad.handlers import implements, quickly, register
 from rmad.kernels import elementwise as fast
 from rmad.kernels import slopes
 from rmad.limits import Length, at_zero, nested_at_zero, pole, ratio
 from rmad.machine.special import sc
 from rmad.primitives.arguments import is_complex
 from rmad.rules import Primitive, elementwise
-from rmad.traced import Traced, implements, quickly, register, stop
+from rmad.traced import Traced, stop
 from rmad.types import Array, Pairs
 from rmad.valued import composed
 

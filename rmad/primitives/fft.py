@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from rmad.handlers import implements, register
 from rmad.machine import arrays
 from rmad.primitives.arguments import from_end, stacked
 from rmad.rules import linear, primitive
-from rmad.traced import implements, register, stop
+from rmad.traced import stop
 from rmad.types import Array, Pairs
 from rmad.valued import composed
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from rmad.handlers import HANDLERS, register
 from rmad.machine import arrays
 from rmad.primitives.arguments import axes_of, cast, kept, moved, refuse_out
 from rmad.primitives.index import stretches
 from rmad.rules import as_array
-from rmad.traced import HANDLERS, register, stop
+from rmad.traced import stop
 from rmad.types import Array
 from rmad.valued import composed, numpys, scalar
 

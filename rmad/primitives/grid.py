@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from rmad.handlers import implements
 from rmad.machine import arrays
 from rmad.primitives.arguments import axes_of, cast, from_end, kept, stacked
 from rmad.rules import as_array, linear
-from rmad.traced import implements, stop
+from rmad.traced import stop
 from rmad.types import Array
 from rmad.valued import composed
 

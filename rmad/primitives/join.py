@@ -12,12 +12,13 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from rmad.blocks import Block, LightNode
 from rmad.fours import NUMBER
+from rmad.handlers import implements
 from rmad.machine import arrays
 from rmad.primitives.arguments import cast, known, refuse_out
 from rmad.primitives.index import scatter
 from rmad.rules import Primitive, as_array
 from rmad.tape import ArraySpec, added
-from rmad.traced import Traced, implements
+from rmad.traced import Traced
 from rmad.types import Array
 
 

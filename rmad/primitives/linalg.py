@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from rmad.blocks import unbroadcast
+from rmad.handlers import implements
 from rmad.machine import arrays
 from rmad.rules import as_array, constant, primitive
-from rmad.traced import implements
 from rmad.types import Array, Pairs
 from rmad.valued import composed
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from rmad.handlers import implements
 from rmad.limits import Length, at_zero, pole, ratio
 from rmad.machine import arrays
 from rmad.rules import primitive
-from rmad.traced import Traced, implements, stop
+from rmad.traced import Traced, stop
 from rmad.types import Array, Pairs
 from rmad.valued import composed, numpys
 

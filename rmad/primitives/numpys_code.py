@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from rmad.as_written.own_code import own_code
+from rmad.handlers import register
 from rmad.primitives.arguments import as_float_array, known
 from rmad.rules import constant
-from rmad.traced import register, stop
+from rmad.traced import stop
 from rmad.types import Array
 from rmad.valued import composed, numpys
 

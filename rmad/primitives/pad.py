@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from rmad.handlers import implements
 from rmad.machine import arrays
 from rmad.primitives.arguments import axes_of, stacked
 from rmad.rules import linear
-from rmad.traced import Traced, implements, stop
+from rmad.traced import Traced, stop
 from rmad.types import Array
 from rmad.valued import numpys
 

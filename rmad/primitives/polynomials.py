@@ -6,10 +6,10 @@ from typing import Literal
 
 import numpy as np
 
+from rmad.handlers import implements
 from rmad.machine import arrays
 from rmad.primitives.arguments import cast, conj
 from rmad.rules import as_array, bilinear
-from rmad.traced import implements
 from rmad.types import Array
 from rmad.valued import composed
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad.handlers import implements, register
 from rmad.machine import arrays, fused
 from rmad.primitives.arguments import (
     axes_of,
@@ -30,7 +31,7 @@ from rmad.primitives.arguments import (
     stacked,
 )
 from rmad.rules import Primitive, linear, primitive
-from rmad.traced import implements, register, stop
+from rmad.traced import stop
 from rmad.types import Array, Pairs
 from rmad.valued import composed, numpys, scalar
 

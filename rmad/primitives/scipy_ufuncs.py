@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad.handlers import register
 from rmad.machine.special import sc
 from rmad.primitives.arguments import is_complex
 from rmad.primitives.elementwise import LN2, LN10, cosine, expm1_derivative, sigmoid, sigmoid_derivative
@@ -26,7 +27,6 @@ from rmad.primitives.oscillating_orders import j_slope_in, y_slope_in
 from rmad.primitives.polygamma import beta_slope, log_beta, polygamma_step, zeta
 from rmad.primitives.scipy_tails import dawsn_derivative, erfcx_derivative, scaled_i_derivative, scaled_k_derivative
 from rmad.rules import Elementwise, constant, elementwise
-from rmad.traced import register
 from rmad.types import Array
 
 ROOT_PI, ROOT_2PI, ROOT_2 = math.sqrt(math.pi), math.sqrt(2 * math.pi), math.sqrt(2)

@@ -9,13 +9,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
+from rmad.handlers import implements, register
 from rmad.leaf import real_dtype
 from rmad.machine import arrays
 from rmad.machine.backend import is_cupy
 from rmad.primitives.arguments import axes_of, cast, from_end, known, reduced_axes, stacked
 from rmad.rules import as_array, constant, linear
 from rmad.tape import ArraySpec
-from rmad.traced import Traced, implements, register, stop
+from rmad.traced import Traced, stop
 from rmad.types import Array
 from rmad.valued import composed
 

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from rmad.blocks import Linear
+from rmad.handlers import register
 from rmad.refusals import numpys_only
 from rmad.rules import linear
 from rmad.stacked import side_by_side
-from rmad.traced import on_gpu, register
+from rmad.traced import on_gpu
 from rmad.types import Array
 
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from rmad.handlers import implements
 from rmad.machine import arrays
 from rmad.primitives.linalg import from_triangle, mH, right
 from rmad.primitives.tied import Ties, Zeros, gaps, inverse, largest, or_nan, packed, rotation, tied_pairs
 from rmad.ties import Decomposition, Vectors
-from rmad.traced import implements, stop
+from rmad.traced import stop
 from rmad.types import Array
 from rmad.valued import numpys
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad.handlers import HANDLERS, writing
 from rmad.keys import is_basic
 from rmad.machine.arrays import moved_to, on_the_cpu
 from rmad.objects import is_object
@@ -21,7 +22,7 @@ from rmad.refusals import (
     swapped_by_views,
     written_into_integers,
 )
-from rmad.traced import HANDLERS, Traced, stop, writing
+from rmad.traced import Traced, stop
 from rmad.written.arrays import Blank, Written, become, fill_slots, memory_of, refuse_from_outside
 from rmad.written.memory import Memory, Step, take
 from rmad.written.pieces import fitted, twin

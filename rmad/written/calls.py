@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from rmad.handlers import HANDLERS, VIEWS, writing
 from rmad.loops import fitting
 from rmad.machine import arrays
 from rmad.refusals import written_out
-from rmad.traced import HANDLERS, VIEWS, Traced, parts, stop, writing
+from rmad.traced import Traced, parts, stop
 from rmad.types import Array
 from rmad.written.arrays import Blank, blank, fresh, settled
 from rmad.written.assignment import plain_key, write_by

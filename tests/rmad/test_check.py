@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import rmad
-from rmad.traced import HANDLERS
+from rmad.handlers import HANDLERS
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 import rmad
 import rmad.primitives.scipy_ufuncs
+from rmad import handlers as table
 from rmad import traced, tree, valued
 
 TABLE = cases.table()
@@ -281,11 +282,11 @@ def exercised(case, monkeypatch):
     """The keys of HANDLERS that are looked up while the row runs, and the primitives on its tape."""
     used = set()
     with monkeypatch.context() as patch:
-        for key in [key for key in traced.HANDLERS if isinstance(key, str)]:  # getitem, astype: called by name
-            handler = traced.HANDLERS[key]
-            patch.setitem(traced.HANDLERS, key, lambda *a, _k=key, _h=handler, **kw: used.add(_k) or _h(*a, **kw))
-        lookup = traced._lookup
-        patch.setattr(traced, "_lookup", lambda key, what: used.add(key) or lookup(key, what))
+        for key in [key for key in table.HANDLERS if isinstance(key, str)]:  # getitem, astype: called by name
+            handler = table.HANDLERS[key]
+            patch.setitem(table.HANDLERS, key, lambda *a, _k=key, _h=handler, **kw: used.add(_k) or _h(*a, **kw))
+        lookup = traced.lookup
+        patch.setattr(traced, "lookup", lambda key, what: used.add(key) or lookup(key, what))
         _, lin = rmad.linearize(lambda xs: case.f(*xs), case.arrays(9, fixed_shapes(case)))
     tapes = [lin._record.tape]
     if case.order > 1 and "fwd" in case.modes:  # rules may call primitives of their own, for the second derivative
@@ -293,7 +294,7 @@ def exercised(case, monkeypatch):
         v = random_like(xs, np.random.default_rng(12))
         tapes.append(rmad.linearize(lambda xs: rmad.jvp(lambda xs: case.f(*xs), xs, v)[1], xs)[1]._record.tape)
     primitives = {id(node.primitive) for tape in tapes for node in tape.nodes}
-    return used | {key for key, handler in traced.HANDLERS.items() if id(handler) in primitives}
+    return used | {key for key, handler in table.HANDLERS.items() if id(handler) in primitives}
 
 
 def is_private(key):
@@ -315,7 +316,7 @@ def without_row(covered):
     """Names of the handlers that no row covers; those of other tests do not count, nor do constants."""
     return sorted(
         name_of(key)
-        for key, handler in traced.HANDLERS.items()
+        for key, handler in table.HANDLERS.items()
         if key not in covered
         and (getattr(key, "__module__", None) or "numpy").startswith(("numpy", "scipy", "rmad"))
         and not getattr(handler, "constant", False)
@@ -392,4 +393,4 @@ def test_coverage(module, name):
         assert callable(getattr(rmad, name))
     elif hasattr(module, name) or name not in NEWER:
         f = UFUNCS.get(name) or getattr(module, name)
-        assert f in traced.HANDLERS, f"{name_of(f)} has no handler"
+        assert f in table.HANDLERS, f"{name_of(f)} has no handler"

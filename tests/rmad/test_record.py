@@ -11,9 +11,9 @@ from recorded import Counted
 
 import rmad
 from rmad.extend import stop
+from rmad.handlers import HANDLERS
 from rmad.record import Record
 from rmad.tape import push
-from rmad.traced import HANDLERS
 
 RNG = np.random.default_rng(0)
 A, W, C = RNG.standard_normal((6, 5)), RNG.standard_normal((5, 4)), RNG.standard_normal((4, 3))

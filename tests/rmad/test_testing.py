@@ -10,9 +10,9 @@ import pytest
 
 import rmad
 from rmad import testing
+from rmad.handlers import HANDLERS, register
 from rmad.plan.plan import Plan
 from rmad.testing import arrays, check
-from rmad.traced import HANDLERS, register
 
 
 @pytest.fixture

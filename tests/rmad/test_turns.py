@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import rmad
-from rmad import traced
+from rmad import handlers
 from rmad.turns import in_turn, lazy, lent, turn
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -252,12 +252,12 @@ def test_rules_that_another_thread_imports_are_waited_for(monkeypatch):
         with importing:  # Python has such a lock for every module
             waits.set()
             time.sleep(0.05)
-            traced.HANDLERS[seldom] = lambda x: 2 * x
+            handlers.HANDLERS[seldom] = lambda x: 2 * x
 
-    monkeypatch.setattr(traced, "DEFERRED", ["a.module.of.rules"])
-    monkeypatch.setattr(traced, "import_module", slow_import)
-    monkeypatch.setattr(traced, "HANDLERS", dict(traced.HANDLERS))
+    monkeypatch.setattr(handlers, "DEFERRED", ["a.module.of.rules"])
+    monkeypatch.setattr(handlers, "import_module", slow_import)
+    monkeypatch.setattr(handlers, "HANDLERS", dict(handlers.HANDLERS))
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(traced._lookup, seldom, seldom)
+        first = pool.submit(handlers.lookup, seldom, seldom)
         waits.wait()
-        assert traced._lookup(seldom, seldom)(3) == first.result()(3) == 6
+        assert handlers.lookup(seldom, seldom)(3) == first.result()(3) == 6

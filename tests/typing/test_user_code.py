@@ -7,16 +7,16 @@ import runpy
 
 import numpy as np
 
-from rmad import traced
+from rmad import handlers as table
 
 
 def test_typical_user_code_runs() -> None:
-    handlers = dict(traced.HANDLERS)
+    handlers = dict(table.HANDLERS)
     try:
         names = runpy.run_path(str(pathlib.Path(__file__).with_name("user_code.py")))
     finally:  # the primitives of the file are not those that tests/rmad looks for rows of
-        traced.HANDLERS.clear()
-        traced.HANDLERS.update(handlers)
+        table.HANDLERS.clear()
+        table.HANDLERS.update(handlers)
     x = names["x"]
     tanh = np.tanh(x)
     np.testing.assert_allclose(names["rmad"].grad(names["energy"])(x), 2 * tanh * (1 - tanh**2))
