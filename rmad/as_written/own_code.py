@@ -49,6 +49,8 @@ def own(a: Any) -> Any:
 _FOR_ANY_ARRAY = (
     *(np.apply_along_axis, np.apply_over_axes, np.corrcoef, np.cov, np.ediff1d, np.histogram_bin_edges),
     *(np.intersect1d, np.ix_, np.polyfit, np.sort_complex, np.union1d),
+    *(np.emath.arccos, np.emath.arcsin, np.emath.arctanh, np.emath.log, np.emath.log10, np.emath.log2),
+    *(np.emath.logn, np.emath.power, np.emath.sqrt),
 )
 """Functions whose code makes no array of NumPy's that meets the arguments."""
 

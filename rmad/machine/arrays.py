@@ -40,6 +40,7 @@ __all__ = [
     "one",
     "ones",
     "order",
+    "running",
     "sample",
     "sample_of",
     "take",
@@ -177,6 +178,17 @@ def add_at(total: Any, key: Any, u: Any) -> None:
         add_at(total.imag, key, u.imag)
     else:
         kind.add.at(total, key, u)
+
+
+def running(extremum: np.ufunc, x: Any) -> Any:
+    """maximum.accumulate(x) or minimum.accumulate(x) along axis 0; on a GPU in log₂ n steps of doubling reach."""
+    if kind_of(x) is np:
+        return extremum.accumulate(x)
+    reach = 1
+    while reach < len(x):
+        x = np.concatenate([x[:reach], extremum(x[reach:], x[:-reach])])
+        reach *= 2
+    return x
 
 
 def highest(x: Any, start: float, axis: Any = None, keepdims: bool = False) -> Any:

@@ -84,7 +84,7 @@ def _running(a, top) -> Array:
     hit = _equal(stop(a), top)
     places = np.expand_dims(arrays.arange(top, len(top)), tuple(range(1, top.ndim)))
     new = np.concatenate([np.ones_like(hit[:1]), ~_equal(top[1:], top[:-1])])
-    first = np.maximum.accumulate(np.where(new, places, 0))
+    first = arrays.running(np.maximum, np.where(new, places, 0))
     number = _since(first, hit.astype(np.intp))
     if np.all(number == 1):
         return np.take_along_axis(a, first, axis=0)
@@ -107,7 +107,7 @@ def _extremum(ufunc) -> Callable[..., Any]:
         a = cast(as_array(array), dtype)
         axis = axes_of(axis, a.ndim)[0]
         rows = np.moveaxis(a, axis, 0)
-        return np.moveaxis(_running(rows, ufunc.accumulate(stop(rows))), 0, axis) if a.size else a
+        return np.moveaxis(_running(rows, arrays.running(ufunc, stop(rows))), 0, axis) if a.size else a
 
     return accumulate
 
