@@ -142,8 +142,12 @@ class Optimizer:
 
     def state_dict(self) -> State:
         """Arrays and numbers by name; with the model's parameters they continue the run bit for bit."""
-        values = {name: attrgetter(name)(self) for name in ("rejected_in_a_row", *self._state)}
+        values = {name: attrgetter(name)(self) for name in self._names_of_state}
         return {name: v.copy() if hasattr(v, "copy") else v for name, v in values.items()}
+
+    @property
+    def _names_of_state(self) -> tuple[str, ...]:
+        return "rejected_in_a_row", "objective.loss_couples", *self._state
 
     def load_state_dict(self, state: Mapping[str, Array | float]) -> None:
         """Continues from a state_dict. ValueError names what does not fit, and then nothing is changed."""

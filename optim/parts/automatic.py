@@ -193,7 +193,7 @@ class Policy:
         """The cases of update k. sampled: S and S′ may be parts of the batch; factors: P has Kronecker factors."""
         a, n = self.numbers, cases(*batch) or 1
         first, (again, why) = k == 0, self._again(batch)
-        cheap = n * objective.work_per_case(batch[0]) <= a.little
+        cheap = objective.work(*batch) <= a.little
         if (cheap and first) or (again and (cheap or objective.size <= a.few)):
             return Decision(batch, batch, False, n, n, n, "one small batch" if first and not again else why)
         why = "a large batch" if again else "batches change" if not first else "a large batch at the start"
@@ -307,8 +307,11 @@ def _drawn(n: int, size: int, seed: tuple[int, int]) -> Array:
 def content(batch: Batch) -> float:
     """A number that differs between batches with other content, from the sums over some 2¹⁶ entries of every array.
 
-    The order of the cases does not change it if they are few. 0.0 if nothing finite can be said.
+    The order of the cases does not change it if they are few. 0.0 if nothing finite can be said; a batch without
+    arrays, (None, None), is always the same one.
     """
+    if not leaves(batch):
+        return 1.0
     sums = []
     for a in leaves(batch):
         rows = a[:: max(1, len(a) // 256)] if np.ndim(a) and not hasattr(a, "strides") else a
@@ -317,7 +320,7 @@ def content(batch: Batch) -> float:
         if some.dtype.kind in "biufc" and some.size:
             numbers = some.astype(np.result_type(some.dtype, np.float64))
             sums += [np.real(numbers.sum()), np.real((numbers * numbers).sum())]
-    total = 0.0
+    total = 1.0
     for number in read(*sums) if sums else ():
         total = total / 3 + number  # the order of the arrays counts
-    return total if math.isfinite(total) else 0.0
+    return total if sums and math.isfinite(total) else 0.0

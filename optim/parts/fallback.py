@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Fallback:
-    """The kind of preconditioner that a run uses, and why it is not a better one.
+    """The kind of preconditioner that a run uses; in the update that changes it, also why it is not a better one.
 
     Parameters
     ----------
@@ -37,6 +37,7 @@ class Fallback:
 
         Raises the error of make if no kind is left.
         """
+        self.misfit = ""  # it is no part of a state, so a resumed run could not repeat it
         while True:
             try:
                 return make()

@@ -11,6 +11,7 @@ import numpy as np
 from optim import tuning
 from optim.problem.batch import Shard, cases, slices, take
 from optim.problem.means import comes_apart, declared_mean, is_mean
+from optim.problem.pairing import BroadcastError
 from optim.problem.parameters import Parameters
 from optim.types import Loss, Model
 from rmad.extend import Diagonal, Linear, Record, Tape, is_cupy, keep_freed_memory, matmul, tree
@@ -55,8 +56,7 @@ class Division(Parameters):
         self.shards, self.cases_in_memory = shards, cases_in_memory
         self._work: dict[Any, float] = {}
         self._apart: dict[Any, bool] = {}  # by the shapes of one case: if a model works case by case
-        self._means: dict[Any, bool] = {}  # by the shapes of one case: if a loss is a mean over some cases
-        self._loss_couples = False  # found on some batch; from then on none is divided
+        self.loss_couples = 0  # 1 once found on some batch; from then on none is divided
 
     def divide(self, x: Any, t: Any) -> list[Shard]:
         """Returns the batch as a list of shards, whose weights sum to one."""
@@ -96,14 +96,14 @@ class Division(Parameters):
                 assert self.cases_in_memory is not None
                 size = max(1, self.cases_in_memory // self.threads)  # a chunk on every thread at a time
                 number = max(number, -(-n // size))
-            if number == 1 or not self._model_couples(x):
+            if number == 1 or not self._model_couples(x, must=not self._fits(n)):
                 return number
         if not self._fits(n):
             raise self._does_not_come_apart(n)
         return 1
 
     def _does_not_come_apart(self, n: int | None) -> ValueError:
-        whose = "" if not self._loss_couples else f": the loss {_name(self.loss)} is no mean over cases"
+        whose = "" if not self.loss_couples else f": the loss {_name(self.loss)} is no mean over cases"
         return ValueError(
             f"cases_in_memory = {self.cases_in_memory}: the {n} cases of this batch do not come apart{whose}"
         )
@@ -111,39 +111,54 @@ class Division(Parameters):
     def _says_that_it_couples(self) -> bool:
         """True if the model or the loss says so, or if the loss was found to on some batch."""
         couples = bool(getattr(self.model, "couples_cases", False))
-        return couples or declared_mean(self.loss) is False or self._loss_couples
+        return couples or declared_mean(self.loss) is False or bool(self.loss_couples)
 
-    def _model_couples(self, x: Any) -> bool:
-        """True if the outputs for a few cases depend on which cases come together; found once per shape of x."""
+    def _model_couples(self, x: Any, must: bool = False) -> bool:
+        """True if the outputs for a few cases depend on which cases come together; found once per shape of x.
+
+        Also True if the model takes no part of the batch, as where x holds an array that all cases share and that is
+        as long as the batch. The error of the model is raised if the batch `must` be divided.
+        """
         key = _shapes(take(x, slice(0, 1)))
         if key not in self._apart:
-            few = min(4, cases(x) or 1)
+            n = cases(x) or 1
+            few = min(4, n)
             some = (slice(few), slice(1), slice(1, few))
             try:
                 whole, *parts = (Shard(take(x, s), None, 1.0, s.start or 0).run(self.model) for s in some)
-            except (TypeError, ValueError):
-                return False  # the batch as it is will say what is wrong
+            except (TypeError, ValueError) as error:
+                if must:
+                    error.add_note(
+                        f"The model was called with {few} of the {n} cases, because the batch is larger than "
+                        f"cases_in_memory = {self.cases_in_memory}; all arrays of x are divided along their first axis."
+                    )
+                    raise
+                return True  # the batch as it is will say if something is wrong
             self._apart[key] = comes_apart(whole, parts)
         return not self._apart[key]
 
     def has_independent_cases(self, x: Any, t: Any) -> bool:
         """True if f on some cases estimates f on all: the model works case by case, and the loss is a mean over cases.
 
-        A loss that does not say so is compared on a few cases and parts of them, once per shape of x.
+        A loss that does not say so is compared on a few cases and parts of them; one that is no mean there, or is not
+        defined, is taken for none from then on.
         """
         n = cases(x, t)
         if n is None or self._says_that_it_couples() or self._model_couples(x):
             return False
         if n == 1 or declared_mean(self.loss):
             return True
-        key = _shapes(take(x, slice(0, 1)))
-        if key not in self._means:
-            few = min(4, n)
-            parts = [slice(1), slice(1, few)]
-            shards = [Shard(take(x, s), take(t, s), (s.stop - (s.start or 0)) / few, s.start or 0) for s in parts]
-            outputs = [shard.run(self.model) for shard in shards]
-            self._means[key] = is_mean(self.loss, shards, outputs, take(t, slice(few)))
-        return self._means[key]
+        few = min(4, n)
+        parts = [slice(1), slice(1, few)]
+        shards = [Shard(take(x, s), take(t, s), (s.stop - (s.start or 0)) / few, s.start or 0) for s in parts]
+        outputs = [shard.run(self.model) for shard in shards]
+        try:
+            self.loss_couples = int(not is_mean(self.loss, shards, outputs, take(t, slice(few))))
+        except (BroadcastError, MemoryError):
+            raise
+        except Exception:  # the batch as it is will say if something is wrong
+            self.loss_couples = 1
+        return not self.loss_couples
 
     def _shards_at_once(self, n: int, x: Any) -> int:
         """The number of shards for the threads; memory does not count here."""
@@ -154,25 +169,39 @@ class Division(Parameters):
             return 1
         return max(1, min(most, int(n * self.work_per_case(x) / tuning.WORK_PER_SHARD)))
 
+    def work(self, x: Any, t: Any = None) -> float:
+        """Multiply-adds of a forward pass over the batch; of a run over all of it if it does not come apart."""
+        n = cases(x, t)
+        per_case = 0.0 if n is None else self.work_per_case(x)
+        if n is not None and per_case:
+            return n * per_case
+        key = "whole", *_shapes(x)
+        if key not in self._work:
+            try:
+                self._work[key] = self._counted(x, None)
+            except (TypeError, ValueError):
+                return 0.0  # the run that follows raises the error
+        return self._work[key]
+
     def work_per_case(self, x: Any) -> float:
         """Multiply-adds of a forward pass of one case, counted on its tape once per shape of x; 0 if not known."""
         one = take(x, slice(0, 1))
         key = _shapes(one)
         if key not in self._work:
             try:
-                self._work[key] = self._counted(x)
+                few = 1 + bool(getattr(self.model, "couples_cases", False))
+                self._work[key] = self._counted(x, few) / few
             except (TypeError, ValueError):
                 return 0.0  # the run over the whole batch raises the error
         return self._work[key]
 
-    def _counted(self, x: Any) -> float:
-        """The work per case, from a run on one case; on two, and of a copy, for a model with statistics of a batch."""
-        few = 1 + bool(getattr(self.model, "couples_cases", False))
+    def _counted(self, x: Any, few: int | None) -> float:
+        """The work of a run on a few cases, or on all; of a copy for a model that would remember their statistics."""
         there = copy.copy(self)
-        if few > 1:  # it would remember the cases
+        if getattr(self.model, "couples_cases", False):
             there.model = copy.deepcopy(self.model)
-        some = Shard(take(x, slice(0, few)), None, 1.0, 0)
-        return _work(Record(some.run, there._structure(), ()).tape) / few
+        some = Shard(x if few is None else take(x, slice(0, few)), None, 1.0, 0)
+        return _work(Record(some.run, there._structure(), ()).tape)
 
 
 def _shapes(x: Any) -> tuple[tuple[int, ...], ...]:

@@ -137,7 +137,7 @@ class Objective(Division):
             if problem is not None and not self._needs_all_cases(model, shards, t, on_shards, curvature):
                 raise problem
         if found is None:
-            self._loss_couples = True
+            self.loss_couples = 1
             n = cases(x, t)
             if not self._fits(n):
                 raise self._does_not_come_apart(n) from problem

@@ -324,6 +324,20 @@ def test_a_model_that_mixes_cases_is_not_divided():
         optim.Objective(mixing, loss, cases_in_memory=5).value(x, t)
 
 
+@pytest.mark.parametrize("shards", [1, 3, 8])
+def test_an_array_that_all_cases_share_and_that_is_as_long_as_the_batch(shards):
+    """Cut into shards of one case, one entry of it would be spread over all columns."""
+    rng = np.random.default_rng(0)
+    x, mask, t = rng.normal(size=(8, 8)), rng.random(8), rng.normal(size=(8, 2))
+    shared = optim.Function(lambda p, x: np.tanh((x[0] * x[1]) @ p["W"]), {"W": rng.normal(size=(8, 2))})
+    loss = nn.SquaredError()
+    f = optim.Objective(shared, loss, shards=shards)
+    assert f.value((x, mask), t) == pytest.approx(loss.value(shared((x, mask)), t), rel=1e-12)
+    with pytest.raises(ValueError, match="broadcast") as caught:
+        optim.Objective(shared, loss, cases_in_memory=1).value((x, mask), t)
+    assert "with 4 of the 8 cases, because the batch is larger than cases_in_memory = 1" in caught.value.__notes__[0]
+
+
 @pytest.mark.parametrize("kind", [optim.HessianFree, optim.SGN, optim.CurveBall, optim.SGD, optim.LBFGS])
 def test_optimizers_do_not_depend_on_the_division(kind):
     x, t = data(40, "masked")

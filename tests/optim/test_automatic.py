@@ -322,6 +322,70 @@ def test_damping_of_a_solved_problem_rises_to_the_floor_when_batches_change():
     assert opt.step(*data(40, 2)).damping == 1e-5
 
 
+def test_a_run_resumes_with_what_was_found_about_preconditioner_and_loss():
+    """The reason for another preconditioner is given once; a loss that is no mean on one batch is none on the next."""
+
+    def masked(z, t):
+        k = np.abs(t[:, :1]) < 2
+        return np.sum(np.where(k, (z - t) ** 2, 0)) / np.sum(k)
+
+    def run(opt, first, last):
+        return [opt.step(*data(300, k)) for k in range(first, last)]
+
+    def made(seed):
+        numbers = Automatic(sample=60, curvature_cases=10, little=0.0, few=0, longest=5)
+        opt = optim.HessianFree(net(seed), masked, automatic=numbers)
+        opt.objective.shards = 3
+        return opt
+
+    def batch(k):
+        x, t = data(300, k)
+        t[0, 0] = 9 if k == 1 else 0  # only in one batch do the first cases show what the loss is
+        return x, t
+
+    whole, half, again = made(0), made(0), made(7)
+    expected = [whole.step(*batch(k)) for k in range(6)]
+    for k in range(3):
+        half.step(*batch(k))
+    again.objective.assign(half.objective.flat())
+    again.load_state_dict(half.state_dict())
+    assert [again.step(*batch(k)) for k in range(3, 6)] == expected[3:]
+    assert np.array_equal(again.objective.flat(), whole.objective.flat())
+    assert [info.cases for info in expected] == [60, 0, 0, 0, 0, 0]
+    assert ["a Kronecker factor has" in info.choice for info in expected] == [True] + [False] * 5
+
+
+def test_work_of_a_batch_with_an_array_that_all_cases_share():
+    """A mask is no case; the batch, whose number of cases is not known, is taken whole."""
+    rng = np.random.default_rng(0)
+    x, M, t = rng.normal(size=(500, 8)), np.tril(np.ones((8, 8))), rng.normal(size=(500, 2))
+    model = optim.Function(lambda p, x: np.tanh((x[0] @ x[1]) @ p["W"]), {"W": rng.normal(size=(8, 2))})
+    objective = optim.Objective(model, nn.SquaredError())
+    assert objective.work((x, M), t) == 500 * (8 * 2 + 10 * 2)
+    opt = optim.HessianFree(model, nn.SquaredError(), automatic=Automatic(little=1000.0, few=0))
+    assert opt.step((x, M), t).choice.startswith("a large batch")
+
+
+def test_a_batch_without_arrays_is_always_the_same():
+    model = optim.Function(lambda p, x: p["w"] ** 2 - 2, {"w": np.array([3.0])})
+    opt = optim.HessianFree(model, lambda z, t: np.mean(z**2))
+    assert [opt.step(None).choice.partition(":")[0] for _ in range(3)] == ["one small batch"] + [
+        "the same batch again"
+    ] * 2
+
+
+def test_a_loss_that_is_not_defined_on_a_few_cases_takes_the_batch_whole():
+    def correlation(z, t):
+        if len(z) < 3:
+            raise ValueError("too few cases")
+        return -np.mean((z - np.mean(z)) * (t - np.mean(t))) / np.std(z)
+
+    opt = optim.HessianFree(net(), correlation, automatic=Automatic(sample=60, little=0.0, few=0))
+    infos = [opt.step(*data(300)) for _ in range(3)]
+    assert [info.cases for info in infos] == [0, 0, 0]
+    assert infos[2].loss < infos[0].loss
+
+
 def test_one_cg_step_is_named_in_the_singular():
     opt = free(most=1)
     assert "at most 1 CG step, no" in opt.step(*data(40)).choice
@@ -366,6 +430,8 @@ def test_content_of_large_arrays_and_of_none():
     assert content((x, None)) == content((x, None)) != content((x + 1, None))
     assert content((np.full((3, 2), np.nan), None)) == 0.0
     assert content((np.array(["a", "b"]), None)) == 0.0
+    assert content((None, None)) == content((None, ())) != 0.0
+    assert content((np.zeros(3), None)) != 0.0
 
 
 @pytest.mark.parametrize("shards", [1, 2, 5])
