@@ -11,6 +11,8 @@ from optim import schedules as schedules
 from optim.adam import Adam
 from optim.base import NumericalWarning, Optimizer, StepInfo, TrainingDiverged
 from optim.check import check_ggn
+from optim.curvature.curvature import Curvature
+from optim.curvature.estimates import Estimate
 from optim.curveball import CurveBall
 from optim.grid_search import grid_search
 from optim.hessian_free import HessianFree
@@ -53,9 +55,11 @@ __all__ = [
     "Backtracking",
     "ClippedCurvature",
     "ConjugateGradient",
+    "Curvature",
     "CurveBall",
     "DiagonalDamping",
     "EmpiricalFisher",
+    "Estimate",
     "ExactDiagonal",
     "Function",
     "HeldOut",

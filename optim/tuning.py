@@ -66,3 +66,15 @@ COUPLED_OUTPUTS = 4096
 # parameters: up to so many, LevenbergMarquardt with solver="auto" forms G by as many products. One factorization of
 # that size takes a millisecond or two, and each λ of a step needs one, where CG would run again. Not measured by itself
 DENSE_UP_TO = 300
+
+# -- curvature over a data set ---------------------------------------------------------------------
+
+# the part of the memory of the machine that the tapes of a data set may take; more is streamed. Not measured
+HELD_MEMORY = 0.4
+
+# bytes held per byte of the arrays of a forward pass: the tape with its slopes, and the buffers of the sweeps.
+# benchmarks.md, "Curvature over a data set"
+TAPE_AND_BUFFERS = 2.5
+
+# bytes of memory that are assumed where the system does not say
+MEMORY_UNLESS_KNOWN = 4e9

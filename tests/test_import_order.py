@@ -53,7 +53,8 @@ ORDER = {
     "nn.losses": "base *",
     "nn.files": "io *",
     "nn.data": "dataset sources store *",
-    "optim": "types tuning hyper schedules problem undo base parts presets first_order factored *",
+    "optim": "types tuning hyper schedules problem undo base parts presets first_order factored spectrum curvature *",
+    "optim.curvature": "data estimates solvers inverse layers operator curvature",
     "optim.problem": (
         "blas threads vectors batch pairing losses means function pairs parameters nonconvex shard shards quadratic "
         "division objective"

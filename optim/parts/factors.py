@@ -16,7 +16,26 @@ import numpy as np
 from optim.problem.vectors import are_finite
 from rmad.extend import Array, arrays
 
-__all__ = ["Block", "KroneckerFactors", "loaded", "parts_of", "saved"]
+__all__ = ["Block", "Corrected", "KroneckerFactors", "loaded", "parts_of", "saved"]
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """(L ⊗ R) diag(vec Λ) (L ⊗ R)ᵀ: eigenvectors of A and G with second moments of their own, in place of A ⊗ G.
+
+    Parameters
+    ----------
+    L : (p, p) array
+        Eigenvectors of A, as columns.
+    values : (p, q) array
+        Λ, the mean over the cases of (Lᵀ ∇W R)², ≥ 0.
+    R : (q, q) array
+        Eigenvectors of G.
+    """
+
+    L: Array
+    values: Array
+    R: Array
 
 
 @dataclass(frozen=True)
@@ -33,12 +52,34 @@ class Block:
         The factor of its outputs.
     columns : (c, k), default (0, 1)
         The matrix is the c-th of k equal parts of the columns: a group of channels of a convolution.
+    corrected : Corrected, default None
+        Stands in for A ⊗ G, which are then the factors that its eigenvectors come from or follow.
     """
 
     parts: tuple[tuple[int, int, int], ...]
     A: Array
     G: Array
     columns: tuple[int, int] = (0, 1)
+    corrected: Corrected | None = None
+
+    def times(self, V: Array) -> Array:
+        """The product with a matrix (p, q)."""
+        if self.corrected is None:
+            return self.A @ V @ self.G
+        L, R = self.corrected.L, self.corrected.R
+        return L @ (self.corrected.values * (L.T @ V @ R)) @ R.T
+
+    def trace(self) -> float:
+        """The trace."""
+        if self.corrected is not None:
+            return float(np.sum(self.corrected.values, dtype=np.float64))
+        return float(np.trace(self.A)) * float(np.trace(self.G))
+
+    def diagonal(self) -> Array:
+        """The diagonal, as a matrix (p, q)."""
+        if self.corrected is None:
+            return np.multiply.outer(np.diag(self.A), np.diag(self.G))
+        return np.square(self.corrected.L) @ self.corrected.values @ np.square(self.corrected.R).T
 
     @property
     def shape(self) -> tuple[int, int]:

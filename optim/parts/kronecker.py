@@ -9,7 +9,7 @@ Source: Martens & Grosse (2015), section 6.3; Botev, Ritter & Barber (2017), sec
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,14 +19,15 @@ from scipy.sparse.linalg import LinearOperator
 from optim.hyper import Number
 from optim.parts.factors import Block, KroneckerFactors
 from optim.problem.vectors import read, weighted
-from rmad.extend import Array, SymmetricOperator, arrays
+from rmad.extend import Array, SymmetricOperator, arrays, lazy
 
-__all__ = ["KroneckerInverse", "KroneckerOperator"]
+__all__ = ["KroneckerInverse", "KroneckerOperator", "eigen", "eigh"]
 
 
 DAMPING = Number(at_least=0.0)
 
 Run = Callable[[Callable[[int], Any], int], list[Any]]
+Eigen = tuple[Array, Array, Array]
 
 
 def _in_turn(task: Callable[[int], Any], n: int) -> list[Any]:
@@ -36,8 +37,8 @@ def _in_turn(task: Callable[[int], Any], n: int) -> list[Any]:
 class KroneckerOperator(SymmetricOperator):
     """C + λI, (p, p), on flat vectors, C = blockdiag(A_l ⊗ G_l) ⊕ diag(d); symmetric.
 
-    `inverse()`, `trace()` and `log_determinant()` are exact, by eigenvalues of the factors. On parameters that the
-    objective does not depend on it is λI.
+    Everything that it can tell is exact, by eigenvalues of the factors. On parameters that the objective does not
+    depend on it is λI.
 
     Parameters
     ----------
@@ -45,6 +46,8 @@ class KroneckerOperator(SymmetricOperator):
         C, as `kronecker_factors` returns it.
     damping : float, default 0.0
         λ ≥ 0.
+    run : callable, default None
+        run(task, n) is [task(0), …, task(n − 1)], on threads; None decomposes the factors in turn.
 
     Raises
     ------
@@ -66,38 +69,108 @@ class KroneckerOperator(SymmetricOperator):
     (array([1.5, 1.5]), 3.0)
     """
 
-    def __init__(self, factors: KroneckerFactors, damping: float = 0.0) -> None:
+    def __init__(self, factors: KroneckerFactors, damping: float = 0.0, run: Run | None = None) -> None:
         self.factors, self.damping = factors, DAMPING("damping", damping)
+        self._run = run or _in_turn
         super().__init__(factors.d)
 
     def _apply(self, v: Array) -> Array:
         out = self.factors.d * v
         for block in self.factors.blocks:
-            block.put(block.A @ block.of(v) @ block.G, out)
+            block.put(block.times(block.of(v)), out)
         out += self.dtype.type(self.damping) * v
         return out
 
-    def inverse(self) -> LinearOperator:
-        """(C + λI)⁻¹. Parameters of zero curvature and λ = 0 stay zero."""
-        inverse = KroneckerInverse(self.factors, self.damping, exact=True, skip_unused=self.damping == 0)
+    @lazy
+    def _decomposed(self) -> list[Eigen]:
+        """L, the eigenvalues as a matrix (p_l, q_l) and R for every block."""
+        blocks = self.factors.blocks
+        return self._run(lambda k: eigen(blocks[k]), len(blocks))
+
+    @lazy
+    def _alone(self) -> Array:
+        """(p,), True for the parameters without a block."""
+        alone = arrays.ones(self.factors.d, self.shape[0], bool)
+        for block in self.factors.blocks:
+            for first, last, _ in block.parts:
+                alone[first:last] = False
+        return alone
+
+    def eigenvalues(self) -> Array:
+        """The p eigenvalues of C + λI, block by block, then those of the parameters without a block."""
+        parts = [np.reshape(values, -1) for _, values, _ in self._decomposed]
+        return np.concatenate([*parts, self.factors.d[self._alone]]) + self.dtype.type(self.damping)
+
+    def function(self, h: Callable[[Array], Array]) -> LinearOperator:
+        """h(C + λI) for a function of arrays of eigenvalues, as lambda x: 1 / np.sqrt(x); symmetric, (p, p)."""
+        shift = self.dtype.type(self.damping)
+        parts = [(block, L, h(values + shift), R) for block, (L, values, R) in self._pairs()]
+        d = h(self.factors.d + shift)
+
+        def apply(v: Array) -> Array:
+            out = d * v
+            for block, L, values, R in parts:
+                block.put(L @ (values * (L.T @ block.of(v) @ R)) @ R.T, out)
+            return out
+
+        return SymmetricOperator(self.factors.d, apply)
+
+    def _pairs(self) -> Iterator[tuple[Block, Eigen]]:
+        return zip(self.factors.blocks, self._decomposed, strict=True)
+
+    def solver(self, damping: float = 0.0) -> KroneckerInverse:
+        """(C + (λ + damping) I)⁻¹ as `optim.pcg` takes a preconditioner, the damping split; positive definite."""
+        return KroneckerInverse(self.factors, self.damping + damping, skip_unused=False, run=self._run)
+
+    def inverse(self, damping: float = 0.0) -> LinearOperator:
+        """(C + (λ + damping) I)⁻¹. Parameters of zero curvature and no damping stay zero."""
+        added = self.damping + DAMPING("damping", damping)
+        inverse = KroneckerInverse(self.factors, added, exact=True, skip_unused=added == 0, run=self._run)
         return SymmetricOperator(self.factors.d, inverse)
 
     def trace(self) -> float:
         """tr(C + λI)."""
-        blocks = sum(float(np.trace(b.A)) * float(np.trace(b.G)) for b in self.factors.blocks)
+        blocks = sum(block.trace() for block in self.factors.blocks)
         return blocks + float(self.factors.d.sum(dtype=np.float64)) + self.damping * self.shape[0]
 
-    def log_determinant(self) -> float:
+    def diagonal(self) -> Array:
+        """diag(C + λI), (p,)."""
+        out = self.factors.d + self.dtype.type(self.damping)
+        for block in self.factors.blocks:
+            block.put(block.diagonal() + self.dtype.type(self.damping), out)
+        return out
+
+    def norm(self) -> float:
+        """‖C + λI‖_F, the Frobenius norm."""
+        return math.sqrt(float(np.sum(self.eigenvalues().astype(np.float64) ** 2)))
+
+    def logdet(self) -> float:
         """log det(C + λI); −∞ if it is singular."""
-        alone = arrays.ones(self.factors.d, self.shape[0], bool)
-        total = 0.0
         with np.errstate(divide="ignore"):
-            for block in self.factors.blocks:
-                a, b = (_eigh(M.astype(np.float64))[0] for M in (block.A, block.G))
-                total += float(np.sum(np.log(np.multiply.outer(a, b) + self.damping)))
-                for first, last, _ in block.parts:
-                    alone[first:last] = False
-            return total + float(np.sum(np.log(self.factors.d[alone].astype(np.float64) + self.damping)))
+            total = sum(
+                float(np.sum(np.log(values.astype(np.float64) + self.damping))) for _, values, _ in self._decomposed
+            )
+            return total + float(np.sum(np.log(self.factors.d[self._alone].astype(np.float64) + self.damping)))
+
+    def eigsh(self, k: int = 6, which: str = "LA") -> tuple[Array, Array]:
+        """k eigenvalues at the upper end ("LA") or the lower ("SA"), ascending, (k,), and eigenvectors, (p, k)."""
+        if which not in ("LA", "SA") or not 1 <= k <= self.shape[0]:
+            raise ValueError(f'eigsh: which must be "LA" or "SA" and 1 ≤ k ≤ {self.shape[0]}, got {which!r} and {k}')
+        values = arrays.on_the_cpu(self.eigenvalues())
+        order = np.argsort(values, kind="stable")
+        chosen = order[-k:] if which == "LA" else order[:k]
+        V = arrays.zeros(self.factors.d, (k, self.shape[0]))
+        ends = np.cumsum([0, *(block.size for block in self.factors.blocks)])
+        alone = np.flatnonzero(arrays.on_the_cpu(self._alone))
+        for row, place in zip(V, chosen, strict=True):
+            if place >= ends[-1]:
+                row[int(alone[place - ends[-1]])] = 1
+                continue
+            b = int(np.searchsorted(ends, place, side="right")) - 1
+            L, found, R = self._decomposed[b]
+            i, j = divmod(int(place - ends[b]), found.shape[1])
+            self.factors.blocks[b].put(np.multiply.outer(L[:, i], R[:, j]), row)
+        return arrays.moved_to(self.factors.d, values[chosen]), V.T
 
 
 class KroneckerInverse:
@@ -133,7 +206,7 @@ class KroneckerInverse:
         dtype = factors.d.dtype
         self._run = run or _in_turn
         self.blocks = sorted(factors.blocks, key=lambda block: -block.size * sum(block.shape))  # threads take turns
-        if exact:
+        if exact or any(block.corrected is not None for block in self.blocks):
             self.parts = self._run(lambda k: _exact(self.blocks[k], damping), len(self.blocks))
         else:
             traces = read(*(weighted(1.0, np.trace(M)) for block in self.blocks for M in (block.A, block.G)))
@@ -194,7 +267,7 @@ def _inverse(M: Array, trace: float, shift: float) -> Array:
             inverse, failed = potri(L, lower=False, overwrite_c=True)
         if not failed:
             return _mirrored(inverse)
-    eigenvalues, Q = _eigh(M)
+    eigenvalues, Q = eigh(M)
     return (Q / (eigenvalues + M.dtype.type(shift))) @ Q.T
 
 
@@ -207,17 +280,25 @@ def _mirrored(M: Array) -> Array:
     return M
 
 
+def eigen(block: Block) -> Eigen:
+    """L, Λ, R with A ⊗ G = (L ⊗ R) diag(vec Λ) (L ⊗ R)ᵀ; the corrected Λ of a block that has one."""
+    if block.corrected is not None:
+        return block.corrected.L, block.corrected.values, block.corrected.R
+    (a, L), (g, R) = eigh(block.A), eigh(block.G)
+    return L, np.multiply.outer(a, g), R
+
+
 def _exact(block: Block, damping: float) -> tuple[Array, Array, Array]:
     dtype = block.A.dtype
-    (a, L), (g, R) = _eigh(block.A), _eigh(block.G)
-    divisor = np.multiply.outer(a, g) + dtype.type(damping)
+    L, values, R = eigen(block)
+    divisor = values + dtype.type(damping)
     info = np.finfo(dtype)
     floor = np.maximum(float(info.eps) * divisor.max(), math.sqrt(float(info.tiny))).astype(dtype)
     np.maximum(divisor, floor, out=divisor)
     return L, R, divisor
 
 
-def _eigh(M: Array) -> tuple[Array, Array]:
+def eigh(M: Array) -> tuple[Array, Array]:
     """Eigenvalues, negative ones (rounding) taken for 0, and eigenvectors."""
     if isinstance(M, np.ndarray):
         values, Q = scipy.linalg.eigh(M, driver="evd", check_finite=False)

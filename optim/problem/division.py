@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -195,13 +196,26 @@ class Division(Parameters):
                 return 0.0  # the run over the whole batch raises the error
         return self._work[key]
 
+    def bytes_per_case(self, x: Any) -> float:
+        """Bytes of the arrays of one case on a tape: what a forward pass leaves behind; 0 if the model fails on it."""
+        few = 1 + bool(getattr(self.model, "couples_cases", False))
+        try:
+            nodes = self._tape(x, few).nodes
+        except (TypeError, ValueError):
+            return 0.0
+        return _bytes(nodes[len(self._structure().leaves) :]) / few
+
     def _counted(self, x: Any, few: int | None) -> float:
-        """The work of a run on a few cases, or on all; of a copy for a model that would remember their statistics."""
+        """The work of a run on a few cases, or on all."""
+        return _work(self._tape(x, few))
+
+    def _tape(self, x: Any, few: int | None) -> Tape:
+        """The tape of a few cases, or of all; of a copy for a model that would remember their statistics."""
         there = copy.copy(self)
         if getattr(self.model, "couples_cases", False):
             there.model = copy.deepcopy(self.model)
         some = Shard(x if few is None else take(x, slice(0, few)), None, 1.0, 0)
-        return _work(Record(some.run, there._structure(), ()).tape)
+        return Record(some.run, there._structure(), ()).tape
 
 
 def _shapes(x: Any) -> tuple[tuple[int, ...], ...]:
@@ -227,3 +241,9 @@ def _work(tape: Tape) -> float:
             elif hasattr(block.primitive, "kernels"):
                 work += block.primitive.kernels.work(block)
     return work
+
+
+def _bytes(nodes: Sequence[Any]) -> float:
+    """Bytes of the arrays that some nodes stand for."""
+    inner = (_bytes(node.joint.tape.nodes) for node in nodes if node.joint is not None)
+    return sum(float(node.spec.size * node.spec.dtype.itemsize) for node in nodes) + sum(inner)

@@ -229,6 +229,23 @@ class Objective(Division):
         )
         return self.quadratic(x, t) if found is None else found
 
+    def parts(self, x: Any, t: Any = None) -> list[Shard]:
+        """Returns the shards over which f on a batch is a sum: those that `quadratic` would take.
+
+        They depend on shapes, cores and `cases_in_memory` only. A loss that does not say that it is a mean over cases
+        is compared on the whole batch first, at one more run of the model.
+        """
+        shards = self.divide(x, t)
+        if not self._is_compared(shards):
+            return shards
+
+        def compared() -> list[Shard] | None:
+            outputs = self.crew.run(lambda k: shards[k].run(self.model), len(shards))
+            return shards if is_mean(self.loss, shards, outputs, t, curvature=True) else None
+
+        found = self._if_mean(self.model, shards, x, t, compared, curvature=True)
+        return self.parts(x, t) if found is None else found
+
     def _compared_quadratic(self, shards: list[Shard], t: Any, keep: bool) -> Quadratic | None:
         """The local model on the shards; None if the whole batch gives a different loss."""
         q = Quadratic(self, shards, keep=keep)

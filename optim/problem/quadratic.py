@@ -250,6 +250,24 @@ class Quadratic:
             self.passes += keep
         self._sum(HessianShards.product, self._hessians, self._shared.made, out)
 
+    def product_between(
+        self, matrix: Callable[[LinearizedShard], Callable[[list[Array]], list[Array]]], v: Array, out: Array
+    ) -> None:
+        """out ← Σ over shards Jᵀ M J v: a product with any M between the two Jacobians in place of L″, without l2.
+
+        Parameters
+        ----------
+        matrix : callable
+            matrix(shard) is M on that shard, a function of one tangent per output that returns as many arrays.
+        v : (p,) array
+            The vector to multiply.
+        out : (p,) array
+            The product; may be v.
+        """
+        self._take(v)
+        with lent(self):
+            self._sum(lambda mine: mine.between(matrix), self.by_thread, None, out)
+
     def each_shard(self, task: Callable[[LinearizedShard], R]) -> list[R]:
         """Returns [task(shard), …] for every shard of the batch, computed on the threads."""
         with lent(self):

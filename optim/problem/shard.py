@@ -63,6 +63,15 @@ class LinearizedShard(Shard):
         self.plan.pull(out)
         return self.plan.u if out is None else out
 
+    def between(self, matrix: Callable[[list[Array]], list[Array]]) -> Array:
+        """Jᵀ M J v in a buffer, times the weight, v in the shared buffer; M as a function of the outputs' tangents."""
+        triples = zip(self._push(), self.out.shapes, self.out.dtypes, strict=True)
+        like = self.plan.pool.like
+        Jv = [arrays.zeros(like, shape, dtype) if a is None else a for a, shape, dtype in triples]
+        self.plan.set_outputs(matrix(Jv), self.weight)
+        self.plan.pull()
+        return self.plan.u
+
     def residual(self) -> Array:
         """Jᵀ(L″ J v + ∂L) in a buffer; L″ J v and ∂L are kept, and vᵀG v, ∇fᵀv are in `inner`."""
         Jv = self.set_aside()

@@ -87,6 +87,10 @@ class Shards:
             return self._kept[0].ggn(v, out)
         return self._sum(lambda shard: shard.ggn(v))
 
+    def between(self, matrix: Callable[[LinearizedShard], Callable[[list[Array]], list[Array]]]) -> Array:
+        """Jᵀ M J v, v the shared vector, M = matrix(shard) for every shard."""
+        return self._sum(lambda shard: shard.between(matrix(shard)))
+
     def residual(self) -> Array:
         """G v + ∇f, with vᵀG v and ∇fᵀv in `inner`."""
         return self._sum(LinearizedShard.residual)

@@ -185,6 +185,26 @@ def quadratic(place):
     return optim.Objective(model, nn.SquaredError()).quadratic(x, t)
 
 
+def curvature(place, matrix, **how):
+    """A matrix of a net of two layers over two batches."""
+    rng = np.random.default_rng(4)
+    model = optim.Function(
+        lambda p, x: np.tanh(x @ p["W"] + p["b"]) @ p["V"],
+        place({"W": rng.standard_normal((4, 5)), "b": np.zeros(5), "V": rng.standard_normal((5, 3))}),
+    )
+    x, t = rng.standard_normal((12, 4)), np.arange(12) % 3
+    batches = [(place(x[:7]), place(t[:7])), (place(x[7:]), place(t[7:]))]
+    return matrix(optim.Curvature(model, nn.SoftmaxCrossEntropy(), batches, **how))
+
+
+def numbers(A):
+    """What an operator of a data set tells of itself."""
+    b = A.dense()[:, 3]
+    solved = [A.inverse(2.0, method, rtol=1e-12) @ b for method in ("cg", "minres", "lsmr")]
+    told = [A.trace(products=12), A.trace("hutch++", 12), A.norm(products=12), A.logdet(2.0, steps=6)]
+    return [A.dense(), *solved, *map(float, told), A.diagonal("xdiag", 12), A.diagonal("exact"), A.eigsh(2)[0]]
+
+
 RNG_X = np.random.default_rng(8).standard_normal((12, 4))
 USES: dict[str, Any] = {
     "jacobian of a tree": lambda place: rmad.jacobian(lambda q: {"a": q["x"] ** 2, "b": np.sum(q["y"]) * q["x"][0]})(
@@ -200,8 +220,20 @@ USES: dict[str, Any] = {
     ),
     "loggamma of complex numbers": lambda place: rmad.vjp(sc.loggamma, place(V + 2j))[1](place(V + 0j)),
     "Kronecker operator": lambda place: (
-        lambda q, C: [C @ q.gradient, C.inverse() @ q.gradient, C.trace(), C.log_determinant()]
+        lambda q, C: [C @ q.gradient, C.inverse() @ q.gradient, C.trace(), C.logdet()]
     )(q := quadratic(place), optim.KroneckerOperator(optim.kronecker_factors(q, "kflr"), 0.1)),
+    **{
+        f"curvature over data: {name}": lambda place, matrix=matrix: curvature(place, lambda C: numbers(matrix(C)))
+        for name, matrix in {
+            "ggn": lambda C: C.ggn,
+            "hessian": lambda C: C.hessian,
+            "fisher": lambda C: C.fisher(2),
+            "empirical Fisher": lambda C: C.empirical_fisher,
+        }.items()
+    },
+    "curvature over data: by layer, in parts": lambda place: curvature(
+        place, lambda C: [C.ggn.dense(), C.kflr.diagonal(), C.kflr.eigsh(2)[0]], blocks="layer", cases_in_memory=3
+    ),
     "density of eigenvalues": lambda place: optim.spectral_density(
         quadratic(place).ggn, rng=np.random.default_rng(0), probes=2, steps=5
     ).density(np.linspace(0, 5, 7), 0.5),
