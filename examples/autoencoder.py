@@ -21,7 +21,6 @@ tenth; after 90 % the gradient on all images.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,7 +32,7 @@ import rmad  # noqa: F401 (before NumPy: it picks the BLAS kernel that suits the
 # isort: split
 import numpy as np
 import runner
-from runner import Record, Run, as_json, positive
+from runner import Record, as_json, positive
 
 import nn
 import optim
@@ -134,6 +133,9 @@ class Config(runner.Config):
     def free(self) -> set[str]:
         return (super().free() | {"data_dir"}) - ({"updates"} if self.preset else set())
 
+    def monitored(self) -> str | None:
+        return "validation_error" if self.validation else None
+
 
 # -- the job itself ---------------------------------------------------------------------------------------
 
@@ -167,9 +169,9 @@ def train(
     optimizer: Any,
     data: tuple[Any, Any],
     *,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: str | Callable[[], float] = "wall",
     **keywords: Any,
-) -> Run:
+) -> optim.History:
     """Calls runner.train on these images; records have the errors on the first 1000 of each set."""
     x, held_out = split(config, data[0])
     samples = {"train_error": x[:1000], "test_error": data[1][:1000]}

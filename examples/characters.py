@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +26,7 @@ import rmad  # noqa: F401 (before NumPy: it picks the BLAS kernel that suits the
 # isort: split
 import numpy as np
 import runner
-from runner import Record, Run, positive
+from runner import Record, positive
 
 import nn
 import optim
@@ -63,7 +62,6 @@ class Config(runner.Config):
     """One run. `hyper` holds the values that differ from the defaults in METHODS."""
 
     METHODS = METHODS
-    MONITOR = "validation_bits"
 
     data_dir: str | None = None
     length: int = 64  # characters in the model's context
@@ -72,6 +70,9 @@ class Config(runner.Config):
     blocks: int = 2
     log_interval: float = 5.0
     sample: int = 400  # characters generated at the end
+
+    def monitored(self) -> str | None:
+        return "validation_bits"
 
 
 class Transformer(nn.Module):
@@ -114,9 +115,9 @@ def train(
     optimizer: Any,
     text: Any,
     *,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: str | Callable[[], float] = "wall",
     **keywords: Any,
-) -> Run:
+) -> optim.History:
     """Calls runner.train on random pieces of the text; records are measured on 64 pieces of either part."""
     samples = {
         f"{part}_bits": runner.on_device(config, spread(text.sequences(config.length, part=part), 64))

@@ -34,7 +34,7 @@ import rmad  # noqa: F401 (before NumPy: it picks the BLAS kernel that suits the
 # isort: split
 import numpy as np
 import runner
-from runner import Record, Run
+from runner import Record
 
 import nn
 import optim
@@ -124,7 +124,7 @@ class Study:
         self.x = runner.on_device(series, load().x_train)
         self.sizes = (sizes[0], *map(int, args.hidden.split(","))) if args.hidden != HIDDEN else sizes
 
-    def train(self, method: str, seconds: float | None = None, folder: str = "") -> Run:
+    def train(self, method: str, seconds: float | None = None, folder: str = "") -> optim.History:
         """Trains with one method; `folder` is a prefix of the folder's name."""
         args, x = self.args, self.x
         judged = x[: args.judged]

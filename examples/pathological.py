@@ -156,13 +156,16 @@ def train(series: runner.Series, args: argparse.Namespace, task: str, mu: float,
         if wrong < SOLVED:
             wrong = error(series, model, draw, 10_000, args.T, (seed, 2))
         cpu = batches.cpu_seconds()
-        if wrong < SOLVED or cpu >= args.cpu_seconds:
-            config.updates = batches.drawn  # the last one
         if args.verbose:
             print(f"{name}: update {batches.drawn}, {cpu:.1f} CPU seconds, test error {wrong:.4f}", flush=True)
         return {"test_error": wrong, "cpu_seconds": cpu}
 
-    return series.train(name, config, opt, batches, measured, ENTRIES).records
+    def over(record: Record) -> str:
+        if solved([record]):
+            return "the task is solved"
+        return "the CPU seconds are used up" if record["cpu_seconds"] >= args.cpu_seconds else ""
+
+    return series.train(name, config, opt, batches, measured, ENTRIES, over).records
 
 
 def solved(records: list[Record]) -> bool:

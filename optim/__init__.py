@@ -9,7 +9,7 @@ import rmad  # noqa: F401 (before NumPy: it chooses the BLAS kernel)
 # isort: split
 from optim import schedules as schedules
 from optim.adam import Adam
-from optim.base import NumericalWarning, Optimizer, StepInfo, TrainingDiverged
+from optim.base import Optimizer
 from optim.check import check_ggn
 from optim.curvature.curvature import Curvature
 from optim.curvature.estimates import Estimate
@@ -40,6 +40,10 @@ from optim.problem.quadratic import Quadratic
 from optim.sgd import SGD
 from optim.sgn import SGN
 from optim.spectrum import spectral_density
+from optim.step_info import NumericalWarning, StepInfo, TrainingDiverged
+from optim.training.checks import StateDoesNotFit
+from optim.training.history import History
+from optim.training.stop import Stop
 from optim.types import Loss, Model
 
 __all__ = [
@@ -64,6 +68,7 @@ __all__ = [
     "Function",
     "HeldOut",
     "HessianFree",
+    "History",
     "KroneckerFactors",
     "KroneckerInverse",
     "KroneckerOperator",
@@ -80,8 +85,10 @@ __all__ = [
     "Phases",
     "Quadratic",
     "Roles",
+    "StateDoesNotFit",
     "SteihaugToint",
     "StepInfo",
+    "Stop",
     "StructuralDamping",
     "Through",
     "Tikhonov",

@@ -106,6 +106,7 @@ class HessianFree(Factored):
     True
     """
 
+    fit_batch = None  # it takes a sample of many cases by itself
     HYPER: ClassVar[Mapping[str, Rule]] = {
         "direction": Instance(Direction) | NONE,
         "structural": Instance(StructuralDamping) | NONE,

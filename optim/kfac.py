@@ -100,6 +100,7 @@ class KFAC(Factored):
     True
     """
 
+    fit_batch = 1000
     HYPER: ClassVar[Mapping[str, Rule]] = {
         "damping": Number(at_least=0.0),
         "damping_min": Number(at_least=0.0),

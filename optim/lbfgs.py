@@ -29,6 +29,7 @@ Function = Callable[[Array], tuple[float, Array]]  # θ → f, ∇f
 class _SciPy(Optimizer, ABC):
     """A step is a run of a solver of scipy.optimize.minimize, of at most `iterations` iterations, on (x, t)."""
 
+    fit_batch = None
     HYPER: ClassVar[Mapping[str, Rule]] = {"iterations": COUNT, "tolerance": Number(at_least=0.0)}
 
     iterations: int

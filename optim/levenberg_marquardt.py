@@ -80,6 +80,7 @@ class LevenbergMarquardt(Optimizer):
     True
     """
 
+    fit_batch = None
     HYPER: ClassVar[Mapping[str, Rule]] = {
         "damping_min": Number(above=0.0),
         "damping": Number(at_least="damping_min"),

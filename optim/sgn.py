@@ -99,6 +99,7 @@ class SGN(Factored):
     True
     """
 
+    fit_batch = 1000
     HYPER: ClassVar[Mapping[str, Rule]] = {
         "damping_min": Number(at_least=0.0) | NONE,
         "damping": Number(at_least=0.0) & Number(at_least="damping_min", or_zero=True) | SCHEDULE | NONE,

@@ -47,12 +47,12 @@ def test_no_floor_imports_another_or_anything_above(floor):
 @pytest.mark.parametrize("floor", FLOORS)
 def test_third_parties(floor):
     """Only what the floor is built of, and the optional packages that one file each may import."""
-    optional = {"cupy", "cupy_backends", "cupyx", "numba", "matplotlib", "tqdm", "pooch", "safetensors", "hypothesis"}
+    optional = {"cupy", "cupy_backends", "cupyx", "numba", "matplotlib", "pooch", "safetensors", "hypothesis"}
     for path in files(floor):
         foreign = imported(path) - set(sys.stdlib_module_names) - REQUIRED - {floor, "rmad"}
         assert foreign <= optional, path
     if floor == "rmad":
-        assert not {"matplotlib", "tqdm", "pooch"} & set().union(*map(imported, files(floor)))
+        assert not {"matplotlib", "pooch"} & set().union(*map(imported, files(floor)))
 
 
 def test_the_tester_alone_imports_hypothesis():
@@ -96,7 +96,6 @@ print(*sorted({name.split(".")[0] for name in sys.modules}))
     extras = {
         "hypothesis",
         "matplotlib",
-        "tqdm",
         "cupy",
         "cupyx",
         "pooch",

@@ -53,12 +53,16 @@ ORDER = {
     "nn.losses": "base *",
     "nn.files": "io *",
     "nn.data": "dataset sources store *",
-    "optim": "types tuning hyper schedules problem undo base parts presets first_order factored spectrum curvature *",
+    "optim": (
+        "types tuning hyper schedules problem undo step_info training base parts presets first_order factored spectrum "
+        "curvature *"
+    ),
     "optim.curvature": "data estimates solvers inverse layers operator curvature",
     "optim.problem": (
         "blas threads vectors batch pairing losses means function pairs parameters nonconvex shard shards quadratic "
         "division objective"
     ),
+    "optim.training": "checks history passes stop limits bar loop",
     "optim.parts": (
         "trust_region passes device_run cg linesearch selection factors fallback kronecker columns estimate running "
         "preconditioner damping structural local_model directions krylov roles automatic rescaling"
@@ -67,7 +71,7 @@ ORDER = {
 
 # Modules that documents and examples may import from, next to the three packages.
 PUBLIC = {
-    *("nn.data", "nn.data.tasks", "nn.functional", "nn.init", "nn.models", "optim.schedules"),
+    *("nn.data", "nn.data.tasks", "nn.functional", "nn.init", "nn.models", "optim.schedules", "optim.training.checks"),
     *("rmad.array_api", "rmad.linalg", "rmad.stats", "rmad.testing", DOOR),
 }
 MEASURES_INNER_PARTS = {"benchmarks/hf_overhead.py"}  # times CG in a step by replacing the function

@@ -3,7 +3,7 @@
 from runner.arguments import Parser, listed, natural, option, positive
 from runner.command import Job, as_json, main
 from runner.ending import one_line
-from runner.loop import Config, Methods, Record, Run, on_cpu, on_device, optimizer_for, train
+from runner.loop import Config, Methods, Record, on_cpu, on_device, optimizer_for, train
 from runner.report import draw_training, from_json, markdown, progress, read_records, save_figure
 from runner.series import Series
 
@@ -13,7 +13,6 @@ __all__ = [
     "Methods",
     "Parser",
     "Record",
-    "Run",
     "Series",
     "as_json",
     "draw_training",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,11 +13,13 @@ from typing import Any
 
 import nn
 from nn import write_whole
+from optim import History, StateDoesNotFit, Stop
+from optim.training.checks import COUNT, NUMBER, POSITIVE
 from runner.arguments import HYPER, Parser, natural, option
-from runner.ending import Stop, last_checkpoint, one_line, word_and_code
-from runner.loop import Config, Record, Run
+from runner.ending import last_checkpoint, one_line, word_and_code
+from runner.loop import Config, Record
 from runner.report import as_json, draw_training, read_json, read_records, table
-from runner.state import COUNT, NUMBER, POSITIVE, StateDoesNotFit, check_config, check_drawn, check_state
+from runner.state import check_checkpoint, check_config, check_drawn
 
 
 @dataclass
@@ -27,21 +30,18 @@ class Job:
     config: type[Config]
     folder: Callable[[Any], str]  # config -> name of the folder below runs/
     prepare: Callable[[Any], tuple[Any, Any]]  # config -> optimizer, data
-    train: Callable[..., Run]  # config, optimizer, data, and the keywords of runner.train
+    train: Callable[..., History]  # config, optimizer, data, and the keywords of runner.train
     numbers: Callable[[Record], str]  # record -> text for the progress bar
     finish: Callable[[Any, Any, Any, Path], tuple[Record, str]]  # model, config, data, folder -> measures, last words
     drawn: tuple[str, ...]  # entries of a record that the figure shows
     ylabel: str
 
 
-LAYOUT = "{percentage:3.0f}%|{bar:10}| {elapsed}<{remaining}{postfix}"
-
-
 def main(job: Job) -> int:
     """Runs an example: arguments, data, training, results. Returns the exit code."""
     p = job.parser
     given = {name: value for name, value in vars(p.parse_args()).items() if value is not None}
-    for package in ("tqdm", "matplotlib", "safetensors"):
+    for package in ("matplotlib", "safetensors"):
         if importlib.util.find_spec(package) is None:
             p.error(f"{package} is not installed: pip install -e '.[examples]'")
     with one_line(p.prog), ExitStack() as held:
@@ -75,8 +75,17 @@ def carried_out(
     """Trains and writes the results; returns the exit code."""
     prog = job.parser.prog
     try:
-        with Stop() as stop:
-            run = with_progress(job, config, optimizer, data, append, stop, checkpoints=checkpoints, state=state)
+        with Stop(signal.SIGINT, signal.SIGTERM) as stop:
+            run = job.train(
+                config,
+                optimizer,
+                data,
+                checkpoints=checkpoints,
+                state=state,
+                on_record=append,
+                progress=job.numbers,
+                stop=stop,
+            )
         print(results(job, run, config, data, checkpoints.path.parent))
     except KeyboardInterrupt as end:
         word, code = word_and_code(end)
@@ -100,7 +109,7 @@ def found(checkpoints: nn.Checkpoints, resume: bool) -> dict[str, Any] | None:
     if state is not None:
         read = checkpoints.path if checkpoints.refused is None else checkpoints.previous
         try:
-            check_state(state)
+            check_checkpoint(state)
         except ValueError as misfit:
             raise StateDoesNotFit(f"{read} does not fit: {misfit}") from None
     if resume:
@@ -198,37 +207,14 @@ def record_file(path: Path, records: list[Record]) -> Callable[[Record], None]:
     return append
 
 
-def with_progress(
-    job: Job, config: Config, optimizer: Any, data: Any, append: Callable[[Record], None], stop: Stop, **keywords: Any
-) -> Run:
-    """Calls job.train with a progress bar."""
-    from tqdm import tqdm
-
-    with tqdm(total=1.0, bar_format=LAYOUT) as bar:
-
-        def show(record: Record) -> None:
-            bar.set_postfix_str(job.numbers(record))
-            append(record)
-
-        return job.train(
-            config,
-            optimizer,
-            data,
-            on_record=show,
-            on_update=lambda fraction: bar.update(min(fraction, 1.0) - bar.n),
-            should_stop=lambda: stop.reason,
-            **keywords,
-        )
-
-
-def results(job: Job, run: Run, config: Config, data: Any, out: Path) -> str:
+def results(job: Job, run: History, config: Config, data: Any, out: Path) -> str:
     """Writes models, figure and summary; returns the text to print."""
     run.model.eval()
     nn.save(run.model, out / "model.safetensors")
     measures, words = job.finish(run.model, config, data, out)
     last = {"end": run.end, "seconds": run.seconds, "update": run.update, **measures}
     if run.best is not None:
-        last |= {f"best_{config.MONITOR}": run.best["value"], "best_update": run.best["update"]}
+        last |= {f"best_{config.monitored()}": run.best["value"], "best_update": run.best["update"]}
         own = run.model.state_dict()
         run.model.load_state_dict(run.best["model"])
         nn.save(run.model, out / "best.safetensors")

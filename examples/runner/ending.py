@@ -6,12 +6,11 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import nn
-from runner.state import StateDoesNotFit
+from optim import StateDoesNotFit
 
 
 class Terminated(KeyboardInterrupt):
@@ -45,28 +44,6 @@ def one_line(prog: str) -> Iterator[None]:
         raise SystemExit(1) from None
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@dataclass
-class Stop:
-    """Inside, the first Ctrl-C or SIGTERM requests an end after the present update; the second ends the program."""
-
-    reason: str = ""
-    code: int = 0
-    before: dict[signal.Signals, Any] = field(default_factory=dict)
-
-    def __enter__(self) -> Stop:
-        self.before = {s: signal.signal(s, self.ask) for s in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def ask(self, number: int, frame: Any) -> None:
-        """Notes the signal; the next one has its usual effect."""
-        self.reason, self.code = f"stopped by {'Ctrl-C' if number == signal.SIGINT else 'SIGTERM'}", 128 + number
-        self.__exit__()
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
 
 
 def last_checkpoint(checkpoints: nn.Checkpoints) -> str:

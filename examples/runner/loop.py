@@ -1,22 +1,17 @@
-"""The loop of a training: updates, records, checkpoints, and the tests for its end."""
+"""A training as a config says: the arguments of `fit`, the optimizer, the device."""
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 import rmad  # noqa: F401 (before NumPy: it picks the BLAS kernel that suits the CPU)
 
 # isort: split
-import numpy as np
-
 import nn
 import optim
 from rmad import map_leaves
-from runner.state import StateDoesNotFit, check_state
 
 Record = dict[str, Any]
 Methods = dict[str, tuple[Callable[..., Any], dict[str, Any]]]
@@ -28,15 +23,15 @@ class Config:
 
     METHODS: ClassVar[Methods] = {}
     BUDGET: ClassVar[float] = 210.0
-    MONITOR: ClassVar[str] = "validation_error"  # entry of the records whose minimum is the best model
 
     optimizer: str = "hf"
     hyper: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     device: str = "cpu"
     time_budget: float | None = None  # seconds of training, evaluation excluded; None: BUDGET
+    cpu_seconds: float | None = None  # the same in CPU seconds of all threads, in place of the former
     updates: int | None = None  # at most
-    patience: int | None = None  # records without a better MONITOR, at most
+    patience: int | None = None  # records without a better value of what is monitored, at most
     log_interval: float = 1.0  # seconds of training from record to record
     log_every: int | None = None  # updates from record to record, in place of the seconds
     checkpoint_every: float = 60.0  # seconds of training
@@ -46,11 +41,22 @@ class Config:
         for name in self.hyper.keys() - known.keys():
             raise ValueError(f"--{name.replace('_', '-')} means nothing to {self.method()}")
         self.hyper = {name: value for name, value in (known | self.hyper).items() if value is not None}
-        for name in ("time_budget", "updates", "patience", "log_interval", "log_every", "checkpoint_every"):
+        if self.time_budget is not None and self.cpu_seconds is not None:
+            raise ValueError("--time-budget and --cpu-seconds are two budgets: give one of them")
+        for name in (
+            "time_budget",
+            "cpu_seconds",
+            "updates",
+            "patience",
+            "log_interval",
+            "log_every",
+            "checkpoint_every",
+        ):
             value = getattr(self, name)
             if value is not None and not value >= (name == "log_every"):
                 raise ValueError(f"--{name.replace('_', '-')} {value} is below {int(name == 'log_every')}")
-        self.time_budget = self.time_budget or self.budget()
+        if self.cpu_seconds is None:
+            self.time_budget = self.time_budget or self.budget()
 
     def budget(self) -> float | None:
         """Returns the default of the seconds; None for no limit."""
@@ -58,7 +64,12 @@ class Config:
 
     def free(self) -> set[str]:
         """Returns the fields that may change when a run continues."""
-        return {"time_budget", "updates", "patience", "log_interval", "log_every", "checkpoint_every"}
+        budget = "time_budget" if self.cpu_seconds is None else "cpu_seconds"
+        return {budget, "updates", "patience", "log_interval", "log_every", "checkpoint_every"}
+
+    def monitored(self) -> str | None:
+        """Returns the entry of the records whose minimum is the best model."""
+        return None
 
     def method(self) -> str:
         """Returns the part of the command line that determines the hyper-parameters."""
@@ -69,153 +80,83 @@ class Config:
         return self.METHODS[self.optimizer][1]
 
 
-@dataclass
-class Run:
-    """The state of a training: the optimizer with its model, the progress, the records, and the reason for its end.
+class Saved:
+    """Checkpoints of a training, each with the config of the run."""
 
-    seconds are those of the updates alone. best: value, update and parameters at the minimum of config.MONITOR;
-    stale: records since then. stopped: by a signal, before it was over. failed: it diverged.
-    """
+    def __init__(self, checkpoints: nn.Checkpoints, config: Config) -> None:
+        self.checkpoints, self.config, self.path = checkpoints, config, checkpoints.path
 
-    optimizer: Any
-    records: list[Record] = field(default_factory=list)
-    update: int = 0
-    seconds: float = 0.0
-    best: dict[str, Any] | None = None
-    stale: int = 0
-    end: str = ""
-    stopped: bool = False
-    failed: bool = False
-    infos: list[optim.StepInfo] = field(default_factory=list)  # since the last record
-    logged: float = 0.0  # seconds at the last record
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Writes a checkpoint."""
+        self.checkpoints.save({"config": asdict(self.config), **state})
 
-    @property
-    def model(self) -> Any:
-        """The model of the optimizer."""
-        return self.optimizer.model
+    def load(self) -> dict[str, Any] | None:
+        """Reads the newest checkpoint."""
+        return self.checkpoints.load()
 
-    def over(self, config: Config) -> str:
-        """Returns the reason to make no further update; "" if there is none."""
-        if config.updates is not None and self.update >= config.updates:  # a continued run may be beyond them
-            return "all updates are done"
-        if config.patience is not None and self.stale >= config.patience:
-            return f"no better {config.MONITOR.replace('_', ' ')} in {self.stale} records"
-        return "the time is used up" if self.seconds >= (config.time_budget or math.inf) else ""
 
-    def due(self, config: Config) -> bool:
-        """Returns True if it is time for a record."""
-        if config.log_every is not None:
-            return self.update % config.log_every == 0
-        return self.seconds >= self.logged + config.log_interval
+class Split(Iterator[dict[str, Any]]):
+    """Batches (x, t) as the arguments of a step, with the first cases of each for the curvature; dicts as they are."""
 
-    def record(self, errors: Callable[[Any], Record], monitor: str) -> Record:
-        """Measures the model in use, not in training; adds a record with a summary of the updates since the last."""
-        switch = getattr(self.model, "train", lambda training: None)
-        switch(False)
-        measured = errors(self.model)
-        switch(True)
-        made = {"seconds": self.seconds, "update": self.update, **measured}
-        self.records.append(made | summary(self.infos, self.seconds - self.logged))
-        self.infos, self.logged = [], self.seconds
-        if monitor in measured:
-            value, self.stale = float(measured[monitor]), self.stale + 1
-            if self.best is None or value < self.best["value"]:
-                self.best, self.stale = {"value": value, "update": self.update, "model": self.model.state_dict()}, 0
-        return self.records[-1]
+    def __init__(self, batches: Any, cases: int) -> None:
+        self.batches, self.cases = batches, cases
+
+    def __next__(self) -> dict[str, Any]:
+        batch = next(self.batches)
+        if isinstance(batch, dict):
+            return batch
+        x, t = batch
+        some = {"curvature_batch": (x[: self.cases], t[: self.cases])} if self.cases < len(x) else {}
+        return {"x": x, "t": t, **some}
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the state for a checkpoint."""
-        names = ("records", "update", "seconds", "best", "stale", "end", "stopped", "failed", "logged")
-        state = {name: getattr(self, name) for name in names} | {"infos": [asdict(info) for info in self.infos]}
-        return state | {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        """Returns the place in the data."""
+        return self.batches.state_dict()  # type: ignore[no-any-return]
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues from the state of a checkpoint."""
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        for name in ("records", "update", "seconds", "best", "stale", "failed", "logged"):
-            setattr(self, name, state[name])
-        self.end = state["end"] if self.failed else ""
-        self.infos = [optim.StepInfo(**info) for info in state["infos"]]
+        """Continues from a place in the data."""
+        self.batches.load_state_dict(state)
 
 
 def train(
     config: Config,
-    optimizer: Any,
-    batches: Iterable[Any],
+    optimizer: optim.Optimizer,
+    batches: Iterator[Any],
     errors: Callable[[Any], Record],
     *,
     checkpoints: nn.Checkpoints | None = None,
     state: Mapping[str, Any] | None = None,
-    on_record: Callable[[Record], None] = lambda record: None,
-    on_update: Callable[[float], None] = lambda fraction: None,
-    should_stop: Callable[[], str] = lambda: "",
-    clock: Callable[[], float] = time.perf_counter,
-) -> Run:
-    """Makes updates until the run is over, or should_stop() gives a reason.
+    on_record: Callable[[Record], Any] = lambda record: None,
+    progress: bool | Callable[[Record], str] = False,
+    stop: Callable[[], str] | None = None,
+    clock: str | Callable[[], float] = "wall",
+) -> optim.History:
+    """Calls the optimizer's `fit` with the budgets of the config.
 
-    batches: endless pairs (x, t), or dicts of the arguments of a step. errors(model) measures the model for a
-    record. checkpoints: save the run, with config, records and the state of the batches (which then have
-    state_dict and load_state_dict); state: a loaded checkpoint, from which the run continues. on_record gets every
-    record; on_update gets the finished share of the run after every update. `clock` returns seconds.
+    batches: endless pairs (x, t), or dicts of the arguments of a step, with state_dict and load_state_dict if there
+    are checkpoints. errors(model) measures the model for a record. state: a loaded checkpoint, from which the run
+    continues. The others are those of `fit`.
     """
-    run, batches = Run(optimizer), iter(batches)
-
-    def save() -> None:
-        if checkpoints is not None:
-            own = {"run": run.state_dict(), "batches": batches.state_dict()}  # type: ignore[attr-defined]
-            checkpoints.save({"config": asdict(config), **own})
-
-    if state is None:
-        on_record(run.record(errors, config.MONITOR))
-        save()  # fails early if nothing can be written
-    else:
-        load(run, batches, state, str(checkpoints.path) if checkpoints else "the state")
-    saved = run.seconds
-    while not run.failed:
-        run.end = should_stop()
-        run.stopped = bool(run.end)
-        run.end = run.end or run.over(config)
-        if run.end:
-            break
-        arguments = arguments_of(next(batches), config)
-        started = clock()
-        try:
-            info = optimizer.step(**arguments)
-        except optim.TrainingDiverged as failure:
-            run.end, run.failed = str(failure), True
-            break
-        run.infos.append(info)
-        run.seconds, run.update = run.seconds + clock() - started, run.update + 1
-        on_update(max(run.seconds / (config.time_budget or math.inf), run.update / (config.updates or math.inf)))
-        if run.due(config):
-            on_record(run.record(errors, config.MONITOR))
-        if run.seconds >= saved + config.checkpoint_every:
-            save()
-            saved = run.seconds
-    save()  # before the last record: a run that continues makes none at this update
-    if run.infos:
-        on_record(run.record(errors, config.MONITOR))
-    return run
-
-
-def load(run: Run, batches: Any, state: Mapping[str, Any], name: str) -> None:
-    """Loads a checkpoint of this name into run and batches; StateDoesNotFit if it belongs to others."""
-    try:
-        check_state(state)
-        run.load_state_dict(state["run"])
-        batches.load_state_dict(state["batches"])
-    except Exception as misfit:  # the parts raise what they meet in a state that is not theirs
-        raise StateDoesNotFit(f"{name} does not fit: {misfit}") from None
-
-
-def arguments_of(batch: Any, config: Config) -> dict[str, Any]:
-    """Returns the arguments of a step: (x, t), and the first of them for the curvature, if the config asks for it."""
-    if isinstance(batch, dict):
-        return batch
-    x, t = batch
-    cases = config.hyper.get("curvature_batch", len(x))
-    return {"x": x, "t": t} | ({"curvature_batch": (x[:cases], t[:cases])} if cases < len(x) else {})
+    if "curvature_batch" in config.hyper:
+        batches = Split(batches, config.hyper["curvature_batch"])
+    return optimizer.fit(
+        batches,
+        updates=config.updates,
+        seconds=config.cpu_seconds or config.time_budget,
+        clock="cpu" if config.cpu_seconds else clock,
+        measure=errors,
+        monitor=config.monitored(),
+        patience=config.patience,
+        keep="last",
+        every=config.log_every,
+        every_seconds=config.log_interval if config.log_every is None else None,
+        progress=progress,
+        on_record=lambda history: on_record(history.records[-1]),
+        stop=stop,
+        checkpoints=None if checkpoints is None else Saved(checkpoints, config),
+        checkpoint_every=config.checkpoint_every,
+        resume=False if state is None else state,
+    )
 
 
 def optimizer_for(config: Config, model: Any, loss: Any) -> Any:
@@ -243,19 +184,3 @@ def on_cpu(placed: Any, tree: Any) -> Any:
     from rmad.extend import to_numpy
 
     return map_leaves(to_numpy, tree)
-
-
-def summary(infos: list[optim.StepInfo], span: float) -> Record:
-    """Summarizes updates that took `span` seconds: the last step's info, the mean loss, sums and rates."""
-    if not infos:
-        return {}
-    products = sum(info.products for info in infos)
-    return {
-        **asdict(infos[-1]),
-        "loss": float(np.mean([info.loss for info in infos])),
-        "products": products,
-        "rejected": sum(info.rejected for info in infos),
-        "rises": sum(info.reduction_ratio == -math.inf for info in infos),  # JSON has null for ρ = −∞ and for NaN
-        "products_per_second": products / span,
-        "updates_per_second": len(infos) / span,
-    }

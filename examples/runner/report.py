@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from nn import write_whole
-from runner.loop import Record, Run
-from runner.state import StateDoesNotFit, check_entries, check_record
+from optim import History, StateDoesNotFit
+from optim.training.checks import check_record
+from runner.loop import Record
+from runner.state import check_entries
 
 
 def progress(record: Record, text: str) -> str:
@@ -21,7 +23,7 @@ def progress(record: Record, text: str) -> str:
     return f"{text}, {record['updates_per_second']:.0f} updates/s" if "loss" in record else text
 
 
-def table(run: Run, final: Record) -> str:
+def table(run: History, final: Record) -> str:
     """Returns a table of the measures: at the start, at the end, at the best record, and `final`, on all cases."""
     first, last = run.records[0], run.records[-1]
     best = next((r for r in run.records if run.best and r["update"] == run.best["update"]), None)

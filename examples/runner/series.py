@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
 import nn
+from optim import History, StateDoesNotFit, Stop
 from runner.arguments import add_device, positive
 from runner.command import found, record_file
-from runner.ending import Stop, word_and_code
-from runner.loop import Config, Record, Run, train
-from runner.state import StateDoesNotFit, check_entries
+from runner.ending import word_and_code
+from runner.loop import Config, Record, train
+from runner.state import check_entries
 
 __all__ = ["Series"]
 
@@ -31,8 +32,8 @@ class Series:
         self.prog, self.folder = prog, folder
         self.resume, self.checkpoint_every = bool(arguments.resume), arguments.checkpoint_every
         self.device = arguments.device
-        self.clock = time.process_time if arguments.clock == "cpu" else time.perf_counter
-        self.stop = Stop()
+        self.clock = arguments.clock
+        self.stop = Stop(signal.SIGINT, signal.SIGTERM)
 
     @staticmethod
     def add_options(parser: argparse.ArgumentParser) -> None:
@@ -55,11 +56,15 @@ class Series:
         batches: Any,
         errors: Callable[[Any], Record],
         entries: Sequence[str] = (),
-    ) -> Run:
-        """Calls runner.train, in the folder `name`; `entries` are those of its records that the script reads."""
+        over: Callable[[Record], str] = lambda record: "",
+    ) -> History:
+        """Calls runner.train, in the folder `name`; `entries` are those of its records that the script reads.
+
+        over(record) says why the run ends with that record, or "".
+        """
         folder = self.folder / name
         with nn.Claim(folder):
-            run = self._train(folder, config, optimizer, batches, errors, entries)
+            run = self._train(folder, config, optimizer, batches, errors, entries, over)
         if run.stopped:
             self._end(f"{run.end}, at update {run.update} of {name}", self.stop.code)
         return run
@@ -72,7 +77,8 @@ class Series:
         batches: Any,
         errors: Callable[[Any], Record],
         entries: Sequence[str],
-    ) -> Run:
+        over: Callable[[Record], str],
+    ) -> History:
         config.checkpoint_every, config.device = self.checkpoint_every, self.device
         checkpoints = nn.Checkpoints(folder)
         state = found(checkpoints, True) if self.resume and checkpoints.exist() else None
@@ -84,6 +90,12 @@ class Series:
             raise StateDoesNotFit(f"{checkpoints.path} is of a run with another {changed[0]}")
         else:
             check_entries(state["run"]["records"], entries, f"{checkpoints.path}, record")
+        append = record_file(folder / "metrics.jsonl", state["run"]["records"] if state else [])
+
+        def on_record(record: Record) -> str:
+            append(record)
+            return over(record)
+
         return train(
             config,
             optimizer,
@@ -91,8 +103,8 @@ class Series:
             errors,
             checkpoints=checkpoints,
             state=state,
-            on_record=record_file(folder / "metrics.jsonl", state["run"]["records"] if state else []),
-            should_stop=lambda: self.stop.reason,
+            on_record=on_record,
+            stop=self.stop,
             clock=self.clock,
         )
 

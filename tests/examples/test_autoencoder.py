@@ -167,7 +167,7 @@ def test_damaged_mnist_names_the_file(run: Any, tmp_path: pathlib.Path, capsys: 
     assert capsys.readouterr().err.count("train-images-idx3-ubyte.gz") == 1
 
 
-@pytest.mark.parametrize("extra", ["tqdm", "matplotlib", "safetensors"])
+@pytest.mark.parametrize("extra", ["matplotlib", "safetensors"])
 def test_a_missing_extra_is_named_before_anything_is_done(
     run: Any,
     tmp_path: pathlib.Path,

@@ -50,7 +50,7 @@ def test_presets_go_on(
     arguments = ["--preset", preset, *TINY[:-2], "--cg-iterations", "4", "--updates", "6"]
     assert run(*arguments, "--out", "whole") == 0
     with monkeypatch.context() as patch:
-        patch.setattr("runner.loop.Run.over", lambda self, config: "cut" * (self.update == 3))
+        patch.setattr("optim.training.limits.Limits.over", lambda self, history: "cut" * (history.update == 3))
         assert run(*arguments, "--out", "out") == 0
     told = refused("--out", "out", "--resume", "--updates", "9")  # its schedules are of 6 updates
     assert "--updates 9 does not go with --resume: the run began with 6" in told

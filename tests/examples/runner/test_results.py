@@ -119,11 +119,12 @@ def test_a_damaged_record_is_named(run: Any, refused: Any) -> None:
 
 
 def test_records_are_json_that_every_program_reads(autoencoder: Any) -> None:
-    import runner.loop
     import runner.report
 
+    from optim.training.history import summary
+
     infos = [optim.StepInfo(1.0, reduction_ratio=ratio) for ratio in (-np.inf, 0.5, -np.inf)]
-    record = runner.loop.summary(infos, 1.0)
+    record = summary(infos, 1.0)
     assert record["reduction_ratio"] == -np.inf
     assert record["rises"] == 2
     text = runner.report.as_json(record | {"loss": np.inf, "train_error": float("nan")})

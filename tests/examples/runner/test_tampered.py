@@ -136,7 +136,7 @@ def test_any_change_is_refused_in_one_line_or_harmless(
 
 
 def test_train_has_one_error_for_states(state: dict[str, Any], autoencoder: Any) -> None:
-    from runner.state import StateDoesNotFit
+    from optim import StateDoesNotFit
 
     config = autoencoder.Config(**state["config"])
     optimizer, data = autoencoder.build(config), autoencoder.load(config)
@@ -155,7 +155,8 @@ FILES = {
 @pytest.mark.parametrize("name", FILES)
 def test_damaged_records_and_configs(refused: Any, state: dict[str, Any], name: str) -> None:
     from runner.report import read_json, read_records
-    from runner.state import StateDoesNotFit
+
+    from optim import StateDoesNotFit
 
     path, rng = pathlib.Path("out", name), random.Random(0)
     whole = path.read_bytes()
