@@ -13,10 +13,11 @@ they run first; nothing here runs on the CPU.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache, cached_property, partial
+from functools import cache, partial
 from typing import Any
 
 from rmad.machine.backend import import_cupy, is_cupy
+from rmad.turns import lazy
 from rmad.types import Array
 
 __all__ = [
@@ -54,7 +55,7 @@ class Elementwise:
     def __init__(self, inputs: str, outputs: str, body: str, name: str, functions: str = "") -> None:
         self._source, self._functions = (inputs, outputs, body, name), functions
 
-    @cached_property
+    @lazy
     def _compiled(self) -> Any:
         return import_cupy().ElementwiseKernel(*self._source, preamble=self._functions)
 
@@ -75,7 +76,7 @@ class Reduction:
     def __init__(self, *source: str) -> None:
         self._source = source
 
-    @cached_property
+    @lazy
     def _compiled(self) -> Any:
         return import_cupy().ReductionKernel(*self._source)
 

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,6 +22,7 @@ from rmad.solvers.systems import SolveLinear, of_matrix, system
 from rmad.sparse import derivatives as sparse
 from rmad.traced import Traced, stop
 from rmad.tree import leaves, map_leaves
+from rmad.turns import lazy
 from rmad.types import Array
 
 __all__ = ["implicit"]
@@ -172,7 +172,7 @@ class Equation:
     def solve(self, b: Array, transposed: bool) -> Array:
         return self._system.solve(b, transposed)
 
-    @cached_property
+    @lazy
     def _system(self) -> System:
         """The systems at the first product, which need ∂g/∂z; ValueError if `solve` did not converge."""
         with paused():

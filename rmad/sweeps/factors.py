@@ -15,7 +15,7 @@ Eschenhagen et al. (2023), expand and reduce.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,10 @@ from rmad.plan.rewrite import rewrite
 from rmad.primitives.layers import conv
 from rmad.primitives.matmul import matmul, mT
 from rmad.sweeps.inline import inlined
+from rmad.sweeps.reduced import Places
 from rmad.sweeps.uses import Group, Use, Uses
 from rmad.tape import Tape
+from rmad.turns import lazy
 from rmad.types import Array
 
 __all__ = ["Meetings"]
@@ -79,7 +81,7 @@ class Meetings:
         if isinstance(use.block, Diagonal):  # a shift: the activation is 1
             return arrays.ones(self.like, (1, 1), dtype), float(use.block.y.size / use.block.x.size)
         total, ones, count = None, None, 0  # Σ a aᵀ, Σ a and the number of rows a
-        for rows in self._per_case(activation_rows(use, group.part), "mean"):
+        for rows in self._per_case(use, activation_rows(use, group.part), np.mean):
             total = _added(total, gram(rows))
             count += len(rows)
             if group.bias is not None:
@@ -91,7 +93,7 @@ class Meetings:
             total = np.concatenate([np.concatenate([total, ones], 1), np.append(ones, count)[None]]).astype(dtype)
         return total * dtype.type(1 / count), float(count)
 
-    def _per_case(self, chunks: Iterator[Array], how: str) -> Iterator[Array]:
+    def _per_case(self, use: Use, chunks: Iterator[Array], over: Callable[..., Array]) -> Iterator[Array]:
         """The rows as they come, or ("reduce") one row per case: the mean or the sum over its rows."""
         if not self.reduce:
             yield from chunks
@@ -100,8 +102,12 @@ class Meetings:
         if len(rows) == self.n or len(rows) % self.n:
             yield rows
             return
-        rows = np.reshape(rows, (self.n, -1, rows.shape[-1]))
-        yield np.mean(rows, axis=1) if how == "mean" else np.sum(rows, axis=1)
+        yield over(self._places.by_case(use, rows), axis=1)
+
+    @lazy
+    def _places(self) -> Places:
+        uses = {j: uses[0][1] for j, uses in self.by_node.items()}
+        return Places(self.nodes, self.ends, self.n, uses, self.pulled, self.like)
 
     # -- the side of the cotangents ------------------------------------------------------------------------
 
@@ -130,7 +136,7 @@ class Meetings:
     def _cotangent_side(self, use: Use, u: Array, part: tuple[int, int]) -> Any:
         """Σ_rows u uᵀ of one use."""
         total = None
-        for rows in self._per_case(cotangent_rows(use, u, part), "sum"):
+        for rows in self._per_case(use, cotangent_rows(use, u, part), np.sum):
             total = _added(total, gram(rows))
         return total
 

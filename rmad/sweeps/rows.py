@@ -27,13 +27,19 @@ class Rows:
         return next((rows for rows, fits in cls.tests(halves, u) if fits), None)
 
     @classmethod
-    def tests(cls, halves: Sequence[Array], u: Sequence[Array]) -> Iterator[tuple[Rows, Any]]:
-        """Every layout that the shape allows, and whether u has it, as a 0-d array on the device of u."""
-        n, shape = sum(map(len, halves)), u[0].shape
-        candidates = [cls(n, k) for k, m in enumerate(shape) if m == n]
+    def candidates(cls, n: int, shape: tuple[int, ...]) -> list[Rows]:
+        """Every layout of n cases that a shape allows."""
+        found = [cls(n, k) for k, m in enumerate(shape) if m == n]
         if shape and shape[0] > n and shape[0] % n == 0:
-            candidates += [cls(n, 0, shape[0] // n), cls(n, 0, shape[0] // n, True)]
-        for rows in candidates:
+            found += [cls(n, 0, shape[0] // n), cls(n, 0, shape[0] // n, True)]
+        return found
+
+    @classmethod
+    def tests(
+        cls, halves: Sequence[Array], u: Sequence[Array], candidates: Sequence[Rows] | None = None
+    ) -> Iterator[tuple[Rows, Any]]:
+        """Every layout that the shape allows, or of `candidates`, and whether u has it: a 0-d array on u's device."""
+        for rows in cls.candidates(sum(map(len, halves)), u[0].shape) if candidates is None else candidates:
             of_others = [rows.view(a)[others] for a, others in zip(u, reversed(halves), strict=True)]
             yield rows, ~(np.any(np.abs(of_others[0]) > 0) | np.any(np.abs(of_others[1]) > 0))
 

@@ -235,6 +235,52 @@ def test_rows_are_found_wherever_the_cases_lie(layout):
     np.testing.assert_allclose(G, g.T @ g)
 
 
+SUMS = {  # Σ_t tanh(x_nt W) of x: (n, t, 4)
+    "steps first": lambda W, x: np.sum(np.tanh(np.swapaxes(x, 0, 1) @ W), axis=0),
+    "cases, then steps on one axis": lambda W, x: np.sum(
+        np.reshape(np.tanh(np.reshape(x, (-1, 4)) @ W), (*x.shape[:2], 3)), axis=1
+    ),
+    "steps, then cases on one axis": lambda W, x: np.sum(
+        np.reshape(np.tanh(np.reshape(np.swapaxes(x, 0, 1), (-1, 4)) @ W), (x.shape[1], -1, 3)), axis=0
+    ),
+    "cases in columns": lambda W, x: np.sum(np.tanh(W.T @ np.transpose(x, (1, 2, 0))), axis=0).T,
+    "in the middle": lambda W, x: np.sum(np.tanh(np.swapaxes(x, 0, 1)[None] @ W), axis=(0, 1)),
+}
+
+
+@pytest.mark.parametrize("steps", [1, 3, 6, 7])  # as many as there are cases is no way to tell them apart
+@pytest.mark.parametrize("f", SUMS.values(), ids=SUMS)
+def test_reduce_sums_over_a_case_wherever_its_rows_lie(f, steps):
+    W, x, u = normal(4, 3), normal(3, steps, 4), normal(1, 3, 3)
+    _, meetings = recorded(f, W, x, "reduce")
+    A, G = meetings.pair(0, meetings.activations()[0], meetings.cotangents(u[None])[0])
+    a, g = x.mean(axis=1), np.sum((1 - np.tanh(x @ W) ** 2) * u[0][:, None], axis=1)
+    np.testing.assert_allclose(A, a.T @ a / 3, rtol=1e-12)
+    np.testing.assert_allclose(G, g.T @ g, rtol=1e-12)
+
+
+@pytest.mark.parametrize("first", ["cases", "images"])
+def test_reduce_sums_over_the_images_of_a_case(first):
+    """Two images per case, one after the other on the first axis, or all first images before all second ones."""
+    kernel, x, u = normal(3, 3, 2, 4), normal(3, 2, 5, 5, 2), normal(1, 3, 4)
+
+    def f(kernel, x):
+        images = np.reshape(x if first == "cases" else np.swapaxes(x, 0, 1), (-1, 5, 5, 2))
+        y = np.sum(np.tanh(nn.functional.conv2d(images, kernel)), axis=(1, 2))
+        return (
+            np.sum(np.reshape(y, (3, 2, 4)), axis=1) if first == "cases" else np.sum(np.reshape(y, (2, 3, 4)), axis=0)
+        )
+
+    patches = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(2, 3))  # (n, 2, 3, 3, i, kh, kw)
+    rows = np.moveaxis(patches, 4, -1).reshape(3, 18, 18)
+    slopes = 1 - np.tanh(rows @ kernel.reshape(18, 4)) ** 2
+    _, meetings = recorded(f, kernel, x, "reduce")
+    A, G = meetings.pair(0, meetings.activations()[0], meetings.cotangents(u[None])[0])
+    a, g = rows.mean(axis=1), np.sum(slopes * u[0][:, None], axis=1)
+    np.testing.assert_allclose(A, a.T @ a / 3, rtol=1e-12)
+    np.testing.assert_allclose(G, g.T @ g, rtol=1e-12)
+
+
 def test_reduce_is_exact_where_rows_only_enter_by_their_sum():
     """The mean over positions of a linear layer (Eschenhagen et al. 2023): reduce is exact, for one case."""
     W, x = normal(4, 3), normal(1, 7, 4)

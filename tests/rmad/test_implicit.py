@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -487,3 +489,24 @@ def test_plain_of_a_function_that_calls_itself():
         return x
 
     rmad.linearize(traced, np.array([2.0, 3.0]))
+
+
+def test_products_on_several_threads_do_not_wait_for_each_other():
+    """The systems are made at the first product, where g may wait for another thread that does the same."""
+    meet = threading.Barrier(2, timeout=20)
+
+    def g(z, a):
+        if together:
+            meet.wait()
+        return z**3 - a
+
+    def product(k):
+        return lins[k].JTu(np.ones(2))
+
+    together = False
+    a = np.array([8.0, 27.0])
+    lins = [rmad.linearize(rmad.implicit(g, np.cbrt), a)[1] for _ in range(2)]
+    together = True
+    with ThreadPoolExecutor(2) as pool:
+        for found in pool.map(product, range(2)):
+            np.testing.assert_allclose(found, [1 / 12, 1 / 27])
