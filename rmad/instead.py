@@ -1,4 +1,4 @@
-"""Alternatives to functions of SciPy that take plain arrays only: the end of the error for a traced one.
+"""Alternatives to functions that take plain arrays only: the end of the error for a traced one.
 
 NumPy's protocols reach the ufuncs of scipy.special and nothing else of SciPy. A function of it that gets a traced array
 asks for a plain one, deep inside; the frames of the call tell which function that is.
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from types import FrameType
 
+from rmad.plain_calls import of_line
 from rmad.scipy_names import INSTEAD, WITH_THE_VARIABLE
 
 __all__ = ["INSTEAD", "advice"]
@@ -21,11 +22,12 @@ _WRAPPED = ("func", "f", "fun", "hypotest_fun_in", "function")  # names for a fu
 
 
 def advice(frame: FrameType | None) -> str:
-    """Says which function of SciPy has met a traced array, and what to write instead; empty for the user's own call."""
+    """Says which function of SciPy, or of the user's own line, has met a traced array, and what to write instead."""
     for above in reversed(list(_of_scipy(frame))):
         for module, name in _called(above):
             return f"scipy.{module}.{name} takes plain arrays only; use {_written(module, name)}{_or_set(module, name)}"
-    return ""
+    package = "" if frame is None else frame.f_globals.get("__name__", "").partition(".")[0]
+    return "" if package in ("numpy", "rmad", "scipy") else of_line(frame)
 
 
 def _of_scipy(frame: FrameType | None) -> Iterator[FrameType]:
@@ -57,7 +59,12 @@ def _called(frame: FrameType) -> Iterator[tuple[str, str]]:
             yield module, name
 
 
-_WITHIN = {"cluster": ("hierarchy", "vq"), "optimize": ("elementwise",), "spatial": ("distance",)}
+_WITHIN = {
+    "cluster": ("hierarchy", "vq"),
+    "optimize": ("elementwise",),
+    "sparse": ("linalg", "csgraph"),
+    "spatial": ("distance",),
+}
 """Modules of SciPy's packages that users import by their own names."""
 
 

@@ -107,6 +107,8 @@ def by_elements(ufunc: np.ufunc, method: str, inputs: Any, kwargs: dict[str, Any
     call = getattr(ufunc, method)
     inputs = [a if hasattr(a, "dtype") else _number(a) for a in inputs]
     if not all(hasattr(a, "dtype") for a in inputs):
+        if method == "__call__" and (y := _of_its_own(ufunc, inputs)) is not NotImplemented:
+            return y
         y = call(*map(plain_value, inputs), **kwargs)  # of None, for instance
         if getattr(y, "dtype", OBJECT).kind not in "biu":
             traced: Any = next(a for a in inputs if isinstance(a, Shaped))
@@ -115,6 +117,23 @@ def by_elements(ufunc: np.ufunc, method: str, inputs: Any, kwargs: dict[str, Any
     if any(map(_is_object_array, inputs)):
         inputs = [objects(a) if isinstance(a, Shaped) else a for a in inputs]
     return call(*inputs, **kwargs)
+
+
+_OPERATORS: dict[np.ufunc, str] = {
+    **{np.add: "add", np.subtract: "sub", np.multiply: "mul", np.true_divide: "truediv", np.floor_divide: "floordiv"},
+    **{np.remainder: "mod", np.power: "pow", np.matmul: "matmul"},
+}
+
+
+def _of_its_own(ufunc: np.ufunc, inputs: Any) -> Any:
+    """A number and an object whose class has the operator, such as 2 * v of a class of vectors; else NotImplemented."""
+    name = _OPERATORS.get(ufunc)
+    if name is None or len(inputs) != 2 or any(getattr(a, "ndim", 0) for a in inputs):
+        return NotImplemented
+    a, b = inputs
+    method = f"__r{name}__" if isinstance(a, Shaped) else f"__{name}__"
+    of, other = (b, a) if isinstance(a, Shaped) else (a, b)
+    return getattr(type(of), method, lambda *_: NotImplemented)(of, other)
 
 
 def _is_object_array(a: Any) -> bool:

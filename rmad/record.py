@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -201,23 +202,29 @@ class Record:
 
 
 def _explain(error: Exception) -> None:
-    """Notes on an error of SciPy's own, raised by code that has met a traced array, what to write instead.
+    """Notes on an error of other code that has met a traced array what to write instead.
 
-    Compiled code says "no matching signature", and much of SciPy "must be scalars".
+    Compiled code of SciPy says "no matching signature", and much of the rest "must be scalars".
     """
     text = str(error)
+    if "traced" in text:
+        return
+    frame, within = None, error.__traceback__
+    while within is not None:
+        if within.tb_frame.f_locals:  # compiled code has none, and its frame leads nowhere
+            frame = within.tb_frame
+        within = within.tb_next
+    of_scipy = frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "scipy"
     asks_for_a_kind = isinstance(error, AttributeError | TypeError) or "scalar" in text or "ndarray" in text
-    if asks_for_a_kind and "a traced array" not in text:
-        frame, within = None, error.__traceback__
-        while within is not None:
-            if within.tb_frame.f_locals:  # compiled code has none, and its frame leads nowhere
-                frame = within.tb_frame
-            within = within.tb_next
-        if frame is not None and any(isinstance(a, Traced) for a in parts(frame.f_locals.values())):
-            from rmad.instead import advice
+    meant = asks_for_a_kind or (of_scipy and not os.environ.get("SCIPY_ARRAY_API"))
+    if frame is not None and meant and any(isinstance(a, Traced) for a in parts(frame.f_locals.values())):
+        from rmad.instead import advice
 
-            if known := advice(frame):
-                error.add_note(f"It was called with a traced array: {known}, or rmad.stop_gradient(x) for its value.")
+        if known := advice(frame):
+            error.add_note(f"It was called with a traced array: {known}, or rmad.stop_gradient(x) for its value.")
+            return
+    if "Traced" in text:
+        error.add_note("Traced stands in for an array while f is recorded; rmad.stop_gradient(x) is its value.")
 
 
 def _surely(undo: Callable[[], None]) -> None:

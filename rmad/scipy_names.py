@@ -113,6 +113,21 @@ INSTEAD: dict[str, dict[str, str]] = {
         "numpy.linalg.svd": "procrustes",
     },
     "optimize.elementwise": {_SOLVED: "find_root find_minimum"},
+    "sparse.linalg": {
+        "rmad.linear_map of a LinearOperator that solves with A and with A.T": """factorized spilu splu spsolve
+            spsolve_triangular""",
+        "rmad.implicit of the equation that it solves": "bicg bicgstab cg cgs gmres lgmres lsmr lsqr minres qmr",
+        "numpy.linalg.{}(A.toarray())": "inv norm",
+        "numpy.linalg.eigh or eig of A.toarray()": "eigs eigsh lobpcg",
+        "numpy.linalg.svd of A.toarray()": "svds",
+        "rmad.linalg.expm": "expm expm_multiply",
+    },
+    "sparse": {
+        "np.diag(x), or x[:, None] * A and x * v in place of its products": "diags diags_array dia_array dia_matrix",
+        "for its product with v: np.bincount(rows, weights=x * v[columns])": """bsr_array bsr_matrix coo_array
+            coo_matrix csc_array csc_matrix csr_array csr_matrix""",
+        "numpy.{}": "kron",
+    },
     "differentiate": {"rmad.grad": "derivative", "rmad.{}": "hessian jacobian"},
     "optimize": {
         _SOLVED: """bisect brenth brentq fixed_point fmin fsolve least_squares minimize minimize_scalar newton

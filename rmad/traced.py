@@ -22,6 +22,7 @@ from rmad.machine.backend import is_cupy
 from rmad.methods import Methods
 from rmad.objects import OBJECT, by_elements, is_object, lifted, objects
 from rmad.refusals import label, not_a_number, plain_array
+from rmad.source import called_at, is_formatting
 from rmad.tape import Shaped, Tape
 
 __all__ = ["Traced", "on_gpu", "parts", "stop"]
@@ -227,9 +228,14 @@ class Traced(Shaped, Methods):
     def __float__(self) -> float:
         if (mark := writing.taken(self, sys._getframe(1))) is not None:
             return float(mark)
+        if is_formatting(sys._getframe(1)):
+            return float(stop(self))
         raise self.tape.loses(not_a_number("float({})"))
 
     def __int__(self) -> int:
+        frame = sys._getframe(1)
+        if is_formatting(frame) or (called_at(frame) or (None, None))[1] is int:  # no array of integers takes it
+            return int(stop(self))
         raise self.tape.loses(not_a_number("int({})"))
 
     def __complex__(self) -> complex:
@@ -239,10 +245,10 @@ class Traced(Shaped, Methods):
 
     def __index__(self) -> int:
         # Not noted on the tape: code that swallows it, as `integers ** x` of NumPy 2.0 does, learns "no integer".
-        raise not_a_number("int({})", "range(x) and the index a[x] of a plain a do")
+        raise TypeError("a traced number is no integer: range(int(x)), and a[int(x)] of a plain a")
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        message = "a traced array cannot be pickled without losing its derivative; see rmad.stop_gradient"
+        message = "a traced array cannot be pickled without losing its derivative; pickle rmad.stop_gradient(x)"
         raise self.tape.loses(TypeError(message))
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -315,10 +321,13 @@ class Traced(Shaped, Methods):
         return id(self)
 
     def __format__(self, spec: str) -> str:
-        return format(stop(self), spec) if spec else repr(self)
+        return format(stop(self), spec)
+
+    def __str__(self) -> str:
+        return str(stop(self))
 
     def __repr__(self) -> str:
-        return f"Traced({self.dtype}{list(self.shape)}, node {self.index})"
+        return f"Traced({stop(self)!r})"
 
     # -- the array API standard ----------------------------------------------------------------------------
 

@@ -25,12 +25,12 @@ DOOR = "rmad.extend"
 ORDER = {
     "rmad": (
         "types tuning turns batch argnums jax_names keys machine leaf containers tree flat frozen captured specs "
-        "fours scaling tape scipy_names instead refusals handlers objects loops residuals blocks methods traced "
-        "written weak valued as_written dispatch quick rules limits selected ties stacked record kernels primitives "
-        "linalg array_api stats joint plan linearization transforms points unit_vectors dense sweeps sparse "
-        "linear_operator linear_maps operators solvers splines check testing view extend"
+        "fours scaling tape source plain_calls scipy_names instead refusals handlers objects loops residuals blocks "
+        "methods traced written weak valued as_written dispatch quick rules limits selected ties stacked record "
+        "kernels primitives linalg array_api stats joint plan linearization transforms points unit_vectors dense "
+        "sweeps sparse linear_operator linear_maps operators solvers splines check testing view extend"
     ),
-    "rmad.as_written": "callers source names lists constructors own_code callbacks mathematics swap",
+    "rmad.as_written": "callers names lists constructors own_code callbacks iteration mathematics swap",
     "rmad.machine": "backend special fused products arrays config memory",
     "rmad.array_api": "names differences special",
     "rmad.kernels": (

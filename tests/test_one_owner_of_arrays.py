@@ -45,6 +45,7 @@ ON_THE_CPU = {
         """,
     "NumPy's own functions, and what holds an object for SciPy": """
         rmad/as_written/constructors.py: _no_array
+        rmad/as_written/iteration.py: __init__ _places
         rmad/as_written/names.py
         rmad/primitives/shape.py: arange
         rmad/primitives/index.py: add_reduceat

@@ -8,7 +8,7 @@ are wrappers: each calls NumPy first, and makes an array of the lists only if Nu
 
 `lists` makes one traced array of nested lists; `constructors` has the wrappers of functions that make arrays, and of
 those that take lists; `own_code` runs NumPy's own code on traced arrays, and `callbacks` is what always does, because
-it calls the user's functions; `mathematics` is Python's `math`; `swap` puts the wrappers in place and takes them away;
-`callers` tells the user's own code from that of installed packages, and `source` reads it; with it `names` gives the
-variables of the user's functions arrays that keep derivatives.
+it calls the user's functions; `iteration` has np.ndenumerate and np.nditer; `mathematics` is Python's `math` and its
+like; `swap` puts the wrappers in place and takes them away; `callers` tells the user's own code from that of installed
+packages; `names` gives the variables of the user's functions arrays that keep derivatives.
 """

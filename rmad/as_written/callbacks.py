@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from rmad.as_written.lists import as_array, holds_traced
+from rmad.as_written.lists import holds_traced
 from rmad.as_written.own_code import own, own_code, own_method
 from rmad.handlers import register
-from rmad.traced import Traced
 from rmad.written import settled
 
-__all__ = ["CALLERS", "OWN_CALL", "Enumerating", "Joining", "calling", "of_lists", "of_polynomials", "vectorized"]
+__all__ = ["CALLERS", "OWN_CALL", "Joining", "calling", "of_lists", "of_polynomials", "vectorized"]
 
 CALLERS = (np.apply_along_axis, np.apply_over_axes, np.piecewise)
 """Functions that call the user's."""
@@ -56,32 +55,6 @@ def vectorized(vectorize: Any, func: Callable[..., Any], args: Any) -> Any:
     ours: Any = _vectorize()()
     ours.__dict__ = vectorize.__dict__
     return settled(ours._vectorize_call(func, args))
-
-
-class Enumerating(np.ndenumerate):  # type: ignore[type-arg]
-    """np.ndenumerate while something is recorded: of a traced array, too."""
-
-    def __init__(self, arr: Any) -> None:
-        if holds_traced(arr):
-            self.iter: Any = _Elements(arr if isinstance(arr, Traced) else as_array(arr))
-        else:
-            super().__init__(arr)
-
-
-class _Elements:
-    """The iterator over the elements of a traced array that knows the place of the next."""
-
-    def __init__(self, x: Any) -> None:
-        self._x, self._places = x, np.ndindex(x.shape)
-        self.coords = next(self._places, ())
-        self._left = x.size
-
-    def __next__(self) -> Any:
-        if not self._left:
-            raise StopIteration
-        now, self._left = self._x[self.coords], self._left - 1
-        self.coords = next(self._places, ())
-        return now
 
 
 def of_polynomials(f: Any) -> Callable[..., Any]:

@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 
 from rmad.as_written.callers import is_users
-from rmad.as_written.source import IS_COPY, store_at, variables
 from rmad.handlers import writing
 from rmad.refusals import held_elsewhere, lost_imaginary_part
+from rmad.source import IS_COPY, store_at, variables
 from rmad.traced import Traced
 from rmad.weak import Weak
 from rmad.written import Written, blank, write_by

@@ -26,7 +26,6 @@ from rmad.as_written import mathematics
 from rmad.as_written.callbacks import (
     CALLERS,
     OWN_CALL,
-    Enumerating,
     Joining,
     calling,
     of_lists,
@@ -46,6 +45,7 @@ from rmad.as_written.constructors import (
     making,
     matrices,
 )
+from rmad.as_written.iteration import Enumerating, Iterating
 from rmad.handlers import FILLED
 
 __all__ = ["SWITCH", "Recording", "for_users", "is_recording", "paused"]
@@ -160,7 +160,7 @@ _COMPAT = ("scipy._lib.array_api_compat", "array_api_compat")
 
 _at_import: dict[str, Callable[[Any], list[ModuleType]]] = {
     "numpy.polynomial": _polynomials,
-    **dict.fromkeys(_COMPAT, lambda module: [module]),
+    **dict.fromkeys((*_COMPAT, "cmath", "statistics"), lambda module: [module]),
 }
 """Modules that are swapped, too, once somebody has imported them."""
 
@@ -229,6 +229,7 @@ _OTHERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("full", "full_like"), lambda f: making(asking(f))),
     "fromiter": from_iterator,
     "ndenumerate": lambda kind: Enumerating,
+    "nditer": lambda kind: Iterating,
     **dict.fromkeys(("r_", "c_", "mgrid", "ogrid"), Joining),
 }
 """Names in numpy, and what makes their wrappers."""
@@ -239,8 +240,8 @@ def _wrappers(module: ModuleType) -> dict[str, tuple[Any, Any]]:
 
     Packages may compare functions that have a protocol (`func is np.concatenate`), and so get NumPy's own: None.
     """
-    if module is math:
-        return {name: (f, None) for name, f in mathematics.wrappers().items()}
+    if module.__name__ in mathematics.MODULES:
+        return {name: (f, None) for name, f in mathematics.wrappers(module).items()}
     if module.__name__ == "numpy.polynomial.polyutils":
         wrapper = of_polynomials(module.__dict__["mapdomain"])
         return {"mapdomain": (wrapper, wrapper)}

@@ -21,9 +21,9 @@ class NotATree:
 
 ERRORS = {
     "float": (lambda x: float(x[0]), TypeError, r"float\(x\).*stop_gradient"),
-    "int": (lambda x: int(x[0]), TypeError, r"int\(x\)"),
+    "int": (lambda x: list(map(int, x)), TypeError, r"int\(x\)"),
     "complex": (lambda x: complex(x[0]), TypeError, r"complex\(x\)"),
-    "index": (lambda x: [1, 2][x[0]], TypeError, "index"),
+    "index": (lambda x: [1, 2][x[0]], TypeError, "no integer"),
     "item": (lambda x: x[0].item(), TypeError, "item"),
     "tolist": (lambda x: x.tolist(), TypeError, "tolist"),
     "asarray": (np.asarray, TypeError, "without losing its derivative"),

@@ -104,7 +104,7 @@ def test_the_variable_that_helps_is_named(monkeypatch):
 
 def test_the_users_own_conversions_keep_their_words():
     """… in a function that a solver of SciPy calls, too."""
-    with pytest.raises(TypeError, match="use NumPy functions on it as it is"):
+    with pytest.raises(TypeError, match=r"array by itself is that of numpy, for plain numbers; use np\.array"):
         rmad.grad(lambda x: np.sum(array([x[0], 1.0])))(X)
     with pytest.raises(TypeError, match="keep x as an array"):
         scipy.optimize.minimize(lambda x: x @ x, X, jac=rmad.grad(lambda x: float(x @ x)))

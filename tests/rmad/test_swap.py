@@ -360,7 +360,7 @@ def test_the_switch():
 
 def test_a_trace_changes_few_attributes():
     """One per module, whatever the number of names."""
-    assert len(swap._built()) <= 14
+    assert len(swap._built()) <= 16  # of them two are of cmath and statistics
 
 
 @pytest.mark.slow

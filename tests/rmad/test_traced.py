@@ -174,10 +174,11 @@ def test_attributes():
     assert (x.shape, x.ndim, x.size, x.dtype, x.itemsize, x.nbytes) == ((3, 4), 2, 12, np.float32, 4, 48)
     assert len(x) == 3
     assert np.array_equal(rmad.jvp(lambda x: np.stack(list(x)), X, X)[0], X)
-    assert "float32[3, 4]" in repr(x)
+    assert repr(x) == f"Traced({X.astype(np.float32)!r})"
     assert isinstance(hash(x), int)
-    assert f"{x}" == repr(x)
+    assert f"{x}" == str(x) == str(X.astype(np.float32))
     assert f"{traced(2.0):.3f}" == "2.000"
+    assert "%.3f %s" % (traced(2.0), traced(0.5)) == "2.000 0.5"  # noqa: UP031
     assert np.shape(x) == (3, 4)
     assert np.ndim(x) == 2
     assert np.size(x) == 12

@@ -55,8 +55,9 @@ ELSEWHERE = """## What takes no part
 | `np.char`, `np.strings`, `np.rec`, datetimes | text, records and dates hold no derivative |
 | `np.ma` | masked arrays [lose their mask](traced.md) |
 | `np.random` | draws numbers, and differentiates nothing; `shuffle` [moves rows](traced.md) |
-| `np.matrix`, `np.nditer`, `np.broadcast` | classes in C, which ask for plain arrays: an error |
-| `np.poly1d`, `np.vectorize`, `np.ndenumerate`, `np.ndindex`, `np.r_`, `np.c_`, `np.mgrid`, `np.ogrid` | work |
+| `np.matrix`, `np.broadcast` | classes that ask for plain arrays: an error |
+| `np.ndenumerate`, `np.ndindex`, `np.nditer` | work |
+| `np.poly1d`, `np.vectorize`, `np.r_`, `np.c_`, `np.mgrid`, `np.ogrid` | work |
 """
 
 

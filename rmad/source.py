@@ -1,4 +1,4 @@
-"""What the user's code does at the point where it runs, read from its source: which name it writes into, and where.
+"""What the user's code does at the point where it runs, read from its source: what it calls, which name it writes into.
 
 Source that is not there, or not that of the code which runs, tells nothing.
 """
@@ -6,14 +6,15 @@ Source that is not there, or not that of the code which runs, tells nothing.
 from __future__ import annotations
 
 import ast
+import builtins
 import linecache
 import sys
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from types import CodeType, FrameType
 from typing import Any
 
-__all__ = ["IS_COPY", "Store", "store_at", "variables"]
+__all__ = ["IS_COPY", "Store", "called_at", "is_formatting", "store_at", "variables", "written_at"]
 
 _PLAIN = (
     *(ast.Attribute, ast.BinOp, ast.Compare, ast.Constant, ast.Load, ast.Name, ast.Slice, ast.Subscript, ast.Tuple),
@@ -57,17 +58,64 @@ def store_at(frame: FrameType) -> Store | None:
     return _store(frame.f_code, frame.f_lasti)
 
 
+def called_at(frame: FrameType) -> tuple[str, Any] | None:
+    """What the frame calls just now: as its source names it, and the object itself, None if that is not clear."""
+    node = _node(frame.f_code, frame.f_lasti)
+    return (ast.unparse(node.func), _value(node.func, frame)) if isinstance(node, ast.Call) else None
+
+
+def written_at(frame: FrameType) -> str:
+    """The source of the array that the frame writes into just now; empty if it is doing something else."""
+    node = _node(frame.f_code, frame.f_lasti)
+    target = node.target if isinstance(node, ast.AugAssign) else node
+    return ast.unparse(target.value) if isinstance(target, ast.Subscript) else ""
+
+
+def is_formatting(frame: FrameType) -> bool:
+    """True if the frame computes a % b: of operands of this operator only a text asks numbers for Python's."""
+    at = frame.f_lasti
+    return tuple(frame.f_code.co_code[at : at + 2]) in _remainders()
+
+
+@cache
+def _remainders() -> frozenset[tuple[int, ...]]:
+    """The instructions of a % b and a %= b."""
+    import dis  # slow to import
+
+    found = [i for text in ("a % b", "a %= b") for i in dis.get_instructions(compile(text, "", "exec"))]
+    return frozenset((i.opcode, i.arg or 0) for i in found if "%" in i.argrepr or "REMAINDER" in i.argrepr)
+
+
+def _value(name: ast.expr, frame: FrameType) -> Any:
+    """What a name, or an attribute of one, stands for."""
+    if isinstance(name, ast.Attribute):
+        return getattr(_value(name.value, frame), name.attr, None)
+    if not isinstance(name, ast.Name):
+        return None
+    for names in (variables(frame), frame.f_globals, vars(builtins)):
+        if name.id in names:
+            return names[name.id]
+    return None
+
+
 @lru_cache(256)
 def _store(code: CodeType, at: int) -> Store | None:
+    node = _node(code, at)
+    if isinstance(node, ast.AugAssign):
+        return _of_target(node.target, code)
+    return _of_target(node, code) if isinstance(node, ast.Subscript) else None
+
+
+@lru_cache(256)
+def _node(code: CodeType, at: int) -> ast.AugAssign | ast.Subscript | ast.Call | None:
+    """The call, or the write, that an instruction is."""
     position = list(code.co_positions())[at // 2]
-    if None in position:
-        return None
-    tree = _tree(code.co_filename, code)
+    tree = None if None in position else _tree(code.co_filename, code)
     for node in () if tree is None else ast.walk(tree):
-        if isinstance(node, ast.AugAssign) and _is_at(node, position):
-            return _of_target(node.target, code)
-        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and _is_at(node, position):
-            return _of_target(node, code)
+        if not isinstance(node, ast.AugAssign | ast.Call | ast.Subscript) or not _is_at(node, position):
+            continue
+        if not isinstance(node, ast.Subscript) or isinstance(node.ctx, ast.Store):
+            return node
     return None
 
 
