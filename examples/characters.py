@@ -178,7 +178,7 @@ def write(model: Any, text: Any, config: Config, rng: np.random.Generator) -> st
 
 def numbers(record: Record) -> str:
     """Returns the text of a record for the progress bar."""
-    text = f"{record['train_bits']:.3f} bits per character (held out {record['validation_bits']:.3f})"
+    text = f"{record['train_bits']:.3f} bits (held out {record['validation_bits']:.3f})"
     return runner.progress(record, text)
 
 

@@ -66,6 +66,8 @@ class Parser(argparse.ArgumentParser):
         add_device(self)
         budget = f"seconds of training, evaluation excluded ({config.BUDGET:g})"
         self.add_argument("--time-budget", type=positive(float), metavar="SECONDS", help=budget)
+        text = "CPU seconds of training in place of --time-budget, for a machine with other work"
+        self.add_argument("--cpu-seconds", type=positive(float), metavar="SECONDS", help=text)
         self.add_argument("--updates", type=positive(int), metavar="N", help="number of updates at the most")
         patience = "stop after this number of records without a better error on the validation set"
         self.add_argument("--patience", type=positive(int), metavar="N", help=patience)

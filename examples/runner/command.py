@@ -222,7 +222,8 @@ def results(job: Job, run: History, config: Config, data: Any, out: Path) -> str
     write_json(out / "summary.json", last | {"config": asdict(config)})
     draw_training(run.records, job.drawn, job.ylabel, job.folder(config), out / "training.png")
     words = words and words + "\n\n"
-    counted = f"{run.end}: {run.update} updates, {run.seconds:.0f} s of training; results in {out}"
+    unit = "s" if config.cpu_seconds is None else "CPU s"
+    counted = f"{run.end}: {run.update} updates, {run.seconds:.0f} {unit} of training; results in {out}"
     return f"{words}{table(run, measures)}\n{counted}"
 
 

@@ -18,8 +18,7 @@ from runner.state import check_entries
 def progress(record: Record, text: str) -> str:
     """Returns the text of a record for the progress bar: `text`, followed by the numbers of the optimizer."""
     if record.get("cg_iterations"):
-        text += f", λ {record['damping']:.2g}, {record['cg_iterations']} CG steps"
-        return f"{text}, {record['products_per_second']:.0f} products/s"
+        return f"{text}, λ {record['damping']:.2g}, {record['cg_iterations']} CG"
     return f"{text}, {record['updates_per_second']:.0f} updates/s" if "loss" in record else text
 
 
@@ -53,7 +52,7 @@ def draw_training(records: list[Record], names: tuple[str, ...], ylabel: str, ti
 
     figure = Figure(figsize=(7, 6), layout="constrained")
     top, bottom = figure.subplots(2, sharex=True, height_ratios=(2, 1))
-    for name, style in zip(names, ("-", "--", ":")):
+    for name, style in zip(names, ("-", "--", ":", "-.")):
         if name in records[0]:
             values = [r[name] for r in records]
             top.semilogy([r["seconds"] for r in records], values, style, label=name.replace("_", " "))

@@ -81,6 +81,54 @@ def test_the_same_seed_gives_the_same_run(script: Any) -> None:
     assert last_error(3) == last_error(3) != last_error(4)
 
 
+@pytest.mark.parametrize("optimizer", ["hf", "adam"])
+def test_the_bar_fits_eighty_columns_and_names_the_plateau(script: Any, optimizer: str) -> None:
+    """The longest texts: of MNIST, with 250 CG steps."""
+    from optim.training.bar import Bar
+
+    record = {"train_error": 52.734, "test_error": 52.123, "mean_image_error": 52.7, "loss": 205.34, "damping": 0.00123}
+    record |= {"cg_iterations": 250 if optimizer == "hf" else 0, "updates_per_second": 123.4}
+    for change, said in (({}, "plateau: error 52.73"), ({"train_error": 40.5}, "error 40.50 (test 52.12), loss 205")):
+        bar = Bar(script.numbers)
+        bar.began -= 3599
+        bar.update(0.5)
+        bar.text = script.numbers(record | change)
+        assert said in bar.text
+        assert not bar.line().endswith("…"), bar.line()
+        assert len(bar.line()) < 80
+
+
+def test_the_plateau_is_where_the_mean_image_is(script: Any) -> None:
+    """A network that answers with the mean image, as far as the data go."""
+    x = np.random.default_rng(0).random((300, 784)).astype(np.float32)
+    problem = script.PROBLEMS["curves"]
+    mean = x.mean(axis=0)
+    logits = np.log(mean / (1 - mean))
+    assert script.error(lambda x: np.tile(logits, (len(x), 1)), x, problem) == pytest.approx(script.mean_image_error(x))
+
+
+def test_the_loss_is_not_below_the_entropy_of_the_pixels(script: Any) -> None:
+    import nn
+
+    x = np.random.default_rng(0).random((300, 784))
+    least = float(script.scales(x, script.PROBLEMS["curves"]).split("; ")[1].split()[0])
+    assert least == pytest.approx(nn.SigmoidCrossEntropy()(np.log(x / (1 - x)), x), abs=0.051)
+    assert "half the error" in script.scales(x, script.PROBLEMS["faces"])
+
+
+def test_cpu_seconds_end_it(run: Any, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    begun = time.process_time()
+    assert run(*TINY, "--optimizer", "sgd", "--cpu-seconds", "0.1", "--out", "here") == 0
+    assert "the time is used up" in capsys.readouterr().out
+    assert 0.1 <= records(tmp_path / "here")[-1]["seconds"] <= time.process_time() - begun
+    with pytest.raises(SystemExit):
+        run("--cpu-seconds", "1", "--time-budget", "1", "--out", "two")
+    assert "are two budgets" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run("--resume", "--time-budget", "1", "--out", "here")
+    assert "--time-budget 1.0 does not go with --resume" in capsys.readouterr().err
+
+
 def test_the_time_budget_ends_it(run: Any, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*TINY, "--optimizer", "sgd", "--time-budget", "0.1", "--out", "here") == 0
     assert "the time is used up" in capsys.readouterr().out

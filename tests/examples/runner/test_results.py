@@ -90,7 +90,12 @@ def test_a_table_at_the_end(run: Any, capsys: pytest.CaptureFixture[str]) -> Non
     assert run(*ADAM, "--updates", "3") == 0
     lines = capsys.readouterr().out.splitlines()
     assert [cell.strip() for cell in lines[0].split("|")[1:-1]] == ["", "start", "end", "end, all cases"]
-    assert [line.split("|")[1].strip() for line in lines[2:5]] == ["train error", "test error", "loss"]
+    assert [line.split("|")[1].strip() for line in lines[2:6]] == [
+        "train error",
+        "test error",
+        "mean image error",
+        "loss",
+    ]
 
 
 @pytest.mark.parametrize("half", ['{"seconds": 1.0, "upd', '{"seconds": 1.0, "update": 3}', "\0\0\0"])
