@@ -43,6 +43,7 @@ SECOND: dict[str, Callable[..., Any]] = {
     "kfac": optim.KFAC,
     "kflr": optim.KFLR,
     "kfra": optim.KFRA,
+    "ekfac": optim.EKFAC,
     "sgn": optim.SGN,
     "curveball": optim.CurveBall,
 }

@@ -1,4 +1,4 @@
-"""The cost of an update of KFAC and KFRA, in gradients: MNIST's autoencoder D-1000-500-250-30, 1000 cases.
+"""The cost of an update of KFAC, KFRA and EKFAC, in gradients: MNIST's autoencoder D-1000-500-250-30, 1000 cases.
 
     python benchmarks/kfac_cost.py                    the table, medians over --updates updates
     python benchmarks/kfac_cost.py --clock cpu        in CPU time of one thread, for a machine with other work
@@ -26,7 +26,7 @@ import numpy as np
 import nn
 import optim
 
-METHODS = ("KFAC", "KFRA")
+METHODS = ("KFAC", "KFRA", "EKFAC")
 
 
 def build(name: str, args: argparse.Namespace) -> Any:

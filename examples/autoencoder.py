@@ -90,6 +90,7 @@ METHODS: runner.Methods = {
     ),
     "kfac": (optim.KFAC, {"batch": 1000, "damping": 1e-3, "l2": 2e-5}),
     "kfra": (optim.KFRA, {"batch": 1000, "damping": 1e-3, "l2": 2e-5}),
+    "ekfac": (optim.EKFAC, {"batch": 1000, "damping": 1e-3, "l2": 2e-5}),
     "lm": (
         partial(optim.LevenbergMarquardt, cg_tolerance=1e-2),
         {"batch": 1000, "damping": 1.0, "cg_iterations": 50, "l2": 2e-5},

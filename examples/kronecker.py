@@ -55,7 +55,7 @@ RATES = {
     "nesterov": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
     "sgd": (1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
 }
-SECOND_ORDER = {"kfac": optim.KFAC, "kflr": optim.KFLR, "kfra": optim.KFRA}
+SECOND_ORDER = {"kfac": optim.KFAC, "kflr": optim.KFLR, "kfra": optim.KFRA, "ekfac": optim.EKFAC}
 FIRST_ORDER = ("adam", "nesterov", "sgd")
 INITS = {
     "sparse": nn.init.sparse,

@@ -16,7 +16,7 @@ from optim.curvature.estimates import Estimate
 from optim.curveball import CurveBall
 from optim.grid_search import grid_search
 from optim.hessian_free import HessianFree
-from optim.kfac import KFAC, KFLR, KFRA
+from optim.kfac import EKFAC, KFAC, KFLR, KFRA
 from optim.lbfgs import BFGS, LBFGS
 from optim.levenberg_marquardt import LevenbergMarquardt
 from optim.parts.automatic import Automatic
@@ -48,6 +48,7 @@ from optim.types import Loss, Model
 
 __all__ = [
     "BFGS",
+    "EKFAC",
     "KFAC",
     "KFLR",
     "KFRA",

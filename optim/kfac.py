@@ -1,9 +1,10 @@
-"""KFAC, KFLR and KFRA: steps along −C̃⁻¹∇f with Kronecker-factored curvature; one class, three settings.
+"""KFAC, KFLR, KFRA and EKFAC: steps along −C̃⁻¹∇f with Kronecker-factored curvature; one class, four settings.
 
 References
 ----------
 Martens & Grosse (2015), "Optimizing Neural Networks with Kronecker-factored Approximate Curvature"; Botev, Ritter &
-Barber (2017), "Practical Gauss-Newton Optimisation for Deep Learning".
+Barber (2017), "Practical Gauss-Newton Optimisation for Deep Learning"; George et al. (2018), "Fast Approximate Natural
+Gradient Descent in a Kronecker-factored Eigenbasis".
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from optim.problem.vectors import dot, inner, is_finite, read
 from optim.types import Batch, Loss, Model
 from rmad.extend import Array
 
-__all__ = ["KFAC", "KFLR", "KFRA"]
+__all__ = ["EKFAC", "KFAC", "KFLR", "KFRA"]
 
 
 class KFAC(Factored):
@@ -119,6 +120,7 @@ class KFAC(Factored):
         "samples": COUNT,
     }
     method = "kfac"
+    corrected = False  # eigenvalues by second moments
     _state = ("k", "damping", "running.estimates", "seed", "delta")
 
     damping_min: float
@@ -179,6 +181,7 @@ class KFAC(Factored):
             self.factors_every,
             self.inverses_every,
             self.exact_damping,
+            corrected=self.corrected,
         )
 
     @all_or_nothing
@@ -314,3 +317,29 @@ class KFRA(KFAC):
     """
 
     method = "kfra"
+
+
+class EKFAC(KFAC):
+    """KFAC with eigenvalues of its own: C = (L ⊗ R) diag(vec Λ) (L ⊗ R)ᵀ, Λ = E[(Lᵀ ∇W R)²] over the cases.
+
+    L and R are the eigenvectors of KFAC's averages A and G, found again at every inversion; Λ is an average, too, and
+    takes in every estimate of the factors, at one more backward sweep. Of all matrices with these eigenvectors C is the
+    nearest to the block of the GGN. λ is added to Λ, so `exact_damping` changes nothing. The parameters are those of
+    `KFAC`.
+
+    References
+    ----------
+    George, Laurent, Bouthillier, Ballas & Vincent (2018), "Fast Approximate Natural Gradient Descent in a
+    Kronecker-factored Eigenbasis", section 3.
+
+    Examples
+    --------
+    >>> import optim
+    >>> model = nn.Linear(3, 1, rng=np.random.default_rng(0))
+    >>> opt = optim.EKFAC(model, nn.SquaredError())
+    >>> x, t = np.eye(3, dtype=np.float32), np.ones((3, 1), np.float32)
+    >>> opt.step(x, t).loss > opt.step(x, t).loss
+    True
+    """
+
+    corrected = True

@@ -46,7 +46,7 @@ ORDER = {
     "rmad.solvers": "closures corrections systems implicit runs replay substitution columns ivp quadrature",
     "rmad.splines": "curves polynomials cubic bsplines",
     "rmad.plan": "rewrite buffers forms program calls push pull plan timing",
-    "rmad.sweeps": "inline rows per_case squares uses reduced factors case_maps averaged",
+    "rmad.sweeps": "inline rows per_case squares uses reduced factors rotated case_maps averaged",
     "rmad.sparse": "slots reach colouring derivatives",
     "rmad.testing": "compare strategies losses derivatives functions loss_checks layers optimizers check",
     "nn": "torch_names once init module functional checks activations containers losses * files models data",

@@ -5,6 +5,7 @@
     fisher(samples=k)   Jᵀ E_k[u uᵀ] J,  u = ∂ℓ/∂z at targets drawn from the model; its expectation is the GGN
     empirical_fisher    the same at the targets of the data
     kfac, kflr, kfra    blockdiag(A_l ⊗ G_l) ≈ GGN
+    ekfac               the same eigenvectors as kfac, eigenvalues by second moments
 
 Source: Martens & Sutskever (2012), sections 4 to 7; Martens (2020), "New insights and perspectives on the natural
 gradient method", sections 5 to 11; Kunstner, Balles & Hennig (2019) on what the empirical Fisher is not.
@@ -25,7 +26,7 @@ from optim.curvature.layers import Layer, layers
 from optim.curvature.operator import CurvatureOperator, Matrix
 from optim.hyper import COUNT, OneOf, generator
 from optim.parts.columns import all_columns, drawn_columns
-from optim.parts.estimate import kronecker_factors
+from optim.parts.estimate import eigenvectors, kronecker_factors, with_moments
 from optim.parts.factors import KroneckerFactors
 from optim.parts.kronecker import KroneckerOperator
 from optim.problem.quadratic import Quadratic
@@ -35,7 +36,7 @@ from rmad.extend import Array, lazy
 
 __all__ = ["Curvature"]
 
-KRONECKER = ("kfac", "kflr", "kfra")
+KRONECKER = ("kfac", "ekfac", "kflr", "kfra")
 Columns = list[Array]  # k columns u, stacked: one array (k, *z.shape) per output
 
 
@@ -202,6 +203,11 @@ class Curvature:
         return self._kronecker("kfac")
 
     @property
+    def ekfac(self) -> KroneckerOperator:
+        """The eigenvectors of `kfac` with eigenvalues of their own, second moments over the cases (see `EKFAC`)."""
+        return self._kronecker("ekfac")
+
+    @property
     def kflr(self) -> KroneckerOperator:
         """The same with all columns of L″^½: nothing is drawn."""
         return self._kronecker("kflr")
@@ -219,18 +225,39 @@ class Curvature:
 
     def _estimated(self, kind: str) -> KroneckerFactors:
         """The factors, a mean over the groups."""
+        if kind == "ekfac":
+            return self._corrected()
         found: KroneckerFactors | None = None
-        done = 0
-        for weight, q, cases in self.data.groups():
+        for q, share, done in self._shares():
             new = kronecker_factors(q, kind, seed=self._seed)
-            before = done / self.cases
-            found = new if found is None else new.mixed_with(found, before / (before + weight))
-            done += cases
+            found = new if found is None else new.mixed_with(found, 1 - share)
             self._report(kind, done, self.cases)
-        assert found is not None  # there are cases
-        if not found.is_finite():
-            raise ValueError(f"{kind}: the factors are not finite")
-        return found
+        return _finite(kind, found)
+
+    def _corrected(self) -> KroneckerFactors:
+        """KFAC's factors with second moments along their eigenvectors, from one more reading of the data."""
+        factors = self._kronecker("kfac").factors
+        bases = eigenvectors(factors, self.data.objective.crew.run)
+        found: KroneckerFactors | None = None
+        for q, share, done in self._shares():
+            new = with_moments(factors, bases, q, "kfac", self._seed)
+            found = new if found is None else new.moments_mixed_with(found, 1 - share)
+            self._report("ekfac", done, self.cases)
+        return _finite("ekfac", found)
+
+    def _shares(self) -> Iterator[tuple[Quadratic, float, int]]:
+        """The groups, the share of each among the cases so far, and the number of these."""
+        done = 0
+        for _, q, cases in self.data.groups():
+            done += cases
+            yield q, cases / done, done
+
+
+def _finite(kind: str, factors: KroneckerFactors | None) -> KroneckerFactors:
+    assert factors is not None  # there are cases
+    if not factors.is_finite():
+        raise ValueError(f"{kind}: the factors are not finite")
+    return factors
 
 
 def _ggn_product(q: Quadratic, v: Array, out: Array) -> None:

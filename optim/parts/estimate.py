@@ -5,7 +5,8 @@
     "kflr"       all columns of a square root of L″: exact
     "kfra"       L″ averaged over the cases, and passed back as a matrix
 
-Source: Martens & Grosse (2015); Botev, Ritter & Barber (2017), sections 3.4 and 3.5.
+`corrected` keeps the eigenvectors of A and G and estimates the eigenvalues anew, as EKFAC does.
+Source: Martens & Grosse (2015); Botev, Ritter & Barber (2017), sections 3.4 and 3.5; George et al. (2018).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,20 +27,28 @@ from optim.parts.columns import (
     gradient_columns,
     signs_of_cases,
 )
-from optim.parts.factors import Block, KroneckerFactors, parts_of
+from optim.parts.factors import Block, Corrected, KroneckerFactors, parts_of
+from optim.parts.kronecker import Run, eigh
 from optim.problem.parameters import Parameters
 from optim.problem.quadratic import Quadratic
 from optim.problem.shard import LinearizedShard
 from optim.problem.vectors import sum_into
-from rmad.extend import Array, Cost, Meetings, arrays, averaged, cost, squares, tree
+from rmad.extend import Array, Cost, Meetings, arrays, averaged, cost, second_moments, squares, tree
 
-__all__ = ["METHODS", "kronecker_factors"]
+__all__ = ["METHODS", "Basis", "eigenvectors", "kronecker_factors", "with_moments"]
 
 METHODS = ("kfac", "empirical", "kflr", "kfra")
+Basis = tuple[Array, Array]  # eigenvectors of A and of G
 
 
 def kronecker_factors(
-    q: Quadratic, method: str, sharing: str = "expand", seed: int = 0, samples: int = 1
+    q: Quadratic,
+    method: str,
+    sharing: str = "expand",
+    seed: int = 0,
+    samples: int = 1,
+    *,
+    corrected: bool = False,
 ) -> KroneckerFactors:
     """G ≈ blockdiag(A_l ⊗ 𝒢_l) ⊕ diag(d) on the batch of q, without l2 and damping.
 
@@ -60,6 +70,9 @@ def kronecker_factors(
         that do not mix but cannot be told apart: squares of sums over a shard estimate their diagonal.
     samples : int, default 1
         Targets drawn for every case.
+    corrected : bool, default False
+        Keep only the eigenvectors of A and 𝒢: the eigenvalues of a block are the second moments of the gradients of the
+        cases along them, by one more sweep for every column ("kfra": for drawn columns).
 
     Returns
     -------
@@ -68,8 +81,15 @@ def kronecker_factors(
 
     References
     ----------
-    Martens & Grosse (2015); Botev, Ritter & Barber (2017), sections 3.4 and 3.5.
+    Martens & Grosse (2015); Botev, Ritter & Barber (2017), sections 3.4 and 3.5; George et al. (2018), section 3.
     """
+    factors = _factors(q, method, sharing, seed, samples)
+    if not corrected or not factors.is_finite():
+        return factors
+    return with_moments(factors, eigenvectors(factors, q.objective.crew.run), q, method, seed, samples)
+
+
+def _factors(q: Quadratic, method: str, sharing: str, seed: int, samples: int) -> KroneckerFactors:
     found = q.each_shard(lambda shard: _Terms(shard, method, sharing, seed, samples))
     first = found[0].meetings
     shapes = [node.spec.shape for node in first.nodes[: first.n_inputs]]
@@ -94,6 +114,52 @@ def kronecker_factors(
             for terms in found:
                 view += terms.diagonal[i]
     return KroneckerFactors(tuple(blocks), d, _marked(shapes, first.rest), _marked(shapes, first.unused))
+
+
+def eigenvectors(factors: KroneckerFactors, run: Run) -> list[Basis]:
+    """The eigenvectors of A and of G, per block; in C order, as those of a state are."""
+    blocks = factors.blocks
+
+    def task(k: int) -> Basis:
+        return arrays.contiguous(eigh(blocks[k].A)[1]), arrays.contiguous(eigh(blocks[k].G)[1])
+
+    return run(task, len(blocks))
+
+
+def with_moments(
+    factors: KroneckerFactors, bases: Sequence[Basis], q: Quadratic, method: str, seed: int = 0, samples: int = 1
+) -> KroneckerFactors:
+    """The factors with blocks (L ⊗ R) diag(vec Λ) (L ⊗ R)ᵀ, Λ = E[(Lᵀ ∇W R)²] over the cases: George et al. (2018).
+
+    If cases mix, or cannot be told apart, ∇W is that of the shard with random signs for the cases, whose squares have
+    the same expectation.
+    """
+    found = q.each_shard(lambda shard: _moments(shard, factors.blocks, bases, method, seed, samples))
+    blocks = []
+    for block, (L, R), moments in zip(factors.blocks, bases, zip(*found, strict=True), strict=True):
+        blocks.append(replace(block, corrected=Corrected(L, _sum(moments), R)))
+    return replace(factors, blocks=tuple(blocks))
+
+
+def _moments(
+    shard: LinearizedShard, blocks: Sequence[Block], bases: Sequence[Basis], method: str, seed: int, samples: int
+) -> list[Array]:
+    """The terms of a shard in Λ, per block, times its weight."""
+    meetings = Meetings(shard.tape, shard.outputs, shard.n_inputs, shard.n)
+    total: list[Array] = []
+    pulled = 0
+    for columns in columns_of(shard, meetings, method, seed, samples):
+        found = second_moments(meetings, columns, bases)
+        if found is None:
+            found = [arrays.zeros(block.A, block.shape) for block in blocks]
+            for k in range(len(columns[0])):
+                pulled += 1
+                signed = [stack[k] * _signs((seed, pulled, 2), shard, stack[k]) for stack in columns]
+                flat = shard.pulled(signed)
+                for sum_of, block, (L, R) in zip(found, blocks, bases, strict=True):
+                    sum_of += np.square(L.T @ block.of(flat) @ R)
+        total = [a + b for a, b in zip(total, found, strict=True)] if total else found
+    return [moments * moments.dtype.type(shard.weight) for moments in total]
 
 
 def _warn_of_cost(objective: Parameters, estimate: Cost) -> None:
@@ -137,6 +203,18 @@ def _sum(terms: Sequence[Array]) -> Array:
     return sum_into(terms[0], terms)
 
 
+def columns_of(
+    shard: LinearizedShard, meetings: Meetings, method: str, seed: int, samples: int
+) -> Iterator[list[Array]]:
+    """Stacks U, per output (k, *z.shape), with Σ_k U_k U_kᵀ = L″ per case, or that in expectation."""
+    at_a_time = max(1, tuning.PULLED_TOGETHER // max(1, *(node.spec.size for node in meetings.nodes)))
+    if method == "kflr":
+        return all_columns(shard, at_a_time)
+    if method == "empirical":
+        return gradient_columns(shard)
+    return drawn_columns(shard, seed, samples, at_a_time)
+
+
 class _Terms:
     """The terms of one shard in the factors: of A per use, of G per use, and of the diagonal of the rest."""
 
@@ -149,7 +227,7 @@ class _Terms:
         self._pulled = 0  # columns whose squares took random signs
         if method != "kfra":
             found: list[list[list[Array]]] = []
-            for columns in self._columns(method, samples):
+            for columns in columns_of(shard, self.meetings, method, seed, samples):
                 found.append(self.meetings.cotangents(columns))
                 if len(found) == 2:
                     found = [_sums(found)]
@@ -157,17 +235,8 @@ class _Terms:
             root = np.sqrt(shard.weight)
             self.cotangents = [[G * G.dtype.type(root * root) for G in uses] for uses in found[0]]
         elif self.meetings.rest:
-            for columns in self._columns("kfac", samples):
+            for columns in columns_of(shard, self.meetings, "kfac", seed, samples):
                 self._add_squares(columns)
-
-    def _columns(self, method: str, samples: int) -> Iterator[list[Array]]:
-        """Stacks U, per output (k, *z.shape), with Σ_k U_k U_kᵀ = L″ per case, or that in expectation."""
-        at_a_time = max(1, tuning.PULLED_TOGETHER // max(1, *(node.spec.size for node in self.meetings.nodes)))
-        if method == "kflr":
-            return all_columns(self.shard, at_a_time)
-        if method == "kfac":
-            return drawn_columns(self.shard, self.seed, samples, at_a_time)
-        return gradient_columns(self.shard)
 
     def _add_squares(self, columns: list[Array]) -> None:
         """diag(GGN) of the parameters without a block: the sums of squared per-case pulls, or an estimate of them."""

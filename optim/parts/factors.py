@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -91,6 +91,11 @@ class Block:
         """The number of parameters, p q."""
         return math.prod(self.shape)
 
+    def arrays(self) -> list[Array]:
+        """A and G, and those of the correction."""
+        corrected = self.corrected
+        return [self.A, self.G, *(() if corrected is None else (corrected.L, corrected.values, corrected.R))]
+
     def of(self, v: Array) -> Array:
         """The matrix (p, q) in the flat vector v; a view if its parts are neighbours."""
         neighbours = all(a[1] == b[0] for a, b in zip(self.parts, self.parts[1:], strict=False))
@@ -147,9 +152,21 @@ class KroneckerFactors:
         ]
         return KroneckerFactors(tuple(blocks), mix(self.d, older.d), self.rest, self.unused)
 
+    def moments_mixed_with(self, older: KroneckerFactors, average: float) -> KroneckerFactors:
+        """These factors with average · older + (1 − average) · new second moments, along the same eigenvectors."""
+
+        def mix(new: Corrected | None, old: Corrected | None) -> Corrected | None:
+            if new is None or old is None:
+                return new
+            dtype = new.values.dtype.type
+            return replace(new, values=old.values * dtype(average) + new.values * dtype(1 - average))
+
+        pairs = zip(self.blocks, older.blocks, strict=True)
+        return replace(self, blocks=tuple(replace(a, corrected=mix(a.corrected, b.corrected)) for a, b in pairs))
+
     def is_finite(self) -> bool:
         """True if no factor holds NaN or Inf."""
-        return are_finite([self.d, *(M for block in self.blocks for M in (block.A, block.G))])
+        return are_finite([self.d, *(M for block in self.blocks for M in block.arrays())])
 
     def fits(self, other: KroneckerFactors) -> bool:
         """True if the blocks are those of the same parameters."""
@@ -164,6 +181,8 @@ def parts_of(inputs: Sequence[int], shapes: Sequence[tuple[int, ...]], width: in
     return tuple((int(starts[i]), int(starts[i + 1]), sizes[i] // width) for i in inputs)
 
 
+CORRECTED = ("L", "values", "R")
+
 # -- as arrays of a state ---------------------------------------------------------------------------------------
 
 
@@ -172,6 +191,8 @@ def saved(factors: KroneckerFactors, name: str) -> dict[str, Array]:
     state = {f"{name}.d": factors.d, f"{name}.rest": factors.rest, f"{name}.unused": factors.unused}
     for k, block in enumerate(factors.blocks):
         state |= {f"{name}.{k}.parts": np.array(block.parts), f"{name}.{k}.A": block.A, f"{name}.{k}.G": block.G}
+        if block.corrected is not None:
+            state |= {f"{name}.{k}.{key}": getattr(block.corrected, key) for key in CORRECTED}
         if block.columns != (0, 1):
             state[f"{name}.{k}.columns"] = np.array(block.columns)
     return {key: value.copy() for key, value in state.items()}
@@ -203,13 +224,18 @@ def _blocks(state: Mapping[str, Any], name: str, like: Array) -> Iterator[Block]
         parts = tuple((int(a), int(b), int(rows)) for a, b, rows in state[f"{name}.{k}.parts"])
         A, G = (arrays.copied(like, state[f"{name}.{k}.{key}"]) for key in ("A", "G"))
         c, of = (int(number) for number in state.get(f"{name}.{k}.columns", (0, 1)))
-        yield Block(parts, A, G, (c, of))
+        corrected = None
+        if f"{name}.{k}.values" in state:
+            corrected = Corrected(*(arrays.copied(like, state[f"{name}.{k}.{key}"]) for key in CORRECTED))
+        yield Block(parts, A, G, (c, of), corrected)
 
 
 def _of(factors: KroneckerFactors, like: Array) -> bool:
     """True if these are factors for parameters like the flat vector `like`."""
-    matrices = [M for block in factors.blocks for M in (block.A, block.G)]
-    if not all(M.ndim == 2 and M.shape[0] == M.shape[1] for M in matrices):
+    matrices = [M for block in factors.blocks for M in block.arrays()]
+    if not all(M.ndim == 2 and M.shape[0] == M.shape[1] for block in factors.blocks for M in (block.A, block.G)):
+        return False
+    if not all(_of_one_shape(block) for block in factors.blocks):
         return False
     if not all(mask.shape == like.shape and mask.dtype == bool for mask in (factors.rest, factors.unused)):
         return False
@@ -218,3 +244,12 @@ def _of(factors: KroneckerFactors, like: Array) -> bool:
         for b in factors.blocks
     ]
     return factors.d.shape == like.shape and all(M.dtype == like.dtype for M in (factors.d, *matrices)) and all(sizes)
+
+
+def _of_one_shape(block: Block) -> bool:
+    """True if a block has no correction, or one of its own shape with values ≥ 0."""
+    if block.corrected is None:
+        return True
+    L, values, R = (getattr(block.corrected, key) for key in CORRECTED)
+    shapes = (L.shape, values.shape, R.shape) == (block.A.shape, block.shape, block.G.shape)
+    return shapes and not bool((values < 0).any())

@@ -257,6 +257,8 @@ class KroneckerPreconditioner(Preconditioner):
         How a weight that a case uses several times is counted.
     samples : int, default 1
         Targets drawn per case, for "kfac".
+    corrected : bool, default False
+        Eigenvalues by second moments, as in `EKFAC`, which take one more sweep; λ is then added to them.
 
     Raises
     ------
@@ -279,12 +281,14 @@ class KroneckerPreconditioner(Preconditioner):
         "exact": Flag(),
         "sharing": OneOf(("expand", "reduce")),
         "samples": COUNT,
+        "corrected": Flag(),
     }
 
     estimate: str = "kfac"
     exact: bool = False
     sharing: str = "expand"
     samples: int = 1
+    corrected: bool = False
 
     def __post_init__(self) -> None:
         check(self)
@@ -292,7 +296,8 @@ class KroneckerPreconditioner(Preconditioner):
     def inverse(self, diagonals: Diagonals, added: float | Array) -> KroneckerInverse | Array:
         q = diagonals.q
         seed = int(np.random.SeedSequence(diagonals.seed).generate_state(1)[0])
-        factors = kronecker_factors(q, self.estimate, self.sharing, seed, self.samples)
+        how = (self.estimate, self.sharing, seed, self.samples)
+        factors = kronecker_factors(q, *how, corrected=self.corrected)
         if not factors.is_finite():
             return np.full_like(factors.d, np.nan)  # the step is rejected, as for any P⁻¹ that is not finite
         return KroneckerInverse(factors, float(np.mean(added)), self.exact, skip_unused=False, run=q.objective.crew.run)

@@ -4,21 +4,21 @@
 
 References
 ----------
-Martens & Grosse (2015), sections 5 and 8.
+Martens & Grosse (2015), sections 5 and 8; George et al. (2018), section 3.3 and algorithm 1.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from optim import tuning
-from optim.parts.estimate import kronecker_factors
-from optim.parts.factors import KroneckerFactors, loaded, saved
+from optim.parts.estimate import eigenvectors, kronecker_factors, with_moments
+from optim.parts.factors import Corrected, KroneckerFactors, loaded, saved
 from optim.parts.fallback import check_factors
 from optim.parts.kronecker import KroneckerInverse
 from optim.problem.quadratic import Quadratic
@@ -48,6 +48,8 @@ class Renewal:
         The inverse is zero for parameters on which the objective does not depend.
     follow : float, default inf
         The factor by which λ may have changed since the last inversion before the same factors are inverted again.
+    corrected : bool, default False
+        Keep the eigenvectors of the averages at every inversion, and average second moments along them (EKFAC).
     longest : int, default None
         Rows of a factor at most; an estimate that has more, or no block, is a ValueError, and nothing is kept of it.
     """
@@ -61,6 +63,7 @@ class Renewal:
     exact: bool = False
     skip_unused: bool = True
     follow: float = math.inf
+    corrected: bool = False
     longest: int | None = None
 
 
@@ -100,7 +103,11 @@ class RunningFactors:
             if not new.is_finite():
                 return "non-finite curvature factors"
             if factors is not None and factors.fits(new):
-                new = new.mixed_with(factors, min(how.average, 1 - 1 / (1 + self.estimates)))
+                new = new.mixed_with(factors, self._weight(how))
+            if how.corrected:
+                new, renewed = self._corrected(new, factors, q, how, seed % 2**32, renewed), True
+                if not new.is_finite():
+                    return "non-finite second moments in the basis of the factors"
             factors, self.estimates = new, self.estimates + 1
         if renewed or self._is_far(damping, how.follow):
             made_of = Inverted(factors, damping)
@@ -110,6 +117,38 @@ class RunningFactors:
             self.inverted, self.inverse = made_of, inverse
         self.factors = factors
         return ""
+
+    def _weight(self, how: Renewal) -> float:
+        """ε of an average with the present estimate."""
+        return min(how.average, 1 - 1 / (1 + self.estimates))
+
+    def _corrected(
+        self,
+        new: KroneckerFactors,
+        older: KroneckerFactors | None,
+        q: Quadratic,
+        how: Renewal,
+        seed: int,
+        renewed: bool,
+    ) -> KroneckerFactors:
+        """The averages with second moments along their eigenvectors, which are new ones if `renewed`.
+
+        The moments are averaged, too. In new eigenvectors the older ones are the diagonal of the older matrix, which is
+        as near to it as a matrix with these eigenvectors can be.
+        """
+        known = older is not None and older.fits(new) and all(block.corrected for block in older.blocks)
+        before = [block.corrected for block in older.blocks] if older is not None and known else []
+        bases = (
+            eigenvectors(new, self._crew.run) if renewed or not known else [(c.L, c.R) for c in before if c is not None]
+        )
+        found = with_moments(new, bases, q, how.method, seed, how.samples)
+        if not known:
+            return found
+        blocks = [
+            replace(block, corrected=_averaged(block.corrected, old, self._weight(how)))
+            for block, old in zip(found.blocks, before, strict=True)
+        ]
+        return replace(found, blocks=tuple(blocks))
 
     def forget_inverse(self) -> None:
         """The next update makes a new inverse, of new factors."""
@@ -159,6 +198,17 @@ class RunningFactors:
         large = sum(block.size * sum(block.shape) for block in made_of.factors.blocks)
         run = self._crew.run if large >= tuning.INVERTED_ON_THREADS_FROM else None
         return KroneckerInverse(*made_of, how.exact, skip_unused=how.skip_unused, run=run)
+
+
+def _averaged(new: Corrected | None, old: Corrected | None, average: float) -> Corrected:
+    """average · the older moments, as they are along the new eigenvectors, + (1 − average) · the new ones."""
+    assert new is not None
+    assert old is not None
+    values = old.values
+    if new.L is not old.L or new.R is not old.R:
+        values = np.square(new.L.T @ old.L) @ values @ np.square(old.R.T @ new.R)
+    dtype = values.dtype.type
+    return replace(new, values=values * dtype(average) + new.values * dtype(1 - average))
 
 
 def is_finite(inverse: KroneckerInverse) -> bool:

@@ -118,6 +118,12 @@ class LinearizedShard(Shard):
         self.plan.pull()
         return [np.square(c) for c in self.plan.cotangents]
 
+    def pulled(self, u: list[Array]) -> Array:
+        """Jᵀu, (p,), in a buffer."""
+        self.plan.set_outputs(u)
+        self.plan.pull()
+        return self.plan.u
+
     def per_case_gradients(self) -> Iterator[list[Array]]:
         """The cotangents whose squares are those of the per-case gradients (section 11.3)."""
         root = np.sqrt(self.n)  # of sums, not means: times n; and the mean of squares

@@ -232,7 +232,10 @@ USES: dict[str, Any] = {
         }.items()
     },
     "curvature over data: by layer, in parts": lambda place: curvature(
-        place, lambda C: [C.ggn.dense(), C.kflr.diagonal(), C.kflr.eigsh(2)[0]], blocks="layer", cases_in_memory=3
+        place,
+        lambda C: [C.ggn.dense(), C.kflr.diagonal(), C.kflr.eigsh(2)[0], C.ekfac.diagonal()],
+        blocks="layer",
+        cases_in_memory=3,
     ),
     "density of eigenvalues": lambda place: optim.spectral_density(
         quadratic(place).ggn, rng=np.random.default_rng(0), probes=2, steps=5
@@ -316,6 +319,7 @@ TRAININGS: dict[str, Any] = {
     "hf, tokens": (Reader, CLASSES, TOKENS, optim.HessianFree, {"preconditioner": False, "cg_iterations": 5}),
     "kfac, clipped": (mlp, CLASSES, LABELS, optim.KFAC, {"momentum": True, "clip": 0.5}),
     "kfac, convolutions": (convnet, CLASSES, IMAGES, optim.KFAC, {}),
+    "ekfac, poisson": (bumps, poisson, REALS, optim.EKFAC, {"estimate": "kflr"}),
     "kflr, poisson": (bumps, poisson, REALS, optim.KFLR, {}),
     "sgn, preconditioned": (mlp, CLASSES, LABELS, optim.SGN, {"preconditioner": True, "momentum": 0.5, "damping": 0.1}),
     "curveball, complex parameters": (waves, SQUARES, REALS, optim.CurveBall, {"l2": 1e-2}),

@@ -26,6 +26,7 @@ WITH_DAMPING = {
     "KFAC": lambda *a: optim.KFAC(*a, adapt_every=1),
     "KFLR": lambda *a: optim.KFLR(*a, adapt_every=1),
     "KFRA": lambda *a: optim.KFRA(*a, adapt_every=1),
+    "EKFAC": lambda *a: optim.EKFAC(*a, adapt_every=1),
     "KFLR, momentum": lambda *a: optim.KFLR(*a, adapt_every=1, momentum=True),
 }
 

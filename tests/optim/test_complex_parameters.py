@@ -49,6 +49,7 @@ EVERY = {
     "KFAC": optim.KFAC,
     "KFLR": optim.KFLR,
     "KFRA": optim.KFRA,
+    "EKFAC": optim.EKFAC,
 }
 
 

@@ -27,6 +27,7 @@ MAKERS = {
     "KFAC": optim.KFAC,
     "KFLR": optim.KFLR,
     "KFRA": optim.KFRA,
+    "EKFAC": optim.EKFAC,
 }
 PUBLIC = [value for value in (getattr(optim, name) for name in optim.__all__) if inspect.isclass(value)]
 CLASSES = [cls for cls in PUBLIC if issubclass(cls, optim.Optimizer) and cls is not optim.Optimizer]
@@ -92,11 +93,11 @@ def test_one_interface(problem, make):
         np.testing.assert_array_equal(state[name], value)
 
 
-@pytest.mark.parametrize("name", [name for name in MAKERS if name not in ("SGN", "KFAC", "KFLR", "KFRA")])
+@pytest.mark.parametrize("name", [name for name in MAKERS if name not in ("SGN", "KFAC", "KFLR", "KFRA", "EKFAC")])
 def test_weight_decay_is_part_of_the_objective_and_of_its_curvature(make_problem, name):
     """The same steps as where θ is a further output with the loss ½ l2‖·‖²: then no optimizer knows of a decay.
 
-    The factors of KFAC, KFLR, KFRA and SGN cannot take such a model; what they make of l2 is in test_kfac.py.
+    The factors of KFAC and its kin and of SGN cannot take such a model; what they make of l2 is in test_kfac.py.
     """
     l2, make, ours, theirs = 0.1, MAKERS[name], make_problem(), make_problem()
     names = list(theirs.params)

@@ -11,7 +11,7 @@ import optim
 from optim.parts.estimate import kronecker_factors
 from optim.parts.rescaling import along, along_both
 
-METHODS = [optim.KFAC, optim.KFLR, optim.KFRA]
+METHODS = [optim.KFAC, optim.KFLR, optim.KFRA, optim.EKFAC]
 F64 = {"dtype": np.float64}
 
 
@@ -26,7 +26,7 @@ def mlp(activation=nn.Tanh, o=3, **kw):
     )
 
 
-@pytest.mark.parametrize("Method", METHODS[1:])
+@pytest.mark.parametrize("Method", METHODS[1:3])
 def test_linear_regression_is_solved_in_one_step(Method):
     x, t = rng().standard_normal((30, 4)), rng(1).standard_normal((30, 3))
     model = nn.Linear(4, 3, rng=rng(), **F64)

@@ -214,7 +214,7 @@ def test_no_layer_of_a_piecewise_linear_net_has_negative_curvature(name):
 
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("damping", [0.0, 1e-8])
-@pytest.mark.parametrize("Method", [optim.KFAC, optim.KFLR, optim.KFRA])
+@pytest.mark.parametrize("Method", [optim.KFAC, optim.KFLR, optim.KFRA, optim.EKFAC])
 @pytest.mark.parametrize(("i", "o", "bias"), [(1, 1, False), (3, 1, True)])
 def test_single_numbers_and_single_outputs(Method, damping, i, o, bias, exact):
     """In single precision, at the smallest λ; the rows of x are of rank one, so that A is singular."""

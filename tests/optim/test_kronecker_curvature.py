@@ -11,7 +11,7 @@ import optim
 import rmad
 from optim.parts.estimate import kronecker_factors
 
-METHODS = [optim.KFAC, optim.KFLR, optim.KFRA]
+METHODS = [optim.KFAC, optim.KFLR, optim.KFRA, optim.EKFAC]
 F64 = {"dtype": np.float64}
 
 

@@ -65,6 +65,7 @@ OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "kfac, momentum": lambda m, f, rng: optim.KFAC(m, f, rng=rng, momentum=True, adapt_every=2, samples=2),
     "kfac, exact": lambda m, f, rng: optim.KFAC(m, f, rng=rng, exact_damping=True, average=0.0, clip=1e-2),
     "kflr": lambda m, f, rng: optim.KFLR(m, f, rng=rng, inverses_every=3),
+    "ekfac": lambda m, f, rng: optim.EKFAC(m, f, rng=rng, inverses_every=3, factors_every=2, l2=1e-3),
     "kfra": lambda m, f, rng: optim.KFRA(m, f, rng=rng, factors_every=3, l2=1e-3),
     "hf": hf(),
     "hf, no preconditioner": hf(preconditioner=False),

@@ -20,6 +20,7 @@ METHODS = {
     "KFAC with momentum": lambda m, f: optim.KFAC(m, f, momentum=True, exact_damping=True),
     "KFLR": lambda m, f: optim.KFLR(m, f),
     "KFRA": lambda m, f: optim.KFRA(m, f),
+    "EKFAC": lambda m, f: optim.EKFAC(m, f),
 }
 
 

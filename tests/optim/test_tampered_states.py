@@ -20,6 +20,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "SGN": {},
     "KFAC": {},
     "KFRA": {},
+    "EKFAC": {},
 }
 ODD: list[Any] = [None, "a", -1, np.nan, np.inf, 10**40, [], {}, [1, "b"], np.full(3, np.nan), np.array("a"), object()]
 X, T = np.random.default_rng(0).normal(size=(20, 4)), np.random.default_rng(1).normal(size=(20, 2))
