@@ -186,8 +186,12 @@ class _Check:
             raise AssertionError(f"{adjoint_error}; Jv agrees with central differences, so Jᵀu is wrong")
 
     def rounding(self, u: Array, v: Array, y: Array) -> tuple[float, float]:
-        """A factor of the tolerance of ⟨u, Jv⟩ = ⟨Jᵀu, v⟩ of the whole J, next to that of a block, and an allowance."""
-        return 1.0, 0.0
+        """A factor of the tolerance of ⟨u, Jv⟩ = ⟨Jᵀu, v⟩ of the whole J, next to that of a block, and an allowance.
+
+        A derivative may be 0 up to rounding, as the second one of the standard deviation of two numbers is.
+        """
+        eps = 1e-13 if _precision([u, v, y]) == 8 else 1e-5
+        return 1.0, eps * _norm(u) * _norm(v) * _largest(to_numpy(y))
 
     def differences(self, at: _Point, i: int, v: Array) -> Iterator[list[Array]]:
         """(4 D(h/2) − D(h)) / 3 with D(h) = (f(x + hv) − f(x − hv)) / 2h, per output leaf, for each step h.

@@ -15,7 +15,7 @@ import numpy as np
 
 from rmad.source import called_at, written_at
 
-__all__ = ["of_line"]
+__all__ = ["is_cast_to_integers", "of_line"]
 
 _DRAWS = {
     "choice": "x[{rng}.choice(len(x), …)]",
@@ -44,6 +44,12 @@ def of_line(frame: FrameType | None) -> str:
             f"np.zeros(n) or np.array({name}) in it does"
         )
     return ""
+
+
+def is_cast_to_integers(frame: FrameType) -> bool:
+    """True if the line of the frame calls np.int64 or its like, of which the result is a constant."""
+    f = (called_at(frame) or ("", None))[1]
+    return isinstance(f, type) and issubclass(f, np.integer | np.bool_)
 
 
 def _of_call(name: str, f: Any) -> str:

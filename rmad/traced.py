@@ -21,6 +21,7 @@ from rmad.loops import in_loop
 from rmad.machine.backend import is_cupy
 from rmad.methods import Methods
 from rmad.objects import OBJECT, by_elements, is_object, lifted, objects
+from rmad.plain_calls import is_cast_to_integers
 from rmad.refusals import label, not_a_number, plain_array
 from rmad.source import called_at, is_formatting
 from rmad.tape import Shaped, Tape
@@ -223,6 +224,8 @@ class Traced(Shaped, Methods):
             return objects(self)
         if (marks := writing.taken(self, sys._getframe(1))) is not None:
             return marks
+        if is_cast_to_integers(sys._getframe(1)):
+            return np.array(stop(self))
         raise self.tape.loses(plain_array())
 
     def __float__(self) -> float:

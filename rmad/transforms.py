@@ -18,7 +18,7 @@ from typing import Any, Concatenate, Literal, overload
 from rmad import tree as _tree
 from rmad.argnums import Argnums, chooser
 from rmad.linearization import Linearization
-from rmad.machine.arrays import one
+from rmad.machine.arrays import ones
 from rmad.record import Record
 from rmad.traced import Traced, stop
 from rmad.types import Out, P, Tree
@@ -151,7 +151,7 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[...,
 
     Parameters
     ----------
-    f : callable (x, *args, **kwargs) → real scalar; x: a tree of float arrays
+    f : callable (x, *args, **kwargs) → real scalar, or an array of one number; x: a tree of float arrays
     argnums : int or tuple of int, default 0
         Another argument to differentiate instead of the first, or several; ∇f is then a tuple.
 
@@ -175,13 +175,13 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[...,
 
 
 def _one_like(y: Any, out: _tree.TreeDef) -> list[Any]:
-    """1 in the dtype of y, as the arrays of a tree like it; TypeError if y is no real scalar."""
-    if getattr(y, "shape", ()) != () or isinstance(y, tuple | list | dict) or y is None:
+    """1 in the dtype of y, as the arrays of a tree like it; TypeError if y is no real scalar, nor an array of one."""
+    if getattr(y, "size", 1) != 1 or isinstance(y, tuple | list | dict) or y is None:
         kind = f"shape {y.shape}" if hasattr(y, "shape") else type(y).__name__
         raise TypeError(f"the gradient is of a scalar, but f returned {kind}; use rmad.vjp or rmad.linearize")
     if out.dtypes and out.dtypes[0].kind == "c":
         raise TypeError("the gradient is of a real scalar, but f returned a complex one; use rmad.vjp")
-    return [one(y, out.dtypes[0])] if out.dtypes else []
+    return [ones(y, out.shapes[0], out.dtypes[0])[()]] if out.dtypes else []
 
 
 @overload
@@ -193,7 +193,7 @@ def grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
 
     Parameters
     ----------
-    f : callable (x, *args, **kwargs) → real scalar; x: a tree of float arrays
+    f : callable (x, *args, **kwargs) → real scalar, or an array of one number; x: a tree of float arrays
     argnums : int or tuple of int, default 0
         Another argument to differentiate instead of the first, or several; ∇f is then a tuple.
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rmad import tree as _tree
-from rmad.check import KINKS, _Check, _largest, _Point, _precision
+from rmad.check import KINKS, _Check, _Point, _precision
 from rmad.dispatch import Primitive
 from rmad.rules import Elementwise, LinearPrimitive
 from rmad.tape import ArraySpec
@@ -68,8 +68,7 @@ class Derivatives(_Check):
 
     def rounding(self, u: Array, v: Array, y: Array) -> tuple[float, float]:
         """Second derivatives may be small differences of large numbers, as of hypot at (1, 0.004), or 0 up to them."""
-        eps = 1e-13 if _precision([u, v, y]) == 8 else 1e-5
-        return 1e3, eps * float(np.linalg.norm(np.ravel(u)) * np.linalg.norm(np.ravel(v))) * _largest(np.asarray(y))
+        return 1e3, super().rounding(u, v, y)[1]
 
     def differences(self, at: _Point, i: int, v: Array) -> Iterator[list[Array]]:
         self._moved = at, i, v

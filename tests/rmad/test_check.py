@@ -211,3 +211,10 @@ def test_f_is_not_judged_by_a_step_that_leaves_its_domain():
     with pytest.raises(AssertionError, match="give nan") as error:
         rmad.check_grads(lambda x: x if isinstance(x, rmad.traced.Traced) else [].index(1), 1.0)
     assert isinstance(error.value.__cause__, ValueError)
+
+
+@pytest.mark.parametrize("keepdims", [True, False])
+def test_a_second_derivative_that_is_zero_up_to_rounding(keepdims):
+    """The standard deviation of two numbers is half their distance."""
+    x = np.random.default_rng(4).normal(size=(2, 3))
+    rmad.check_grads(lambda x: np.std(x, axis=0, keepdims=keepdims), x, order=2)

@@ -100,6 +100,22 @@ def test_an_integer_is_a_constant():
     assert np.allclose(lin.JTu(1.0), [3 * X[0] ** 2, 0, 0, 0])
 
 
+def test_casts_to_integers_are_constants():
+    y, lin = rmad.linearize(lambda x: x * np.int64(3 * x) + np.bool_(x[0]), X)
+    assert np.array_equal(y, X * np.int64(3 * X) + 1)
+    assert np.array_equal(lin.Jv(X), X * np.int64(3 * X))
+
+
+def test_the_gradient_of_an_array_of_one_number():
+    f = lambda x: x[:, None].T @ x[:, None]  # noqa: E731
+    y, gradient = rmad.value_and_grad(f)(X)
+    assert y.shape == (1, 1)
+    assert np.allclose(gradient, 2 * X)
+    assert np.allclose(rmad.hessian(f)(X), 2 * np.eye(4))
+    with pytest.raises(TypeError, match=r"of a scalar, but f returned shape \(1, 4\)"):
+        rmad.grad(lambda x: x[None])(X)
+
+
 class Pair:
     def __init__(self, a, b):
         self.a, self.b = a, b
