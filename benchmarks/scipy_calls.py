@@ -25,6 +25,11 @@ CALLS = {
         mathieu_odd_coef(2, x[0]); obl_cv_seq(1, 3, x[0]); pro_cv_seq(1, 3, x[0]); legendre(3)(x); chebyt(3)(x)
         chebyu(3)(x); chebyc(3)(x); chebys(3)(x); laguerre(3)(x); hermite(3)(x); hermitenorm(3)(x)
         sh_legendre(3)(x); sh_chebyt(3)(x); sh_chebyu(3)(x)
+        bdtrik(0.4 + x / 2, 2, 0.4); bdtrik(0.9, 2 + x, 0.4); bdtrik(0.9, 3, x / 2); bdtrin(1 + x, 0.4, 0.4)
+        bdtrin(2, x, 0.4); bdtrin(2, 0.4, x); fdtridfd(2 + x, 0.5, 1); fdtridfd(2, x / 2, 2)
+        nbdtrik(0.5 + x / 2, 2, 0.4); nbdtrik(0.9, 1 + x, 0.4); nbdtrik(0.9, 2, x / 2); nbdtrin(1 + x, 0.4, 0.4)
+        nbdtrin(2, x, 0.4); nbdtrin(2, 0.4, x); pdtrik(0.2 + x / 2, 2); pdtrik(0.4, 1 + x); fdtridfd(2, 0.5, 1 + x / 9)
+        stdtridf(0.8 + x / 20, 2); stdtridf(0.7, 0.6 + x)
     """,
     "stats": """
         alexandergovern(x, w).statistic; anderson(x).statistic; anderson_ksamp([x, w]).statistic

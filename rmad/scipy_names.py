@@ -11,9 +11,9 @@ INSTEAD: dict[str, dict[str, str]] = {
     "special": {
         "rmad.{}": "log_softmax logsumexp multigammaln polygamma softmax",
         "scipy.special.gamma(n + 1)": "factorial",
-        "scipy.special.gamma and its kind": "comb perm",
-        "scipy.special.jv or yv of order n + 1/2, times np.sqrt(np.pi / (2 * x))": "spherical_jn spherical_yn",
-        "scipy.special.iv or kv of order n + 1/2, times np.sqrt(np.pi / (2 * x))": "spherical_in spherical_kn",
+        "scipy.special.binom": "comb",
+        "scipy.special.poch(n - k + 1, k)": "perm",
+        "np.sin(n * x / 2) / (n * np.sin(x / 2))": "diric",
     },
     "linalg": {
         "rmad.linalg.{}": """block_diag cho_factor cho_solve expm logm lu_factor lu_solve null_space solve_sylvester

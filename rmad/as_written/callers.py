@@ -41,7 +41,12 @@ _LOADS = frozenset(opmap[name] for name in ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_
 
 def takes_plain_arrays(frame: FrameType) -> bool:
     """True for the code of NumPy and SciPy, which would take a traced array for one of NumPy's."""
-    return frame.f_globals.get("__name__", "").partition(".")[0] in ("numpy", "scipy")
+    name = frame.f_globals.get("__name__", "")
+    return name.partition(".")[0] in ("numpy", "scipy") and name not in _TO_UFUNCS
+
+
+_TO_UFUNCS = ("scipy.special._spherical_bessel",)
+"""Code that hands its arrays on to functions with a protocol, and does nothing else with them."""
 
 
 def called_by_scipy(frame: FrameType | None) -> bool:

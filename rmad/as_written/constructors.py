@@ -20,6 +20,7 @@ from rmad.traced import Traced, stop
 __all__ = [
     "CONVERTERS",
     "EAGER",
+    "applied_where",
     "arrays_for_lists",
     "asking",
     "common_namespace",
@@ -185,6 +186,19 @@ def common_namespace(f: Callable[..., Any]) -> Callable[..., Any]:
         return f(*arrays, **options)
 
     return namespace
+
+
+def applied_where(f: Callable[..., Any]) -> Callable[..., Any]:
+    """array_api_extra's apply_where, which makes an array and writes into it: by our namespace if one is traced."""
+
+    @wraps(f)
+    def apply(cond: Any, args: Any, *more: Any, **options: Any) -> Any:
+        traced = [a for a in (args if isinstance(args, tuple) else (args,)) if isinstance(a, Traced)]
+        if traced:
+            options["xp"] = traced[0].__array_namespace__()
+        return f(cond, args, *more, **options)
+
+    return apply
 
 
 def from_iterator(f: Callable[..., Any]) -> Callable[..., Any]:

@@ -36,6 +36,7 @@ from rmad.as_written.callers import asks_itself, is_users
 from rmad.as_written.constructors import (
     CONVERTERS,
     EAGER,
+    applied_where,
     asking,
     common_namespace,
     converter,
@@ -158,9 +159,11 @@ _FAMILIES = ("chebyshev", "hermite", "hermite_e", "laguerre", "legendre", "polyn
 _COMPAT = ("scipy._lib.array_api_compat", "array_api_compat")
 """Modules whose function array_namespace finds the namespace that arrays have in common; SciPy has its own copy."""
 
+_EXTRA = "scipy._lib.array_api_extra"
+
 _at_import: dict[str, Callable[[Any], list[ModuleType]]] = {
     "numpy.polynomial": _polynomials,
-    **dict.fromkeys((*_COMPAT, "cmath", "statistics"), lambda module: [module]),
+    **dict.fromkeys((*_COMPAT, _EXTRA, "cmath", "statistics"), lambda module: [module]),
 }
 """Modules that are swapped, too, once somebody has imported them."""
 
@@ -245,6 +248,11 @@ def _wrappers(module: ModuleType) -> dict[str, tuple[Any, Any]]:
     if module.__name__ == "numpy.polynomial.polyutils":
         wrapper = of_polynomials(module.__dict__["mapdomain"])
         return {"mapdomain": (wrapper, wrapper)}
+    if module.__name__ == _EXTRA:
+        if "apply_where" not in module.__dict__:  # before SciPy 1.15
+            return {}
+        wrapper = applied_where(module.__dict__["apply_where"])
+        return {"apply_where": (wrapper, wrapper)}
     if module.__name__ in _COMPAT:
         wrapper = common_namespace(module.__dict__["array_namespace"])
         return {"array_namespace": (wrapper, wrapper)}

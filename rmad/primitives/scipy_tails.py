@@ -17,9 +17,17 @@ from rmad.primitives.arguments import is_complex
 from rmad.rules import Primitive, elementwise
 from rmad.types import Array
 
-__all__ = ["dawsn_derivative", "erfcx_derivative", "scaled_i_derivative", "scaled_k_derivative"]
+__all__ = ["dawsn_derivative", "erfcx_derivative", "scaled_i_derivative", "scaled_k_derivative", "square"]
 
 ROOT_PI = math.sqrt(math.pi)
+
+
+def square(x) -> Array:
+    """x² for use in exp(-x²): inf is right if it overflows."""
+    with np.errstate(over="ignore"):
+        return x * x
+
+
 GAUSS_FAR, GAUSS_TERMS = 7, 24  # |x| and number of terms with which `_gauss_tail` is right to double precision
 
 

@@ -76,6 +76,12 @@ GROUPS: dict[str, dict[str, list[str]]] = {
         "rmad/primitives/reduce.py": ["tests/rmad/test_arrays.py", *rows("reduce")],
         "rmad/primitives/scipy_linalg.py": rows("functions", "linalg"),
         "rmad/primitives/scipy_special.py": ["tests/rmad/test_linalg.py", *rows("special", "functions")],
+        **{
+            f"rmad/primitives/{name}.py": ["tests/rmad/test_tails.py", *rows("special", "higher")]
+            for name in ("boxcox", "scipy_distributions", "scipy_elliptic", "scipy_integrals", "scipy_polynomials")
+        },
+        "rmad/primitives/scipy_waves.py": ["tests/rmad/test_tails.py", *rows("higher")],
+        "rmad/primitives/several.py": rows("higher"),
         "rmad/primitives/scipy_ufuncs.py": ["tests/rmad/test_tails.py", *rows("special")],
         "rmad/primitives/shape.py": ["tests/rmad/test_arrays.py", *rows("shape")],
         "rmad/primitives/softmax.py": ["tests/rmad/test_tails.py", *rows("special", "functions")],

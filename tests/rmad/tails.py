@@ -109,6 +109,15 @@ def pair(name: str, f: Callable[..., Any], twin: Callable[..., Any], *regions: S
     return Row(name, f, twin, regions, (0, 1))
 
 
+def slope(name: str, f: Callable[..., Any], first: Callable[..., Any], by: int, *regions: Sequence[Draw]) -> Row:
+    """A row of one argument of f, with its derivative in closed form."""
+
+    def derivative(n: int, *x: Any) -> Any:
+        return mp.diff(lambda t: first(*x[:by], t, *x[by + 1 :]), x[by], n - 1)
+
+    return Row(name, f, first, regions, (by,), derivative)
+
+
 # -- twins of functions that mpmath has not ----------------------------------------------------------------------------
 
 
@@ -124,6 +133,77 @@ def t_twin(v: Any, t: Any) -> Any:
 def of_whole(f: Callable[..., Any]) -> Callable[..., Any]:
     """f(k, n, p) of a whole number n, which SciPy wants as an integer."""
     return lambda k, n, p: f(k, n.astype(int), p)
+
+
+def noncentral_density(x: Any, df: Any, nc: Any) -> Any:
+    """Of χ²."""
+    order, root = df / 2 - 1, mp.sqrt(nc * x)
+    return mp.exp(-(x + nc) / 2) * mp.power(x / nc, order / 2) * mp.besseli(order, root) / 2
+
+
+def noncentral_twin(df: Any, nc: Any, x: Any) -> Any:
+    """Its distribution function, Poisson's mixture."""
+    shares = (mp.exp(-nc / 2) * (nc / 2) ** j / mp.factorial(j) for j in range(60))
+    return mp.fsum(w * mp.gammainc(df / 2 + j, 0, x / 2, regularized=True) for j, w in enumerate(shares))
+
+
+def quantile(p: Any) -> Any:
+    return -mp.sqrt(2) * mp.erfinv(1 - 2 * p)
+
+
+def voigt(x: Any, sigma: Any, gamma: Any) -> Any:
+    z = mp.mpc(x, gamma) / (sigma * mp.sqrt(2))
+    return mp.re(mp.exp(-z * z) * mp.erfc(-1j * z)) / (sigma * mp.sqrt(2 * mp.pi))
+
+
+def owens_by_h(h: Any, a: Any) -> Any:
+    return -mp.exp(-h * h / 2) * mp.erf(a * h / mp.sqrt(2)) / (2 * mp.sqrt(2 * mp.pi))
+
+
+def owens_by_a(h: Any, a: Any) -> Any:
+    return mp.exp(-h * h * (1 + a * a) / 2) / (2 * mp.pi * (1 + a * a))
+
+
+def wright(a: Any, b: Any, x: Any) -> Any:
+    return mp.fsum(x**k / mp.factorial(k) * mp.rgamma(a * k + b) for k in range(90))
+
+
+def whole_degree(f: Callable[..., Any]) -> Callable[..., Any]:
+    """f(n, …) of a whole number n, which SciPy wants as an integer."""
+    return lambda n, *x: f(n.astype(int), *x)
+
+
+def spherical(f: Callable[..., Any], sign: int = 1) -> Callable[..., Any]:
+    return lambda n, x: mp.sqrt(mp.pi / (2 * x)) * f(n + mp.mpf(1) / 2, x)
+
+
+def legendre_twin(m: Any, v: Any, x: Any) -> Any:
+    scale = (-1) ** m * mp.rf(v - m + 1, 2 * m) / (mp.power(2, m) * mp.factorial(m))
+    return scale * mp.power(1 - x * x, m / 2) * mp.hyp2f1(m - v, m + v + 1, m + 1, (1 - x) / 2)
+
+
+def kelvin(name: str, n: int) -> Callable[..., Any]:
+    """The derivatives of the n-th derivative: real and imaginary parts of J₀(x exp(3πi/4)) and K₀(x exp(πi/4))."""
+    f, turn, sign = (mp.besselj, 3, -1) if name.startswith("be") else (mp.besselk, 1, 1)
+    part = mp.re if name.endswith("r") else mp.im
+
+    def derivative(k: int, x: Any) -> Any:
+        a = mp.exp(turn * mp.pi * 1j / 4)
+        factor = (1 if f is mp.besselj else -1) ** (n + k)
+        return part(factor * a ** (n + k) * bessel(f, sign)(n + k, 0, a * x))
+
+    return derivative
+
+
+def of_kelvin(name: str) -> list[Row]:
+    f, regions = getattr(sc, name), [[flat(0.2, 8)], [decades(-3, 0)]]
+    rows = [Row(name, f, kelvin(name, 0), regions, (0,), kelvin(name, 0))]
+    return [*rows, Row(f"{name}p", getattr(sc, f"{name}p"), kelvin(name, 1), regions, (0,), kelvin(name, 1))]
+
+
+def of_negative(f: Callable[..., Any]) -> Callable[..., Any]:
+    """f(k, n, p) of two whole numbers."""
+    return lambda k, n, p: f(k.astype(int), n.astype(int), p)
 
 
 def share(*x: Any) -> Any:
@@ -201,6 +281,20 @@ WITH_SCALE = [[flat(0.5, 2), flat(0.2, 8), flat(0, 8)], [flat(0.5, 2), flat(0.2,
 TRIALS = [[whole(0, 5), whole(6, 12), p] for p in UNIT]
 ORDERS = [flat(0, 4), whole(0, 6)]
 BESSEL = [flat(0.1, 10), decades(-6, 0), flat(10, 60)]
+MODULI = [flat(-3, 0.9), *both(decades(-12, -1)), decades(-9, -1, around=1, below=True), minus(decades(0, 6))]
+ANGLES = [
+    [flat(-1.5, 1.5), flat(-3, 0.9)],
+    [flat(-12, 12), flat(-3, 0.9)],
+    [flat(1.5, 1.57), decades(-6, -1, around=1, below=True)],
+    [flat(-1.5, 1.5), decades(-9, -1)],
+    [decades(-6, -1), flat(-3, 0.9)],
+]
+CARLSON = [[flat(0.2, 4)] * 3, [decades(-4, 4), flat(0.2, 4), flat(0.2, 4)]]
+DEGREES = [[whole(0, 8), flat(-0.95, 0.95)]]
+POWERS = [[flat(0.2, 3), flat(0.2, 2)], [flat(0.2, 3), decades(-6, -1)]]
+SHARES = [[flat(0.8, 9), flat(0.1, 0.9)]]
+COUNTS = [whole(0, 6), flat(0.1, 0.9)]
+NONCENTRAL = [flat(0.3, 12), flat(1, 6), flat(0.5, 8)]
 
 ROWS = [
     # arithmetic and powers
@@ -493,4 +587,188 @@ ROWS = [
     of_any_order("ive", sc.ive, scaled_i, ORDERS, [*BESSEL, decades(1, 6)]),
     of_any_order("ive, left", sc.ive, scaled_i, [whole(0, 6)], [minus(flat(0.1, 60)), minus(decades(1, 6))]),
     of_any_order("kve", sc.kve, scaled_k, ORDERS, [*BESSEL, decades(1, 6)]),
+    # elliptic integrals
+    one("ellipk", sc.ellipk, mp.ellipk, *MODULI),
+    one("ellipe", sc.ellipe, mp.ellipe, *MODULI),
+    one("ellipkm1", sc.ellipkm1, lambda p: mp.ellipk(1 - p), flat(0.1, 3), decades(-30, -1)),
+    pair("ellipkinc", sc.ellipkinc, mp.ellipf, *ANGLES),
+    pair("ellipeinc", sc.ellipeinc, mp.ellipe, *ANGLES),
+    pair("elliprc", sc.elliprc, mp.elliprc, [flat(0.2, 4), flat(0.2, 4)], [decades(-6, 6), flat(0.2, 4)]),
+    Row("elliprd", sc.elliprd, mp.elliprd, CARLSON, (0, 2)),
+    Row("elliprf", sc.elliprf, mp.elliprf, CARLSON, (0, 2)),
+    Row("elliprg", sc.elliprg, mp.elliprg, CARLSON[:1], (0, 2)),
+    Row("elliprj", sc.elliprj, mp.elliprj, [[*CARLSON[0], flat(0.2, 4)]], (0, 3)),
+    pair("agm", sc.agm, mp.agm, [flat(0.2, 4), flat(0.2, 4)], [decades(-6, 6), flat(0.2, 4)]),
+    # orthogonal polynomials
+    second("eval_legendre", sc.eval_legendre, mp.legendre, *DEGREES),
+    second("eval_sh_legendre", sc.eval_sh_legendre, lambda n, x: mp.legendre(n, 2 * x - 1), *DEGREES),
+    second("eval_chebyt", whole_degree(sc.eval_chebyt), mp.chebyt, *DEGREES),
+    second("eval_chebyu", whole_degree(sc.eval_chebyu), mp.chebyu, *DEGREES),
+    second("eval_chebyc", whole_degree(sc.eval_chebyc), lambda n, x: 2 * mp.chebyt(n, x / 2), *DEGREES),
+    second("eval_chebys", whole_degree(sc.eval_chebys), lambda n, x: mp.chebyu(n, x / 2), *DEGREES),
+    second("eval_sh_chebyt", whole_degree(sc.eval_sh_chebyt), lambda n, x: mp.chebyt(n, 2 * x - 1), *DEGREES),
+    second("eval_sh_chebyu", whole_degree(sc.eval_sh_chebyu), lambda n, x: mp.chebyu(n, 2 * x - 1), *DEGREES),
+    second("eval_laguerre", sc.eval_laguerre, lambda n, x: mp.laguerre(n, 0, x), *DEGREES),
+    second("eval_hermite", whole_degree(sc.eval_hermite), mp.hermite, *DEGREES),
+    second(
+        "eval_hermitenorm",
+        whole_degree(sc.eval_hermitenorm),
+        lambda n, x: mp.power(2, -n / 2) * mp.hermite(n, x / mp.sqrt(2)),
+        *DEGREES,
+    ),
+    last("eval_jacobi", sc.eval_jacobi, mp.jacobi, [whole(1, 6), flat(0, 2), flat(0, 2), flat(-0.9, 0.9)]),
+    last(
+        "eval_sh_jacobi",
+        sc.eval_sh_jacobi,
+        lambda n, p, q, x: mp.jacobi(n, p - q, q - 1, 2 * x - 1) / mp.binomial(2 * n + p - 1, n),
+        [whole(1, 6), flat(3, 4), flat(1, 3), flat(0.1, 0.9)],
+    ),
+    last("eval_gegenbauer", sc.eval_gegenbauer, mp.gegenbauer, [whole(1, 6), flat(0.5, 2), flat(-0.9, 0.9)]),
+    last("eval_genlaguerre", sc.eval_genlaguerre, mp.laguerre, [whole(1, 6), flat(0, 2), flat(0, 4)]),
+    last("lpmv", sc.lpmv, legendre_twin, [whole(0, 3), flat(3, 5), flat(-0.7, 0.9)]),
+    # integrals
+    second("expn", whole_degree(sc.expn), mp.expint, *([whole(0, 5), d] for d in (flat(0.1, 8), decades(-6, -1)))),
+    one("spence", sc.spence, lambda z: mp.polylog(2, 1 - z), flat(0.1, 1.9), decades(-9, 0), decades(1, 6)),
+    Row("voigt_profile", sc.voigt_profile, voigt, [[flat(-3, 3), flat(0.3, 2), flat(0.1, 2)]], (0, 1, 2)),
+    slope("owens_t of h", sc.owens_t, owens_by_h, 0, [flat(-4, 4), flat(-3, 3)]),
+    slope("owens_t of a", sc.owens_t, owens_by_a, 1, [flat(-4, 4), flat(-3, 3)]),
+    slope("itstruve0", sc.itstruve0, lambda x: mp.struveh(0, x), 0, [flat(0.2, 8)]),
+    slope("it2struve0", sc.it2struve0, lambda x: -mp.struveh(0, x) / x, 0, [flat(0.2, 8)]),
+    slope("itmodstruve0", sc.itmodstruve0, lambda x: mp.struvel(0, x), 0, [flat(0.2, 8)]),
+    # by an equation
+    one("lambertw", lambda z: np.real(sc.lambertw(z)), mp.lambertw, flat(0, 5), decades(-9, 0), decades(1, 30)),
+    one("wrightomega", sc.wrightomega, lambda z: mp.lambertw(mp.exp(z)), flat(-30, 30), decades(2, 3)),
+    last("wright_bessel", sc.wright_bessel, wright, [flat(0.2, 2), flat(0.5, 2), flat(0.1, 3)]),
+    # waves
+    *(row for name in ("ber", "bei", "ker", "kei") for row in of_kelvin(name)),
+    second("struve", sc.struve, mp.struveh, *([flat(0, 3), x] for x in (flat(0.2, 10), decades(-3, 0)))),
+    second("modstruve", sc.modstruve, mp.struvel, *([flat(0, 3), x] for x in (flat(0.2, 10), decades(-3, 0)))),
+    of_any_order("jve", sc.jve, bessel(mp.besselj, -1), ORDERS, BESSEL),
+    of_any_order("yve", sc.yve, bessel(mp.bessely, -1), ORDERS, BESSEL),
+    *(
+        second(f"spherical_{name}", whole_degree(getattr(sc, f"spherical_{name}")), spherical(twin), [whole(0, 4), x])
+        for name, twin in (("jn", mp.besselj), ("yn", mp.bessely), ("in", mp.besseli), ("kn", mp.besselk))
+        for x in (flat(0.3, 12),)
+    ),
+    # powers and counts
+    pair("poch", sc.poch, mp.rf, [flat(0.2, 5), flat(0.2, 5)], [decades(1, 4), decades(-6, 0)]),
+    pair("binom", sc.binom, mp.binomial, [flat(6, 12), flat(0.2, 5)]),
+    pair("powm1", sc.powm1, lambda x, p: mp.power(x, p) - 1, [flat(0.2, 3), flat(-3, 3)]),
+    pair("inv_boxcox", sc.inv_boxcox, lambda y, p: mp.power(1 + p * y, 1 / p), *POWERS),
+    pair("inv_boxcox1p", sc.inv_boxcox1p, lambda y, p: mp.power(1 + p * y, 1 / p) - 1, *POWERS),
+    # distributions
+    last("nbdtr", of_negative(sc.nbdtr), lambda k, n, p: mp.betainc(n, k + 1, 0, p, regularized=True), *TRIALS),
+    last("nbdtrc", of_negative(sc.nbdtrc), lambda k, n, p: mp.betainc(k + 1, n, 0, 1 - p, regularized=True), *TRIALS),
+    inverse_of("chdtri", sc.chdtri, lambda v, x: mp.gammainc(v / 2, x / 2, mp.inf, regularized=True), *SHARES),
+    inverse_of(
+        "gdtrix", sc.gdtrix, lambda a, b, x: mp.gammainc(b, 0, a * x, regularized=True), [flat(0.5, 2), *SHARES[0]]
+    ),
+    inverse_of("fdtri", sc.fdtri, f_twin, [flat(0.5, 9), flat(0.5, 9), flat(0.1, 0.9)]),
+    inverse_of("stdtrit", sc.stdtrit, t_twin, *SHARES),
+    inverse_of("pdtri", whole_degree(sc.pdtri), lambda k, m: mp.gammainc(k + 1, m, mp.inf, regularized=True), COUNTS),
+    inverse_of(
+        "bdtri",
+        of_whole(sc.bdtri),
+        lambda k, n, p: mp.betainc(n - k, k + 1, 0, 1 - p, regularized=True),
+        [whole(0, 5), whole(6, 12), flat(0.1, 0.9)],
+    ),
+    inverse_of(
+        "nbdtri",
+        of_negative(sc.nbdtri),
+        lambda k, n, p: mp.betainc(n, k + 1, 0, p, regularized=True),
+        [whole(0, 5), whole(6, 12), flat(0.1, 0.9)],
+    ),
+    inverse_of(
+        "tklmbda",
+        lambda k, x: sc.tklmbda(x, k),
+        lambda k, p: (mp.power(p, k) - mp.power(1 - p, k)) / k,
+        [flat(0.2, 1.5), flat(-0.6, 0.6)],
+    ),
+    pair(
+        "nrdtrimn of p",
+        lambda p, s: sc.nrdtrimn(p, s, 0.7),
+        lambda p, s: mp.mpf(0.7) - s * quantile(p),
+        [UNIT[0], UNIT[0]],
+    ),
+    pair(
+        "nrdtrisd of p",
+        lambda m, p: sc.nrdtrisd(m, p, 2.0),
+        lambda m, p: (2 - m) / quantile(p),
+        [UNIT[0], flat(0.6, 1)],
+    ),
+    slope("chndtr of x", sc.chndtr, noncentral_density, 0, NONCENTRAL),
+    slope("chndtr of nc", sc.chndtr, lambda x, df, nc: -noncentral_density(x, df + 2, nc), 2, NONCENTRAL),
+    inverse_of(
+        "chndtrix", lambda df, nc, p: sc.chndtrix(p, df, nc), noncentral_twin, [flat(1, 4), flat(0.5, 3), UNIT[0]]
+    ),
+    # their inverses in parameters
+    inverse_of(
+        "gdtria",
+        lambda b, x, p: sc.gdtria(p, b, x),
+        lambda b, x, a: mp.gammainc(b, 0, a * x, regularized=True),
+        [flat(1, 3), flat(1, 3), UNIT[0]],
+    ),
+    inverse_of(
+        "gdtrib",
+        lambda a, x, p: sc.gdtrib(a, p, x),
+        lambda a, x, b: mp.gammainc(b, 0, a * x, regularized=True),
+        [flat(1, 3), flat(1, 3), UNIT[0]],
+    ),
+    inverse_of(
+        "btdtria",
+        lambda b, x, p: sc.btdtria(p, b, x),
+        lambda b, x, a: mp.betainc(a, b, 0, x, regularized=True),
+        [flat(1, 3), flat(0.2, 0.8), UNIT[0]],
+    ),
+    inverse_of(
+        "btdtrib",
+        lambda a, x, p: sc.btdtrib(a, p, x),
+        lambda a, x, b: mp.betainc(a, b, 0, x, regularized=True),
+        [flat(1, 3), flat(0.2, 0.8), UNIT[0]],
+    ),
+    inverse_of(
+        "chdtriv",
+        lambda x, p: sc.chdtriv(p, x),
+        lambda x, v: mp.gammainc(v / 2, 0, x / 2, regularized=True),
+        [flat(1, 5), UNIT[0]],
+    ),
+    inverse_of(
+        "pdtrik",
+        lambda m, p: sc.pdtrik(p, m),
+        lambda m, k: mp.gammainc(k + 1, m, mp.inf, regularized=True),
+        [flat(2, 6), flat(0.3, 0.9)],
+    ),
+    inverse_of(
+        "bdtrin",
+        lambda k, q, p: sc.bdtrin(k, p, q),
+        lambda k, q, n: mp.betainc(n - k, k + 1, 0, 1 - q, regularized=True),
+        [flat(2, 4), flat(0.3, 0.6), flat(0.3, 0.8)],
+    ),
+    inverse_of(
+        "nbdtrik",
+        lambda n, q, p: sc.nbdtrik(p, n, q),
+        lambda n, q, k: mp.betainc(n, k + 1, 0, q, regularized=True),
+        [flat(2, 4), flat(0.3, 0.6), flat(0.5, 0.9)],
+    ),
+    inverse_of(
+        "nbdtrin",
+        lambda k, q, p: sc.nbdtrin(k, p, q),
+        lambda k, q, n: mp.betainc(n, k + 1, 0, q, regularized=True),
+        [flat(2, 4), flat(0.3, 0.6), flat(0.3, 0.8)],
+    ),
+    inverse_of(
+        "fdtridfd",
+        lambda m, x, p: sc.fdtridfd(m, p, x),
+        lambda m, x, n: f_twin(m, n, x),
+        [always(3), always(1), flat(0.5, 0.55)],
+    ),
+    inverse_of(
+        "stdtridf", lambda t, p: sc.stdtridf(p, t), lambda t, v: t_twin(v, t), [flat(1.3, 1.4), flat(0.85, 0.88)]
+    ),
+    inverse_of(
+        "chndtrinc",
+        lambda x, df, p: sc.chndtrinc(x, df, p),
+        lambda x, df, nc: noncentral_twin(df, nc, x),
+        [flat(2, 3), always(3), flat(0.2, 0.3)],
+    ),
 ]

@@ -19,6 +19,9 @@ NO_DERIVATIVE = {
     "psi",
     "ive",
     "kve",
+    "airye",
+    "jve",
+    "yve",
     "floor",
     "ceil",
     "trunc",
@@ -58,8 +61,6 @@ def traced(ufunc, inputs, options):
 @pytest.mark.parametrize("ufunc", UFUNCS, ids=lambda f: f.__name__)
 def test_every_ufunc_in_every_dtype(ufunc):
     """A result where NumPy has one, of the same dtype and value, and an error where it has one."""
-    if ufunc in (sc.boxcox, sc.boxcox1p):
-        return  # the last argument has no derivative
     for given in ("f4", "f8"):
         inputs = operands(ufunc, given)
         for dtype in DTYPES:

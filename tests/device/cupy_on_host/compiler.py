@@ -14,7 +14,8 @@ from cupy_on_host import cache
 
 KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(')
 COMPILE = ["g++", "-std=c++17", "-O1", "-w", "-fPIC"]
-OF_XSF = re.compile(r"= xsf::(\w+)\(in0\)")
+OF_XSF = re.compile(r"= xsf::(\w+)\(in0((?:, in\d)*)\)")
+OF_XSF_WITH_TWO = re.compile(r"xsf::(\w+)\(in0, (\w+), (\w+)\);")
 BY_STD = """#include <complex>
 // xsf takes std::complex, which is thrust's for NVRTC
 namespace host {
@@ -22,6 +23,13 @@ template <typename F, typename T> T by_std(F f, T x) { return f(x); }
 template <typename F, typename T> complex<T> by_std(F f, complex<T> x) {
     const std::complex<T> y = f(std::complex<T>(x.real(), x.imag()));
     return complex<T>(y.real(), y.imag());
+}
+template <typename F, typename T> void two_by_std(F f, T x, T& a, T& b) { f(x, a, b); }
+template <typename F, typename T> void two_by_std(F f, complex<T> x, complex<T>& a, complex<T>& b) {
+    std::complex<T> c, d;
+    f(std::complex<T>(x.real(), x.imag()), c, d);
+    a = complex<T>(c.real(), c.imag());
+    b = complex<T>(d.real(), d.imag());
 }
 }
 """
@@ -63,7 +71,7 @@ def _compile(text: str, flags: list[str], path: pathlib.Path) -> None:
 def _prelude(source: str) -> str:
     """The first line of a source. CuPy's JIT defines macros that change CuPy's headers, so it includes them itself."""
     includes = '#include "host_cuda.h"\n' if "CUPY_JIT_MODE" in source else '#include "host_cupy.h"\n'
-    return includes + (BY_STD if OF_XSF.search(source) else "")
+    return includes + (BY_STD if OF_XSF.search(source) or OF_XSF_WITH_TWO.search(source) else "")
 
 
 @functools.cache
@@ -110,7 +118,11 @@ def _include_flags() -> tuple[str, ...]:
 
 def _for_the_host(source: str) -> tuple[str, bool, bool]:
     """The source as C++ of the host, whether one thread does all of its work, whether its threads wait for others."""
-    source = OF_XSF.sub(r"= host::by_std([](auto z) { return xsf::\1(z); }, in0)", source)
+    source = OF_XSF.sub(r"= host::by_std([=](auto z) { return xsf::\1(z\2); }, in0)", source)
+    source = OF_XSF_WITH_TWO.sub(
+        r"host::two_by_std([](auto z, auto& a, auto& b) { xsf::\1(z, a, b); }, in0, \2, \3);", source
+    )
+    source = re.sub(r"__constant__ double (M_\w+)", r"\n#undef \1\n__constant__ double \1", source)
     source = re.sub(r"extern\s+__shared__\s+([^;]+?)\s+(\w+)\[\]", r"static \1 \2[1 << 14]", source)
     if re.search(r"(IndexT|int) _J_stride", source):
         return _reduction_by_one_thread(source), True, False

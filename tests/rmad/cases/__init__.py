@@ -24,7 +24,7 @@ import numpy as np
 
 FILES = (
     *("elementwise", "special", "reduce", "statistics", "products", "shape", "index", "linalg", "fft", "functions"),
-    *("writing", "stats", "own_code"),
+    *("writing", "stats", "own_code", "higher"),
     *("conv", "pool"),  # what layers use
 )
 CHOSEN = tuple(os.environ.get("RMAD_CASES", ",".join(FILES)).split(","))  # RMAD_CASES=reduce,fft runs those files only

@@ -225,5 +225,52 @@ ROWS = {
             f="hyp2f1 | logsumexp | softmax | log_softmax | polygamma | multigammaln | zeta | comb | factorial",
             a="1, 2, 3, VF | X | 1, V",
         ),
+        *calls(
+            "sp.<f>(<a>)",
+            f=(
+                "ellipkm1 | ellipe | ber | bei | ker | kei | berp | beip | kerp | keip | kelvin | wrightomega | airy | "
+                "fresnel | sici | shichi | itj0y0 | iti0k0 | it2j0y0 | it2i0k0 | itairy | itstruve0 | "
+                "it2struve0 | itmodstruve0 | lambertw"
+            ),
+            a="V | VF | C[0] | W",
+        ),
+        *calls(
+            "sp.<f>(<a>)",
+            f=(
+                "eval_legendre | eval_chebyt | eval_chebyu | eval_chebyc | eval_chebys | eval_laguerre | "
+                "eval_hermite | eval_hermitenorm | eval_sh_legendre | eval_sh_chebyt | eval_sh_chebyu | "
+                "expn | struve | modstruve | "
+                "jve | yve | hankel1e | hankel2e | pbdv | pbvv | pbwa | spherical_jn | spherical_yn | spherical_in | "
+                "spherical_kn | pdtri"
+            ),
+            a="2, V | 2, VF | J[:1], VF",
+        ),
+        *calls(
+            "sp.<f>(<a>)",
+            f=(
+                "ellipkinc | ellipeinc | ellipj | elliprc | agm | poch | binom | powm1 | inv_boxcox | inv_boxcox1p | "
+                "owens_t | chdtri | chdtriv | stdtrit | stdtridf | pdtrik | tklmbda"
+            ),
+            a="2, V | 2., VF | VF, .5 | V, VF",
+        ),
+        *calls(
+            "sp.<f>(<a>)",
+            f=(
+                "elliprd | elliprf | elliprg | voigt_profile | radian | gdtria | gdtrib | gdtrix | btdtria | btdtrib | "
+                "fdtri | fdtridfd | nrdtrimn | nrdtrisd | bdtrik | bdtrin | nbdtrik | nbdtrin"
+            ),
+            a="2, 3, V | .4, .5, VF | V, V, .5",
+        ),
+        *calls(
+            "sp.<f>(<a>)",
+            f=(
+                "eval_gegenbauer | eval_genlaguerre | lpmv | wright_bessel | log_wright_bessel | nbdtr | nbdtrc | "
+                "bdtri | nbdtri"
+            ),
+            a="1, 3, V",
+        ),
+        *calls("sp.<f>(<a>)", f="chndtr | chndtrix | chndtrinc", a=".5, 3, V | V, 3, .5"),
+        *calls("sp.airye(<a>)", a="V | VF | W"),
+        *calls("sp.<f>(2, 3, 1.5, V)", f="eval_jacobi | eval_sh_jacobi | elliprj"),
     ],
 }
