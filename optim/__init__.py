@@ -37,6 +37,7 @@ from optim.problem.function import Function
 from optim.problem.nonconvex import ClippedCurvature, Through
 from optim.problem.objective import Objective
 from optim.problem.quadratic import Quadratic
+from optim.problem.ranks import RankFailed, Ranks
 from optim.sgd import SGD
 from optim.sgn import SGN
 from optim.spectrum import spectral_density
@@ -85,6 +86,8 @@ __all__ = [
     "Optimizer",
     "Phases",
     "Quadratic",
+    "RankFailed",
+    "Ranks",
     "Roles",
     "StateDoesNotFit",
     "SteihaugToint",

@@ -10,6 +10,7 @@ import numpy as np
 
 from optim.first_order import FirstOrder
 from optim.hyper import FRACTION, Number, Rule, Schedule
+from optim.problem.ranks import Ranks
 from optim.problem.vectors import blocks
 from optim.types import Loss, Model
 from rmad.extend import Array
@@ -45,6 +46,8 @@ class Adam(FirstOrder):
         ε > 0, in the units of ∇f; the default is that of the paper.
     l2 : float, default 0.0
         Adds ½ l2‖θ‖² to f.
+    ranks : Ranks, default None
+        The processes of an MPI job that share every batch; None is this one alone.
     weight_decay : float, default 0.0
         w ≥ 0, decoupled from the gradient: AdamW.
 
@@ -88,9 +91,10 @@ class Adam(FirstOrder):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         l2: float = 0.0,
+        ranks: Ranks | None = None,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(model, loss, lr=lr, l2=l2)
+        super().__init__(model, loss, lr=lr, l2=l2, ranks=ranks)
         self._keep(Adam.HYPER, locals())
         self.m = np.zeros_like(self.objective.flat())
         self.v = np.zeros_like(self.m)

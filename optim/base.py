@@ -12,9 +12,10 @@ from typing import Any, ClassVar, Concatenate, ParamSpec, TypeAlias, TypeVar
 import numpy as np
 
 from optim import hyper
-from optim.hyper import Number, Rule
+from optim.hyper import NONE, Instance, Number, Rule
 from optim.problem.objective import Objective
 from optim.problem.pairs import original
+from optim.problem.ranks import Alone, Ranks
 from optim.problem.vectors import Scalar, inner, is_finite, read
 from optim.step_info import NumericalWarning, StepInfo, TrainingDiverged
 from optim.training import loop
@@ -50,6 +51,8 @@ class Optimizer:
         loss(z, t) -> scalar, convex in z.
     l2 : float, default 0.0
         Adds ½ l2‖θ‖² to f; ≥ 0.
+    ranks : Ranks, default None
+        The processes of an MPI job that share every batch; None is this one alone.
 
     Raises
     ------
@@ -60,15 +63,15 @@ class Optimizer:
         If l2 is out of range.
     """
 
-    HYPER: ClassVar[Mapping[str, Rule]] = {"l2": Number(at_least=0.0)}
+    HYPER: ClassVar[Mapping[str, Rule]] = {"l2": Number(at_least=0.0), "ranks": Instance(Alone) | NONE}
     most_rejected = 10  # in a row
     fit_batch: ClassVar[int | None] = 128  # cases of a batch that `fit` takes by itself; None for all
     fit = loop.fit
     _state: tuple[str, ...] = ()
     _parts: tuple[str, ...] = ()
 
-    def __init__(self, model: Model, loss: Loss, *, l2: float = 0.0) -> None:
-        self.objective = Objective(model, loss, **hyper.checked(Optimizer.HYPER, {"l2": l2}))
+    def __init__(self, model: Model, loss: Loss, *, l2: float = 0.0, ranks: Ranks | None = None) -> None:
+        self.objective = Objective(model, loss, **hyper.checked(Optimizer.HYPER, {"l2": l2, "ranks": ranks}))
         if place := tree.in_tuple(model, "model"):
             raise TypeError(f"{place} sits in a tuple and cannot be rebound; use a list or a dict")
         self.rejected_in_a_row = 0
@@ -193,6 +196,8 @@ class Optimizer:
 def all_or_nothing(step: Callable[Concatenate[M, P], StepInfo]) -> Callable[Concatenate[M, P], StepInfo]:
     """Decorates the step of an optimizer: an exception in it, or Ctrl-C, leaves optimizer and model as they were.
 
+    On ranks it ends the step on all of them.
+
     Only the count of rejected steps starts again after TrainingDiverged, so that a caller may go on.
 
     NumPy does not warn in it, because what is not finite is found and reported as a rejected step.
@@ -212,6 +217,7 @@ def all_or_nothing(step: Callable[Concatenate[M, P], StepInfo]) -> Callable[Conc
                 raise
             if isinstance(error, TrainingDiverged):
                 self.rejected_in_a_row = 0
+            self.objective.ranks.fail(error)
             raise
 
     return whole

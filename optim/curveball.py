@@ -18,6 +18,7 @@ from optim.base import Optimizer, StepInfo, all_or_nothing, not_finite
 from optim.hyper import NONE, Flag, Number, Rule
 from optim.parts.damping import decided_by_rounding
 from optim.problem.quadratic import Quadratic
+from optim.problem.ranks import Ranks
 from optim.problem.vectors import blocks, inner, is_finite, read
 from optim.types import Batch, Loss, Model
 from rmad.extend import Array
@@ -62,6 +63,8 @@ class CurveBall(Optimizer):
         of it.
     l2 : float, default 0.0
         Adds ½ l2‖θ‖² to f, and l2 I to G.
+    ranks : Ranks, default None
+        The processes of an MPI job that share every batch; None is this one alone.
 
     Attributes
     ----------
@@ -115,8 +118,9 @@ class CurveBall(Optimizer):
         damping: float = 1.0,
         adapt_damping: bool = True,
         l2: float = 0.0,
+        ranks: Ranks | None = None,
     ) -> None:
-        super().__init__(model, loss, l2=l2)
+        super().__init__(model, loss, l2=l2, ranks=ranks)
         if (momentum is None) != (beta is None):
             raise ValueError(f"momentum and beta go together, got momentum={momentum!r}, beta={beta!r}")
         self._keep(CurveBall.HYPER, locals())

@@ -13,6 +13,7 @@ from optim.parts.factors import KroneckerFactors
 from optim.parts.kronecker import KroneckerOperator
 from optim.parts.preconditioner import Diagonals
 from optim.parts.running import Renewal, RunningFactors
+from optim.problem.ranks import Ranks
 from optim.types import Loss, Model
 from rmad.extend import Array
 
@@ -33,13 +34,15 @@ class Factored(Optimizer):
         loss(z, t) -> scalar, convex in z.
     l2 : float, default 0.0
         Adds ½ l2‖θ‖² to f, and l2 I to C.
+    ranks : Ranks, default None
+        The processes of an MPI job that share every batch; None is this one alone.
     """
 
     damping: float
     _parts: tuple[str, ...] = ("running",)
 
-    def __init__(self, model: Model, loss: Loss, *, l2: float = 0.0) -> None:
-        super().__init__(model, loss, l2=l2)
+    def __init__(self, model: Model, loss: Loss, *, l2: float = 0.0, ranks: Ranks | None = None) -> None:
+        super().__init__(model, loss, l2=l2, ranks=ranks)
         self.running = RunningFactors(self.objective.crew)
 
     @property

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from optim.base import Optimizer, StepInfo, all_or_nothing
 from optim.hyper import SCHEDULE, Number, Rule, Schedule, value_at
+from optim.problem.ranks import Ranks
 from optim.problem.vectors import is_finite
 from optim.types import Loss, Model
 from rmad.extend import Array
@@ -28,6 +29,8 @@ class FirstOrder(Optimizer, ABC):
         Learning rate, > 0, or a function of the number of updates made (`optim.schedules`).
     l2 : float
         Adds ½ l2‖θ‖² to f.
+    ranks : Ranks, default None
+        The processes of an MPI job that share every batch; None is this one alone.
     """
 
     HYPER: ClassVar[Mapping[str, Rule]] = {"lr": Number(above=0.0) | SCHEDULE}
@@ -35,8 +38,8 @@ class FirstOrder(Optimizer, ABC):
 
     lr: float | Schedule
 
-    def __init__(self, model: Model, loss: Loss, *, lr: float | Schedule, l2: float) -> None:
-        super().__init__(model, loss, l2=l2)
+    def __init__(self, model: Model, loss: Loss, *, lr: float | Schedule, l2: float, ranks: Ranks | None) -> None:
+        super().__init__(model, loss, l2=l2, ranks=ranks)
         self._keep(FirstOrder.HYPER, locals())
         self.k = 0  # updates made
         self._lr()

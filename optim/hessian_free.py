@@ -24,6 +24,7 @@ from optim.parts.roles import Sets
 from optim.parts.selection import Backtracking, HeldOut, LastIterate, Worst
 from optim.parts.structural import StructuralDamping, StructuralLoss
 from optim.problem.quadratic import Quadratic
+from optim.problem.ranks import Ranks
 from optim.problem.vectors import is_finite
 from optim.types import Batch, Loss, Model
 from rmad.extend import Array
@@ -76,6 +77,8 @@ class HessianFree(Factored):
         The first α (section 12.2).
     l2 : float or schedule, default 0.0
         Adds ½ l2‖θ‖² to f.
+    ranks : Ranks, default None
+        The processes of an MPI job that share every batch; None is this one alone.
     restart : bool, default False
         After a run of CG from a warm start that ended with M(δ) > 0 the next one starts from zero (section 8.5).
     cases_in_memory : int, default None
@@ -154,6 +157,7 @@ class HessianFree(Factored):
         line_search: bool | LineSearch = True,
         lr: float | Schedule = 1.0,
         l2: float | Schedule = 0.0,
+        ranks: Ranks | None = None,
         restart: bool = False,
         cases_in_memory: int | None = None,
         probe_seed: int = 0,
@@ -165,7 +169,7 @@ class HessianFree(Factored):
         if structural and curvature == "hessian":
             raise ValueError('structural damping is a part of the Gauss-Newton matrix: curvature must be "ggn"')
         self.structural_loss = StructuralLoss(loss, structural.distance) if structural else None
-        super().__init__(model, self.structural_loss or loss, l2=value_at("l2", l2, 0))
+        super().__init__(model, self.structural_loss or loss, l2=value_at("l2", l2, 0), ranks=ranks)
         self.objective.cases_in_memory = kept["cases_in_memory"]
         self.direction = ConjugateGradient() if direction is None else direction
         self._rule = damping_rule(damping, least, isinstance(direction, SteihaugToint))

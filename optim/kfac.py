@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import ClassVar
 
 import numpy as np
@@ -23,10 +24,10 @@ from optim.parts.damping import decided_by_rounding, reduction_ratio
 from optim.parts.estimate import METHODS
 from optim.parts.rescaling import Rescaled, along, along_both
 from optim.parts.running import Renewal
-from optim.problem.batch import cases as cases_of
 from optim.problem.batch import take
 from optim.problem.means import declared_mean
 from optim.problem.quadratic import Quadratic
+from optim.problem.ranks import Ranks
 from optim.problem.vectors import dot, inner, is_finite, read
 from optim.types import Batch, Loss, Model
 from rmad.extend import Array
@@ -79,6 +80,8 @@ class KFAC(Factored):
         Targets drawn for each case.
     l2 : float, default 0.0
         Adds ½ l2‖θ‖² to f.
+    ranks : Ranks, default None
+        The processes of an MPI job that share every batch; None is this one alone.
     rng : numpy.random.Generator, default None
         Draws the targets; None has the seed 0.
 
@@ -159,9 +162,10 @@ class KFAC(Factored):
         estimate: str | None = None,
         samples: int = 1,
         l2: float = 0.0,
+        ranks: Ranks | None = None,
         rng: np.random.Generator | None = None,
     ) -> None:
-        super().__init__(model, loss, l2=l2)
+        super().__init__(model, loss, l2=l2, ranks=ranks)
         self._keep(KFAC.HYPER, locals())
         if momentum and lr is not None:
             raise ValueError("momentum: μ is found together with α, so lr must be None")
@@ -234,16 +238,20 @@ class KFAC(Factored):
 
     def _part(self, x: object, t: object) -> Batch | None:
         """The cases of this update's factors and products; None for all of them."""
-        n = cases_of(x, t)
+        n = self.objective.cases(x, t)
         if n is None or getattr(self.objective.model, "couples_cases", False):
             return None
         if not declared_mean(self.objective.loss):
             return None
-        parts = min(round(1 / self.cases), n // tuning.CASES_OF_FACTORS)
+        given = self.objective.given(x, t)
+        parts = min(round(1 / self.cases), n // tuning.CASES_OF_FACTORS, *given)
         if parts < 2:
             return None
-        every = slice(self.k % parts, None, parts)
-        return take(x, every), take(t, every)
+        starts = [(self.k - first) % parts for first in accumulate([0, *given[:-1]])]
+        every = slice(starts[self.objective.ranks.rank if len(given) > 1 else 0], None, parts)
+        part = take(x, every), take(t, every)
+        self.objective.note(*part, [len(range(start, n, parts)) for start, n in zip(starts, given, strict=True)])
+        return part
 
     def _scaled(self, q: Quadratic, gradient: Array) -> Rescaled:
         """δ = α d + μ δ₀, d = −C̃⁻¹∇f."""

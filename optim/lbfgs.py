@@ -17,6 +17,7 @@ from scipy.optimize import OptimizeResult, minimize
 
 from optim.base import Optimizer, StepInfo, all_or_nothing
 from optim.hyper import COUNT, Number, Rule
+from optim.problem.ranks import Ranks
 from optim.problem.vectors import is_finite
 from optim.types import Loss, Model
 from rmad.extend import Array
@@ -35,8 +36,10 @@ class _SciPy(Optimizer, ABC):
     iterations: int
     tolerance: float
 
-    def __init__(self, model: Model, loss: Loss, *, iterations: int, tolerance: float, l2: float) -> None:
-        super().__init__(model, loss, l2=l2)
+    def __init__(
+        self, model: Model, loss: Loss, *, iterations: int, tolerance: float, l2: float, ranks: Ranks | None
+    ) -> None:
+        super().__init__(model, loss, l2=l2, ranks=ranks)
         if not isinstance(self.objective.flat(), np.ndarray):
             raise TypeError(f"{type(self).__name__} runs SciPy's solver, which takes NumPy arrays only")
         self._keep(_SciPy.HYPER, locals())
@@ -112,6 +115,8 @@ class BFGS(_SciPy):
         The solver ends when ‖∇f‖∞ is below.
     l2 : float, default 0.0
         Adds ½ l2‖θ‖² to f.
+    ranks : Ranks, default None
+        The processes of an MPI job that share every batch; None is this one alone.
 
     Attributes
     ----------
@@ -142,9 +147,16 @@ class BFGS(_SciPy):
     _state = ("inverse_hessian",)
 
     def __init__(
-        self, model: Model, loss: Loss, *, iterations: int = 1, tolerance: float = 1e-8, l2: float = 0.0
+        self,
+        model: Model,
+        loss: Loss,
+        *,
+        iterations: int = 1,
+        tolerance: float = 1e-8,
+        l2: float = 0.0,
+        ranks: Ranks | None = None,
     ) -> None:
-        super().__init__(model, loss, iterations=iterations, tolerance=tolerance, l2=l2)
+        super().__init__(model, loss, iterations=iterations, tolerance=tolerance, l2=l2, ranks=ranks)
         self.inverse_hessian = np.eye(self.objective.size)
 
     def _minimize(self, f: Function, theta: Array) -> OptimizeResult:
@@ -174,6 +186,8 @@ class LBFGS(_SciPy):
         The solver ends when ‖∇f‖∞ is below.
     l2 : float, default 0.0
         Adds ½ l2‖θ‖² to f.
+    ranks : Ranks, default None
+        The processes of an MPI job that share every batch; None is this one alone.
 
     Attributes
     ----------
@@ -212,8 +226,9 @@ class LBFGS(_SciPy):
         memory: int = 10,
         tolerance: float = 1e-8,
         l2: float = 0.0,
+        ranks: Ranks | None = None,
     ) -> None:
-        super().__init__(model, loss, iterations=iterations, tolerance=tolerance, l2=l2)
+        super().__init__(model, loss, iterations=iterations, tolerance=tolerance, l2=l2, ranks=ranks)
         self._keep(LBFGS.HYPER, locals())
 
     def _minimize(self, f: Function, theta: Array) -> OptimizeResult:

@@ -21,6 +21,7 @@ from optim.hyper import COUNT, Number, OneOf, Rule
 from optim.parts.cg import pcg
 from optim.parts.damping import decided_by_rounding
 from optim.problem.quadratic import Quadratic
+from optim.problem.ranks import Ranks
 from optim.problem.vectors import dot, inner, is_finite, read
 from optim.types import Batch, Loss, Model
 from rmad.extend import Array
@@ -60,6 +61,8 @@ class LevenbergMarquardt(Optimizer):
         The most values of λ in one step.
     l2 : float, default 0.0
         Adds ½ l2‖θ‖² to f, and l2 I to G.
+    ranks : Ranks, default None
+        The processes of an MPI job that share every batch; None is this one alone.
 
     Raises
     ------
@@ -117,8 +120,9 @@ class LevenbergMarquardt(Optimizer):
         cg_tolerance: float = 1e-6,
         tries: int = 20,
         l2: float = 0.0,
+        ranks: Ranks | None = None,
     ) -> None:
-        super().__init__(model, loss, l2=l2)
+        super().__init__(model, loss, l2=l2, ranks=ranks)
         self._keep(LevenbergMarquardt.HYPER, locals())
         self.damping = float(damping)
         if solver == "auto":

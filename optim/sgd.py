@@ -9,6 +9,7 @@ import numpy as np
 
 from optim.first_order import FirstOrder
 from optim.hyper import FRACTION, Flag, Rule, Schedule
+from optim.problem.ranks import Ranks
 from optim.problem.vectors import blocks
 from optim.types import Loss, Model
 from rmad.extend import Array
@@ -33,6 +34,8 @@ class SGD(FirstOrder):
         Takes Nesterov's momentum; needs momentum > 0.
     l2 : float, default 0.0
         Adds ½ l2‖θ‖² to f.
+    ranks : Ranks, default None
+        The processes of an MPI job that share every batch; None is this one alone.
 
     Raises
     ------
@@ -69,8 +72,9 @@ class SGD(FirstOrder):
         momentum: float = 0.0,
         nesterov: bool = False,
         l2: float = 0.0,
+        ranks: Ranks | None = None,
     ) -> None:
-        super().__init__(model, loss, lr=lr, l2=l2)
+        super().__init__(model, loss, lr=lr, l2=l2, ranks=ranks)
         self._keep(SGD.HYPER, locals())
         if nesterov and not momentum:
             raise ValueError("nesterov needs momentum > 0")

@@ -30,6 +30,7 @@ from optim.parts.preconditioner import (
     diagonal_inverse,
 )
 from optim.problem.quadratic import Quadratic
+from optim.problem.ranks import Ranks
 from optim.problem.vectors import blocks, inner, is_finite, read
 from optim.types import Batch, Loss, Model
 from rmad.extend import Array, arrays
@@ -78,6 +79,8 @@ class SGN(Factored):
         In [0, 1].
     l2 : float, default 0.0
         Adds ½ l2‖θ‖² to f, and l2 I to G.
+    ranks : Ranks, default None
+        The processes of an MPI job that share every batch; None is this one alone.
 
     Raises
     ------
@@ -148,8 +151,9 @@ class SGN(Factored):
         preconditioner: bool | Preconditioner | None = None,
         preconditioner_exponent: float = 1.0,
         l2: float = 0.0,
+        ranks: Ranks | None = None,
     ) -> None:
-        super().__init__(model, loss, l2=l2)
+        super().__init__(model, loss, l2=l2, ranks=ranks)
         self._keep(SGN.HYPER, locals() | {"damping_min": self.floor if damping_min is None else damping_min})
         self.damping_min = damping_min
         self.schedule = damping if callable(damping) else None

@@ -36,6 +36,19 @@ IN_PLACE_FROM = 1 << 20
 # CG, which takes the same two arrays each time, needs one. As above
 MOST_BINDINGS = 4
 
+# -- ranks -----------------------------------------------------------------------------------------
+
+# bytes: a vector of which all ranks together have no more is sent to all by all, and added up by each; a longer one is
+# divided into stretches. benchmarks/ranks.py
+SHORT_MESSAGE = 1 << 16
+
+# ranks: up to so many, sums are formed in the order of the ranks, by a message from each to each; more ranks leave the
+# order to the library, whose messages grow with the logarithm of their number. Not measured by itself
+RANKS_IN_ORDER = 32
+
+# seconds after Ctrl-C: a rank that still waits for others then ends the job. Not measured
+SECONDS_AFTER_INTERRUPT = 5.0
+
 # -- Kronecker factors -----------------------------------------------------------------------------
 
 # cases: KFAC takes no smaller part of a batch for its factors, α and μ. decisions.md, "Kronecker factors from half of a

@@ -23,7 +23,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 FRAGMENTS = {"hessian_free.md", "kronecker.md", "experiments.md"}  # of programs on the reader's own model and data
 HEAD = "---\nfile_format: mystnb\nkernelspec:\n  name: python3\n---\n"
-NEEDS = {"from_pytorch.md": "torch", "from_jax.md": "jax"}
+NEEDS = {"from_pytorch.md": "torch", "from_jax.md": "jax", "ranks.md": "mpi4py"}
 FEW_EXAMPLES = """from hypothesis import settings
 settings.register_profile("pages", derandomize=True, deadline=None, max_examples=10)
 settings.load_profile("pages")

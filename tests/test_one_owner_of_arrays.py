@@ -70,6 +70,10 @@ ON_THE_CPU = {
         nn/recurrent.py: __init__
         """,
     "data and files": "nn/data, nn/files",
+    "numbers and texts in messages between processes": """
+        optim/problem/mpi.py: _look _leave
+        optim/problem/ranks.py
+        """,
     "a few numbers for SciPy": """
         optim/curveball.py: minimizer
         optim/parts/krylov.py: __call__ _basis

@@ -29,7 +29,7 @@ from optim.hyper import COUNT, NONE, Flag, Number, Rule, check
 from optim.parts.cg import InverseP, Stop, precondition, relative_progress
 from optim.parts.fallback import Fallback
 from optim.parts.roles import Sets
-from optim.problem.batch import cases, leaves, take
+from optim.problem.batch import leaves, take
 from optim.problem.objective import Objective
 from optim.problem.vectors import inner, read
 from optim.types import Batch
@@ -191,8 +191,8 @@ class Policy:
 
     def decide(self, objective: Objective, batch: Batch, k: int, seed: int, sampled: bool, factors: bool) -> Decision:
         """The cases of update k. sampled: S and S′ may be parts of the batch; factors: P has Kronecker factors."""
-        a, n = self.numbers, cases(*batch) or 1
-        first, (again, why) = k == 0, self._again(batch)
+        a, n = self.numbers, objective.cases(*batch) or 1
+        first, (again, why) = k == 0, self._again(objective, batch)
         cheap = objective.work(*batch) <= a.little
         if (cheap and first) or (again and (cheap or objective.size <= a.few)):
             return Decision(batch, batch, False, n, n, n, "one small batch" if first and not again else why)
@@ -200,19 +200,25 @@ class Policy:
         if not (sampled and n > 1 and objective.has_independent_cases(*batch)):
             return Decision(batch, batch, True, n, n, n, why)
         size = min(n, self.sample)
-        S = batch if size == n else taken(batch, np.sort(_drawn(n, size, (seed, k))))
+        S, sizes = (batch, objective.given(*batch)) if size == n else _sample(objective, batch, n, size, (seed, k))
+        size = sum(sizes)
         of_curvature = max(min(a.curvature_cases, size // 2), round(a.share * size))
         if of_curvature < 1 or not (factors or first):
             return Decision(S, S, True, n, size, size, why)
-        parts = size // of_curvature
+        parts = min(size // of_curvature, *sizes)
         curvature = taken(S, slice(k % parts, None, parts))
-        return Decision(S, curvature, True, n, size, cases(*curvature) or 1, why)
+        sizes = [len(range(k % parts, of_rank, parts)) for of_rank in sizes]
+        objective.note(*curvature, sizes)
+        return Decision(S, curvature, True, n, size, sum(sizes), why)
 
-    def _again(self, batch: Batch) -> tuple[bool, str]:
+    def _again(self, objective: Objective, batch: Batch) -> tuple[bool, str]:
         """True if the batch is the last one again, and how that is known."""
         if self.numbers.same_batch is not None:
             return self.numbers.same_batch, "the same batch, as told"
-        before, self.seen = self.seen, content(batch)
+        before, now = self.seen, content(batch)
+        if objective.ranks.sliced:
+            now = sum(objective.ranks.gathered(lambda: now))
+        self.seen = now
         return self.seen == before != 0.0, "the same batch again"
 
     def fallback(self, decision: Decision) -> Fallback:
@@ -300,7 +306,17 @@ def taken(batch: Batch, which: Any) -> Batch:
     return x, x if batch[1] is batch[0] else take(batch[1], which)
 
 
-def _drawn(n: int, size: int, seed: tuple[int, int]) -> Array:
+def _sample(objective: Objective, batch: Batch, n: int, size: int, seed: tuple[int, int]) -> tuple[Batch, list[int]]:
+    """A sample of `size` of the n cases, and its sizes on all ranks that were given cases of their own."""
+    given = objective.given(*batch)
+    sizes = [min(of_rank, max(1, round(size * of_rank / n))) for of_rank in given]
+    own = objective.ranks.rank if objective.ranks.sliced else 0
+    S = taken(batch, np.sort(_drawn(given[own], sizes[own], (*seed, own) if own else seed)))
+    objective.note(*S, sizes)
+    return S, sizes
+
+
+def _drawn(n: int, size: int, seed: tuple[int, ...]) -> Array:
     return np.random.default_rng(seed).choice(n, size, replace=False, shuffle=False)
 
 

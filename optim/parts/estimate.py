@@ -15,7 +15,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -31,11 +31,14 @@ from optim.parts.factors import Block, Corrected, KroneckerFactors, parts_of
 from optim.parts.kronecker import Run, eigh
 from optim.problem.parameters import Parameters
 from optim.problem.quadratic import Quadratic
+from optim.problem.ranks import Alone, Terms
 from optim.problem.shard import LinearizedShard
 from optim.problem.vectors import sum_into
 from rmad.extend import Array, Cost, Meetings, arrays, averaged, cost, second_moments, squares, tree
 
 __all__ = ["METHODS", "Basis", "eigenvectors", "kronecker_factors", "with_moments"]
+
+T = TypeVar("T")
 
 METHODS = ("kfac", "empirical", "kflr", "kfra")
 Basis = tuple[Array, Array]  # eigenvectors of A and of G
@@ -90,30 +93,93 @@ def kronecker_factors(
 
 
 def _factors(q: Quadratic, method: str, sharing: str, seed: int, samples: int) -> KroneckerFactors:
-    found = q.each_shard(lambda shard: _Terms(shard, method, sharing, seed, samples))
-    first = found[0].meetings
-    shapes = [node.spec.shape for node in first.nodes[: first.n_inputs]]
+    sums: list[_Sums] = []
+
+    def terms() -> Terms:
+        sums.append(_Sums(q, q.each_shard(lambda shard: _Terms(shard, method, sharing, seed, samples))))
+        return [], sums[0].arrays(with_curvature=method == "kfra")
+
+    q.objective.ranks.exchange(terms)
+    (found,) = sums
+    first = found.first
+    sides = found.cotangents
     if method == "kfra":
-        curvature = _sum([averaged_curvature(terms.shard) for terms in found])
-        weights = [terms.shard.weight for terms in found]
-        _warn_of_cost(q.objective, cost([terms.meetings for terms in found]))
-        sides = averaged([terms.meetings for terms in found], weights, curvature, q.objective.crew.run)
-    else:
-        sides = _sums([terms.cotangents for terms in found])
+        _warn_of_cost(q.objective, cost([terms.meetings for terms in found.terms]))
+        weights = [terms.shard.weight for terms in found.terms]
+        elsewhere = OnRanks(q.objective.ranks) if q.objective.ranks.size > 1 else None
+        meetings = [terms.meetings for terms in found.terms]
+        sides = averaged(meetings, weights, found.curvature, q.objective.crew.run, elsewhere)
     blocks = []
     for g, group in enumerate(first.groups):
-        activations = [
-            _mean([(terms.activations[g][k], terms.shard.weight) for terms in found]) for k in range(len(group.uses))
-        ]
-        A, G = first.pair(g, activations, sides[g])
-        parts = parts_of(group.inputs, shapes, group.shape[1] * group.part[1])
+        A, G = first.pair(g, found.activations[g], sides[g])
+        parts = parts_of(group.inputs, found.shapes, group.shape[1] * group.part[1])
         blocks.append(Block(parts, A, G, group.part))
-    d = np.zeros_like(q.theta, dtype=q.objective.dtype)
-    for i, view in enumerate(tree.split(d, shapes)):
-        if i in first.rest:
-            for terms in found:
-                view += terms.diagonal[i]
-    return KroneckerFactors(tuple(blocks), d, _marked(shapes, first.rest), _marked(shapes, first.unused))
+    rest, unused = (_marked(found.shapes, which) for which in (first.rest, first.unused))
+    return KroneckerFactors(tuple(blocks), found.d, rest, unused)
+
+
+class _Sums:
+    """The sums over this rank's shards that the factors are made of; those over all ranks once `arrays` are summed."""
+
+    def __init__(self, q: Quadratic, terms: list[_Terms]) -> None:
+        self.terms, self.first = terms, terms[0].meetings
+        self.shapes = [node.spec.shape for node in self.first.nodes[: self.first.n_inputs]]
+        self.cotangents = _sums([of_shard.cotangents for of_shard in terms])
+        sides = [
+            [
+                [(of_shard.activations[g][k], of_shard.shard.weight) for of_shard in terms]
+                for k in range(len(group.uses))
+            ]
+            for g, group in enumerate(self.first.groups)
+        ]
+        self._means = [[_mean(same) for same in group] for group in sides]
+        counts = [[sum(count for (_, count), _ in same) for same in group] for group in sides]
+        self._counts = np.array([count for group in counts for count in group], np.float64)
+        self.d = np.zeros_like(q.theta, dtype=q.objective.dtype)
+        for i, view in enumerate(tree.split(self.d, self.shapes)):
+            if i in self.first.rest:
+                for of_shard in terms:
+                    view += of_shard.diagonal[i]
+        self.curvature: Any = None
+
+    def arrays(self, with_curvature: bool) -> list[Array]:
+        """The arrays of the sums; with_curvature: E[L″], too."""
+        if with_curvature:
+            self.curvature = _sum([averaged_curvature(of_shard.shard) for of_shard in self.terms])
+        flat = [M for groups in (self._means, self.cotangents) for group in groups for M in group]
+        return [*flat, self.d, self._counts, *([self.curvature] if with_curvature else [])]
+
+    @property
+    def activations(self) -> list[list[tuple[Array, float]]]:
+        """Per group and use: the mean of ā āᵀ, and the rows of all."""
+        counts = iter(self._counts.tolist())
+        return [[(A, next(counts)) for A in group] for group in self._means]
+
+
+class OnRanks:
+    """The parts of a batch on other ranks, as `averaged` meets them: sums, and decisions that all of them share."""
+
+    def __init__(self, ranks: Alone) -> None:
+        self._ranks = ranks
+
+    def total(self, own: Array) -> Array:
+        """The sum of an array over ranks."""
+        own = arrays.contiguous(own)
+        self._ranks.exchange(lambda: ([], [own]))
+        return own
+
+    def of_most(self, value: T, n: int) -> T:
+        """The value of the rank whose n is the largest."""
+        found = self._ranks.gathered(lambda: (value, n))
+        return max(found, key=lambda pair: pair[1])[0]
+
+    def all(self, value: bool) -> bool:
+        """True if it is on all ranks."""
+        return all(self._ranks.gathered(lambda: value))
+
+    def of_first(self, value: T) -> T:
+        """That of the first rank."""
+        return self._ranks.share(value)
 
 
 def eigenvectors(factors: KroneckerFactors, run: Run) -> list[Basis]:
@@ -134,10 +200,17 @@ def with_moments(
     If cases mix, or cannot be told apart, ∇W is that of the shard with random signs for the cases, whose squares have
     the same expectation.
     """
-    found = q.each_shard(lambda shard: _moments(shard, factors.blocks, bases, method, seed, samples))
+    sums: list[Array] = []
+
+    def terms() -> Terms:
+        found = q.each_shard(lambda shard: _moments(shard, factors.blocks, bases, method, seed, samples))
+        sums.extend(_sum(moments) for moments in zip(*found, strict=True))
+        return [], sums
+
+    q.objective.ranks.exchange(terms)
     blocks = []
-    for block, (L, R), moments in zip(factors.blocks, bases, zip(*found, strict=True), strict=True):
-        blocks.append(replace(block, corrected=Corrected(L, _sum(moments), R)))
+    for block, (L, R), moments in zip(factors.blocks, bases, sums, strict=True):
+        blocks.append(replace(block, corrected=Corrected(L, moments, R)))
     return replace(factors, blocks=tuple(blocks))
 
 
@@ -188,9 +261,9 @@ def _marked(shapes: list[tuple[int, ...]], which: Sequence[int]) -> Array:
     return marks
 
 
-def _mean(sides: list[tuple[tuple[Array, float], float]]) -> tuple[Array, float]:
-    """The mean over shards of E[ā āᵀ], and the rows of all."""
-    return _sum([A * A.dtype.type(weight) for (A, _), weight in sides]), sum(count for (_, count), _ in sides)
+def _mean(sides: list[tuple[tuple[Array, float], float]]) -> Array:
+    """The mean over shards of E[ā āᵀ]."""
+    return _sum([A * A.dtype.type(weight) for (A, _), weight in sides])
 
 
 def _sums(found: list[list[list[Array]]]) -> list[list[Array]]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from threadpoolctl import LibController
 
-__all__ = ["OneThread", "use_one_thread_for_good"]
+__all__ = ["OneThread", "use_one_thread_for_good", "use_threads"]
 
 _mutex = RLock()  # of _before and of the calls that change the libraries
 _held: dict[OneThread, None] = {}
@@ -56,6 +56,12 @@ def use_one_thread_for_good() -> None:
     for library in _libraries():
         if library.by_thread:
             library.set(1)
+
+
+def use_threads(number: int) -> None:
+    """Sets all libraries to this number of threads."""
+    for library in _libraries():
+        library.set(number)
 
 
 class Library:

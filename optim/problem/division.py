@@ -14,6 +14,7 @@ from optim.problem.batch import Shard, cases, slices, take
 from optim.problem.means import comes_apart, declared_mean, is_mean
 from optim.problem.pairing import BroadcastError
 from optim.problem.parameters import Parameters
+from optim.problem.ranks import Alone
 from optim.types import Loss, Model
 from rmad.extend import Diagonal, Linear, Record, Tape, is_cupy, keep_freed_memory, matmul, tree
 from rmad.extend import tuning as engine_tuning
@@ -31,7 +32,9 @@ class Division(Parameters):
     shards : int, optional
         Shards of a batch; by default one per thread, if the work per shard justifies it.
     cases_in_memory : int, optional
-        The most cases whose activations are held at a time.
+        The most cases whose activations are held at a time, on each rank.
+    ranks : Ranks, optional
+        The processes that share every batch; each divides its own cases.
 
     Raises
     ------
@@ -48,27 +51,89 @@ class Division(Parameters):
         shards: int | None = None,
         threads: int | None = None,
         cases_in_memory: int | None = None,
+        ranks: Alone | None = None,
     ) -> None:
         for name, number in (("shards", shards), ("threads", threads), ("cases_in_memory", cases_in_memory)):
             if number is not None and not (isinstance(number, int | np.integer) and number >= 1):
                 raise ValueError(f"{name} must be a whole number ≥ 1, got {number}")
-        super().__init__(model, loss, l2, threads)
+        super().__init__(model, loss, l2, threads, ranks)
         keep_freed_memory()
         self.shards, self.cases_in_memory = shards, cases_in_memory
         self._work: dict[Any, float] = {}
         self._apart: dict[Any, bool] = {}  # by the shapes of one case: if a model works case by case
         self.loss_couples = 0  # 1 once found on some batch; from then on none is divided
+        self._counted_batches: list[tuple[Any, Any, list[int]]] = []  # of this step, on ranks with cases of their own
+
+    def begin_step(self) -> None:
+        super().begin_step()
+        self._counted_batches = []
+
+    def counts(self, x: Any, t: Any) -> list[int]:
+        """The cases of every rank; [] if those of this one cannot be counted.
+
+        Ranks that are given their own cases tell each other how many, once for every batch of a step.
+        """
+        n, ranks = cases(x, t), self.ranks
+        if not ranks.sliced:
+            return [] if n is None else [s.stop - s.start for s in slices(n, ranks.size)]
+        for a, b, known in self._counted_batches:
+            if a is x and b is t:
+                return known
+        found = ranks.gathered(lambda: n)
+        counts = [] if None in found else [int(k) for k in found if k is not None]
+        self.note(x, t, counts)
+        return counts
+
+    def given(self, x: Any, t: Any) -> list[int]:
+        """The cases that every rank was given, if each has its own, else those of the batch; [] if there are none."""
+        return self.counts(x, t) if self.ranks.sliced else [cases(x, t) or 0]
+
+    def note(self, x: Any, t: Any, counts: list[int]) -> None:
+        """Keeps the counts of a batch that is a part of one whose counts are known."""
+        if self.ranks.sliced:
+            self._counted_batches = [*self._counted_batches[-4:], (x, t, counts)]
+
+    def cases(self, x: Any, t: Any) -> int | None:
+        """The number of cases of a batch, those of all ranks."""
+        return (sum(self.counts(x, t)) or None) if self.ranks.sliced else cases(x, t)
 
     def divide(self, x: Any, t: Any) -> list[Shard]:
-        """Returns the batch as a list of shards, whose weights sum to one."""
+        """Returns the batch as a list of shards, whose weights sum to one; on ranks to their share of the cases."""
         n = cases(x, t)
-        if n == 0:
+        if n == 0 and not self.ranks.sliced:
             raise ValueError("the batch is empty: x and t have no cases")
         self._check_device(x, t)
+        if self.ranks.size > 1:
+            return self._own_shards(x, t)
         number = self._number_of_shards(n, x)
         if n is None or number == 1:
             return [Shard(x, t, 1.0, 0)]
         return [Shard(take(x, s), take(t, s), (s.stop - s.start) / n, s.start) for s in slices(n, number)]
+
+    def _own_shards(self, x: Any, t: Any) -> list[Shard]:
+        """The cases of this rank, divided; ValueError on all ranks if the batch does not come apart."""
+        ranks, counts = self.ranks, self.counts(x, t)
+        if 0 in counts:
+            where = f": rank {counts.index(0)} has none" if ranks.sliced else ""
+            raise ValueError(f"ranks: {sum(counts)} cases are too few for {ranks.size} ranks{where}")
+        if not counts or self._says_that_it_couples() or self._model_couples(x, must="ranks share the batch"):
+            raise self._not_on_ranks(counts)
+        first, own, total = sum(counts[: ranks.rank]), counts[ranks.rank], sum(counts)
+        if not ranks.sliced:
+            x, t = (take(a, slice(first, first + own)) for a in (x, t))
+        parts = slices(own, self._number_of_shards(own, x))
+        if len(parts) == 1:
+            return [Shard(x, t, own / total, first)]
+        return [Shard(take(x, s), take(t, s), (s.stop - s.start) / total, first + s.start) for s in parts]
+
+    def _not_on_ranks(self, counts: list[int]) -> ValueError:
+        if not counts:
+            why = "x and t have no cases along their first axis, as many in each array"
+        elif self.loss_couples or declared_mean(self.loss) is False:
+            why = f"the loss {_name(self.loss)} is no mean over cases"
+        else:
+            why = "the model's outputs for a case depend on the other cases of the batch"
+        return ValueError(f"ranks: the cases of this batch do not come apart, so that no ranks can share them: {why}")
 
     def _check_device(self, x: Any, t: Any) -> None:
         """Raises TypeError if the batch is on the GPU and the model is not, or the other way round."""
@@ -97,7 +162,8 @@ class Division(Parameters):
                 assert self.cases_in_memory is not None
                 size = max(1, self.cases_in_memory // self.threads)  # a chunk on every thread at a time
                 number = max(number, -(-n // size))
-            if number == 1 or not self._model_couples(x, must=not self._fits(n)):
+            larger = f"the batch is larger than cases_in_memory = {self.cases_in_memory}"
+            if number == 1 or not self._model_couples(x, must="" if self._fits(n) else larger):
                 return number
         if not self._fits(n):
             raise self._does_not_come_apart(n)
@@ -114,29 +180,45 @@ class Division(Parameters):
         couples = bool(getattr(self.model, "couples_cases", False))
         return couples or declared_mean(self.loss) is False or bool(self.loss_couples)
 
-    def _model_couples(self, x: Any, must: bool = False) -> bool:
+    def _model_couples(self, x: Any, must: str = "") -> bool:
         """True if the outputs for a few cases depend on which cases come together; found once per shape of x.
 
         Also True if the model takes no part of the batch, as where x holds an array that all cases share and that is
-        as long as the batch. The error of the model is raised if the batch `must` be divided.
+        as long as the batch. The error of the model is raised if the batch must be divided, for the reason `must`.
         """
         key = _shapes(take(x, slice(0, 1)))
         if key not in self._apart:
-            n = cases(x) or 1
-            few = min(4, n)
-            some = (slice(few), slice(1), slice(1, few))
-            try:
-                whole, *parts = (Shard(take(x, s), None, 1.0, s.start or 0).run(self.model) for s in some)
-            except (TypeError, ValueError) as error:
-                if must:
-                    error.add_note(
-                        f"The model was called with {few} of the {n} cases, because the batch is larger than "
-                        f"cases_in_memory = {self.cases_in_memory}; all arrays of x are divided along their first axis."
-                    )
-                    raise
+            if self.ranks.sliced:  # each looks at cases of its own
+                found = (
+                    None
+                    if None in (verdicts := self.ranks.gathered(lambda: self._comes_apart(x, must)))
+                    else all(verdicts)
+                )
+            else:
+                found = self._comes_apart(x, must)
+            if found is None:
                 return True  # the batch as it is will say if something is wrong
-            self._apart[key] = comes_apart(whole, parts)
+            self._apart[key] = found
         return not self._apart[key]
+
+    def _comes_apart(self, x: Any, must: str) -> bool | None:
+        """True if the outputs for a few cases are those for parts of them; None if the model does not run on them."""
+        n = cases(x) or 1
+        few = min(4, n)
+        if few == 1:
+            return True  # one case tells nothing
+        some = (slice(few), slice(1), slice(1, few))
+        try:
+            whole, *parts = (Shard(take(x, s), None, 1.0, s.start or 0).run(self.model) for s in some)
+        except (TypeError, ValueError) as error:
+            if must:
+                error.add_note(
+                    f"The model was called with {few} of the {n} cases, because {must}; all arrays of x are divided "
+                    "along their first axis."
+                )
+                raise
+            return None
+        return comes_apart(whole, parts)
 
     def has_independent_cases(self, x: Any, t: Any) -> bool:
         """True if f on some cases estimates f on all: the model works case by case, and the loss is a mean over cases.
@@ -147,19 +229,29 @@ class Division(Parameters):
         n = cases(x, t)
         if n is None or self._says_that_it_couples() or self._model_couples(x):
             return False
-        if n == 1 or declared_mean(self.loss):
+        if self.cases(x, t) == 1 or declared_mean(self.loss):
             return True
+        if self.ranks.sliced:
+            means = all(self.ranks.gathered(lambda: self._is_mean(x, t, n)))
+        else:
+            means = self._is_mean(x, t, n)
+        self.loss_couples = int(not means)
+        return means
+
+    def _is_mean(self, x: Any, t: Any, n: int) -> bool:
+        """True if the loss on a few cases is the mean of those on parts of them; False if it is not defined there."""
         few = min(4, n)
+        if few == 1:
+            return True
         parts = [slice(1), slice(1, few)]
         shards = [Shard(take(x, s), take(t, s), (s.stop - (s.start or 0)) / few, s.start or 0) for s in parts]
         outputs = [shard.run(self.model) for shard in shards]
         try:
-            self.loss_couples = int(not is_mean(self.loss, shards, outputs, take(t, slice(few))))
+            return is_mean(self.loss, shards, outputs, take(t, slice(few)))
         except (BroadcastError, MemoryError):
             raise
         except Exception:  # the batch as it is will say if something is wrong
-            self.loss_couples = 1
-        return not self.loss_couples
+            return False
 
     def _shards_at_once(self, n: int, x: Any) -> int:
         """The number of shards for the threads; memory does not count here."""

@@ -50,8 +50,10 @@ class Objective(Division):
     threads : int, optional
         Threads that work on the shards; by default one per core.
     cases_in_memory : int, optional
-        The most cases whose activations are held at a time (one for each thread at least). A larger batch is worked
-        through in chunks with the same results; every product then runs the model again, chunk by chunk.
+        The most cases whose activations are held at a time (one for each thread at least), on each rank. A larger batch
+        is worked through in chunks with the same results; every product then runs the model again, chunk by chunk.
+    ranks : Ranks, optional
+        The processes of an MPI job that share every batch; all of them call every method.
 
     Raises
     ------
@@ -98,19 +100,37 @@ class Objective(Division):
         def term(k: int) -> Any:
             return weighted(shards[k].weight, value(shards[k].run(model), shards[k].t))
 
-        return summed([*self.crew.run(term, len(shards)), self._penalty(arrays)])
+        (terms,) = self.ranks.exchange(lambda: ([self.crew.run(term, len(shards))], []))
+        return summed([*terms, self._penalty(arrays)])
 
     def _compared_value(self, shards: list[Shard], model: Any, t: Any) -> float | None:
         """L as the sum over the shards; None if the whole batch gives a different value."""
         value = loss_value(self.loss)
-        outputs = self.crew.run(lambda k: shards[k].run(model), len(shards))
+        shards, outputs, t = self._of_all(shards, lambda: self.crew.run(lambda k: shards[k].run(model), len(shards)), t)
         z = together(outputs)
         terms = [shard.weight * float(value(z_s, shard.t)) for z_s, shard in zip(outputs, shards, strict=True)]
         return sum(terms) if z is not None and same_value(z, float(value(z, t)), terms) else None
 
+    def _of_all(
+        self, shards: list[Shard], outputs: Callable[[], Sequence[Any]], t: Any
+    ) -> tuple[list[Shard], list[Any], Any]:
+        """The shards of all ranks with their outputs, and the targets of the batch, for comparisons of a loss."""
+        if self.ranks.size == 1:
+            return shards, list(outputs()), t
+        of_ranks = self.ranks.gathered(
+            lambda: [
+                (z, shard.t, shard.weight, shard.first, cases(shard.x, shard.t))
+                for z, shard in zip(outputs(), shards, strict=True)
+            ]
+        )
+        rows = [row for rows in of_ranks for row in rows]
+        everything = [Shard(range(n or 0), t_s, weight, first) for _, t_s, weight, first, n in rows]
+        targets = None if t is None else together([row[1] for row in rows]) if self.ranks.sliced else t
+        return everything, [row[0] for row in rows], targets
+
     def _is_compared(self, shards: list[Shard]) -> bool:
         """True if results on shards hold only once they are compared: the loss does not say that it is a mean."""
-        return len(shards) > 1 and declared_mean(self.loss) is None
+        return (len(shards) > 1 or self.ranks.size > 1) and declared_mean(self.loss) is None
 
     def _if_mean(
         self,
@@ -134,11 +154,15 @@ class Objective(Division):
                 raise
             except Exception as error:
                 problem, found = error, None
-            if problem is not None and not self._needs_all_cases(model, shards, t, on_shards, curvature):
+            if problem is not None and (
+                self.ranks.size > 1 or not self._needs_all_cases(model, shards, t, on_shards, curvature)
+            ):
                 raise problem
         if found is None:
             self.loss_couples = 1
             n = cases(x, t)
+            if self.ranks.size > 1:
+                raise self._not_on_ranks([n or 0])
             if not self._fits(n):
                 raise self._does_not_come_apart(n) from problem
         return found
@@ -178,19 +202,34 @@ class Objective(Division):
     def _value_and_gradient(self, shards: list[Shard], t: Any, compared: bool) -> tuple[Any, Array] | None:
         """f and ∇f as sums over the shards; None if they are compared and others on the batch."""
         structure, threads = self._structure(), min(self.crew.threads, len(shards))
-        found = self.crew.run(lambda j: self._gradient_in_turn(structure, shards[j::threads], compared), threads)
-        if compared:
-            outputs, pairs = zip(*in_order([losses for _, _, losses in found]), strict=True)
-            if not is_mean(self.loss, shards, outputs, t, pairs):
-                return None
-        total = arrays.empty(structure.leaves[0], (self.size,))
-        for k, view in enumerate(self._split(total)):
-            sum_into(view, [leaves[k] for _, leaves, _ in found if leaves[k] is not None])
-            for _, leaves, _ in found:
-                leaves[k] = None  # total takes up memory as it is written, so that no more than one gradient does
+        losses: list[Any] = []
+        totals: list[Array] = []
+
+        def terms() -> tuple[list[list[Any]], list[Array]]:
+            found = self.crew.run(lambda j: self._gradient_in_turn(structure, shards[j::threads], compared), threads)
+            losses.extend(in_order([seen for _, _, seen in found]))
+            total = arrays.empty(structure.leaves[0], (self.size,))
+            totals.append(total)
+            for k, view in enumerate(self._split(total)):
+                sum_into(view, [leaves[k] for _, leaves, _ in found if leaves[k] is not None])
+                for _, leaves, _ in found:
+                    leaves[k] = None  # total takes up memory as it is written, so that no more than one gradient does
+            return [in_order([values for values, _, _ in found])], totals
+
+        (values,) = self.ranks.exchange(terms)
+        (total,) = totals
+        if compared and not self._is_mean_of(shards, losses, t):
+            return None
         if self.l2:
             total += self.dtype.type(self.l2) * self.flat()
-        return summed([*in_order([values for values, _, _ in found]), self._penalty(structure.leaves)]), total
+        return summed([*values, self._penalty(structure.leaves)]), total
+
+    def _is_mean_of(self, shards: list[Shard], losses: Sequence[Any], t: Any) -> bool:
+        """True if value and gradient of the loss are those of the shards; losses: z and (L, ∂L/∂z) of each."""
+        if self.ranks.size == 1:
+            outputs, pairs = zip(*losses, strict=True)
+            return is_mean(self.loss, shards, outputs, t, pairs)
+        return is_mean(self.loss, *self._of_all(shards, lambda: [z for z, _ in losses], t))
 
     def _gradient_in_turn(
         self, structure: tree.TreeDef, shards: list[Shard], compared: bool
@@ -221,7 +260,8 @@ class Objective(Division):
         A loss that does not say that it is a mean over cases is compared on the whole batch first; it costs one more
         run of the model if the batch is larger than memory.
         """
-        shards, keep = self.divide(x, t), self._fits(cases(x, t))
+        shards = self.divide(x, t)
+        keep = self._fits(sum(cases(shard.x, shard.t) or 0 for shard in shards))
         if not self._is_compared(shards):
             return Quadratic(self, shards, keep=keep)
         found = self._if_mean(
@@ -240,8 +280,8 @@ class Objective(Division):
             return shards
 
         def compared() -> list[Shard] | None:
-            outputs = self.crew.run(lambda k: shards[k].run(self.model), len(shards))
-            return shards if is_mean(self.loss, shards, outputs, t, curvature=True) else None
+            found = self._of_all(shards, lambda: self.crew.run(lambda k: shards[k].run(self.model), len(shards)), t)
+            return shards if is_mean(self.loss, *found, curvature=True) else None
 
         found = self._if_mean(self.model, shards, x, t, compared, curvature=True)
         return self.parts(x, t) if found is None else found
@@ -249,8 +289,11 @@ class Objective(Division):
     def _compared_quadratic(self, shards: list[Shard], t: Any, keep: bool) -> Quadratic | None:
         """The local model on the shards; None if the whole batch gives a different loss."""
         q = Quadratic(self, shards, keep=keep)
-        if keep:
-            outputs = in_order([[shard.z for shard in mine] for mine in q.by_thread])
-        else:
-            outputs = self.crew.run(lambda k: shards[k].run(self.model), len(shards))
-        return q if is_mean(self.loss, shards, outputs, t, curvature=True) else None
+
+        def outputs() -> list[Any]:
+            if keep:
+                return in_order([[shard.z for shard in mine] for mine in q.by_thread])
+            return self.crew.run(lambda k: shards[k].run(self.model), len(shards))
+
+        everything, z, targets = self._of_all(shards, outputs, t)
+        return q if is_mean(self.loss, everything, z, targets, curvature=True) else None

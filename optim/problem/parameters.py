@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from optim.problem.pairs import original, real_model
+from optim.problem.ranks import ALONE, Alone
 from optim.problem.threads import Crew, cores
 from optim.problem.vectors import inner, summed
 from optim.types import Loss, Model
@@ -46,7 +47,9 @@ class Parameters(Updates):
     l2 : float, default 0.0
         Adds ½ l2‖θ‖² to f; ≥ 0.
     threads : int, optional
-        Threads that work on a batch; by default one per core.
+        Threads that work on a batch; by default one per core, or as many as the ranks have.
+    ranks : Ranks, optional
+        The processes that share every batch; by default this one alone.
 
     Raises
     ------
@@ -57,7 +60,9 @@ class Parameters(Updates):
         If l2 is negative or not finite, or the model holds one object in two places.
     """
 
-    def __init__(self, model: Model, loss: Loss, l2: float = 0.0, threads: int | None = None) -> None:
+    def __init__(
+        self, model: Model, loss: Loss, l2: float = 0.0, threads: int | None = None, ranks: Alone | None = None
+    ) -> None:
         _check_objects(model, loss)
         if not (l2 >= 0 and np.isfinite(l2)):
             raise ValueError(f"l2 must be a finite number ≥ 0, got {l2}")
@@ -65,13 +70,21 @@ class Parameters(Updates):
         self.model: Any = real_model(model)
         self.loss: Any = loss
         self.l2 = float(l2)
-        self.threads = cores() if threads is None else threads
+        if not (ranks is None or isinstance(ranks, Alone)):
+            raise TypeError(f"ranks must be a Ranks, got {ranks!r}")
+        self.ranks = ALONE if ranks is None else ranks
+        self.threads = getattr(ranks, "threads", cores()) if threads is None else threads
         self.warned_of: frozenset[str] = frozenset()  # each warning comes once
         self._known = tree.TreeDef(self.model, "model")
         _check_arrays(model, self._known)
         self.dtype, self._shapes = self._known.dtypes[0], self._known.shapes
         self._paths = tree.TreeDef(model, "model").paths
         self.size = sum(tree.sizes(self._shapes))
+
+    def begin_step(self) -> None:
+        """Tells the model that an update begins; parameters that differ between ranks are found at the next sum."""
+        super().begin_step()
+        self.ranks.begin(self._structure().leaves)
 
     def flat(self) -> Array:
         """Returns θ, (p,), a new array."""

@@ -7,7 +7,7 @@ Source: Martens & Sutskever (2012), sections 4 to 6.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,8 +17,9 @@ from scipy.sparse.linalg import LinearOperator
 from optim import tuning
 from optim.problem.batch import Shard
 from optim.problem.parameters import Parameters
+from optim.problem.ranks import Terms
 from optim.problem.shard import LinearizedShard
-from optim.problem.shards import HessianShards, Shards, sums
+from optim.problem.shards import HessianShards, Shards
 from optim.problem.vectors import Scalar, Unread, inner, sum_into, summed
 from rmad.extend import Array, SymmetricOperator, address, arrays, in_turn, lazy, lent, shares, tree
 
@@ -73,7 +74,16 @@ class Quadratic:
         step = tuning.BLOCK if isinstance(self._arrays[0], np.ndarray) else objective.size
         self._stretches = [slice(k, k + step) for k in range(0, objective.size, step)]
         here = structure if keep else structure.replaced(self._arrays)
-        self.by_thread = self._each(lambda mine: Shards(objective, here, mine, self._shared, keep))
+        self.by_thread: list[Shards] = []
+
+        def made() -> Terms:
+            self.by_thread = self._each(lambda mine: Shards(objective, here, mine, self._shared, keep))
+            return self._values(), []
+
+        if keep:
+            self._terms_of_f: Any = objective.ranks.exchange(made)
+        else:  # no model runs before the first sweep
+            made()
         self._aside: Array | None = None  # the vector of the last residual
         self._hessians: list[HessianShards] | None = None
 
@@ -88,11 +98,33 @@ class Quadratic:
         self.passes += not self.keep
         return self.objective.crew.run(lambda j: task(by_thread[j]), len(by_thread))
 
-    def _sum(self, task: Callable[[S], Array], by_thread: list[S], v: Array | None, out: Array) -> Array:
-        """out ← Σ over threads task(shards of a thread) + l2 v."""
-        sum_into(out, self._sweep(task, by_thread))
+    def _sum(
+        self,
+        task: Callable[[S], Array],
+        by_thread: list[S],
+        v: Array | None,
+        out: Array,
+        numbers: Callable[[], Sequence[Sequence[Scalar]]] = lambda: [],
+    ) -> Sequence[Sequence[Scalar]]:
+        """out ← Σ over threads, and ranks, task(shards of a thread) + l2 v; returns `numbers` after that, of all ranks.
+
+        numbers: columns of a rank's terms, as `_values` and `_inner` give them.
+        """
+
+        def terms() -> Terms:
+            sum_into(out, self._sweep(task, by_thread))
+            return numbers(), [out]
+
+        found = self.objective.ranks.exchange(terms)
         self._add_l2(v, out)
-        return out
+        return found
+
+    def _values(self) -> list[list[Scalar]]:
+        return [[mine.value for mine in self.by_thread]]
+
+    def _inner(self) -> list[list[Scalar]]:
+        """The inner products that the last sweep left, a column for each."""
+        return [list(column) for column in zip(*(mine.inner for mine in self.by_thread), strict=True)]
 
     def _add_l2(self, v: Array | None, out: Array) -> None:
         if self.objective.l2 and v is not None:
@@ -110,15 +142,19 @@ class Quadratic:
         """f(θ), in float64, which stays on a device until `read` or `value` asks for it."""
         if not self.keep:
             _ = self.gradient  # by the same pass
-        found = summed([*(mine.value for mine in self.by_thread), self.objective._penalty(self._arrays)])
+        (terms,) = self._terms_of_f
+        found = summed([*terms, self.objective._penalty(self._arrays)])
         return found if isinstance(found, float) else Unread(found)
 
     @lazy
     def gradient(self) -> Array:
         """∇f(θ), (p,)."""
-        task = Shards.gradient if self.keep else Shards.value_and_gradient
-        theta = self.theta if self.objective.l2 else None
-        return self._sum(task, self.by_thread, theta, self._shared.another())
+        theta, out = self.theta if self.objective.l2 else None, self._shared.another()
+        if self.keep:
+            self._sum(Shards.gradient, self.by_thread, theta, out)
+        else:
+            self._terms_of_f = self._sum(Shards.value_and_gradient, self.by_thread, theta, out, self._values)
+        return out
 
     @property
     def theta(self) -> Array:
@@ -147,6 +183,10 @@ class Quadratic:
             np.copyto(self._shared.made, v)
             v, given, target = self._shared.made, None, None
         self.products += 1
+        if self.objective.ranks.size > 1:
+            first = self.by_thread[0]
+            self._sum(lambda mine: mine.ggn(given, target if mine is first else None), self.by_thread, v, out)
+            return
         self.passes += not self.keep
         threads = self.by_thread
         if len(threads) == 1:  # not by way of the crew: the overhead of a product is that of its function calls
@@ -190,9 +230,8 @@ class Quadratic:
         """
         self._take(v)
         self._aside = None
-        self._sum(Shards.residual, self.by_thread, None, out)
+        vGv, slope = map(summed, self._sum(Shards.residual, self.by_thread, None, out, self._inner))
         self._aside = v
-        vGv, slope = self._inner_products()
         if l2 := self.objective.l2:
             theta = self.theta
             vGv, slope = vGv + l2 * inner(v, v), slope + l2 * inner(theta, v)
@@ -205,11 +244,10 @@ class Quadratic:
         if self.keep and self._aside is not v:  # another thread's residual came between
             self._take(v)
             self._aside = None
-            self._sweep(Shards.set_aside, self.by_thread)
+            self._swept(Shards.set_aside, lambda: [])
             self._aside = v
         self._take(w)
-        self._sweep(lambda mine: mine.residual_along(v), self.by_thread)
-        wGw, vGw, slope = self._inner_products()
+        wGw, vGw, slope = map(summed, self._swept(lambda mine: mine.residual_along(v), self._inner))
         if l2 := self.objective.l2:
             wGw, vGw, slope = wGw + l2 * inner(w, w), vGw + l2 * inner(v, w), slope + l2 * inner(self.theta, w)
         return wGw, vGw, slope
@@ -220,18 +258,25 @@ class Quadratic:
         Their sum is vᵀG v. They are Scalars: `read` makes floats of those on a device.
         """
         self._take(v)
-        self._sweep(Shards.curvature_along, self.by_thread)
+        found = self._swept(Shards.curvature_along, self._inner)
         l2 = self.objective.l2
-        return [*self._inner_products(), l2 * inner(v, v) if l2 else 0.0]
+        return [*map(summed, found), l2 * inner(v, v) if l2 else 0.0]
 
     def _take(self, v: Array) -> None:
         """Begins a product with v."""
         np.copyto(self._shared.made, v)
         self.products += 1
 
-    def _inner_products(self) -> tuple[Any, ...]:
-        """The sums over all shards of the inner products that their last sweep left."""
-        return sums([mine.inner for mine in self.by_thread])
+    def _swept(
+        self, task: Callable[[Shards], object], numbers: Callable[[], Sequence[Sequence[Scalar]]]
+    ) -> Sequence[Sequence[Scalar]]:
+        """`numbers` of all ranks after a sweep."""
+
+        def terms() -> Terms:
+            self._sweep(task, self.by_thread)
+            return numbers(), []
+
+        return self.objective.ranks.exchange(terms)
 
     def hessian_product(self, v: Array, out: Array) -> None:
         """out ← H v = Σ over shards of the directional derivative of the gradient, plus l2 v.
@@ -246,7 +291,13 @@ class Quadratic:
         self._take(v)
         if self._hessians is None:
             here, shared, keep = self.objective._structure_at(self.theta), self._shared, self.keep
-            self._hessians = self._each(lambda mine: HessianShards(self.objective, here, mine, shared, keep))
+
+            def made() -> Terms:
+                self._hessians = self._each(lambda mine: HessianShards(self.objective, here, mine, shared, keep))
+                return [], []
+
+            self.objective.ranks.exchange(made)
+            assert self._hessians is not None
             self.passes += keep
         self._sum(HessianShards.product, self._hessians, self._shared.made, out)
 
@@ -269,7 +320,7 @@ class Quadratic:
             self._sum(lambda mine: mine.between(matrix), self.by_thread, None, out)
 
     def each_shard(self, task: Callable[[LinearizedShard], R]) -> list[R]:
-        """Returns [task(shard), …] for every shard of the batch, computed on the threads."""
+        """Returns [task(shard), …] for every shard of the batch on this rank, computed on the threads."""
         with lent(self):
             return [found for mine in self._sweep(lambda mine: mine.each(task), self.by_thread) for found in mine]
 
@@ -283,7 +334,8 @@ class Quadratic:
         """Returns Σ of the squared per-case pulls of cotangents(shard), over all of them, (p,), without l2."""
         out = self._shared.another()
         with lent(self):
-            return self._sum(lambda mine: mine.squares(cotangents, what), self.by_thread, None, out)
+            self._sum(lambda mine: mine.squares(cotangents, what), self.by_thread, None, out)
+        return out
 
     @property
     def ggn(self) -> LinearOperator:

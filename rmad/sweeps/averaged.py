@@ -21,7 +21,7 @@ from rmad import tuning
 from rmad.blocks import Block, Diagonal, Linear
 from rmad.primitives.layers import conv, selection
 from rmad.primitives.matmul import matmul
-from rmad.sweeps.case_maps import CaseMap, find_map
+from rmad.sweeps.case_maps import CaseMap, Elsewhere, find_map
 from rmad.sweeps.factors import Meetings
 from rmad.sweeps.rows import Rows
 from rmad.sweeps.uses import Use
@@ -78,25 +78,31 @@ def _work(block: Block) -> float:
 
 
 def averaged(
-    meetings: Sequence[Meetings], weights: Sequence[float], H: Array, run: Run | None = None
+    meetings: Sequence[Meetings],
+    weights: Sequence[float],
+    H: Array,
+    run: Run | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> list[list[Array]]:
     """G per group and use, from E[L″] = H, (c, c), at the one output.
 
     meetings: the same program on each part of a batch, whose `weights` sum to one; run: maps a function over the
-    numbers of the parts, on threads. If rows of a case share a parameter, G is the sum of its diagonal blocks
-    ("expand"), or of all blocks ("reduce"; within a node).
+    numbers of the parts, on threads; elsewhere: other processes, which hold further parts. If rows of a case share a
+    parameter, G is the sum of its diagonal blocks ("expand"), or of all blocks ("reduce"; within a node).
     ValueError names the primitive at which the recursion is not defined: its cases mix, or it is a kernel that is used
     transposed.
     """
-    sweep = _Sweep(meetings, weights, run or (lambda task, n: [task(k) for k in range(n)]))
+    sweep = _Sweep(meetings, weights, run or (lambda task, n: [task(k) for k in range(n)]), elsewhere)
     return sweep.run_from(H)
 
 
 class _Sweep:
     """G[j, k] = Ḡ_jk, (d_j, d_k), for the live nodes j ≥ k; rows[j]: per part, the layout of the cases in node j."""
 
-    def __init__(self, meetings: Sequence[Meetings], weights: Sequence[float], run: Run) -> None:
-        self.parts, self.weights, self.run = meetings, weights, run
+    def __init__(
+        self, meetings: Sequence[Meetings], weights: Sequence[float], run: Run, elsewhere: Elsewhere | None
+    ) -> None:
+        self.parts, self.weights, self.run, self.elsewhere = meetings, weights, run, elsewhere
         self.first = meetings[0]
         self.G: dict[tuple[int, int], Any] = {}
         self.rows: dict[int, list[Rows]] = {}
@@ -160,7 +166,8 @@ class _Sweep:
         """The map of input number `place` of node j, from the blocks of all parts; sets rows of the input."""
         i = self.first.nodes[j].inputs[place]
         blocks = [part.nodes[j].blocks[place] for part in self.parts]
-        found, rows = find_map(blocks, self.rows[j], self.rows.get(i), self.weights, self.run, self.first.like)
+        known = self.rows[j], self.rows.get(i), self.weights, self.run, self.first.like
+        found, rows = find_map(blocks, *known, self.elsewhere)
         self.rows.setdefault(i, rows)
         width = self.first.nodes[i].spec.size // self.first.n
         if width > tuning.AVERAGED_CURVATURE_MOST:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -25,22 +25,55 @@ from rmad.primitives.matmul import matmul
 from rmad.sweeps.rows import Rows
 from rmad.types import Array
 
-__all__ = ["CaseMap", "find_map"]
+__all__ = ["CaseMap", "Elsewhere", "find_map"]
+
+T = TypeVar("T")
 
 Run = Callable[[Callable[[int], Any], int], list[Any]]  # (task, n) → [task(0), …, task(n - 1)], on threads
+
+
+class Elsewhere(Protocol):
+    """Parts of a batch that other processes hold; all of them call every method, in the same order."""
+
+    def total(self, own: Array) -> Array:
+        """The sum over all processes."""
+        ...
+
+    def of_most(self, value: T, n: int) -> T:
+        """The value of the process whose n is the largest."""
+        ...
+
+    def of_first(self, value: T) -> T:
+        """The value of the first process."""
+        ...
+
+    def all(self, value: bool) -> bool:
+        """True if it is True in all processes."""
+        ...
 
 
 class CaseMap(ABC):
     """J_n, (d_y, d_x), for the cases n of the parts of a batch, part s with weight w_s.
 
-    blocks: the node's block in every part; y, x: the layouts of the cases in its output and input.
+    blocks: the node's block in every part; y, x: the layouts of the cases in its output and input; elsewhere: other
+    processes with further parts.
     """
 
     def __init__(
-        self, blocks: Sequence[Any], y: Sequence[Rows], x: Sequence[Rows], weights: Sequence[float], run: Run
+        self,
+        blocks: Sequence[Any],
+        y: Sequence[Rows],
+        x: Sequence[Rows],
+        weights: Sequence[float],
+        run: Run,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self.blocks, self.y, self.x, self.weights, self.run = blocks, y, x, weights, run
-        self.dtype = blocks[0].y.dtype
+        self.elsewhere, self.dtype = elsewhere, blocks[0].y.dtype
+
+    def of_all(self, own: Array) -> Array:
+        """The sum over all parts of what was summed over those of this process."""
+        return own if self.elsewhere is None else self.elsewhere.total(own)
 
     @abstractmethod
     def mean_pull(self, M: Array) -> Array:
@@ -77,7 +110,7 @@ class CaseMap(ABC):
                 total = term if total is None else np.add(total, term, total)
             return total * self.dtype.type(self.weights[s] / n)
 
-        return _total(self.run(part, len(self.blocks)))
+        return self.of_all(_total(self.run(part, len(self.blocks))))
 
 
 class Fixed(CaseMap):
@@ -133,7 +166,7 @@ class Scale(CaseMap):
     def mean(self) -> Array:
         """E[b], (d,)."""
         means = [np.mean(self.rows_of(s), axis=0) * self.dtype.type(w) for s, w in enumerate(self.weights)]
-        return _total(means).astype(self.dtype, copy=False)
+        return self.of_all(_total(means).astype(self.dtype, copy=False))
 
     def mean_pull(self, M: Array) -> Array:
         return self.mean()[:, None] * M
@@ -146,7 +179,7 @@ class Scale(CaseMap):
             c = b if other is self else other.rows_of(s)
             return (b.T @ c) * self.dtype.type(self.weights[s] / len(b))
 
-        E = _total(self.run(part, len(self.blocks)))
+        E = self.of_all(_total(self.run(part, len(self.blocks))))
         return np.multiply(M, E, E)
 
 
@@ -182,7 +215,7 @@ class Selected(CaseMap):
         (places, chosen), shares = self.taps(), self.shares()
         out = arrays.zeros(M, (self.width + 1, M.shape[1]))  # the last row is that of the padding
         for at, b in zip(places, chosen, strict=True):
-            out[at] += np.sum(shares * b, axis=0)[:, None] * M
+            out[at] += self.of_all(np.sum(shares * b, axis=0))[:, None] * M
         return out[:-1]
 
     def both(self, M: Array, other: CaseMap) -> Array:
@@ -194,7 +227,7 @@ class Selected(CaseMap):
         for x_k, b_k in zip(places, chosen, strict=True):
             right = arrays.zeros(M, (self.width + 1, len(M)))  # Σ_l P_lᵀ (M ⊙ E[b_k b_lᵀ])ᵀ
             for x_l, b_l in zip(places, chosen, strict=True):
-                right[x_l] += ((shares * b_l).T @ b_k) * M.T
+                right[x_l] += self.of_all((shares * b_l).T @ b_k) * M.T
             out[x_k] += right[:-1].T
         return out[:-1]
 
@@ -214,7 +247,7 @@ class General(CaseMap):
             means = [np.mean(self.pull(s, e), axis=0) * self.dtype.type(w) for s, w in enumerate(self.weights)]
             J.append(_total(means))
             e[r] = 0
-        return np.stack(J, axis=1) @ M
+        return self.of_all(np.stack(J, axis=1)) @ M
 
 
 def _total(terms: list[Any]) -> Any:
@@ -225,25 +258,52 @@ def _total(terms: list[Any]) -> Any:
 
 
 def find_map(
-    blocks: Sequence[Any], y: list[Rows], x: list[Rows] | None, weights: Sequence[float], run: Run, like: Array
+    blocks: Sequence[Any],
+    y: list[Rows],
+    x: list[Rows] | None,
+    weights: Sequence[float],
+    run: Run,
+    like: Array,
+    elsewhere: Elsewhere | None = None,
 ) -> tuple[CaseMap, list[Rows]]:
     """The map that the blocks are, and the layout of the cases in the input (x: if known already).
 
-    like: an array of the kind that the blocks take.
+    like: an array of the kind that the blocks take. elsewhere: as for `CaseMap`.
 
     ValueError names a primitive that mixes cases.
     """
     largest = max(range(len(y)), key=lambda s: y[s].n)  # one case tells little: every axis of length 1 may be its own
-    kind = _kind(blocks[largest], y[largest])
-    rows = y
+    kind, place = _kind(blocks[largest], y[largest]), None
+    if kind is None and elsewhere is None:
+        place = _place(_rows_of_input(blocks[largest], y[largest], like))
+    elif elsewhere is not None:
+        kind, place = _found_elsewhere(elsewhere, kind, blocks[largest], y[largest], like)
+    rows = y if place is None else [Rows(at.n, *place) for at in y]
     if kind is None:
-        found = _rows_of_input(blocks[largest], y[largest], like)
-        rows = [Rows(at.n, found.axis, found.rest, found.last) for at in y]
         general = General(blocks, y, rows, weights, run)
-        kind = Fixed if _is_fixed(general, like) else General
+        kind = Fixed if _is_fixed(general, like, elsewhere) else General
     if x is not None and any(_place(a) != _place(b) for a, b in zip(x, rows, strict=True)):
         raise ValueError(f"KFRA: at {blocks[0].primitive.name} the cases lie along other axes than at another use")
-    return kind(blocks, y, rows, weights, run), rows
+    return kind(blocks, y, rows, weights, run, elsewhere), rows
+
+
+def _found_elsewhere(
+    elsewhere: Elsewhere, kind: type[CaseMap] | None, block: Block, y: Rows, like: Array
+) -> tuple[type[CaseMap] | None, tuple[Any, ...] | None]:
+    """The kind, if the block tells it, else the place of the cases in the input, by the process with the most cases.
+
+    ValueError on all processes if that one finds none.
+    """
+    place, problem = None, ""
+    if kind is None:
+        try:
+            place = _place(_rows_of_input(block, y, like))
+        except ValueError as error:  # one case tells little, and others may know
+            problem = str(error)
+    kind, place, problem = elsewhere.of_most((kind, place, problem), y.n)
+    if problem:
+        raise ValueError(problem)
+    return kind, place
 
 
 def _place(rows: Rows) -> tuple[Any, ...]:
@@ -301,13 +361,15 @@ def _rows_of_input(block: Block, y: Rows, like: Array) -> Rows:
     return found
 
 
-def _is_fixed(jacobian: CaseMap, like: Array) -> bool:
+def _is_fixed(jacobian: CaseMap, like: Array, elsewhere: Elsewhere | None = None) -> bool:
     """True if one row pulled through every case gives one result."""
     row = np.random.default_rng(1).standard_normal(jacobian.blocks[0].y.size // jacobian.y[0].n)
     row = arrays.moved_to(like, row.astype(jacobian.dtype))
     found = [jacobian.pull(s, row) for s in range(len(jacobian.blocks))]
+    first = found[0][0] if elsewhere is None else elsewhere.of_first(found[0][0])
     sizes = [arrays.highest(np.abs(a), 0.0) for a in found]
-    differences = [arrays.highest(np.abs(a - found[0][0]), 0.0) for a in found]
+    differences = [arrays.highest(np.abs(a - first), 0.0) for a in found]
     numbers = arrays.numbers([*sizes, *differences])
     tolerance = 8 * float(np.finfo(jacobian.dtype).eps) * max(numbers[: len(found)])
-    return all(difference <= tolerance for difference in numbers[len(found) :])
+    fixed = all(difference <= tolerance for difference in numbers[len(found) :])
+    return fixed if elsewhere is None else elsewhere.all(fixed)

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from ranks_in_threads import InThreads, Place
 
 import nn
 import optim
@@ -13,6 +14,7 @@ from optim.hyper import NONE, SCHEDULE, Both, Either, Flag, Instance, Number, On
 from optim.parts.damping import Matrix
 from optim.parts.preconditioner import Diagonal, Preconditioner
 from optim.parts.selection import LastIterate
+from optim.problem.ranks import Alone
 
 
 def model():
@@ -63,6 +65,7 @@ OBJECTS = {
     Preconditioner: optim.ExactDiagonal(),
     Diagonal: optim.ExactDiagonal(),
     LastIterate: optim.HeldOut(),
+    Alone: optim.Ranks(InThreads(Place(1), 0)),
     optim.LineSearch: optim.LineSearch(),
     optim.StructuralDamping: optim.StructuralDamping(),
     optim.parts.directions.Direction: optim.SteihaugToint(),

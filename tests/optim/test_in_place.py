@@ -38,7 +38,8 @@ def test_products_in_place_are_those_of_copies(options, l2):
         assert all(np.array_equal(a, b) for m, (a, b) in enumerate(zip(after, before, strict=True)) if m != 3 + j)
         if k % 3 == 1:  # other sweeps in between have buffers of their own
             found = outs[j].copy()
-            without_l2 = q._sum(optim.problem.quadratic.Shards.gradient, q.by_thread, None, q._shared.another())
+            without_l2 = q._shared.another()
+            q._sum(optim.problem.quadratic.Shards.gradient, q.by_thread, None, without_l2)
             np.testing.assert_allclose(without_l2, gradient - np.float32(l2) * q.theta, atol=1e-5)
             assert sum(q.curvature_along(vectors[0])) > 0
             np.testing.assert_array_equal(outs[j], found)
