@@ -45,7 +45,7 @@ ORDER = {
     "rmad.joint": "checkpointing layout recurrence",
     "rmad.solvers": "closures corrections systems implicit runs replay substitution columns ivp quadrature",
     "rmad.splines": "curves polynomials cubic bsplines",
-    "rmad.plan": "rewrite buffers forms program calls push pull plan timing",
+    "rmad.plan": "rewrite buffers forms program calls push pull fusion plan timing",
     "rmad.sweeps": "inline rows per_case squares uses reduced factors rotated case_maps averaged",
     "rmad.sparse": "slots reach colouring derivatives",
     "rmad.testing": "compare strategies losses derivatives functions loss_checks layers optimizers check",

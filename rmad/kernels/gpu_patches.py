@@ -6,15 +6,16 @@ The arguments are those of rmad.kernels.patches; nothing is padded, and sums are
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from rmad.kernels import gpu_windows
-from rmad.kernels.patches import Patches
+from rmad.kernels.patches import NewArray, Patches
 from rmad.machine.products import multiply
 from rmad.types import Array
 
-__all__ = ["FoldedOnGPU", "ForwardOnGPU", "WeightsOnGPU"]
+__all__ = ["FoldedOnGPU", "ForwardOnGPU", "PairOnGPU", "WeightsOnGPU"]
 
 
 class _GatheredOnGPU(Patches):
@@ -38,6 +39,24 @@ class ForwardOnGPU(_GatheredOnGPU):
         w, y = self.geometry.matrix(w), self.rows_of(out)
         for rows, patches in self.patches(x):
             multiply(patches, w, y[:, rows], self.add)
+
+
+class PairOnGPU(Patches):
+    """y = patches(x) w + patches(z) v, called with (x, w, z, v, out); one kernel gathers both."""
+
+    def prepare(self, dtype: Any, new: NewArray) -> None:
+        self.second = new(self.scratch.shape, dtype)
+
+    def __call__(self, x: Array, w: Array, z: Array, v: Array, out: Array) -> None:
+        g, y = self.geometry, self.rows_of(out)
+        w, v = g.matrix(w), g.matrix(v)
+        for images, lines, rows in self.chunks():
+            patches = self.room(images, lines)
+            other = self.second[: patches.size].reshape(patches.shape)
+            n = lines.stop - lines.start
+            gpu_windows.patches_of_both(x[images], z[images], g, g.groups, lines.start, n, patches, other)
+            multiply(patches, w, y[:, rows], self.add)
+            multiply(other, v, y[:, rows], True)
 
 
 class WeightsOnGPU(_GatheredOnGPU):

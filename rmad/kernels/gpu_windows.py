@@ -11,7 +11,7 @@ from rmad.kernels.windows import Sampling
 from rmad.machine.fused import Elementwise
 from rmad.types import Array
 
-__all__ = ["fold", "gather", "means", "patches", "scatter", "shares"]
+__all__ = ["fold", "gather", "means", "patches", "patches_of_both", "scatter", "shares"]
 
 SIZES = (
     "int32 h, int32 w, int32 channels, int32 lines, int32 columns, int32 kh, int32 kw, int32 sh, int32 sw, int32 dh, "
@@ -26,10 +26,8 @@ def _sizes(windows: Sampling, channels: int, lines: int) -> tuple[int, ...]:
 
 
 # i runs over (group, image, line, column, k, l, channel of the group)
-_patches = Elementwise(
-    f"raw S x, {SIZES}, int32 groups, int32 images, int32 first",
-    "T patch",
-    """
+OF_PATCHES = f"{SIZES}, int32 groups, int32 images, int32 first"
+TO_PATCH = """
     const int own = channels / groups;
     ptrdiff_t rest = i;
     const int c = rest % own; rest /= own;
@@ -41,9 +39,14 @@ _patches = Elementwise(
     const int group = rest / images;
     const int row = (first + line) * sh + k * dh - top, at = column * sw + l * dw - left;
     const bool inside = row >= 0 && row < h && at >= 0 && at < w;
-    patch = inside ? T(x[((image * h + row) * w + at) * channels + group * own + c]) : T(0)
-    """,
-    "patches",
+    const ptrdiff_t from = inside ? ((image * h + row) * w + at) * channels + group * own + c : 0;
+"""
+_patches = Elementwise(f"raw S x, {OF_PATCHES}", "T patch", TO_PATCH + "patch = inside ? T(x[from]) : T(0)", "patches")
+_both_patches = Elementwise(
+    f"raw S x, raw R z, {OF_PATCHES}",
+    "T patch, T other",
+    TO_PATCH + "patch = inside ? T(x[from]) : T(0); other = inside ? T(z[from]) : T(0)",
+    "patches_of_both",
 )
 
 # i runs over (image, row, column, channel); with `reached`, the lines of windows that the patches are of
@@ -123,6 +126,14 @@ _scatter = {
 def patches(x: Array, windows: Sampling, groups: int, first: int, lines: int, out: Array) -> None:
     """out[group, (image, line, column), (k, l, channel)] ← x, for some lines of windows, from `first` on."""
     _patches(x, *_sizes(windows, x.shape[3], lines), groups, len(x), first, out.reshape(-1))
+
+
+def patches_of_both(
+    x: Array, z: Array, windows: Sampling, groups: int, first: int, lines: int, out: Array, other: Array
+) -> None:
+    """The same, out ← x and other ← z, of two batches of images."""
+    sizes = _sizes(windows, x.shape[3], lines)
+    _both_patches(x, z, *sizes, groups, len(x), first, out.reshape(-1), other.reshape(-1))
 
 
 def fold(u: Array, windows: Sampling, groups: int, first: int, lines: int, x: Array, add: bool) -> None:

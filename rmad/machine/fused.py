@@ -4,8 +4,9 @@ A kernel takes some microseconds to launch, whatever it does. CuPy makes these o
 they run first; nothing here runs on the CPU.
 
     add_scaled(d, x, y)    y ← y + d x
-    Sum(terms, y, add)()   y ← Σ d x, bound to its arrays
-    dot(a, b)              Σ a_i b_i in float64, a 0-d array; column_dots(a, b, y, axis=0)   y_i ← Σ a_ji b_ji
+    Pass(code, xs, y)      y ← an expression, called as often as wanted; sum_of(terms, y) is the Pass y ← Σ d x
+    Total(code, xs, y, …)  y ← Σ of an expression over some axes
+    dot(a, b)              Σ a_i b_i in float64, a 0-d array
     largest(x)             max |x_i| in float64, a 0-d array; NaN does not count
     gathered([a, b, …])    0-d arrays as one vector
 """
@@ -16,23 +17,24 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
+import numpy as np
+
 from rmad.machine.backend import import_cupy, is_cupy
 from rmad.turns import lazy
 from rmad.types import Array
 
 __all__ = [
     "Elementwise",
+    "Pass",
+    "Passes",
     "Reduction",
-    "Sum",
+    "Total",
     "add_scaled",
-    "column_dots",
     "dot",
     "gathered",
     "largest",
+    "sum_of",
 ]
-
-
-MOST_TERMS = 8  # that one kernel adds
 
 
 class Elementwise:
@@ -85,71 +87,151 @@ class Reduction:
 
 
 dot = Reduction("T x, T y", "float64 sum", "double(x) * double(y)", "a + b", "sum = a", "0", "dot")
-column_dots = Reduction("T x, T y", "T sum", "x * y", "a + b", "sum = a", "0", "column_dots")
 largest = Reduction("T x", "float64 most", "fabs(double(x))", "max(a, b)", "most = a", "0", "largest")
 
 
 def add_scaled(d: Any, x: Array, y: Array) -> None:
     """y ← y + d x; d: a number or an array, to broadcast over y."""
-    Sum([(d, x)], y, True)()
+    sum_of([(d, x)], y, True)()
 
 
-class Sum:
-    """y ← scale Σ d x over the terms (d, x), or y ← scale (y + Σ d x) with `add`; called as often as wanted.
+class Pass:
+    """y ← an expression of arrays of a GPU, element by element: one kernel, bound to its arrays.
 
-    scale and the d are numbers, or arrays to broadcast over y as the x.
+    Parameters
+    ----------
+    code : str
+        C++ for one element, with {0}, {1}, … in place of the inputs. T is the dtype of y.
+    inputs : sequence of arrays or numbers
+        Arrays are broadcast over y; real ones come as T. y itself may be among them.
+    y : array
     """
 
-    def __init__(self, terms: Sequence[tuple[Any, Array]], y: Array, add: bool, scale: Any = 1) -> None:
-        self.terms, self.y, self.add, self.scale = terms, y, add, scale
-        parts = [terms[k : k + MOST_TERMS] for k in range(0, len(terms), MOST_TERMS)]
-        self._calls = [self._bound(part, add or k > 0, 1) for k, part in enumerate(parts[:-1])]
-        self._calls.append(self._bound(parts[-1], add or len(parts) > 1, scale))
+    __slots__ = ("_bound", "code", "inputs", "y")
 
-    def _bound(self, terms: Sequence[tuple[Any, Array]], add: bool, scale: Any) -> Callable[[], Any]:
-        kinds, given = "", []
-        for d, x in terms:
-            kinds += _kind(d)
-            given += [*self._factor(d), x]
-        return partial(_sum_of(kinds, add, _kind(scale)), *given, *self._factor(scale), self.y)
-
-    def _factor(self, d: Any) -> list[Any]:
-        """What a kernel takes for a factor."""
-        kind = _kind(d)
-        return [] if kind in "1-" else [d if kind == "d" else self.y.dtype.type(d)]
+    def __init__(self, code: str, inputs: Sequence[Any], y: Array) -> None:
+        self.code, self.inputs, self.y = code, tuple(inputs), y
+        kinds, given = _parameters(self.inputs, y.dtype)
+        self._bound = partial(_pass(code, kinds), *given, y)
 
     def __call__(self) -> None:
-        for call in self._calls:
-            call()
+        self._bound()
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """T"""
+        return self.y.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape over which inputs are broadcast."""
+        return self.y.shape
+
+    def with_inputs(self, code: str, inputs: Sequence[Any]) -> Pass:
+        """Another expression for y."""
+        return Pass(code, inputs, self.y)
 
 
-def _kind(d: Any) -> str:
-    """1 and - for the integers 1 and −1, d for an array, n for another number."""
-    if isinstance(d, int):
-        return {1: "1", -1: "-"}.get(d, "n")
-    return "d" if is_cupy(d) else "n"
+class Total:
+    """y ← Σ of an expression over some axes, its mean with `mean`, or y ← y + … with `add`: one kernel, bound.
+
+    code, inputs: as those of a Pass, of inputs broadcast to one shape; T is `dtype`, Y the dtype of y. axes: a tuple;
+    the others are those of y, which may have ones in place of the summed ones.
+    """
+
+    __slots__ = ("_bound", "add", "axes", "code", "dtype", "inputs", "mean", "shape", "y")
+
+    def __init__(
+        self,
+        code: str,
+        inputs: Sequence[Any],
+        y: Array,
+        axes: tuple[int, ...],
+        add: bool = False,
+        dtype: np.dtype[Any] | None = None,
+        mean: bool = False,
+    ) -> None:
+        self.code, self.inputs, self.y, self.axes, self.add, self.mean = code, tuple(inputs), y, axes, add, mean
+        self.dtype = y.dtype if dtype is None else dtype
+        self.shape = np.broadcast_shapes(*(x.shape for x in self.inputs if is_cupy(x)))
+        kinds, given = _parameters(self.inputs, self.dtype)
+        keepdims = y.ndim == len(self.shape)
+        self._bound = partial(_total(code, kinds, add, mean), *given, y, axis=axes, keepdims=keepdims)
+
+    def __call__(self) -> None:
+        self._bound()
+
+    def with_inputs(self, code: str, inputs: Sequence[Any]) -> Total:
+        """Another expression to sum."""
+        return Total(code, inputs, self.y, self.axes, self.add, self.dtype, self.mean)
+
+
+class Passes:
+    """A function of arrays that is some of these passes: `passes` returns them, a call runs them."""
+
+    def __init__(self, passes: Callable[..., list[Pass | Total]]) -> None:
+        self.passes = passes
+
+    def __call__(self, *arrays: Array) -> None:
+        for each in self.passes(*arrays):
+            each()
+
+
+def sum_of(terms: Sequence[tuple[Any, Array]], y: Array, add: bool = False) -> Pass:
+    """y ← Σ d x over the terms (d, x), or y ← y + Σ d x.
+
+    d: a number or an array, to broadcast over y as x.
+    """
+    parts, inputs = [], []
+    if add:
+        parts.append("{0}")
+        inputs.append(y)
+    for d, x in terms:
+        if isinstance(d, int) and d in (1, -1):
+            parts.append(f"{'-' if d < 0 else ''}{{{len(inputs)}}}")
+            inputs.append(x)
+        else:
+            parts.append(f"{{{len(inputs)}}} * {{{len(inputs) + 1}}}")
+            inputs += [d, x]
+    return Pass(" + ".join(parts), inputs, y)
+
+
+def _parameters(inputs: Sequence[Any], dtype: np.dtype[Any]) -> tuple[str, list[Any]]:
+    """The kind of every input, and what a kernel takes for it: T, a number (n), a real (r) or complex (c) array."""
+    kinds, given = "", []
+    for x in inputs:
+        if not is_cupy(x):
+            kinds, x = kinds + "n", dtype.type(x)
+        elif x.dtype == dtype:
+            kinds += "T"
+        else:
+            kinds += "c" if x.dtype.kind == "c" else "r"
+        given.append(x)
+    return kinds, given
+
+
+def _declared(code: str, kinds: str) -> tuple[str, str]:
+    """The parameters of a kernel, and its code with their names."""
+    types = [kind if kind == "T" else "T" if kind == "n" else LETTERS[k] for k, kind in enumerate(kinds)]
+    names = [f"T(a{k})" if kind == "r" else f"a{k}" for k, kind in enumerate(kinds)]
+    return ", ".join(f"{t} a{k}" for k, t in enumerate(types)), code.format(*names)
+
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSUVWXZ"  # names of types; CuPy takes single letters
 
 
 @cache
-def _sum_of(kinds: str, add: bool, scale: str) -> Elementwise:
-    """The kernel for factors of these kinds."""
-    inputs, terms = [], ["y"] if add else []
-    for k, kind in enumerate(kinds):
-        inputs += [_parameter(kind, k), f"T x{k}"]
-        terms.append(_times(kind, k) + f"x{k}")
-    last = len(kinds)
-    inputs.append(_parameter(scale, last))
-    return Elementwise(
-        ", ".join(filter(None, inputs)), "T y", f"y = {_times(scale, last)}({' + '.join(terms)})", f"sum_of_{last}"
-    )
+def _pass(code: str, kinds: str) -> Elementwise:
+    declared, expression = _declared(code, kinds)
+    return Elementwise(declared, "T y", f"y = {expression}", f"pass_of_{len(kinds)}")
 
 
-def _parameter(kind: str, k: int) -> str:
-    return {"d": f"{'ABCDEFGHI'[k]} d{k}", "n": f"T d{k}"}.get(kind, "")
-
-
-def _times(kind: str, k: int) -> str:
-    return {"1": "", "-": "-"}.get(kind, f"T(d{k}) * ")
+@cache
+def _total(code: str, kinds: str, add: bool, mean: bool) -> Reduction:
+    declared, expression = _declared(code, kinds)
+    over = " / Y(_in_ind.size() / _out_ind.size())" if mean else ""
+    last, name = f"y {'+=' if add else '='} a{over}", f"{'mean' if mean else 'total'}_of_{len(kinds)}"
+    return Reduction(declared, "Y y", expression, "a + b", last, "0", name)
 
 
 def gathered(scalars: Sequence[Array]) -> Array:

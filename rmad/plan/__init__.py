@@ -18,6 +18,7 @@ Stack     (program) x @ W + h @ U + b as one product [x h 1] @ [W; U; b], read f
 Sweep     (calls) the calls of one sweep so far, and the methods that append one: `product`, `scaled`, `into`, …
 Push      one sweep planned forward: for every node the calls that write its tangent
 Pull      one sweep planned backward: for every node the calls that add to the cotangents of its inputs
+fuse      (fusion) on a GPU, a pass over arrays that only other passes read becomes a part of these: fewer launches
 Plan      both sweeps over a Program, planned when first asked for: `push`, `pull`, `Jv`, `JTu`
 timing    a plan whose calls are tagged with their nodes and timed, for `rmad.show(lin, repeat=…)`
 

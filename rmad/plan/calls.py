@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -20,9 +20,21 @@ from rmad.plan.program import Program
 from rmad.tape import ArraySpec
 from rmad.types import Array
 
-__all__ = ["Call", "Sweep", "column_dots"]
+__all__ = ["Bound", "Call", "Sweep"]
 
 Call = Callable[[], Any]
+
+
+class Bound:
+    """A call for arrays of a GPU, with those that it reads and writes; `fuse` looks at them."""
+
+    __slots__ = ("call", "reads", "writes")
+
+    def __init__(self, call: Call, reads: Sequence[Array], writes: Sequence[Array]) -> None:
+        self.call, self.reads, self.writes = call, reads, writes
+
+    def __call__(self) -> None:
+        self.call()
 
 
 class Sweep:
@@ -41,16 +53,26 @@ class Sweep:
         """Appends f(*args)."""
         self.calls.append(partial(f, *args))
 
+    def append(self, call: Call, reads: Iterable[Array], out: Array, add: bool, scratch: Sequence[Array] = ()) -> None:
+        """Appends a call that reads these arrays and writes or adds to `out`."""
+        if self.on_gpu:
+            call = Bound(call, [*reads, out] if add else [*reads], [out, *scratch])
+        self.calls.append(call)
+
+    def clear(self, out: Array) -> None:
+        """out ← 0"""
+        self.append(partial(out.fill, 0), [], out, False)
+
     def product(self, A: Array, B: Array, out: Array, add: bool) -> None:
         """out ← A B or out ← out + A B, for matrices; a product that is added is formed some rows at a time.
 
         cuBLAS adds it itself, in one call.
         """
         if add and not isinstance(out, np.ndarray) and Product.fits(A, B, out):
-            self.calls.append(Product(A, B, out, add))
+            self.append(Product(A, B, out, add), [A, B], out, add)
             return
         if not add or not out.flags.c_contiguous or not isinstance(out, np.ndarray):
-            self.into(out, add, lambda target: self.calls.append(gemm(A, B, target)))
+            self.into(out, add, partial(self._append_gemm, A, B))
             return
         rows = max(tuning.ADDED_PRODUCT_ROWS, tuning.ADDED_PRODUCT_CHUNK // (out.shape[1] * out.itemsize))
         for k in range(0, len(out), rows):
@@ -58,7 +80,7 @@ class Sweep:
             self.into(part, add, partial(self._append_gemm, A[k : k + rows], B))
 
     def _append_gemm(self, A: Array, B: Array, out: Array) -> None:
-        self.calls.append(gemm(A, B, out))
+        self.append(gemm(A, B, out), [A, B], out, False)
 
     @contextmanager
     def rows(self, a: Array) -> Iterator[Array]:
@@ -68,7 +90,7 @@ class Sweep:
             yield rows
             return
         copy = self.pool.take(ArraySpec.of(a))
-        self.emit(np.copyto, copy, a)
+        self.scaled(ONE, a, copy, False)
         yield copy.reshape(rows.shape)
         self.pool.give(copy)
 
@@ -86,27 +108,16 @@ class Sweep:
 
     def scaled(self, d: Any, a: Array, out: Array, add: bool) -> None:
         """out ← d a or out ← out + d a; d = ±1 costs no multiplication."""
-        if d is ONE and not add:
-            if a is not out:
-                self.emit(np.copyto, out, a)
-        elif self.on_gpu and add:
-            self.calls.append(fused.Sum([(d, a)], out, True))
-        elif self.on_gpu and a is out and self._scale_last(d, out):
+        if d is ONE and not add and a is out:
             return
+        if self.on_gpu and a.dtype == out.dtype:
+            self.calls.append(fused.sum_of([(d, a)], out, add))
         elif d is ONE:
-            self.emit(np.add, out, a, out)
+            self.emit(np.add, out, a, out) if add else self.emit(np.copyto, out, a)
         elif d is MINUS_ONE:
             self.emit(np.subtract, out, a, out) if add else self.emit(np.negative, a, out)
         else:
             self.into(out, add, lambda target: self.emit(np.multiply, a, d, target))
-
-    def _scale_last(self, d: Any, out: Array) -> bool:
-        """Lets the last call multiply what it writes by d, if it is a sum of terms in `out`; True if it does."""
-        last = self.calls[-1] if self.calls else None
-        if not (isinstance(last, fused.Sum) and last.y is out and last.scale is ONE):
-            return False
-        self.calls[-1] = fused.Sum(last.terms, out, last.add, d)
-        return True
 
     def into(self, out: Array, add: bool, write: Callable[[Array], None]) -> None:
         """out ← … or out ← out + …: `write` appends calls that write to `out`, or to a buffer that is then added."""
@@ -115,15 +126,15 @@ class Sweep:
             return
         temporary = self.pool.take(ArraySpec.of(out))
         write(temporary)
-        self.emit(np.add, out, temporary, out)
+        self.scaled(ONE, temporary, out, True)
         self.pool.give(temporary)
 
     def matmuls(self, A: Array, B: Array, out: Array, add: bool) -> None:
         """out ← A B or out ← out + A B, for stacks of matrices with the same leading axes."""
         if not isinstance(out, np.ndarray) and Product.fits(A, B, out):
-            self.calls.append(Product(A, B, out, add))
+            self.append(Product(A, B, out, add), [A, B], out, add)
             return
-        self.into(out, add, lambda target: self.emit(np.matmul, A, B, target))
+        self.into(out, add, lambda target: self.append(partial(np.matmul, A, B, target), [A, B], target, False))
 
     def kernel(
         self, direction: str, block: Block | tuple[Block, ...], arrays: Sequence[Array], out: Array, add: bool
@@ -132,7 +143,7 @@ class Sweep:
 
         A primitive may have `kernels`: their `push` and `pull`, (block, new, add), bind a call f(a, out), with
         scratch from new(shape, dtype) that is its own while it runs only, or return None. If they have `push_both`,
-        that takes two blocks of one sum and binds f(a, a′, out).
+        that takes two blocks of one sum and binds f(a, a′, out). On a GPU, f.passes(a, out) may return it as passes.
         """
         first = block[0] if isinstance(block, tuple) else block
         bind = getattr(getattr(first.primitive, "kernels", None), direction, None)
@@ -145,8 +156,10 @@ class Sweep:
             return scratch[-1]
 
         call = bind(block, new, add)
-        if call is not None:
-            self.emit(call, *arrays, out)
+        if call is not None and self.on_gpu and hasattr(call, "passes"):
+            self.calls += call.passes(*arrays, out)
+        elif call is not None:
+            self.append(partial(call, *arrays, out), arrays, out, add, scratch)
         for buffer in scratch:
             self.pool.give(buffer)
         return call is not None
@@ -168,12 +181,16 @@ class Sweep:
         if view is not None and view.shape == a.shape:
             self.scaled(ONE, a, view, add)
             return
-        self.calls.append((lambda: np.add(out, f(a), out)) if add else (lambda: np.copyto(out, f(a))))
+        self.append((lambda: np.add(out, f(a), out)) if add else (lambda: np.copyto(out, f(a))), [a], out, add)
+
+    def column_dots(self, a: Array, b: Array, out: Array, add: bool) -> None:
+        """out_i ← Σ a_…i b_…i, or out_i ← out_i + …; NumPy's einsum forms no array of products."""
+        if self.on_gpu:
+            self.calls.append(fused.Total("{0} * {1}", [a, b], out, tuple(range(a.ndim - 1)), add))
+            return
+        rows = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
+        self.into(out, add, lambda target: self.emit(_column_dots, *rows, target))
 
 
-def column_dots(a: Array, b: Array, out: Array) -> None:
-    """out_i ← Σ a_…i b_…i; NumPy's einsum forms no array of products."""
-    if not isinstance(out, np.ndarray):
-        fused.column_dots(a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1]), out, axis=0)
-        return
-    np.einsum("ri,ri->i", a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1]), out=out)
+def _column_dots(a: Array, b: Array, out: Array) -> None:
+    np.einsum("ri,ri->i", a, b, out=out)

@@ -20,6 +20,7 @@ import numpy as np
 from rmad import tuning
 from rmad.plan.buffers import address
 from rmad.plan.calls import Call
+from rmad.plan.fusion import fuse
 from rmad.plan.program import Program
 from rmad.plan.pull import Pull
 from rmad.plan.push import Push
@@ -88,11 +89,11 @@ class Plan(Program):
 
     def _planned_push(self, free: Array | None, v: Array | None, tangents: list[Array]) -> list[Call]:
         with self.pool.with_scratch(free):
-            return Push(self, v, tangents).calls
+            return fuse(Push(self, v, tangents), self.z)
 
     def _planned_pull(self, u: Array | None, cotangents: list[Array]) -> list[Call]:
         with self.pool.borrowed(self.z):
-            return Pull(self, u, cotangents).calls
+            return fuse(Pull(self, u, cotangents), cotangents)
 
     def _over(self, direction: str, arrays: Sequence[Array | None], planned: Callable[[], list[Call]]) -> Lent:
         """The sweep over arrays of the caller: the last one, if the arrays lie in the same memory."""

@@ -11,7 +11,7 @@ import numpy as np
 from rmad.blocks import ONE, Block, Diagonal, Linear
 from rmad.machine import arrays
 from rmad.plan.buffers import shares
-from rmad.plan.calls import Sweep, column_dots
+from rmad.plan.calls import Sweep
 from rmad.plan.forms import (
     is_bias,
     is_matmul,
@@ -63,7 +63,7 @@ class Pull(Sweep):
                 self.node(j)
         for i, u in enumerate(self.cotangents):
             if self.u[i] is None:
-                self.emit(u.fill, 0)
+                self.clear(u)
 
     def _find_views(self) -> list[Callable[[Any], Any] | None]:
         """Per node: the rearrangement of its input as a view of a buffer, tried on the layout that it will meet."""
@@ -139,7 +139,7 @@ class Pull(Sweep):
             self.whole[i] = not is_input
         for j in reversed(views):
             if not add and (self.uses[i] > 1 or self.nodes[j].spec.size < self.nodes[i].spec.size):
-                self.emit(self.u[i].fill, 0)
+                self.clear(self.u[i])
                 add = True
             self.u[j], i = self.views[j](self.u[i]), j  # type: ignore[misc]
         return self.u[i], add
@@ -153,7 +153,7 @@ class Pull(Sweep):
         if any(started):
             for i, done in zip(stack.inputs, started, strict=True):
                 if not done:
-                    self.emit(self.cotangents[i].fill, 0)
+                    self.clear(self.cotangents[i])
         for i in stack.inputs:
             self.u[i] = self.cotangents[i]
         out = stack.rows_of(self.cotangents, self.flat)
@@ -201,12 +201,12 @@ class Pull(Sweep):
 
     def _scale(self, block: Diagonal, u: Array, out: Array, add: bool) -> None:
         """Σ d ⊙ u over all axes but the last"""
-        self.into(out, add, lambda target: self.emit(column_dots, block.d, u, target))
+        self.column_dots(block.d, u, out, add)
 
     def _gathered(self, block: Index, u: Array, out: Array, add: bool) -> None:
         """u added at the places that y = x[key] was read from, a place that occurs twice twice"""
         if not add:
-            self.emit(out.fill, 0)
+            self.clear(out)
         self.emit(scatter_add, out, block.args[1], u)
 
     def _part(self, block: Part, u: Array, out: Array, add: bool) -> None:

@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from rmad.blocks import Block, Diagonal, Linear
-from rmad.machine import fused
+from rmad.blocks import ONE, Block, Diagonal, Linear
 from rmad.plan.calls import Sweep
 from rmad.plan.forms import (
     is_copy,
@@ -61,8 +60,8 @@ class Push(Sweep):
             if self.nodes[j].inputs:
                 self.node(j)
         for k, z in zip(program.outputs, program.z, strict=True):
-            if k is not None and self.v[k] is not z:  # an input, or a node that is two outputs
-                self.emit(np.copyto, z, self.v[k])
+            if k is not None and z is not None and self.v[k] is not z:  # an input, or a node that is two outputs
+                self.scaled(ONE, self.v[k], z, False)
 
     # -- one node ------------------------------------------------------------------------------------------------
 
@@ -124,16 +123,7 @@ class Push(Sweep):
             steps[:2] = [lambda out, add: self.emit(np.add, v, w, out)]
         elif len(terms) >= 2 and terms[0][1].primitive is terms[1][1].primitive:
             steps[:2] = [partial(self._both, terms[:2])]
-        if self.on_gpu:
-            self._fuse_scalings(terms, steps)
         return steps
-
-    def _fuse_scalings(self, terms: Sequence[Term], steps: list[Step]) -> None:
-        """Makes one step of all diagonal terms, which come last."""
-        scalings = [(block.d, self.v[i]) for i, block in terms if is_scaling(block)]
-        n = len(scalings)
-        if n >= 2 and all(is_scaling(block) for _, block in terms[-n:]):
-            steps[-n:] = [lambda out, add: self.calls.append(fused.Sum(scalings, out, add))]
 
     def stack(self, stack: Stack, out: Array, add: bool) -> None:
         """out ← [x h 1] @ [W; U; b], the tangents of W, U and b."""
@@ -178,8 +168,8 @@ class Push(Sweep):
     def _part(self, block: Part, v: Array, out: Array, add: bool) -> None:
         """v in its place of a concatenation: T parts of one array cost T parts, not T arrays"""
         if not add:
-            self.emit(out.fill, 0)
-        self.emit(np.add, out[block.key], v, out[block.key])
+            self.clear(out)
+        self.scaled(ONE, v, out[block.key], True)
 
     FORMS: ClassVar[Sequence[tuple[Callable[[Block], bool], Callable[..., None]]]] = (
         (is_scaling, _scaling),

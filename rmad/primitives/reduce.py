@@ -62,29 +62,21 @@ sum.on_stack = mean.on_stack = _reduced_stack
 class _Kernels:
     """Pushes and pulls of a sum or mean that write into buffers of a plan on a GPU; on the CPU they gain nothing."""
 
-    def __init__(self, direct, is_mean) -> None:
-        self.direct, self.is_mean = direct, is_mean
+    def __init__(self, is_mean) -> None:
+        self.is_mean = is_mean
 
-    def push(self, block, new, add) -> Callable[[Array, Array], Any] | None:
+    def push(self, block, new, add) -> Any:
         if not self._suits(block, new):
             return None
-        _, axis, keepdims = block.args
-        if not add:
-            return lambda v, out: self.direct(v, axis=axis, keepdims=keepdims, out=out)
-        part = new(block.y.shape, block.y.dtype)
+        axes = axes_of(block.args[1], block.x.ndim)
+        return fused.Passes(lambda v, out: [fused.Total("{0}", [v], out, axes, add, mean=self.is_mean)])
 
-        def push(v, out) -> None:
-            self.direct(v, axis=axis, keepdims=keepdims, out=part)
-            np.add(out, part, out)
-
-        return push
-
-    def pull(self, block, new, add) -> Callable[[Array, Array], Any] | None:
+    def pull(self, block, new, add) -> Any:
         if not self._suits(block, new):
             return None
         _, axis, keepdims = block.args
         factor = 1 / count(block.x, axis) if self.is_mean else 1
-        return lambda u, out: fused.Sum([(factor, spread(u, block.x, axis, keepdims))], out, add)()
+        return fused.Passes(lambda u, out: [fused.sum_of([(factor, spread(u, block.x, axis, keepdims))], out, add)])
 
     def work(self, block) -> float:
         """One addition an element counts as nothing next to products."""
@@ -95,7 +87,7 @@ class _Kernels:
         return same and arrays.kind_of(new((0,), block.x.dtype)) is not np
 
 
-sum.kernels, mean.kernels = _Kernels(np.sum, False), _Kernels(np.mean, True)
+sum.kernels, mean.kernels = _Kernels(False), _Kernels(True)
 
 
 def _reduction(*functions, direct, over=None) -> Callable[..., Any]:

@@ -33,16 +33,31 @@ def place(a):
 
 @pytest.mark.parametrize("dtype", ["f", "D"])
 def test_a_sum_of_terms(dtype):
-    y, *xs = (numbers(3, 4, dtype=dtype) for _ in range(12))
+    y, *xs = (numbers(3, 4, dtype=dtype) for _ in range(8))
     xs[1] = xs[1][0]
-    factors = [numbers(4, dtype=dtype), -1, 1, 2.5, 1, numbers(3, 1), -1, np.float64(0.5), 1, 1, 3]
-    for n, add, scale in ((1, True, numbers(3, 4, dtype=dtype)), (2, False, -1), (11, True, 0.5)):
+    factors = [numbers(4, dtype=dtype), -1, 1, 2.5, numbers(3, 1), np.float64(0.5), 3]
+    for n, add in ((1, True), (2, False), (7, True)):
         there = cupy.asarray(y)
-        terms = list(zip(factors[:n], xs[:n], strict=True))
-        fused.Sum([(place(d), place(x)) for d, x in terms], there, add, place(scale))()
-        wanted = scale * ((y if add else 0) + sum(d * x for d, x in terms))
+        fused.sum_of([(place(d), place(x)) for d, x in zip(factors[:n], xs[:n], strict=True)], there, add)()
+        wanted = (y if add else 0) + sum(d * x for d, x in zip(factors[:n], xs[:n], strict=True))
         assert there.dtype == dtype
         np.testing.assert_allclose(there.get(), wanted, rtol=1e-5 if dtype in "fF" else 1e-13)
+
+
+@pytest.mark.parametrize("dtype", ["f", "d"])
+def test_a_total(dtype):
+    x, d, y = numbers(5, 3, 4, dtype=dtype), numbers(4), numbers(3, dtype=dtype)
+    rtol = 1e-5 if dtype == "f" else 1e-13
+    for add in (False, True):
+        there = cupy.asarray(y)
+        fused.Total("{0} * {1} + {2}", [place(x), place(d), 0.5], there, (0, 2), add)()
+        np.testing.assert_allclose(there.get(), add * y + np.sum(x * d + 0.5, (0, 2)), rtol=rtol)
+        fused.Total("{0} * {1}", [place(x), place(d)], there, (0, 2), mean=True)()
+        np.testing.assert_allclose(there.get(), np.mean(x * d, (0, 2)), rtol=rtol)
+    pair = cupy.empty((5, 1, 1), np.result_type(dtype, "F"))
+    fused.Total("Y({0}, {0} * {0})", [place(x)], pair, (1, 2), dtype=np.dtype(dtype))()
+    wanted = np.sum(x + 1j * x * x, (1, 2), keepdims=True)
+    np.testing.assert_allclose(pair.get(), wanted, rtol=rtol)
 
 
 @pytest.mark.parametrize("dtype", ["f", "d"])

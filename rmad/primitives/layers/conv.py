@@ -17,7 +17,7 @@ import numpy as np
 from rmad import tuning
 from rmad.blocks import Linear
 from rmad.kernels.depthwise import DepthwiseFolded, DepthwiseForward, DepthwiseWeights, is_depthwise
-from rmad.kernels.gpu_patches import FoldedOnGPU, ForwardOnGPU, WeightsOnGPU
+from rmad.kernels.gpu_patches import FoldedOnGPU, ForwardOnGPU, PairOnGPU, WeightsOnGPU
 from rmad.kernels.patches import Folded, Forward, Geometry, NewArray, Weights
 from rmad.kernels.windows import Pair, paddings, pair
 from rmad.kernels.winograd import WinogradForward, WinogradPair, WinogradWeights, fits
@@ -126,14 +126,25 @@ class Kernels:
         return self._bind(block, self.roles[2], self.roles[block.argnum], new, add)
 
     def push_both(self, blocks: Sequence[Linear], new: NewArray, add: bool) -> Callable[..., None] | None:
-        """f(v, v′, out) for the blocks of both arguments: conv2d(v, w) + conv2d(x, v′) as one product by tiles."""
+        """f(v, v′, out) for the blocks of both arguments: conv2d(v, w) + conv2d(x, v′) as one product by tiles.
+
+        On a GPU, as two products with patches that one kernel gathers.
+        """
         first, second = sorted(blocks, key=lambda block: block.argnum)
         geometry, n, dtype = first.args[2], self._images(first), first.y.dtype
-        here = isinstance(first.args[1], np.ndarray)
-        plain = here and self.roles[2] == "u" and first.args[2] == second.args[2] and second.argnum == first.argnum + 1
-        if not (plain and fits(geometry, n, dtype) and self._binds(first) and self._binds(second)):
+        plain = self.roles[2] == "u" and first.args[2] == second.args[2] and second.argnum == first.argnum + 1
+        if not (plain and self._binds(first) and self._binds(second)):
             return None
-        product, w, x = WinogradPair(geometry, n, dtype, new, add), first.args[1], second.args[0]
+        product: WinogradPair | PairOnGPU
+        if not isinstance(first.args[1], np.ndarray):
+            if geometry.pointwise:
+                return None
+            product = PairOnGPU(geometry, n, dtype, new, add, tuning.CONVOLUTION_CHUNK_ON_GPU // 2)
+        elif fits(geometry, n, dtype):
+            product = WinogradPair(geometry, n, dtype, new, add)
+        else:
+            return None
+        w, x = first.args[1], second.args[0]
         if first is blocks[0]:
             return lambda v, V, out: product(v, w, x, V, out)
         return lambda V, v, out: product(v, w, x, V, out)

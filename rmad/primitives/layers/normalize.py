@@ -17,7 +17,7 @@ import numpy as np
 
 from rmad import tuning
 from rmad.kernels import gpu_rows
-from rmad.machine import arrays
+from rmad.machine import arrays, fused
 from rmad.machine.backend import is_cupy
 from rmad.primitives.arguments import axes_of, kept
 from rmad.primitives.layers.symmetric import SymmetricKernels, row_chunks
@@ -25,6 +25,12 @@ from rmad.rules import primitive
 from rmad.types import Array, Pairs
 
 __all__ = ["Means", "moments", "standardize"]
+
+
+# Σ v and Σ v x̂ as one complex number, and the product that they give: of x̂ = {0} or {1}, v, r, the sums and m
+SUMS = "Y({0}, {0} * {1})"
+WITH_SUMS = "{2} * ({1} - ({3}.real() / {4} + {0} * ({3}.imag() / {4})))"
+WITH_SUMS_ADDED = "{5} + " + WITH_SUMS
 
 
 class Means:
@@ -107,13 +113,15 @@ class _Product:
         mean, y, r = self.mean, self.y, self.r
         if mean.last:
             return lambda v, out: gpu_rows.standardized_product(y, r, mean.m, v, out, add)
-        sums = new(r.shape, np.result_type(y.dtype, np.complex64))
-
-        def product(v, out) -> None:
-            gpu_rows.standardized_sums(v, y, sums, axis=mean.axes, keepdims=True)
-            gpu_rows.standardized_with_sums(y, r, mean.m, v, sums, out, add)
-
-        return product
+        sums, axes, m = new(r.shape, np.result_type(y.dtype, np.complex64)), mean.axes, mean.m
+        return fused.Passes(
+            lambda v, out: [
+                fused.Total(SUMS, [v, y], sums, axes, dtype=y.dtype),
+                fused.Pass(WITH_SUMS_ADDED, [y, v, r, sums, m, out], out)
+                if add
+                else fused.Pass(WITH_SUMS, [y, v, r, sums, m], out),
+            ]
+        )
 
     def into(self, v, out) -> None:
         mean, y = self.mean, self.y
