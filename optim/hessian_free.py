@@ -25,7 +25,6 @@ from optim.parts.selection import Backtracking, HeldOut, LastIterate, Worst
 from optim.parts.structural import StructuralDamping, StructuralLoss
 from optim.problem.quadratic import Quadratic
 from optim.problem.ranks import Ranks
-from optim.problem.vectors import is_finite
 from optim.types import Batch, Loss, Model
 from rmad.extend import Array
 
@@ -183,6 +182,7 @@ class HessianFree(Factored):
         self.preconditioner, self.backtracking, self.line_search = preconditioner, backtracking, line_search
         self.k = 0  # calls of step, rejected ones too: each takes the next batch
         self.delta = np.zeros_like(self.objective.flat())  # δ_{k−1}: the last iterate of CG, not the chosen one
+        self._start = self.delta, True
         self._iterations = 0
         self._decision: Decision | None = None
         self.choice = ""  # of the last update, as in its StepInfo
@@ -370,7 +370,7 @@ class HessianFree(Factored):
     def _solve(self, model: DampedModel, sets: Sets, watch: Worst | None) -> CGResult:
         """δ = PCG(b, A, ζ δ_{k−1}, P), A(v) = B v + λD v: algorithm 2, section 10."""
         product, damping = model.product(self.curvature)
-        warm = self._decay and self.direction.warm_start and self.delta.any()
+        warm = self._decay and self.direction.warm_start and not self._starts_at_zero()
         return self.direction(
             Subproblem(
                 product,
@@ -387,6 +387,15 @@ class HessianFree(Factored):
                 crew=self.objective.crew,
             )
         )
+
+    def _starts_at_zero(self) -> bool:
+        """True if δ_{k−1} = 0; only an array from elsewhere, as a saved state, is looked at, since a GPU waits."""
+        known, is_zero = self._start
+        return is_zero if known is self.delta else not self.delta.any()
+
+    def _start_from(self, delta: Array, is_zero: bool) -> None:
+        """δ ← the start of the next run of CG."""
+        self.delta, self._start = delta, (delta, is_zero)
 
     def _move(
         self, model: DampedModel, sets: Sets, cg: CGResult, watch: Worst | None, record: dict[str, Any]
@@ -413,16 +422,17 @@ class HessianFree(Factored):
         if alpha == 0 and by_rounding:
             return self._converged(NO_GAIN, record)
         new = theta + (lr * alpha) * chosen.x
-        if alpha == 0 or not is_finite(new):
-            self.delta = np.zeros_like(new)  # sec. 8.5: start the next run of CG from zero
+        if alpha == 0 or not along.stays_finite(lr * alpha, new):
+            self._start_from(np.zeros_like(new), True)  # sec. 8.5: start the next run of CG from zero
             return self._reject("non-finite parameters" if alpha else no_decrease(f_tried), record, stacklevel=5)
         self._accept(new)  # θ_k = θ_{k−1} + α δ_k
         if self._decision:
             self.policy.made(self._decision)
         self.k += 1  # _converged and _on_reject count the others
-        self.delta = cg.x if watch is None else watch.start(cg)
+        start = cg.x if watch is None else watch.start(cg)
+        self._start_from(start, not (cg.iterations if start is cg.x else start.any()))
         if self.restart and M > 0:
-            self.delta = np.zeros_like(new)  # sec. 8.5
+            self._start_from(np.zeros_like(new), True)  # sec. 8.5
         if not by_rounding:
             self._adapt(rho, chosen is cg.iterates[-1] and ("boundary" in cg.reason or "negative" in cg.reason))
         return StepInfo(**record, step_size=lr * alpha, reason=cg.reason)

@@ -18,7 +18,7 @@ import rmad
 from optim import tuning
 from optim.base import NO_GAIN, Optimizer, StepInfo, all_or_nothing
 from optim.hyper import COUNT, Number, OneOf, Rule
-from optim.parts.cg import pcg
+from optim.parts.cg import SmallResidual, pcg
 from optim.parts.damping import decided_by_rounding
 from optim.problem.quadratic import Quadratic
 from optim.problem.ranks import Ranks
@@ -209,15 +209,12 @@ class LevenbergMarquardt(Optimizer):
     def _by_cg(self, q: Quadratic) -> Solve:
         """Solves matrix-free by CG, preconditioned by diag(G) + λD if that diagonal is known."""
         b = np.negative(q.gradient)
-        small = self.cg_tolerance**2 * dot(b, b)
+        stop = SmallResidual(self.cg_tolerance * math.sqrt(dot(b, b)), euclidean=True)
         diagonal: Array | None = None
         if self.scaling == "diagonal":
             diagonal = np.empty_like(b)
             for k, column in enumerate(_columns(q)):
                 diagonal[k] = column[k]
-
-        def stop(i: int, phi: float, r: Array) -> str | None:
-            return "residual" if dot(r, r) <= small else None
 
         def solve(lam: float) -> tuple[Any, str]:
             inverse_P: Array | None = None

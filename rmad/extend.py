@@ -15,8 +15,9 @@ inside rmad. A primitive needs only the public names: rmad.elementwise, rmad.lin
     threads          in_turn: a class whose methods run on one thread at a time; lazy: an attribute computed once; lent:
                      the context of a task that the object waits for
     machine          is_cupy, import_cupy, to_numpy; arrays: makes arrays of the kind of another, NumPy's or CuPy's;
-                     fused: kernels of a GPU that save launches; keep_freed_memory; address, shares: which memory an
-                     array occupies; tuning: measured constants; fast: compiled loops for exp, tanh and a few more
+                     fused, gpu_rows: kernels of a GPU that save launches; keep_freed_memory; address, shares: which
+                     memory an array occupies; tuning: measured constants; fast: compiled loops for exp, tanh and a few
+                     more
 
 loss_curvature and SymmetricOperator are imported on first use, because their module loads scipy.sparse.linalg.
 """
@@ -30,6 +31,7 @@ from rmad.batch import cases_from, first_case
 from rmad.blocks import Diagonal, Linear
 from rmad.joint.recurrence import recur
 from rmad.kernels import elementwise as fast
+from rmad.kernels import gpu_rows
 from rmad.kernels.cells import GRUCell, LSTMCell, RNNCell
 from rmad.kernels.windows import Pair, paddings, pair
 from rmad.machine import arrays, fused
@@ -85,6 +87,7 @@ __all__ = [
     "fast",
     "first_case",
     "fused",
+    "gpu_rows",
     "import_cupy",
     "in_turn",
     "is_cupy",

@@ -10,7 +10,7 @@ import numpy as np
 from nn.functional import log_softmax, softmax
 from nn.losses.base import Loss, is_traced
 from nn.once import once, passed
-from rmad.extend import Array, arrays, fast, stop
+from rmad.extend import Array, arrays, fast, gpu_rows, is_cupy, stop
 
 __all__ = ["SoftmaxCrossEntropy", "SoftmaxCurvature"]
 
@@ -209,6 +209,10 @@ def _chosen(x: Array, t: Array) -> np.float64:
 
 def _minus_targets(p: Array, t: Array, n: int) -> Array:
     """Writes (p − t)/n over p; returns p."""
+    if is_cupy(p) and p.dtype.char in "fd":
+        p = arrays.contiguous(p)
+        gpu_rows.minus_targets(p, arrays.contiguous(t), 1 / n, p)
+        return p
     rows = np.reshape(p, (-1, p.shape[-1]))
     is_sure = p.size and np.max(stop(p)) > NEAR_ONE
     at: Any

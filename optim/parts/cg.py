@@ -28,7 +28,7 @@ from optim.parts.device_run import DeviceRun
 from optim.parts.passes import InverseOperator, InverseP, Product, Run, Stop, precondition
 from optim.parts.trust_region import Ball
 from optim.problem.threads import Crew
-from optim.problem.vectors import is_finite
+from optim.problem.vectors import dot, is_finite
 from rmad.extend import Array
 
 __all__ = [
@@ -147,22 +147,27 @@ def kept_iterations(most: int, first: float = 5.0, growth: float = 1.3) -> set[i
 
 @dataclass(frozen=True)
 class SmallResidual:
-    """Ends a run of `pcg` at ‖r_i‖∞ < tolerance, i ≥ 1.
+    """Ends a run of `pcg` at ‖r_i‖∞ < tolerance, or ‖r_i‖₂ < tolerance, i ≥ 1.
 
     Parameters
     ----------
     tolerance : float
         The bound.
+    euclidean : bool, default False
+        Measures ‖r_i‖₂ in place of ‖r_i‖∞.
     """
 
     tolerance: float
+    euclidean: bool = False
 
     def __call__(self, i: int, phi: float, r: Array) -> str | None:
         """Returns the reason to end, or None."""
-        return self.after(i, float(max(r.max(), -r.min()))) if i else None
+        if not i:
+            return None
+        return self.after(i, math.sqrt(dot(r, r)) if self.euclidean else float(max(r.max(), -r.min())))
 
     def after(self, i: int, size: float) -> str | None:
-        """Returns the same for size = ‖r_i‖∞, which a run on a device reads with the scalars of the iteration."""
+        """Returns the same for size = ‖r_i‖, which a run on a device reads with the scalars of the iteration."""
         return "residual" if i and size < self.tolerance else None
 
 

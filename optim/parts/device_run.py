@@ -34,17 +34,19 @@ class DeviceRun(Run):
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        # pᵀA p, ‖r‖∞, and rᵀy of the even and of the odd iterations
+        # pᵀA p, ‖r‖∞ or ‖r‖₂², and rᵀy of the even and of the odd iterations
         self._numbers = arrays.full(self.r, 4, self.ry, np.float64)
-        self._pAp, self._largest, *self._ry = (self._numbers[k : k + 1].reshape(()) for k in range(4))
-        self._measures, self._size = False, math.inf  # ‖r‖∞, if a rule asks for it
+        self._pAp, self._measure, *self._ry = (self._numbers[k : k + 1].reshape(()) for k in range(4))
+        self._rule: Any = None  # that asks for ‖r‖, as SmallResidual does
+        self._size = math.inf
 
     def asked(self, stop: Stop | None) -> str:
         """The reason to end that the rule gives, or ""."""
-        if (after := getattr(stop, "after", None)) is None:
+        if not hasattr(stop, "after"):
             return super().asked(stop)
-        self._measures = True
-        return after(self.i, self._size) or ""
+        rule: Any = stop
+        self._rule = rule
+        return rule.after(self.i, math.sqrt(self._size) if rule.euclidean else self._size) or ""
 
     def iteration(self, ball: Ball | None) -> tuple[float, str, bool]:
         """As that of `Run`."""
@@ -64,7 +66,7 @@ class DeviceRun(Run):
         return pAp, "", self.is_finite()
 
     def _advance(self, ry: Array, following: Array) -> None:
-        """x ← x + α p, r ← r + α A p, y ← P⁻¹ r; leaves pᵀA p, ‖r‖∞ and the new rᵀy on the device."""
+        """x ← x + α p, r ← r + α A p, y ← P⁻¹ r; leaves pᵀA p, ‖r‖ and the new rᵀy on the device."""
         self._product(self.p, self._Ap)
         self.products += 1
         if self._diagonal or self._damping:
@@ -77,5 +79,9 @@ class DeviceRun(Run):
             if self.operator is not None:
                 precondition(self.operator, self.r, self.y)
         fused.dot(self.r, self.y, following)
-        if self._measures:
-            fused.largest(self.r, self._largest)
+        if self._rule is None:
+            return
+        if self._rule.euclidean:
+            fused.dot(self.r, self.r, self._measure)
+        else:
+            fused.largest(self.r, self._measure)

@@ -8,8 +8,11 @@ Martens & Sutskever (2012), sections 4, 8.5 and 13.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from optim.parts.cg import InverseP, Iterate
 from optim.parts.damping import Penalty, Tikhonov, decided_by_rounding, reduction_ratio
@@ -18,7 +21,7 @@ from optim.parts.preconditioner import Diagonals
 from optim.parts.structural import StructuralLoss
 from optim.problem.objective import Objective
 from optim.problem.quadratic import Quadratic
-from optim.problem.vectors import are_finite, inner, read
+from optim.problem.vectors import are_finite, inner, is_finite, read
 from optim.types import Batch
 from rmad.extend import Array
 
@@ -32,6 +35,11 @@ class Along(NamedTuple):
     penalty: float
     delta2: float
     theta2: float
+
+    def stays_finite(self, alpha: float, new: Array) -> bool:
+        """True if new = θ + α δ holds neither NaN nor infinity; looked at only if the norms do not say so."""
+        bound = math.sqrt(self.theta2) + abs(alpha) * math.sqrt(self.delta2)  # NaN compares False
+        return bound < np.finfo(new.dtype).max / 2 or is_finite(new)
 
 
 class DampedModel(NamedTuple):

@@ -1,16 +1,15 @@
-"""The Jacobians of softmax and of standardization on a GPU, one kernel each: sums over an axis, and what they make.
+"""Jacobians of softmax and of standardization, and (p − t)/n, on a GPU: sums over an axis, and what they make.
 
-If the axis is the last one, the 32 threads of a warp share a row: they add up their parts of its sums by exchanging
-registers, so that v is read from memory once and nothing but the result is written. Sums over other axes are a kernel
-of their own.
+One kernel each. If the axis is the last one, the 32 threads of a warp share a row: they add up their parts of its sums
+by exchanging registers, so that v is read from memory once and nothing but the result is written.
 """
 
 from __future__ import annotations
 
-from rmad.machine.fused import Elementwise, Reduction
+from rmad.machine.fused import Elementwise
 from rmad.types import Array
 
-__all__ = ["softmax_product", "standardized_product", "standardized_sums", "standardized_with_sums"]
+__all__ = ["minus_targets", "softmax_product", "standardized_product"]
 
 WARP = 32
 FUNCTIONS = """
@@ -45,17 +44,26 @@ def _standardized(name: str, assign: str) -> Elementwise:
 
 _softmax_products = _softmax("softmax_product", "="), _softmax("softmax_product_added", "+=")
 _standardized_products = _standardized("standardized", "="), _standardized("standardized_added", "+=")
-_with_sums = tuple(
-    Elementwise(
-        "T y, T r, T v, C sums, T m",
-        "T out",
-        f"out {assign} r * (v - (sums.real() / m + y * (sums.imag() / m)))",
-        name,
+
+
+def _minus(name: str, parameters: str, is_target: str, other: str) -> Elementwise:
+    """(p − t)/n: where t is one, p − 1 as minus the sum of the other p, in which no digit cancels."""
+    body = (
+        f"{ROW} T others = 0; {EACH} if (!({is_target})) others += p[k]; others = sum_of_warp(others); "
+        f"{EACH} u[k] = T(({is_target} ? -others : {other}) * over_n)"
     )
-    for name, assign in (("standardized_with_sums", "="), ("standardized_with_sums_added", "+="))
-)
-standardized_sums = Reduction("T v, T y", "C sums", "C(v, v * y)", "a + b", "sums = a", "0", "standardized_sums")
-"""Σ v and Σ v x̂ over some axes, as one complex number."""
+    return Elementwise(f"raw T p, {parameters}, int64 width, float64 over_n", "raw T u", body, name, FUNCTIONS)
+
+
+_minus_labels = _minus("minus_labels", "raw L t", "k - first == t[i / 32]", "p[k]")
+_minus_probabilities = _minus("minus_probabilities", "raw T t", "t[k] == T(1)", "p[k] - t[k]")
+
+
+def minus_targets(p: Array, t: Array, over_n: float, out: Array) -> None:
+    """out ← (p − t) over_n, for rows p that sum to one; t: labels (…,), or rows like p. out may be p."""
+    width = p.shape[-1]
+    kernel = _minus_labels if t.ndim < p.ndim else _minus_probabilities
+    kernel(p, t, width, over_n, out, size=WARP * (p.size // max(1, width)))
 
 
 def softmax_product(y: Array, v: Array, out: Array, add: bool = False) -> None:
@@ -70,8 +78,3 @@ def softmax_product(y: Array, v: Array, out: Array, add: bool = False) -> None:
 def standardized_product(y: Array, r: Array, width: int, v: Array, out: Array, add: bool = False) -> None:
     """out ← r (v − mean v − x̂ mean x̂ v), x̂ = y, means over the last axes, of `width` elements; v may be out."""
     _standardized_products[add](y, r, v, width, out, size=WARP * (y.size // width))
-
-
-def standardized_with_sums(y: Array, r: Array, m: int, v: Array, sums: Array, out: Array, add: bool = False) -> None:
-    """The same from the sums of `standardized_sums` over axes of m elements."""
-    _with_sums[add](y, r, v, sums, m, out)
