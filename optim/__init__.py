@@ -13,6 +13,8 @@ from optim.base import Optimizer
 from optim.check import check_ggn
 from optim.curvature.curvature import Curvature
 from optim.curvature.estimates import Estimate
+from optim.curvature.influence import influence
+from optim.curvature.laplace import Laplace
 from optim.curveball import CurveBall
 from optim.grid_search import grid_search
 from optim.hessian_free import HessianFree
@@ -76,6 +78,7 @@ __all__ = [
     "KroneckerOperator",
     "KroneckerPreconditioner",
     "KrylovSubspace",
+    "Laplace",
     "LevenbergMarquardt",
     "LineSearch",
     "Loss",
@@ -101,6 +104,7 @@ __all__ = [
     "cg_backtracking",
     "check_ggn",
     "grid_search",
+    "influence",
     "kronecker_factors",
     "line_search",
     "pcg",

@@ -57,7 +57,7 @@ ORDER = {
         "types tuning hyper schedules problem undo step_info training base parts presets first_order factored spectrum "
         "curvature *"
     ),
-    "optim.curvature": "data estimates solvers inverse layers operator curvature",
+    "optim.curvature": "data estimates solvers inverse layers operator curvature laplace influence",
     "optim.problem": (
         "blas threads vectors batch pairing losses means function pairs mpi ranks parameters nonconvex shard shards "
         "quadratic division objective"

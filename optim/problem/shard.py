@@ -72,6 +72,20 @@ class LinearizedShard(Shard):
         self.plan.pull()
         return self.plan.u
 
+    def along_gradients(self) -> Array:
+        """∇ℓ_nᵀ v of every case, (n,), v in the shared buffer; ℓ_n is the loss of a case, not a share of the mean."""
+        total: Any = 0.0
+        for Jv, u in zip(self._push(), self.slopes(), strict=True):
+            if Jv is None:
+                continue
+            if self.n > 1 and (not u.ndim or len(u) != self.n):
+                raise ValueError(f"the gradients of the cases need outputs with a row for each, found shape {u.shape}")
+            product = np.real(np.conj(u) * Jv) if u.dtype.kind == "c" else u * Jv
+            total = total + np.sum(np.reshape(product, (self.n, -1)), axis=1)
+        if np.ndim(total) == 0:
+            return arrays.zeros(self.plan.pool.like, (self.n,))
+        return total * total.dtype.type(self.n)
+
     def residual(self) -> Array:
         """Jᵀ(L″ J v + ∂L) in a buffer; L″ J v and ∂L are kept, and vᵀG v, ∇fᵀv are in `inner`."""
         Jv = self.set_aside()

@@ -185,8 +185,8 @@ def quadratic(place):
     return optim.Objective(model, nn.SquaredError()).quadratic(x, t)
 
 
-def curvature(place, matrix, **how):
-    """A matrix of a net of two layers over two batches."""
+def curvature(place, matrix, made=True, **how):
+    """A matrix of a net of two layers over two batches; made: False for a function of model, loss and data."""
     rng = np.random.default_rng(4)
     model = optim.Function(
         lambda p, x: np.tanh(x @ p["W"] + p["b"]) @ p["V"],
@@ -194,7 +194,8 @@ def curvature(place, matrix, **how):
     )
     x, t = rng.standard_normal((12, 4)), np.arange(12) % 3
     batches = [(place(x[:7]), place(t[:7])), (place(x[7:]), place(t[7:]))]
-    return matrix(optim.Curvature(model, nn.SoftmaxCrossEntropy(), batches, **how))
+    given = model, nn.SoftmaxCrossEntropy(), batches
+    return matrix(optim.Curvature(*given, **how) if made else given)
 
 
 def numbers(A):
@@ -236,6 +237,19 @@ USES: dict[str, Any] = {
         lambda C: [C.ggn.dense(), C.kflr.diagonal(), C.kflr.eigsh(2)[0], C.ekfac.diagonal()],
         blocks="layer",
         cases_in_memory=3,
+    ),
+    "Laplace, influence": lambda place: curvature(
+        place,
+        lambda C: [
+            *(
+                value
+                for structure in ("full", "kron", "diag", "last-layer")
+                for L in [optim.Laplace(*C, structure)]
+                for value in (L.predict(C[2][0][0]), L.samples(C[2][0][0], 2), float(L.log_marginal_likelihood()))
+            ),
+            optim.influence(*C, C[2][1], damping=0.5, rtol=1e-12),
+        ],
+        made=False,
     ),
     "density of eigenvalues": lambda place: optim.spectral_density(
         quadratic(place).ggn, rng=np.random.default_rng(0), probes=2, steps=5
