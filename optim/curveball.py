@@ -16,7 +16,7 @@ import numpy as np
 
 from optim.base import Optimizer, StepInfo, all_or_nothing, not_finite
 from optim.hyper import NONE, Flag, Number, Rule
-from optim.parts.damping import decided_by_rounding
+from optim.parts.damping import decided_by_rounding, raised, relaxed
 from optim.problem.quadratic import Quadratic
 from optim.problem.ranks import Ranks
 from optim.problem.vectors import blocks, inner, is_finite, read
@@ -124,7 +124,7 @@ class CurveBall(Optimizer):
         if (momentum is None) != (beta is None):
             raise ValueError(f"momentum and beta go together, got momentum={momentum!r}, beta={beta!r}")
         self._keep(CurveBall.HYPER, locals())
-        self.damping = float(damping)
+        self.damping = self._start = float(damping)
         self.k = 0
         self.beta_rho = math.nan, math.nan
         self.z = np.zeros_like(self.objective.flat())
@@ -192,6 +192,7 @@ class CurveBall(Optimizer):
             record["reduction_ratio"] = actual / predicted if predicted != 0 else math.nan
             if decided_by_rounding(actual, predicted, record["loss"], self.lr**2 * z2, theta2, flat.dtype):
                 system = None
+                self.damping = relaxed(self.damping, self.factor**self.interval, self._start)
         self._accept(flat)
         self.k += 1
         self.beta_rho = beta, rho
@@ -219,7 +220,7 @@ class CurveBall(Optimizer):
         if gamma > self.high:
             self.damping *= change
         elif gamma < self.low:
-            self.damping /= change
+            self.damping = raised(self.damping, 1 / change, self._start)
 
     def _reject_and_forget(self, reason: str, record: dict[str, Any]) -> StepInfo:
         """Rejects a step that goes too far, and gives up the direction that led there."""
@@ -228,7 +229,7 @@ class CurveBall(Optimizer):
 
     def _on_reject(self) -> None:
         if self.adapt_damping:
-            self.damping /= self.factor**self.interval
+            self.damping = raised(self.damping, self.factor**-self.interval, self._start)
 
 
 def minimizer(A: Array, b: Array, eps: float) -> tuple[float, float]:

@@ -420,6 +420,7 @@ class HessianFree(Factored):
             values.after(sets.line_search) if lr == 1 else None,
         )
         if alpha == 0 and by_rounding:
+            self._relax()
             return self._converged(NO_GAIN, record)
         new = theta + (lr * alpha) * chosen.x
         if alpha == 0 or not along.stays_finite(lr * alpha, new):
@@ -433,7 +434,9 @@ class HessianFree(Factored):
         self._start_from(start, not (cg.iterations if start is cg.x else start.any()))
         if self.restart and M > 0:
             self._start_from(np.zeros_like(new), True)  # sec. 8.5
-        if not by_rounding:
+        if by_rounding:
+            self._relax()
+        else:
             self._adapt(rho, chosen is cg.iterates[-1] and ("boundary" in cg.reason or "negative" in cg.reason))
         return StepInfo(**record, step_size=lr * alpha, reason=cg.reason)
 
@@ -443,6 +446,13 @@ class HessianFree(Factored):
             self.radius = self.direction.next_radius(self.radius, rho, at_boundary)
         else:
             self._rule.update(rho)
+
+    def _relax(self) -> None:
+        """Brings r or λ nearer to its start, where rounding decides ρ."""
+        if isinstance(self.direction, SteihaugToint):
+            self.radius = self.direction.relaxed_radius(self.radius)
+        else:
+            self._rule.relax()
 
     def _converged(self, why: str, record: Mapping[str, Any]) -> StepInfo:
         self.k += 1

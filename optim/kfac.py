@@ -20,7 +20,7 @@ from optim import tuning
 from optim.base import StepInfo, all_or_nothing
 from optim.factored import Factored
 from optim.hyper import COUNT, FRACTION, NONE, Flag, Number, OneOf, Rule, generator
-from optim.parts.damping import decided_by_rounding, reduction_ratio
+from optim.parts.damping import decided_by_rounding, raised, reduction_ratio, relaxed
 from optim.parts.estimate import METHODS
 from optim.parts.rescaling import Rescaled, along, along_both
 from optim.parts.running import Renewal
@@ -170,7 +170,8 @@ class KFAC(Factored):
         if momentum and lr is not None:
             raise ValueError("momentum: μ is found together with α, so lr must be None")
         self.method = type(self).method if estimate is None else estimate
-        self.damping, self.damping_min, self.cases = float(damping), float(damping_min), float(cases)
+        self.damping = self._start = float(damping)
+        self.damping_min, self.cases = float(damping_min), float(cases)
         self.seed = int(generator(rng).integers(2**31))
         self.k = 0  # updates made
         self.delta = np.zeros_like(self.objective.flat())  # δ₀
@@ -276,7 +277,9 @@ class KFAC(Factored):
         )
         actual, predicted = f_new - f, slope + sum(terms) / 2
         rho = reduction_ratio(actual, predicted)
-        if not decided_by_rounding(actual, predicted, f, delta2, theta2, delta.dtype):
+        if decided_by_rounding(actual, predicted, f, delta2, theta2, delta.dtype):
+            self.damping = relaxed(self.damping, self.adapt_decay**self.adapt_every, self._start)
+        else:
             self._adapt(rho)
         return rho
 
@@ -286,7 +289,7 @@ class KFAC(Factored):
         if rho > 3 / 4:
             self.damping = max(self.damping * factor, min(self.damping, self.damping_min))
         elif rho < 1 / 4 or math.isnan(rho):
-            self.damping /= factor
+            self.damping = raised(self.damping, 1 / factor, self._start)
 
     def _without_block(self) -> str:
         """Says how the step treated parameters without a Kronecker block."""
@@ -296,7 +299,7 @@ class KFAC(Factored):
         return "; ".join([*said, f"{unused} parameters are not used"] if unused else said)
 
     def _on_reject(self) -> None:
-        self.damping /= self.adapt_decay**5
+        self.damping = raised(self.damping, self.adapt_decay**-5, self._start)
         self.delta = np.zeros_like(self.delta)
         self.running.forget_inverse()  # it is made again, with the greater λ
 

@@ -19,7 +19,7 @@ from optim import tuning
 from optim.base import NO_GAIN, Optimizer, StepInfo, all_or_nothing
 from optim.hyper import COUNT, Number, OneOf, Rule
 from optim.parts.cg import SmallResidual, pcg
-from optim.parts.damping import decided_by_rounding
+from optim.parts.damping import decided_by_rounding, raised, relaxed
 from optim.problem.quadratic import Quadratic
 from optim.problem.ranks import Ranks
 from optim.problem.vectors import dot, inner, is_finite, read
@@ -124,7 +124,7 @@ class LevenbergMarquardt(Optimizer):
     ) -> None:
         super().__init__(model, loss, l2=l2, ranks=ranks)
         self._keep(LevenbergMarquardt.HYPER, locals())
-        self.damping = float(damping)
+        self.damping = self._start = float(damping)
         if solver == "auto":
             self.solver = "dense" if self.objective.size <= self.most_dense else "cg"
 
@@ -164,7 +164,7 @@ class LevenbergMarquardt(Optimizer):
                 done, reason = self._tried(q, delta, lam, (x, t), record)
                 if done:
                     return done
-            lam *= self.factor
+            lam = raised(lam, self.factor, self._start)
         return self._reject(reason, record)
 
     def _tried(
@@ -182,6 +182,8 @@ class LevenbergMarquardt(Optimizer):
         M = slope + dGd / 2
         record |= {"damping": lam, "reduction_ratio": (f_new - f) / M if M else math.nan}
         within_rounding = decided_by_rounding(f_new - f, M, f, delta2, theta2, theta.dtype)
+        if within_rounding:
+            self.damping = relaxed(self.damping, 1 / self.factor, self._start)
         if f_new < f and is_finite(new):
             self._accept(new)
             if not within_rounding:

@@ -19,7 +19,7 @@ from optim.base import NO_GAIN, StepInfo, all_or_nothing
 from optim.factored import Factored
 from optim.hyper import COUNT, FRACTION, NONE, SCHEDULE, Flag, Instance, Number, Rule, Schedule, value_at
 from optim.parts.cg import CGResult, InverseP, SmallResidual, pcg
-from optim.parts.damping import Tikhonov, decided_by_rounding, reduction_ratio
+from optim.parts.damping import Tikhonov, decided_by_rounding, reduction_ratio, relaxed
 from optim.parts.fallback import Fallback
 from optim.parts.linesearch import line_search
 from optim.parts.preconditioner import (
@@ -247,10 +247,16 @@ class SGN(Factored):
 
     def _begin(self) -> None:
         """ρ and the number of CG steps of the first update."""
-        open_damping = self.numbers.damping if self._has_factors else self.paper["damping"]
-        least = self.damping_min or 0.0
-        self.damping = max(open_damping, least) if self._given is None else self._given
+        self.damping = self._start
         self.cg_steps = math.ceil(self._most / 3) if self.adapt_cg else self._most
+
+    @property
+    def _start(self) -> float:
+        """ρ of the first update."""
+        if self._given is not None:
+            return self._given
+        open_damping = self.numbers.damping if self._has_factors else self.paper["damping"]
+        return max(open_damping, self.damping_min or 0.0)
 
     @property
     def _most(self) -> int:
@@ -323,6 +329,8 @@ class SGN(Factored):
                 f_at, f, self.lr * slope, f1=f1, factor=self.shrink, c=self.armijo, tries=self.tries
             )
         within_rounding = decided_by_rounding(f1 - f, M, f, self.lr**2 * delta2, theta2, theta.dtype)
+        if within_rounding and self._follows_ratio:
+            self.damping = relaxed(self.damping, Tikhonov.drop, self._start)
         if alpha == 0 and within_rounding:
             return self._converged(NO_GAIN, record)
         new = theta + (alpha * self.lr) * delta
@@ -353,6 +361,7 @@ class SGN(Factored):
         """Sets ρ, and with adapt_cg the number of CG steps, by the reduction ratio."""
         if self._follows_ratio:
             tikhonov = Tikhonov(self.damping, self._least)
+            tikhonov.start = self._start
             tikhonov.update(ratio)
             self.damping = tikhonov.strength
         if not self.adapt_cg:

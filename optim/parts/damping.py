@@ -27,7 +27,19 @@ from optim.problem.quadratic import Quadratic
 from optim.problem.vectors import inner
 from rmad.extend import Array
 
-__all__ = ["DiagonalDamping", "MatrixDamping", "Penalty", "Tikhonov", "decided_by_rounding", "reduction_ratio"]
+__all__ = [
+    "MOST",
+    "DiagonalDamping",
+    "MatrixDamping",
+    "Penalty",
+    "Tikhonov",
+    "decided_by_rounding",
+    "raised",
+    "reduction_ratio",
+    "relaxed",
+]
+
+MOST = 1e6  # times its start, no rule raises λ further
 
 
 def reduction_ratio(actual: float, predicted: float) -> float:
@@ -82,6 +94,23 @@ def decided_by_rounding(
     if abs(predicted) <= 8 * eps * abs(loss):
         return actual <= math.sqrt(eps) * abs(loss)
     return delta2 <= (8 * eps) ** 2 * theta2
+
+
+def raised(damping: float, factor: float, start: float) -> float:
+    """λ × factor, but no more than 10⁶ times its start: from further up it would take too many steps to come back.
+
+    A λ that starts at 0 has no such bound.
+    """
+    return min(damping * factor, max(MOST * start, damping)) if start else damping * factor
+
+
+def relaxed(damping: float, factor: float, start: float) -> float:
+    """λ × factor (< 1), but no less than its start, for an update in which rounding decides ρ.
+
+    At a minimum nothing is lost by it. Elsewhere it is λ that makes the predicted change so small, and if λ stayed,
+    no step would ever be long enough again.
+    """
+    return max(damping * factor, start) if damping > start else damping
 
 
 class Operator(Protocol):
@@ -178,6 +207,7 @@ class Tikhonov:
     def __init__(self, strength: float, minimum: float = 0.0) -> None:
         kept = checked(Tikhonov.HYPER, {"strength": strength, "minimum": minimum})
         self.strength, self.minimum = float(kept["strength"]), kept["minimum"]
+        self.start = self.strength
 
     def matrix(self, q: Quadratic, diagonals: Diagonals) -> Array | Operator | None:
         """D at the present parameters: None for the identity, (p,) a diagonal, or an operator that answers D @ v."""
@@ -195,8 +225,12 @@ class Tikhonov:
             self.increase()
 
     def increase(self) -> None:
-        """λ × 3/2."""
-        self.strength *= self.boost
+        """λ × 3/2, up to 10⁶ times its start."""
+        self.strength = raised(self.strength, self.boost, self.start)
+
+    def relax(self) -> None:
+        """λ × 2/3 down to its start, where rounding decides ρ."""
+        self.strength = relaxed(self.strength, self.drop, self.start)
 
 
 class DiagonalDamping(Tikhonov):

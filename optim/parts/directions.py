@@ -19,7 +19,7 @@ from typing import ClassVar
 
 from optim.hyper import Number, Rule, check
 from optim.parts.cg import CGResult, Stop, Watch, pcg
-from optim.parts.damping import Tikhonov
+from optim.parts.damping import MOST, Tikhonov
 from optim.parts.passes import InverseP, Product
 from optim.problem.threads import Crew
 from rmad.extend import Array
@@ -127,10 +127,14 @@ class SteihaugToint(Direction):
         return _run(problem, self.radius if problem.radius is None else problem.radius)
 
     def next_radius(self, radius: float, rho: float, at_boundary: bool) -> float:
-        """r × 2/3 if ρ < 1/4 or NaN; r × 3/2 if ρ > 3/4 and the ball is what held the step back."""
+        """r × 2/3 if ρ < 1/4 or NaN, down to 10⁻⁶ of its start; r × 3/2 if ρ > 3/4 and the ball held the step back."""
         if not rho >= Tikhonov.low:
-            return radius * Tikhonov.drop
+            return max(radius * Tikhonov.drop, min(self.radius / MOST, radius))
         return radius * Tikhonov.boost if rho > Tikhonov.high and at_boundary else radius
+
+    def relaxed_radius(self, radius: float) -> float:
+        """r × 3/2 up to its start, where rounding decides ρ: a ball that is too small makes steps within rounding."""
+        return min(radius * Tikhonov.boost, self.radius) if radius < self.radius else radius
 
 
 def _run(problem: Subproblem, radius: float | None) -> CGResult:

@@ -130,3 +130,53 @@ def test_damping_stays_within_its_bounds_whatever_the_curvature_batch(name, rela
     assert least <= min(seen)
     assert max(seen) <= 100 * start
     assert opt.objective.value(x, t + 1) < 0.02
+
+
+@pytest.mark.parametrize(
+    "hyper",
+    [{"damping": optim.DiagonalDamping(1.0)}, {"direction": optim.SteihaugToint(1.0)}],
+    ids=["diagonal damping", "trust region"],
+)
+def test_what_a_solved_problem_did_to_damping_is_undone(hyper):
+    """Batches that disagree raise λ until f is rounding, where D is 0. Then the problem changes, and D is large."""
+    model, x, t = regression(np.float32, 0.0)
+    opt = optim.HessianFree(model, nn.SquaredError(), **hyper)
+    damping_or_radius = []
+    for k in range(110):
+        order, shift = np.random.default_rng([7, k]).permutation(len(x)), np.float32(k >= 70)
+        S, S_c = order[:30], order[30:40]
+        opt.step(x[S], t[S] + shift, curvature_batch=(x[S_c], t[S_c] + shift))
+        damping_or_radius.append(opt.damping or 1 / opt.radius)
+    assert 100 < max(damping_or_radius[:70]) <= 1.01e6
+    assert opt.objective.value(x, t + 1) < 0.02  # from 1
+
+
+@pytest.mark.parametrize("name", WITH_DAMPING)
+def test_a_damping_that_makes_every_step_rounding_comes_down(name):
+    model, x, t = regression(np.float32, 0.1)
+    opt = WITH_DAMPING[name](model, nn.SquaredError())
+    start = opt.damping
+    opt.step(x, t)
+    opt.damping, seen = 1e9 * start, []
+    for _ in range(6):
+        opt.step(x, t + 1)
+        seen.append(opt.damping)
+    assert max(seen) <= 1e9 * start
+    assert seen[-1] < 1e9 * start
+    assert opt.objective.value(x, t + 1) > 0.05
+
+
+def test_bounds_of_damping_and_of_radius():
+    assert damping.raised(1.0, 1.5, 1.0) == 1.5
+    assert damping.raised(0.9e6, 1.5, 1.0) == 1e6
+    assert damping.raised(2e6, 1.5, 1.0) == 2e6  # as a user set it
+    assert damping.raised(2e6, 1.5, 0.0) == 3e6
+    assert damping.relaxed(9.0, 2 / 3, 1.0) == 6.0
+    assert damping.relaxed(1.2, 2 / 3, 1.0) == 1.0
+    assert damping.relaxed(0.5, 2 / 3, 1.0) == 0.5
+    ball = optim.SteihaugToint(2.0)
+    assert ball.next_radius(2.4e-6, math.nan, True) == 2e-6
+    assert ball.next_radius(1e-7, 0.0, True) == 1e-7
+    assert ball.relaxed_radius(1.0) == 1.5
+    assert ball.relaxed_radius(1.9) == 2.0
+    assert ball.relaxed_radius(5.0) == 5.0

@@ -296,7 +296,7 @@ def test_state_that_does_not_fit_is_refused(problem):
         ({**good, "velocity": 1.0}, "expected"),
         (
             {"damping": 1.0},
-            r"expected \['damping', 'delta', 'k', 'policy.changing.kind', .*'running.estimates'\]",
+            r"expected \['damping', 'delta', 'k', 'objective.loss_couples', .*'running.estimates'\]",
         ),
         ({**good, "delta": delta[:-1]}, r"state\['delta'\] must be an array of float64\[43\], got float64\[42\]"),
         ({**good, "delta": delta.astype(np.float32)}, r"got float32\[43\]"),
