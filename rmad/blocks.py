@@ -130,11 +130,12 @@ class DiagonalNode(LightNode):
     def push(self, v: Sequence[Array | None], stacked: bool) -> Array | None:
         if (ds := self.held) is None:
             return super().push(v, stacked)
-        v_j, owned, y, specs = None, False, self.spec, self.specs
+        specs, y = self.specs, self.spec
         if stacked and specs is None and y is NUMBER:
-            found = combined(ds, [v[i] for i in self.inputs])
+            found = combined(ds, self.inputs, v)
             if found is not NotImplemented:
                 return found
+        v_j, owned = None, False
         for k, i in enumerate(self.inputs):
             if (v_i := v[i]) is not None:
                 d, v_i = ds[k], as_stack(v_i) if stacked else v_i

@@ -31,25 +31,28 @@ def as_stack(V: Any) -> Any:
     return np.array(V) if type(V) is tuple else V
 
 
-def combined(ds: Sequence[Any], tangents: Sequence[Any]) -> Any:
-    """Σ d_i v_i for one or two tuples of tangents of numbers, None being zero; NotImplemented if one is no tuple."""
+def combined(ds: Sequence[Any], inputs: Sequence[int], v: Sequence[Any]) -> Any:
+    """Σ d_k v_i, i = inputs[k], for one or two tuples of tangents of numbers, None being zero.
+
+    NotImplemented if one is no tuple, or there are more of them.
+    """
     if len(ds) == 2:
-        v, w = tangents
-        if type(v) is tuple and type(w) is tuple:
-            d, e = float(ds[0]), float(ds[1])
-            v0, v1, v2, v3 = v
-            w0, w1, w2, w3 = w
-            return d * v0 + e * w0, d * v1 + e * w1, d * v2 + e * w2, d * v3 + e * w3
-        if v is not None and w is not None:
+        i, j = inputs
+        x, z = v[i], v[j]
+        if type(x) is tuple and type(z) is tuple:
+            d, e = ds
+            d, e = float(d), float(e)
+            x1, x2, x3, x4 = x
+            z1, z2, z3, z4 = z
+            return d * x1 + e * z1, d * x2 + e * z2, d * x3 + e * z3, d * x4 + e * z4
+        if x is not None and z is not None:
             return NotImplemented
-        v, d = (v, ds[0]) if w is None else (w, ds[1])
+        x, d = (x, ds[0]) if z is None else (z, ds[1])
     elif len(ds) == 1:
-        v, d = tangents[0], ds[0]
+        x, d = v[inputs[0]], ds[0]
     else:
         return NotImplemented
-    if v is None:
-        return None
-    if type(v) is not tuple:
-        return NotImplemented
-    d, (v0, v1, v2, v3) = float(d), v
-    return d * v0, d * v1, d * v2, d * v3
+    if type(x) is not tuple:
+        return None if x is None else NotImplemented
+    d, (x1, x2, x3, x4) = float(d), x
+    return d * x1, d * x2, d * x3, d * x4

@@ -180,6 +180,18 @@ _operator("sub", np.subtract)
 _operator("mul", np.multiply)
 _operator("truediv", np.true_divide)
 
+
+def _negative(self: Methods) -> Any:
+    try:
+        y = HANDLERS[np.negative].of_one(self, operator.neg)  # type: ignore[attr-defined]
+    except Exception:
+        y = None
+    return NDArrayOperatorsMixin.__neg__(self) if y is None else y
+
+
+_negative.__name__ = "__neg__"
+Methods.__neg__ = _negative  # type: ignore[method-assign,assignment]
+
 METHODS = """
     all any argmax argmin argpartition argsort cumprod cumsum diagonal dot max mean min nonzero
     prod ravel repeat round searchsorted squeeze std sum swapaxes take trace var

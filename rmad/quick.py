@@ -81,19 +81,20 @@ class Quick(Primitive):
     def of_two(self, a: Any, b: Any, f: Callable[..., Any]) -> Traced | None:
         """`quick` of two operands, one of them traced."""
         left, right = type(a) is Traced, type(b) is Traced
-        tape: Tape
         constant = None
-        if left and right:
-            tape, x, z = a.tape, a.value, b.value
-            if b.tape is not tape:
-                return None
-        else:
-            if left:
-                tape, x, z, constant = a.tape, a.value, b, b
-            elif right:
-                tape, x, z, constant = b.tape, a, b.value, a
+        if left:
+            tape, x, z = a.tape, a.value, b
+            if not right:
+                constant = b
+            elif b.tape is tape:
+                z = b.value
             else:
                 return None
+        elif right:
+            tape, x, z, constant = b.tape, a, b.value, a
+        else:
+            return None
+        if constant is not None:
             kind = type(constant)
             if kind in _NUMBERS:
                 constant = None
@@ -109,11 +110,11 @@ class Quick(Primitive):
         if left and d is not ONE and d is not MINUS_ONE:
             d = d(y, x, z)
             if type(d) is not float64 or spec is not NUMBER:
-                d = self._fitted(d, spec, constant, tape)
+                d = float64(d) if type(d) is float and spec is NUMBER else self._fitted(d, spec, constant, tape)
         if right and e is not ONE and e is not MINUS_ONE:
             e = e(y, x, z)
             if type(e) is not float64 or spec is not NUMBER:
-                e = self._fitted(e, spec, constant, tape)
+                e = float64(e) if type(e) is float and spec is NUMBER else self._fitted(e, spec, constant, tape)
         nodes = tape.nodes
         if left and right:
             i, j = a.index, b.index

@@ -218,7 +218,7 @@ def _calls(f: Callable[[Any], Any], x: Any) -> list[_Call]:
     here = threading.get_ident()
     kinds: list[Any] = [kind for kind in (Primitive, Elementwise) if "__call__" in vars(kind)]
     originals = [kind.__call__ for kind in kinds]
-    ways = (Elementwise, "quick"), (Elementwise, "of_two"), (LinearPrimitive, "quick_product")
+    ways = *((Elementwise, name) for name in ("quick", "of_one", "of_two")), (LinearPrimitive, "quick_product")
     quick = [getattr(kind, name) for kind, name in ways]
     depth = 0
 
