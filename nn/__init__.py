@@ -90,9 +90,8 @@ __all__ = [
 if not TYPE_CHECKING:  # a type checker would take every name for one of ours
 
     def __getattr__(name: str) -> object:
-        """Raises AttributeError for an unknown name; for one of torch.nn, the message gives the name here."""
-        from nn.torch_names import advice
+        """Raises AttributeError for an unknown name; for one of PyTorch or Keras, the message gives the name here."""
+        from nn.other_names import HERE
+        from rmad.extend import other_names
 
-        raise AttributeError(
-            f"module 'nn' has no attribute {name!r}{advice(name)}", name=name, obj=sys.modules[__name__]
-        )
+        raise other_names.absent(sys.modules[__name__], HERE, name)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from rmad.extend import Array, arrays, tree
+from nn.other_names import OF_MODULES
+from rmad.extend import Array, arrays, other_names, tree
 
 __all__ = ["Module"]
 
@@ -58,6 +59,17 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.forward(*args, **kwargs)
 
+    if not TYPE_CHECKING:  # a type checker would take every attribute for one of ours
+
+        def __init_subclass__(cls, **keywords: Any) -> None:
+            """Has the class say what `rng` is, if it is called without."""
+            super().__init_subclass__(**keywords)
+            if "__init__" in vars(cls):
+                cls.__init__ = other_names.explaining(vars(cls)["__init__"], _wrong_call)
+
+        def __getattr__(self, name: str) -> Any:
+            raise other_names.absent(self, OF_MODULES, name)
+
     # -- the protocol of rmad.tree ----------------------------------------------------------------------
 
     def __tree_items__(self) -> dict[str, Any]:
@@ -103,8 +115,13 @@ class Module:
         -------
         the module itself
         """
+        if not isinstance(training, bool | np.bool_):
+            raise TypeError(
+                f"train(True) and train(False) switch the mode, got {type(training).__name__}; "
+                "opt.fit(x, t, …) trains a model"
+            )
         for module in self.modules():
-            module.training = training
+            module.training = bool(training)
         return self
 
     def eval(self) -> Self:
@@ -208,6 +225,13 @@ class Module:
             return head + ")"
         lines = [f"{name}: {child!r}".replace("\n", "\n  ") for name, child in children]
         return head + "".join(f"\n  {line}" for line in lines) + "\n)"
+
+
+def _wrong_call(kind: type, args: tuple[Any, ...], kwargs: dict[str, Any], words: str) -> str:
+    """What is wrong with the call of a layer that Python refuses in these words; "" if they say it."""
+    if "missing" in words and "'rng'" in words and "rng" not in kwargs:
+        return f"{kind.__name__}: rng is missing, which it draws its numbers from; rng=np.random.default_rng(0)"
+    return ""
 
 
 def _is_array(value: Any) -> bool:

@@ -4,6 +4,9 @@ A model is a tree of arrays that can be called; a loss is an object with value, 
 callable (z, t) → scalar. See `optim.Objective`.
 """
 
+import sys
+from typing import TYPE_CHECKING
+
 import rmad  # noqa: F401 (before NumPy: it chooses the BLAS kernel)
 
 # isort: split
@@ -112,3 +115,12 @@ __all__ = [
     "relative_progress",
     "spectral_density",
 ]
+
+if not TYPE_CHECKING:  # a type checker would take every name for one of ours
+
+    def __getattr__(name: str) -> object:
+        """Raises AttributeError for an unknown name; for one of another library, the message gives the name here."""
+        from optim.other_names import HERE
+        from rmad.extend import other_names
+
+        raise other_names.absent(sys.modules[__name__], HERE, name)

@@ -7,12 +7,13 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from operator import attrgetter
-from typing import Any, ClassVar, Concatenate, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 
 from optim import hyper
 from optim.hyper import NONE, Instance, Number, Rule
+from optim.other_names import OF_OPTIMIZERS, wrong_call
 from optim.problem.objective import Objective
 from optim.problem.pairs import original
 from optim.problem.ranks import Alone, Ranks
@@ -21,7 +22,7 @@ from optim.step_info import NumericalWarning, StepInfo, TrainingDiverged
 from optim.training import loop
 from optim.types import Loss, Model
 from optim.undo import Before
-from rmad.extend import Array, arrays, tree
+from rmad.extend import Array, arrays, other_names, tree
 
 __all__ = ["NumericalWarning", "Optimizer", "StepInfo", "TrainingDiverged", "all_or_nothing"]
 
@@ -76,6 +77,17 @@ class Optimizer:
             raise TypeError(f"{place} sits in a tuple and cannot be rebound; use a list or a dict")
         self.rejected_in_a_row = 0
         self._is_function: bool | None = None  # if f has one value at one point; None before that is known
+
+    if not TYPE_CHECKING:  # a type checker would take every attribute for one of ours
+
+        def __init_subclass__(cls, **keywords: Any) -> None:
+            """Has the class say what is wrong with a call that does not fit it."""
+            super().__init_subclass__(**keywords)
+            if "__init__" in vars(cls):
+                cls.__init__ = other_names.explaining(vars(cls)["__init__"], wrong_call)
+
+        def __getattr__(self, name: str) -> Any:
+            raise other_names.absent(self, OF_OPTIMIZERS, name)
 
     def _keep(self, rules: Mapping[str, Rule], given: Mapping[str, Any]) -> None:
         """Makes the hyper-parameters that have a rule attributes of the same name; raises for one out of range."""
@@ -205,6 +217,8 @@ def all_or_nothing(step: Callable[Concatenate[M, P], StepInfo]) -> Callable[Conc
 
     @functools.wraps(step)
     def whole(self: M, *args: P.args, **kwargs: P.kwargs) -> StepInfo:
+        if not args and "x" not in kwargs:
+            raise TypeError(f"{type(self).__name__}: step takes a batch, opt.step(x, t), and forms the gradient itself")
         before = Before(self)
         try:
             with quiet():

@@ -130,6 +130,8 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of ours
             import importlib
 
             return importlib.import_module(f"rmad.{name}")
-        from rmad.jax_names import advice
+        import sys
 
-        raise AttributeError(f"module 'rmad' has no attribute {name!r}{advice(name)}")
+        from rmad.other_names import HERE, absent
+
+        raise absent(sys.modules[__name__], HERE, name)

@@ -18,7 +18,11 @@ def chooser(f: Callable[..., Any], argnums: Argnums) -> Callable[[Sequence[Any],
     x is a tuple if argnums is one, or a list or a range. Raises TypeError, or ValueError if argnums names an argument
     twice.
     """
-    if argnums == 0 and type(argnums) is int:
+    if not callable(f):
+        raise TypeError(
+            f"the function comes first, and {type(f).__name__} is none: rmad.grad(f)(x), rmad.jacobian(f)(x)"
+        )
+    if type(argnums) is int and argnums == 0:
         return partial(_first, f)
     wanted = several(argnums)
     one = isinstance(argnums, int)
@@ -36,7 +40,7 @@ def chooser(f: Callable[..., Any], argnums: Argnums) -> Callable[[Sequence[Any],
             return g(*every)
 
         x = tuple(args[k] for k in chosen)
-        return of_chosen if callable(f) else f, x[0] if one else x, ()
+        return of_chosen, x[0] if one else x, ()
 
     return choose
 
@@ -50,7 +54,8 @@ def several(argnums: Any, name: str = "argnums") -> list[int]:
     """The numbers of arguments as a list; TypeError if they are no ints."""
     wanted: list[Any] = list(argnums) if isinstance(argnums, tuple | list | range) else [argnums]
     if not all(isinstance(k, int) and not isinstance(k, bool) for k in wanted):
-        raise TypeError(f"{name} must be an int or a tuple of ints, not {argnums!r}")
+        instead = "; the arguments of f come after it, rmad.grad(f)(x)" if hasattr(argnums, "shape") else ""
+        raise TypeError(f"{name} must be an int or a tuple of ints, not {argnums!r}{instead}")
     return wanted
 
 
@@ -63,4 +68,6 @@ def places(wanted: Sequence[int], n: int, name: str = "argnums") -> list[int]:
 
 
 def _first(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Chosen:
-    return with_keywords(f, kwargs), args[places([0], len(args))[0]], args[1:]
+    if not args:
+        raise TypeError("f is differentiated in its first positional argument, and there is none: rmad.grad(f)(x)")
+    return with_keywords(f, kwargs), args[0], args[1:]

@@ -12,6 +12,7 @@ inside rmad. A primitive needs only the public names: rmad.elementwise, rmad.lin
     layers           affine, conv2d, conv2d_input, pooling, moments and standardize, recur and its cells; the arithmetic
                      of windows (Pair, pair, paddings); the functions sigmoid, softplus, normal_cdf
     batches          first_case, cases_from: the position of the current cases when a batch is processed in parts
+    errors           other_names: names of other libraries, and ours
     threads          in_turn: a class whose methods run on one thread at a time; lazy: an attribute computed once; lent:
                      the context of a task that the object waits for
     machine          is_cupy, import_cupy, to_numpy; arrays: makes arrays of the kind of another, NumPy's or CuPy's;
@@ -26,7 +27,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rmad import tree, tuning
+from rmad import other_names, tree, tuning
 from rmad.batch import cases_from, first_case
 from rmad.blocks import Diagonal, Linear
 from rmad.joint.recurrence import recur
@@ -99,6 +100,7 @@ __all__ = [
     "max_pool2d",
     "moments",
     "normal_cdf",
+    "other_names",
     "paddings",
     "pair",
     "pull",

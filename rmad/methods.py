@@ -67,6 +67,10 @@ class Methods(NDArrayOperatorsMixin):
 
     def view(self, dtype: Any = None, type: Any = None) -> Any:
         """A view of the same elements, in the dtype that they have."""
+        if isinstance(dtype, int | tuple):
+            raise TypeError(
+                f"x.view({dtype!r}, …) is a shape in PyTorch, and a dtype in NumPy; x.reshape(…) takes a shape"
+            )
         if dtype is not None and dtype is not ndarray and np.dtype(dtype) != self.dtype:
             raise TypeError(
                 f"x.view({np.dtype(dtype)}) of a traced array reads its memory as other numbers, which rmad does not "

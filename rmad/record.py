@@ -95,7 +95,7 @@ class Record:
                 raise refused from error
             if _follows(error, self.tape.lost):
                 raise TypeError(str(self.tape.lost)) from error
-            _explain(error)
+            _explain(error, self.x.tree)
             raise
         finally:
             self.tape.close()
@@ -201,14 +201,23 @@ class Record:
         return agreed(found, others, rounding(turned, self.n_inputs))
 
 
-def _explain(error: Exception) -> None:
+def _explain(error: Exception, x: Any) -> None:
     """Notes on an error of other code that has met a traced array what to write instead.
 
-    Compiled code of SciPy says "no matching signature", and much of the rest "must be scalars".
+    Compiled code of SciPy says "no matching signature", and much of the rest "must be scalars". A list that is x is one
+    in f, too.
     """
     text = str(error)
     if "traced" in text:
         return
+    if isinstance(x, list | tuple) and x and all(isinstance(a, float | int | np.number) for a in x):
+        error.add_note(f"x is a {type(x).__name__} of {len(x)} numbers, and f gets one, too; np.array(x) is an array.")
+    if isinstance(error, AttributeError) and isinstance(error.obj, Traced):
+        from rmad.other_names import OF_ARRAYS, instead
+
+        if ours := instead(OF_ARRAYS, str(error.name)):
+            error.add_note(f"x.{error.name} of PyTorch, JAX or pandas is here: {ours}.")
+            return
     frame, within = None, error.__traceback__
     while within is not None:
         if within.tb_frame.f_locals:  # compiled code has none, and its frame leads nowhere
@@ -241,6 +250,8 @@ def _floats(a: Any) -> Any:
 
 
 def _nothing_to_differentiate(x: Any) -> TypeError:
+    if x is None:
+        return TypeError("nothing to differentiate: x is None; does the function that makes it end without a return?")
     found = [f"{path} is {_tree.dtype_of(leaf)}" for path, leaf in _tree.leaves(x, "x")]
     return TypeError(
         f"nothing to differentiate: {', '.join(found) or 'x has no leaves'}; pass floats, e.g. x.astype(float)"

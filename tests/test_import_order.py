@@ -24,7 +24,7 @@ DOOR = "rmad.extend"
 # which import each other in any order without a circle. A folder that is not listed here is one *.
 ORDER = {
     "rmad": (
-        "types tuning turns batch argnums jax_names keys machine leaf containers tree flat frozen captured specs "
+        "types tuning turns batch argnums other_names keys machine leaf containers tree flat frozen captured specs "
         "fours scaling tape source plain_calls scipy_names instead refusals handlers objects loops residuals blocks "
         "methods traced written weak valued as_written dispatch quick rules limits selected ties stacked record "
         "kernels primitives linalg array_api stats joint plan linearization transforms points unit_vectors dense "
@@ -49,13 +49,13 @@ ORDER = {
     "rmad.sweeps": "inline rows per_case squares uses reduced factors rotated case_maps averaged",
     "rmad.sparse": "slots reach colouring derivatives",
     "rmad.testing": "compare strategies losses derivatives functions loss_checks layers optimizers check",
-    "nn": "torch_names once init module functional checks activations containers losses * files models data",
+    "nn": "other_names once init module functional checks activations containers losses * files models data",
     "nn.losses": "base *",
     "nn.files": "io *",
     "nn.data": "dataset sources store *",
     "optim": (
-        "types tuning hyper schedules problem undo step_info training base parts presets first_order factored spectrum "
-        "curvature *"
+        "types tuning other_names hyper schedules problem undo step_info training base parts presets first_order "
+        "factored spectrum curvature *"
     ),
     "optim.curvature": "data estimates solvers inverse layers operator curvature laplace influence",
     "optim.problem": (

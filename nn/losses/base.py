@@ -17,12 +17,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from nn.once import once
-from rmad.extend import Array, Traced, arrays, stop, tuning
+from nn.other_names import OF_LOSSES
+from rmad.extend import Array, Traced, arrays, other_names, stop, tuning
 
 __all__ = ["BETWEEN_0_AND_1", "BoundLoss", "Curvature", "DiagonalCurvature", "Loss"]
 
@@ -59,6 +60,11 @@ class Loss(ABC):
     def __call__(self, z: Array, t: Array | None) -> np.float64:
         """Returns value(z, t)."""
         return self.value(z, t)
+
+    if not TYPE_CHECKING:  # a type checker would take every attribute for one of ours
+
+        def __getattr__(self, name: str) -> Any:
+            raise other_names.absent(self, OF_LOSSES, name)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

@@ -134,7 +134,7 @@ class SoftmaxCrossEntropy(Loss):
                 f"or probabilities of shape {z.shape}, but it has shape {t.shape}"
             )
         if t.dtype.kind not in "iu":
-            raise TypeError(f"{self._name}: labels t must be integers, not {t.dtype}")
+            raise TypeError(f"{self._name}: labels t must be integers, not {t.dtype}; t.astype(int) makes them")
         once(stop(t), ("labels", z.shape[-1]), lambda: self._are_labels(stop(t), z.shape))
         return z, t
 

@@ -40,6 +40,11 @@ class Shard:
             z = model(self.x)
         if z is None:
             raise TypeError("model(x) is None: does its forward end without a return?")
+        if getattr(getattr(z, "dtype", None), "kind", "f") not in "fc":
+            raise TypeError(
+                f"model(x) is an array of {z.dtype}, which has no derivative; leave np.argmax, comparisons and "
+                "rounding to the use of the model"
+            )
         return z
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from optim import tuning
 from optim.problem.pairing import check_pairing
 from rmad import value_and_grad
-from rmad.extend import Array, arrays, loss_curvature
+from rmad.extend import Array, Traced, arrays, loss_curvature
 
 __all__ = [
     "case_blocks",
@@ -38,6 +38,11 @@ def loss_value(loss: Any) -> Callable[[Any, Any], Any]:
         L = evaluate(z, t)
         if L is None:
             raise TypeError("loss(z, t) is None: does it end without a return?")
+        if isinstance(z, Traced) and not isinstance(L, Traced):
+            raise TypeError(
+                "loss(z, t) does not depend on z in a way that has a derivative: np.argmax, comparisons and rounding "
+                "have none, so an accuracy is no loss; measure it with measure= of opt.fit"
+            )
         if np.shape(L) != ():
             raise TypeError(f"loss must return a scalar, a mean over cases, but it returned shape {np.shape(L)}")
         return L

@@ -85,8 +85,8 @@ def fit(
         or dicts of the arguments of `step`.
     batch : int, default None
         Cases of an update. None is the default of the method: 128 for SGD, Adam and CurveBall, 1000 for SGN, KFAC,
-        KFLR and KFRA; all for LBFGS, BFGS and LevenbergMarquardt, and for HessianFree, which takes a sample of many
-        cases by itself.
+        EKFAC, KFLR and KFRA; all for LBFGS, BFGS and LevenbergMarquardt, and for HessianFree, which takes a sample of
+        many cases by itself.
     epochs : int, default None
         Passes over the cases, of the whole training. A pass leaves out the last cases that fill no batch, which differ
         from pass to pass.

@@ -175,7 +175,14 @@ def _of_numbers(f: Callable[..., Any], twin: Callable[..., Any]) -> Callable[...
         args = [list(a) if hasattr(a, "__next__") else a for a in given]
         if not holds_traced(args) and not holds_traced(list(options.values())):
             return f(*args, **options)
-        value = f(*Numbers(args).values, **{name: Numbers(a).values for name, a in options.items()})
+        try:
+            value = f(*Numbers(args).values, **{name: Numbers(a).values for name, a in options.items()})
+        except TypeError as error:
+            shapes = [a.shape for a in args if isinstance(a, Traced) and a.shape]
+            if shapes and f.__name__ in _UFUNCS:
+                takes = f"np.{_UFUNCS[f.__name__]} takes arrays"
+                error.add_note(f"math.{f.__name__} takes numbers, and got an array of shape {shapes[0]}; {takes}.")
+            raise
         return _pythons(with_value(twin(*args, **options), value, f.__name__), value)
 
     return call

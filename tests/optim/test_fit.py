@@ -35,6 +35,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "CurveBall": optim.CurveBall,
     "SGN": optim.SGN,
     "KFAC": optim.KFAC,
+    "EKFAC": optim.EKFAC,
     "KFLR": optim.KFLR,
     "KFRA": optim.KFRA,
 }
