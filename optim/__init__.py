@@ -27,7 +27,7 @@ from optim.levenberg_marquardt import LevenbergMarquardt
 from optim.parts.automatic import Automatic
 from optim.parts.cg import pcg, relative_progress
 from optim.parts.damping import DiagonalDamping, MatrixDamping, Tikhonov, reduction_ratio
-from optim.parts.directions import ConjugateGradient, SteihaugToint
+from optim.parts.directions import ConjugateGradient, RescaledMomentum, SteihaugToint
 from optim.parts.estimate import kronecker_factors
 from optim.parts.factors import KroneckerFactors
 from optim.parts.kronecker import KroneckerInverse, KroneckerOperator
@@ -94,6 +94,7 @@ __all__ = [
     "Quadratic",
     "RankFailed",
     "Ranks",
+    "RescaledMomentum",
     "Roles",
     "StateDoesNotFit",
     "SteihaugToint",

@@ -16,7 +16,7 @@ from optim.hyper import COUNT, NONE, SCHEDULE, Flag, Instance, Number, OneOf, Ru
 from optim.parts.automatic import Automatic, Decision, Policy, paying
 from optim.parts.cg import CGResult, InverseP, relative_progress
 from optim.parts.damping import Penalty, Tikhonov, damping_rule
-from optim.parts.directions import ConjugateGradient, Direction, SteihaugToint, Subproblem
+from optim.parts.directions import ConjugateGradient, Direction, RescaledMomentum, SteihaugToint, Subproblem
 from optim.parts.linesearch import LineSearch, no_decrease
 from optim.parts.local_model import DampedModel, HeldOutModel, Values, f_and_gradient_at, f_at
 from optim.parts.preconditioner import Diagonals, EmpiricalFisher, KroneckerPreconditioner, Preconditioner
@@ -58,7 +58,8 @@ class HessianFree(Factored):
     curvature : {"ggn", "hessian"}, default "ggn"
         B; with "hessian" CG ends at negative curvature (sections 5 and 6).
     direction : Direction, default None
-        ConjugateGradient() for None; SteihaugToint(radius) (section 8.6), KrylovSubspace(dimension) (section 8.1).
+        ConjugateGradient(), the report's; SteihaugToint(radius) (section 8.6), KrylovSubspace(dimension) (section 8.1),
+        RescaledMomentum() (Martens & Grosse, section 7).
     cg_iterations : int or schedule, default None
         The most CG steps (section 13: 250; 25 to 50 in the third recipe).
     cg_tolerance : float, default 5e-4
@@ -165,12 +166,15 @@ class HessianFree(Factored):
         least = self.floor if damping_min is None else damping_min
         kept = checked(HessianFree.HYPER, locals() | {"damping_min": least})
         self.structural, self.curvature, self.ratio = structural, curvature, ratio
+        if isinstance(direction, RescaledMomentum) and curvature == "hessian":
+            raise ValueError('RescaledMomentum is for matrices without negative curvature: curvature must be "ggn"')
         if structural and curvature == "hessian":
             raise ValueError('structural damping is a part of the Gauss-Newton matrix: curvature must be "ggn"')
         self.structural_loss = StructuralLoss(loss, structural.distance) if structural else None
         super().__init__(model, self.structural_loss or loss, l2=value_at("l2", l2, 0), ranks=ranks)
         self.objective.cases_in_memory = kept["cases_in_memory"]
         self.direction = ConjugateGradient() if direction is None else direction
+        self._free_direction, self._direction = direction is None, self.direction
         self._rule = damping_rule(damping, least, isinstance(direction, SteihaugToint))
         self.automatic = automatic
         self.policy = Policy(automatic if isinstance(automatic, Automatic) else Automatic())
@@ -280,7 +284,8 @@ class HessianFree(Factored):
     @property
     def _is_automatic(self) -> bool:
         """True if the policy decides what is None; else the report's values stand for it."""
-        plain = isinstance(self.direction, ConjugateGradient) and not isinstance(self.backtracking, HeldOut)
+        known = isinstance(self.direction, ConjugateGradient | RescaledMomentum)
+        plain = known and not isinstance(self.backtracking, HeldOut)
         return bool(self.automatic) and plain and self.curvature == "ggn" and self.structural is None
 
     def _decide(self, batch: Batch, sampled: bool) -> Decision | None:
@@ -334,18 +339,29 @@ class HessianFree(Factored):
         chosen = list[str]()
         if self.preconditioner is None:
             chosen.append(str(policy.fallback(decision)))
+        if decision.changing:
+            policy.measure(decision, model.gradient, lambda: model.q.gradient, model.inverse_P, self.k)
         noisy = decision.changing and self._has_factors
+        if noisy and self._free_direction and self.cg_iterations is None and self.decay is None:
+            self._direction = RescaledMomentum()
+            chosen.append("momentum in place of CG")
+        if not isinstance(self._direction, RescaledMomentum):
+            chosen += self._shortened(decision, noisy)
+        self._decision = decision
+        self.choice = policy.words(decision, chosen)
+        return {"cases": decision.cases if decision.cases < decision.given else 0, "choice": self.choice}
+
+    def _shortened(self, decision: Decision, noisy: bool) -> list[str]:
+        """Sets CG's length and start for batches that change, as far as they are open. What was chosen, in words."""
+        chosen = []
         self._pays = noisy and self.cg_iterations is None
         if self.cg_iterations is None and decision.changing:
-            policy.measure(decision, model.gradient, lambda: model.q.gradient, model.inverse_P, self.k)
-            self._iterations = min(self._iterations, policy.iterations(noisy))
+            self._iterations = min(self._iterations, self.policy.iterations(noisy))
             chosen.append(f"at most {self._iterations} CG step{'s' * (self._iterations > 1)}")
         if self.decay is None and noisy:
             self._decay = 0.0
             chosen.append("no warm start")
-        self._decision = decision
-        self.choice = policy.words(decision, chosen)
-        return {"cases": decision.cases if decision.cases < decision.given else 0, "choice": self.choice}
+        return chosen
 
     def _now(self) -> None:
         """The hyper-parameters of this update: schedules at k, objects for True; ValueError if one is out of range."""
@@ -358,7 +374,7 @@ class HessianFree(Factored):
         parts["preconditioner"] = given["preconditioner"]
         now = {name: HessianFree.HYPER[name](name, value) for name, value in (at | parts).items()}
         self._iterations = now["cg_iterations"]
-        self._decay, self._lr = now["decay"], now["lr"]
+        self._decay, self._lr, self._direction = now["decay"], now["lr"], self.direction
         self._P, self._pays, self._decision = now["preconditioner"], False, None
         self.objective.l2 = float(now["l2"])
         chosen, search = self.backtracking, self.line_search
@@ -370,8 +386,8 @@ class HessianFree(Factored):
     def _solve(self, model: DampedModel, sets: Sets, watch: Worst | None) -> CGResult:
         """δ = PCG(b, A, ζ δ_{k−1}, P), A(v) = B v + λD v: algorithm 2, section 10."""
         product, damping = model.product(self.curvature)
-        warm = self._decay and self.direction.warm_start and not self._starts_at_zero()
-        return self.direction(
+        warm = self._decay and self._direction.warm_start and not self._starts_at_zero()
+        return self._direction(
             Subproblem(
                 product,
                 np.negative(model.gradient),
@@ -385,6 +401,7 @@ class HessianFree(Factored):
                 watch=watch,
                 radius=self.radius if isinstance(self.direction, SteihaugToint) else None,
                 crew=self.objective.crew,
+                forms=model.q if product == model.q.ggn_product else None,
             )
         )
 

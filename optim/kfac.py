@@ -261,7 +261,7 @@ class KFAC(Factored):
         self.running.inverse.apply(gradient, d)
         np.negative(d, out=d)
         if self.lr is not None:
-            step = Rescaled(d * d.dtype.type(self.lr), self.lr, math.nan, dot(d, d) * self.lr**2)
+            step = Rescaled(d * d.dtype.type(self.lr), self.lr, math.nan, dot(d, d) * self.lr**2, math.nan)
             return step.clipped(self.clip)
         if self.momentum and self.delta.any():
             return along_both(q, gradient, d, self.delta, self.damping).clipped(self.clip)
@@ -273,7 +273,7 @@ class KFAC(Factored):
         f_new, slope, delta2, theta2, *terms = read(
             self.objective.scalar_at(new, *batch),
             *(inner(a, b) for a, b in ((gradient, delta), (delta, delta), (new, new))),
-            *(q.curvature_along(delta) if math.isnan(step.dGd) else [step.dGd]),
+            *(q.curvature_along(delta) if math.isnan(step.dBd) else [step.dBd]),
         )
         actual, predicted = f_new - f, slope + sum(terms) / 2
         rho = reduction_ratio(actual, predicted)

@@ -65,7 +65,7 @@ ORDER = {
     "optim.training": "checks history passes stop limits bar loop",
     "optim.parts": (
         "trust_region passes device_run cg linesearch selection factors fallback kronecker columns estimate running "
-        "preconditioner damping structural local_model directions krylov roles automatic rescaling"
+        "preconditioner damping structural local_model rescaling directions krylov roles automatic"
     ),
 }
 

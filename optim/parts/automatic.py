@@ -9,8 +9,10 @@ Two situations differ, and each update is in one of them:
                Nocedal & Wu 2012, section 4, in the norm of P⁻¹); curvature on half or a quarter of it, ρ on all of it
         P      moving averages of Kronecker factors, which average the noise of batches; the diagonal where they do not
                fit, or none
-        CG     as many steps as half of the gradient's signal to noise, at most two, from zero: a warm start would add
-               up the noise of earlier batches; none that gains less per product than the update does
+        δ      α P⁻¹b + μ δ_{k−1}, which averages the noise too (Martens & Grosse 2015, section 7). Where there are no
+               factors, or CG is asked for, a short run of CG: as many steps as half of the gradient's signal to noise,
+               from zero with factors, for a warm start would add up the noise of earlier batches; none that gains
+               less per product than the update does
         λ      from 10⁻², and not below 10⁻³
 
 `benchmarks/defaults.py` measures what these rules are worth; docs/benchmarks.md has the figures.
@@ -46,14 +48,14 @@ class Automatic:
     ----------
     same_batch : bool, default None
         True if every step is given the same batch, False if batches change; None finds out by their content.
-    sample : int, default 1000
+    sample : int, default 500
         Cases of a sample at the start; a smaller batch is taken whole.
     growth : float, default 1.1
         Factor by which the sample grows where its noise exceeds its gradient.
     share : float, default 0.25
         The part of the sample for curvature.
-    curvature_cases : int, default 500
-        At least so many cases for curvature, but no more than half of the sample.
+    curvature_cases : int, default 250
+        At least so many cases for curvature; a sample of less than twice as many is taken whole.
     damping : float, default 1e-2
         λ at the start where batches change.
     settled_damping : float, default 1.0
@@ -61,7 +63,7 @@ class Automatic:
     damping_min : float, default 1e-3
         Floor of λ where batches change.
     most : int, default 2
-        CG steps at most with Kronecker factors, where batches change.
+        CG steps at most with Kronecker factors, where batches change and CG is asked for.
     most_diagonal : int, default 20
         The same with another preconditioner.
     renewal : int, default 5
@@ -108,10 +110,10 @@ class Automatic:
     }
 
     same_batch: bool | None = None
-    sample: int = 1000
+    sample: int = 500
     growth: float = 1.1
     share: float = 0.25
-    curvature_cases: int = 500
+    curvature_cases: int = 250
     damping: float = 1e-2
     settled_damping: float = 1.0
     damping_min: float = 1e-3
@@ -202,8 +204,8 @@ class Policy:
         size = min(n, self.sample)
         S, sizes = (batch, objective.given(*batch)) if size == n else _sample(objective, batch, n, size, (seed, k))
         size = sum(sizes)
-        of_curvature = max(min(a.curvature_cases, size // 2), round(a.share * size))
-        if of_curvature < 1 or not (factors or first):
+        of_curvature = max(a.curvature_cases, round(a.share * size))
+        if of_curvature > size // 2 or not (factors or first):
             return Decision(S, S, True, n, size, size, why)
         parts = min(size // of_curvature, *sizes)
         curvature = taken(S, slice(k % parts, None, parts))

@@ -2,29 +2,35 @@
 
     ConjugateGradient   a truncated run of CG                             sections 4 and 8.7
     SteihaugToint       the same, ended on the boundary of a ball         section 8.6
+    RescaledMomentum    P⁻¹b and the last update, no CG                   Martens & Grosse (2015), section 7
     KrylovSubspace      f itself minimized over a Krylov subspace         section 8.1, Vinyals & Povey (2012)
 
 Each is a function Subproblem → CGResult without state of its own.
 
 References
 ----------
-Martens & Sutskever (2012).
+Martens & Sutskever (2012); Martens & Grosse (2015).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from optim.hyper import Number, Rule, check
-from optim.parts.cg import CGResult, Stop, Watch, pcg
+from optim.parts.cg import CGResult, Iterate, Stop, Watch, pcg
 from optim.parts.damping import MOST, Tikhonov
-from optim.parts.passes import InverseP, Product
+from optim.parts.passes import InverseP, Product, precondition
+from optim.parts.rescaling import Forms, along, along_both
 from optim.problem.threads import Crew
+from optim.problem.vectors import Scalar, inner
 from rmad.extend import Array
 
-__all__ = ["ConjugateGradient", "Direction", "SteihaugToint", "Subproblem"]
+__all__ = ["ConjugateGradient", "Direction", "RescaledMomentum", "SteihaugToint", "Subproblem"]
 
 
 @dataclass
@@ -47,6 +53,8 @@ class Subproblem:
         As for `pcg`.
     radius : float, default None
         Of a trust region.
+    forms : Forms, default None
+        vᵀB w without the product B w, where there is a cheaper way.
     """
 
     product: Product
@@ -61,6 +69,7 @@ class Subproblem:
     watch: Watch | None = None
     radius: float | None = None
     crew: Crew | None = None
+    forms: Forms | None = None
 
 
 class Direction:
@@ -135,6 +144,57 @@ class SteihaugToint(Direction):
     def relaxed_radius(self, radius: float) -> float:
         """r × 3/2 up to its start, where rounding decides ρ: a ball that is too small makes steps within rounding."""
         return min(radius * Tikhonov.boost, self.radius) if radius < self.radius else radius
+
+
+@dataclass(frozen=True)
+class RescaledMomentum(Direction):
+    """δ = α P⁻¹b + μ δ_{k−1}, α and μ the minimum of φ: two pushes in place of a run of CG. Section 7.
+
+    It needs a preconditioner that is near B, such as Kronecker factors. Noise of the batch is averaged over updates by
+    way of δ_{k−1}, where further steps of CG would fit it.
+
+    References
+    ----------
+    Martens & Grosse (2015), sections 6.4 and 7.
+
+    Examples
+    --------
+    >>> import optim
+    >>> optim.RescaledMomentum().warm_start
+    True
+    """
+
+    def __call__(self, problem: Subproblem) -> CGResult:
+        forms = problem.forms or _ByProducts(problem.product)
+        gradient, d = np.negative(problem.b), np.empty_like(problem.b)
+        precondition(problem.inverse_P, problem.b, d)
+        if problem.x0 is None:
+            step = along(forms, gradient, d, problem.damping)
+        else:
+            step = along_both(forms, gradient, d, problem.x0, problem.damping)
+        phi = step.slope + step.length / 2
+        finite = math.isfinite(phi)
+        reason = "the least value of the model" if finite else "non-finite value of the model"
+        return CGResult([Iterate(1, step.delta, phi)], 1, 1 if problem.x0 is None else 2, reason, finite)
+
+
+class _ByProducts:
+    """`Forms` by the products themselves."""
+
+    def __init__(self, product: Product) -> None:
+        self._product = product
+
+    def curvature_along(self, v: Array) -> list[Scalar]:
+        return [inner(v, self._of(v))]
+
+    def curvature_between(self, v: Array, w: Array) -> tuple[Scalar, Scalar, Scalar]:
+        Bw = self._of(w)
+        return inner(v, self._of(v)), inner(v, Bw), inner(w, Bw)
+
+    def _of(self, v: Array) -> Array:
+        out = np.empty_like(v)
+        self._product(v, out)
+        return out
 
 
 def _run(problem: Subproblem, radius: float | None) -> CGResult:

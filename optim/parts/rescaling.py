@@ -8,56 +8,69 @@ Martens & Grosse (2015), sections 6.4 and 7.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from optim.problem.quadratic import Quadratic
-from optim.problem.vectors import dot, inner, read
+from optim.problem.vectors import Scalar, inner, read
 from rmad.extend import Array
 
-__all__ = ["Rescaled", "along", "along_both"]
+__all__ = ["Forms", "Rescaled", "along", "along_both"]
+
+
+class Forms(Protocol):
+    """The quadratic forms of B, as `Quadratic` has them."""
+
+    def curvature_along(self, v: Array, /) -> list[Scalar]:
+        """Terms of vᵀB v."""
+
+    def curvature_between(self, v: Array, w: Array, /) -> tuple[Scalar, Scalar, Scalar]:
+        """vᵀB v, vᵀB w and wᵀB w."""
 
 
 class Rescaled(NamedTuple):
-    """A step δ = α d + μ δ₀, with α, δᵀGδ (NaN if it is not known) and δᵀ(G + λI)δ (or ‖δ‖²)."""
+    """A step δ = α d + μ δ₀, with α, δᵀBδ (NaN if it is not known), δᵀ(B + λD)δ (or ‖δ‖²) and ∇fᵀδ."""
 
     delta: Array
     alpha: float
-    dGd: float
+    dBd: float
     length: float
+    slope: float
 
     def clipped(self, most: float | None) -> Rescaled:
         """The step shortened to a length of at most `most`; None is no limit."""
         if most is None or self.length <= most:
             return self
         scale = math.sqrt(most / self.length)
-        return Rescaled(self.delta * self.delta.dtype.type(scale), self.alpha * scale, self.dGd * scale**2, most)
+        shorter = self.delta * self.delta.dtype.type(scale)
+        return Rescaled(shorter, self.alpha * scale, self.dBd * scale**2, most, self.slope * scale)
 
 
-def along(q: Quadratic, gradient: Array, d: Array, lam: float) -> Rescaled:
-    """α d with α = −∇fᵀd / dᵀ(G + λI)d, at most 1: section 6.4; by one push."""
-    slope, length, *terms = read(inner(gradient, d), inner(d, d), *q.curvature_along(d))
-    dGd = sum(terms)
-    curvature = dGd + lam * length
+def along(forms: Forms, gradient: Array, d: Array, damping: float | Array) -> Rescaled:
+    """α d with α = −∇fᵀd / dᵀ(B + λD)d, at most 1: section 6.4; by one push. damping: λ, or the diagonal of λD."""
+    Dd, lam = _damped(d, damping)
+    slope, length, *terms = read(inner(gradient, d), inner(Dd, d), *forms.curvature_along(d))
+    dBd = sum(terms)
+    curvature = dBd + lam * length
     alpha = min(1.0, -slope / curvature) if curvature > 0 else (1.0 if slope < 0 else 0.0)
-    return Rescaled(d * d.dtype.type(alpha), alpha, alpha**2 * dGd, alpha**2 * curvature)
+    return Rescaled(d * d.dtype.type(alpha), alpha, alpha**2 * dBd, alpha**2 * curvature, alpha * slope)
 
 
-def along_both(q: Quadratic, gradient: Array, d: Array, old: Array, lam: float) -> Rescaled:
-    """α, μ = argmin M̂(α d + μ δ₀): the 2 × 2 system of section 7, by a push and a product; α = NaN if not finite."""
-    along_d, G_old = q.curvature_along(d), np.empty_like(d)
-    q.ggn_product(old, G_old)
-    pairs = (d, G_old), (old, G_old), (d, d), (d, old), (old, old), (gradient, d), (gradient, old)
-    dG, oG, dd, do, oo, gd, go, *terms = read(*(inner(a, b) for a, b in pairs), *along_d)
-    dGd = sum(terms)
-    G = np.array([[dGd, dG], [dG, oG]])
-    G += lam * np.array([[dd, do], [do, oo]])
-    b = -np.array([gd, go])
-    if not (np.isfinite(G).all() and np.isfinite(b).all()):
-        return Rescaled(d, math.nan, math.nan, math.nan)
-    alpha, mu = (float(c) for c in np.linalg.lstsq(G, b, rcond=1e-12)[0])
+def along_both(forms: Forms, gradient: Array, d: Array, old: Array, damping: float | Array) -> Rescaled:
+    """α, μ = argmin M̂(α d + μ δ₀): the 2 × 2 system of section 7, by two pushes; α = NaN if not finite."""
+    (Dd, lam), (Do, _) = _damped(d, damping), _damped(old, damping)
+    pairs = (gradient, d), (gradient, old), (Dd, d), (Dd, old), (Do, old)
+    gd, go, *found = read(*(inner(a, b) for a, b in pairs), *forms.curvature_between(d, old))
+    D, B = (np.array([[m[0], m[1]], [m[1], m[2]]]) for m in (found[:3], found[3:]))
+    A, b = B + lam * D, -np.array([gd, go])
+    if not (np.isfinite(A).all() and np.isfinite(b).all()):
+        return Rescaled(d, math.nan, math.nan, math.nan, math.nan)
+    step = np.linalg.lstsq(A, b, rcond=1e-12)[0]
+    alpha, mu = (float(c) for c in step)
     delta = d * d.dtype.type(alpha) + old * d.dtype.type(mu)
-    step = np.array([alpha, mu])
-    damped = float(step @ G @ step)
-    return Rescaled(delta, alpha, damped - lam * dot(delta, delta), damped)
+    return Rescaled(delta, alpha, float(step @ B @ step), float(step @ A @ step), -float(b @ step))
+
+
+def _damped(v: Array, damping: float | Array) -> tuple[Array, float]:
+    """D v and λ of λD v."""
+    return (v, damping) if isinstance(damping, float) else (damping * v, 1.0)

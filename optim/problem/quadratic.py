@@ -253,6 +253,17 @@ class Quadratic:
             wGw, vGw, slope = wGw + l2 * inner(w, w), vGw + l2 * inner(v, w), slope + l2 * inner(self.theta, w)
         return wGw, vGw, slope
 
+    def curvature_between(self, v: Array, w: Array) -> tuple[Scalar, Scalar, Scalar]:
+        """Returns vᵀG v, vᵀG w and wᵀG w, Scalars, by two pushes."""
+        self._take(v)
+        self._aside = None
+        vGv, _ = map(summed, self._swept(Shards.curvature_aside, self._inner))
+        self._aside = v
+        if l2 := self.objective.l2:
+            vGv = vGv + l2 * inner(v, v)
+        wGw, vGw, _ = self.residual_along(w, v)
+        return vGv, vGw, wGw
+
     def curvature_along(self, v: Array) -> list[Scalar]:
         """Returns ⟨J_j v, (L″ J v)_j⟩ for every output j of the model (one or several arrays), and l2‖v‖²; by one push.
 

@@ -105,6 +105,10 @@ class LinearizedShard(Shard):
         self._set_aside = [None if buffer is None or LJv is None else (LJv, u) for buffer, LJv, u in triples]
         return Jv
 
+    def curvature_aside(self) -> None:
+        """Leaves vᵀG v and ∇fᵀv in `inner`, and sets v aside; one push."""
+        self.inner = self._inner_products(self.set_aside())
+
     def residual_along(self) -> None:
         """Leaves wᵀG w, vᵀG w and ∇fᵀw in `inner`, w in the shared buffer and v that of `residual`; one push."""
         Jw = self.curvature_along()

@@ -99,6 +99,10 @@ class Shards:
         """Keeps with kept shards what `residual_along` needs of the shared vector."""
         list(self._results(LinearizedShard.set_aside))
 
+    def curvature_aside(self) -> None:
+        """Leaves vᵀG v and ∇fᵀv in `inner`, and sets v, the shared vector, aside."""
+        list(self._results(LinearizedShard.curvature_aside))
+
     def residual_along(self, v: Array) -> None:
         """Leaves wᵀG w, vᵀG w and ∇fᵀw in `inner`, w the shared vector, after `residual` or `set_aside` for v."""
 

@@ -109,6 +109,7 @@ def quantities(n=11, shards=1, ranks=None, chunks=None, rows=(4, 6, 3), loss=Non
     found["residual"] = out.copy()
     found["wGw"], found["vGw"], found["slope of w"] = q.residual_along(w, v)
     found["along"] = q.curvature_along(v)
+    found["between"] = q.curvature_between(v, w)
     found["squares"] = q.squared_gradients()
     if hasattr(loss, "sqrt_hessian"):
         found["random diagonal"] = optim.UnbiasedDiagonal(probes=2).estimate(q, (1,))

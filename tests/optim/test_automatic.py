@@ -46,18 +46,33 @@ def test_it_is_then_the_method_of_the_report():
     assert np.array_equal(a.objective.flat(), b.objective.flat())
 
 
-def test_batches_that_change_get_factors_few_cg_steps_and_no_warm_start():
+def test_batches_that_change_get_factors_and_momentum_in_place_of_cg():
     opt = free()
     x, t = np.empty((40, 6), np.float32), np.empty((40, 2), np.float32)
     for k in range(4):
         x[...], t[...] = data(40, k)  # one buffer, refilled
         info = opt.step(x, t)
-        assert info.cg_iterations <= 2
-        assert "Kronecker factors" in info.choice
-        assert "no warm start" in info.choice
+        assert info.products <= 2
+        assert "Kronecker factors, momentum in place of CG" in info.choice
         assert info.choice.startswith("batches change" if k else "a large batch at the start")
     assert opt.factors is not None
     assert opt.policy.changing.kind == 0
+
+
+def test_conjugate_gradients_that_are_asked_for_are_short_and_start_from_zero():
+    opt = free(direction=optim.ConjugateGradient())
+    for k in range(4):
+        info = opt.step(*data(40, k))
+        assert info.cg_iterations <= 2
+        assert info.choice.endswith("no warm start")
+
+
+def test_a_batch_of_few_cases_is_taken_whole_for_curvature():
+    """Half of so few cases would be another problem: the step is as long as their noise says."""
+    opt = free(sample=60, curvature_cases=40)
+    assert opt._decide(data(70), sampled=True).curvature_cases == 60
+    assert opt._decide(data(85), sampled=True).curvature_cases == 60
+    assert free(sample=90, curvature_cases=40)._decide(data(85), sampled=True).curvature_cases == 43
 
 
 def test_damping_starts_and_ends_where_the_situation_wants_it():
@@ -387,7 +402,7 @@ def test_a_loss_that_is_not_defined_on_a_few_cases_takes_the_batch_whole():
 
 
 def test_one_cg_step_is_named_in_the_singular():
-    opt = free(most=1)
+    opt = free(most=1, direction=optim.ConjugateGradient())
     assert "at most 1 CG step, no" in opt.step(*data(40)).choice
     assert "at most 20 CG steps" in free(longest=5).step(*data(40)).choice
 

@@ -56,6 +56,9 @@ def test_chunks_equal_the_single_batch(problem, options):
     np.testing.assert_allclose(chunks.residual(v, a), whole.residual(v, b), **CLOSE)
     np.testing.assert_allclose(a, b, **CLOSE)
     np.testing.assert_allclose(chunks.residual_along(w, v), whole.residual_along(w, v), **CLOSE)
+    forms = v @ (whole.ggn @ v), v @ (whole.ggn @ w), w @ (whole.ggn @ w)
+    np.testing.assert_allclose(chunks.curvature_between(v, w), forms, **CLOSE)
+    np.testing.assert_allclose(whole.curvature_between(v, w), forms, **CLOSE)
 
 
 def test_value_and_gradient_in_chunks(problem):

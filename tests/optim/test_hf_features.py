@@ -15,6 +15,12 @@ FEATURES = {
     "hessian in a region": lambda: {"curvature": "hessian", "direction": optim.SteihaugToint(0.5)},
     "trust region": lambda: {"direction": optim.SteihaugToint(0.5), "preconditioner": optim.ExactDiagonal()},
     "krylov": lambda: {"direction": optim.KrylovSubspace(6, 10)},
+    "momentum": lambda: {"direction": optim.RescaledMomentum(), "damping": optim.DiagonalDamping(0.5)},
+    "momentum, matrix damping": lambda: {
+        "direction": optim.RescaledMomentum(),
+        "damping": optim.MatrixDamping(0.5, np.diag(D)),
+        "preconditioner": False,
+    },
     "diagonal damping": lambda: {"damping": optim.DiagonalDamping(0.5, kappa=1e-3)},
     "matrix damping": lambda: {"damping": optim.MatrixDamping(0.5, np.diag(D)), "preconditioner": False},
     "damped ratio": lambda: {"ratio": "damped"},
@@ -57,11 +63,11 @@ def test_every_product_is_counted_and_none_runs_the_model(problem, hyper, monkey
     running, forwards, made = [], [], []
     forward = problem.model.forward
     model = optim.Function(lambda p, x: (forwards.append(bool(running)), forward(p, x))[1], problem.params)
-    for name in ("ggn_product", "hessian_product", "curvature_along"):
+    for name in ("ggn_product", "hessian_product", "curvature_along", "curvature_between"):
         f = getattr(Quadratic, name)
 
         def spy(*args, f=f):
-            made.append(1)
+            made.extend([1] * (2 if "between" in f.__name__ else 1))
             first = "hessian" in f.__name__ and args[0]._hessians is None  # the tape of the gradient
             running.extend([] if first else [1])
             result = f(*args)

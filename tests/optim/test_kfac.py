@@ -88,10 +88,10 @@ def test_a_rescaled_step_and_its_lengths(both):
     delta = A @ steps
     np.testing.assert_allclose(found.delta, delta, rtol=1e-9)
     dGd = delta @ G @ delta
-    np.testing.assert_allclose(found[1:], [steps[0], dGd, dGd + lam * delta @ delta], rtol=1e-9)
+    np.testing.assert_allclose(found[1:], [steps[0], dGd, dGd + lam * delta @ delta, u @ delta], rtol=1e-9)
     short = found.clipped(found.length / 4)
     np.testing.assert_allclose(short.delta, delta / 2, rtol=1e-9)
-    np.testing.assert_allclose(short[1:], np.array(found[1:]) / [2, 4, 4], rtol=1e-9)
+    np.testing.assert_allclose(short[1:], np.array(found[1:]) / [2, 4, 4, 2], rtol=1e-9)
 
 
 def test_clipped_steps():

@@ -62,6 +62,12 @@ def residual_along(q, k):
     return [*q.residual(v, np.empty_like(v)), *q.residual_along(w, v)]
 
 
+def product_between(q, v):
+    out = np.empty_like(v)
+    q.product_between(lambda shard: lambda u: [shard.n * part for part in u], v, out)
+    return out
+
+
 PUBLIC = {  # every public method and attribute of the class
     "f": lambda q, k: float(q.f),
     "value": lambda q, k: q.value,
@@ -74,6 +80,9 @@ PUBLIC = {  # every public method and attribute of the class
     "residual": into("residual"),
     "residual_along": residual_along,
     "curvature_along": lambda q, k: q.curvature_along(vectors(k, q.objective.size)[0]),
+    "curvature_between": lambda q, k: q.curvature_between(*vectors(k, q.objective.size)),
+    "along_gradients": lambda q, k: q.along_gradients(vectors(k, q.objective.size)[0]),
+    "product_between": lambda q, k: product_between(q, vectors(k, q.objective.size)[0]),
     "each_shard": lambda q, k: sum(q.each_shard(lambda shard: shard.gradient() * (k + 1))),
     "squared_gradients": lambda q, k: q.squared_gradients(),
     "squares": lambda q, k: q.squares(LinearizedShard.per_case_gradients) * k,
