@@ -81,7 +81,7 @@ PUBLIC = {  # every public method and attribute of the class
     "residual_along": residual_along,
     "curvature_along": lambda q, k: q.curvature_along(vectors(k, q.objective.size)[0]),
     "curvature_between": lambda q, k: q.curvature_between(*vectors(k, q.objective.size)),
-    "along_gradients": lambda q, k: q.along_gradients(vectors(k, q.objective.size)[0]),
+    "along_gradients": lambda q, k: np.concatenate(q.along_gradients(vectors(k, q.objective.size)[0])),
     "product_between": lambda q, k: product_between(q, vectors(k, q.objective.size)[0]),
     "each_shard": lambda q, k: sum(q.each_shard(lambda shard: shard.gradient() * (k + 1))),
     "squared_gradients": lambda q, k: q.squared_gradients(),
