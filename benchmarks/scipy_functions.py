@@ -268,7 +268,7 @@ def _wrapped(text: str) -> str:
 TEXT = """# SciPy's functions on traced arrays
 
 What the public functions of SciPy {version} do with a traced array, as they are and with the
-environment variable `SCIPY_ARRAY_API=1` ([how](traced.md#scipys-functions)). The page is written by
+environment variable `SCIPY_ARRAY_API=1` ([how](#the-environment-variable)). The page is written by
 `benchmarks/scipy_functions.py`, which calls every function, and takes a gradient for right if it
 equals central differences. An error says which function has met a traced array, and what to write
 instead if rmad or NumPy have it.
@@ -279,6 +279,23 @@ instead if rmad or NumPy have it.
 
 Distributions are in [rmad.stats](densities.md), solvers in
 [Solvers inside a function](tutorials/solvers.md).
+
+## The environment variable
+
+Without further measures, the ufuncs of `scipy.special` take traced arrays, and no other function of
+SciPy does; the error says what to write instead. If the environment variable `SCIPY_ARRAY_API=1` is
+set before SciPy is imported, SciPy hands the work of its functions to the library of their
+arguments, here to rmad: `x.__array_namespace__()` is `rmad.array_api`, the array API standard,
+version 2024.12, for traced arrays and for plain ones. Then `scipy.stats.zscore(x)` and many others
+run on a traced x as they are.
+
+```sh
+SCIPY_ARRAY_API=1 python fit.py
+```
+
+* Arrays of NumPy next to traced ones are constants, as everywhere in rmad.
+* What SciPy computes in compiled code takes plain arrays only, and raises the error as before.
+* The functions of `scipy.special` need SciPy 1.14 or newer for it. Arrays on a GPU are left out.
 
 {sections}
 """

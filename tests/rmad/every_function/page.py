@@ -35,7 +35,7 @@ those in which a call is an error, or differs:
 
 * *lists*: a ufunc is never wrapped, and takes no bare list of traced numbers; write
   `np.exp(np.array([…]))` ([why](lists.md)).
-* *last bits*: the numbers are summed in another order ([where](traced.md#values)).
+* *last bits*: the numbers are summed in another order ([where](values.md#values)).
 """
 
 SECTIONS = {
@@ -54,7 +54,7 @@ ELSEWHERE = """## What takes no part
 {rows}
 | `np.char`, `np.strings`, `np.rec`, datetimes | text, records and dates hold no derivative |
 | `np.ma` | masked arrays [lose their mask](traced.md) |
-| `np.random` | draws numbers, and differentiates nothing; `shuffle` [moves rows](traced.md) |
+| `np.random` | draws numbers, and differentiates nothing; `shuffle` [moves rows](arrays.md) |
 | `np.matrix`, `np.broadcast` | classes that ask for plain arrays: an error |
 | `np.ndenumerate`, `np.ndindex`, `np.nditer` | work |
 | `np.poly1d`, `np.vectorize`, `np.r_`, `np.c_`, `np.mgrid`, `np.ogrid` | work |
