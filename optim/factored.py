@@ -43,7 +43,7 @@ class Factored(Optimizer):
 
     def __init__(self, model: Model, loss: Loss, *, l2: float = 0.0, ranks: Ranks | None = None) -> None:
         super().__init__(model, loss, l2=l2, ranks=ranks)
-        self.running = RunningFactors(self.objective.crew)
+        self.running = RunningFactors(self.objective.crew, self.objective.ranks)
 
     @property
     def renewal(self) -> Renewal:
@@ -86,7 +86,9 @@ class Factored(Optimizer):
         """Continues from a state_dict. ValueError names what does not fit, and then nothing is changed."""
         self._check_state(state)
         before, new = self.running, self.running.loaded(state, self.objective.flat(), self.renewal)
-        self.running = RunningFactors(self.objective.crew)  # without factors, as the rest of the state is
+        self.running = RunningFactors(
+            self.objective.crew, self.objective.ranks
+        )  # without factors, as the rest of the state is
         try:
             super().load_state_dict(RunningFactors.numbers(state))
         except ValueError:

@@ -89,7 +89,9 @@ def kronecker_factors(
     factors = _factors(q, method, sharing, seed, samples)
     if not corrected or not factors.is_finite():
         return factors
-    return with_moments(factors, eigenvectors(factors, q.objective.crew.run), q, method, seed, samples)
+    return with_moments(
+        factors, eigenvectors(factors, q.objective.ranks.divided(q.objective.crew.run)), q, method, seed, samples
+    )
 
 
 def _factors(q: Quadratic, method: str, sharing: str, seed: int, samples: int) -> KroneckerFactors:

@@ -138,6 +138,11 @@ class KroneckerFactors:
     rest: Array
     unused: Array
 
+    @property
+    def work(self) -> int:
+        """Σ (p² q + p q²) over the blocks: a measure of what their inverses take."""
+        return sum(block.size * sum(block.shape) for block in self.blocks)
+
     def mixed_with(self, older: KroneckerFactors, average: float) -> KroneckerFactors:
         """average · older + (1 − average) · these: a moving average of the factors."""
 

@@ -193,6 +193,8 @@ class KroneckerInverse:
         Return zero for parameters on which the objective does not depend.
     run : callable, default None
         run(task, n) is [task(0), …, task(n − 1)], on threads; None runs the blocks in turn.
+    make : callable, default None
+        The same for the inversion of the blocks, which may go to several processes; None is `run`.
     """
 
     def __init__(
@@ -202,16 +204,18 @@ class KroneckerInverse:
         exact: bool = False,
         skip_unused: bool = True,
         run: Run | None = None,
+        make: Run | None = None,
     ) -> None:
         dtype = factors.d.dtype
         self._run = run or _in_turn
+        make = make or self._run
         self.blocks = sorted(factors.blocks, key=lambda block: -block.size * sum(block.shape))  # threads take turns
         if exact or any(block.corrected is not None for block in self.blocks):
-            self.parts = self._run(lambda k: _exact(self.blocks[k], damping), len(self.blocks))
+            self.parts = make(lambda k: _exact(self.blocks[k], damping), len(self.blocks))
         else:
             traces = read(*(weighted(1.0, np.trace(M)) for block in self.blocks for M in (block.A, block.G)))
             pairs = list(zip(traces[::2], traces[1::2], strict=True))
-            self.parts = self._run(lambda k: _factored(self.blocks[k], damping, *pairs[k]), len(self.blocks))
+            self.parts = make(lambda k: _factored(self.blocks[k], damping, *pairs[k]), len(self.blocks))
         denominator = factors.d + dtype.type(damping)
         info = np.finfo(dtype)
         floor = np.maximum(float(info.eps) * arrays.highest(factors.d, 0.0), float(info.tiny)).astype(dtype)

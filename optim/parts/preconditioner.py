@@ -16,6 +16,7 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
+from optim import tuning
 from optim.hyper import COUNT, Flag, Number, OneOf, Rule, check
 from optim.parts.columns import signs_of_cases
 from optim.parts.estimate import METHODS, kronecker_factors
@@ -300,7 +301,10 @@ class KroneckerPreconditioner(Preconditioner):
         factors = kronecker_factors(q, *how, corrected=self.corrected)
         if not factors.is_finite():
             return np.full_like(factors.d, np.nan)  # the step is rejected, as for any P⁻¹ that is not finite
-        return KroneckerInverse(factors, float(np.mean(added)), self.exact, skip_unused=False, run=q.objective.crew.run)
+        run, large = q.objective.crew.run, factors.work >= tuning.INVERTED_ON_THREADS_FROM
+        make = q.objective.ranks.divided(run) if large else run
+        mean = float(np.mean(added))
+        return KroneckerInverse(factors, mean, self.exact, skip_unused=False, run=run, make=make)
 
 
 class Diagonals:

@@ -22,6 +22,7 @@ from optim.parts.factors import Corrected, KroneckerFactors, loaded, saved
 from optim.parts.fallback import check_factors
 from optim.parts.kronecker import KroneckerInverse
 from optim.problem.quadratic import Quadratic
+from optim.problem.ranks import ALONE, Alone
 from optim.problem.threads import Crew
 from optim.problem.vectors import are_finite
 from rmad.extend import Array
@@ -81,12 +82,14 @@ class RunningFactors:
     ----------
     crew : Crew
         Threads that invert large blocks.
+    ranks : Ranks, optional
+        Processes that share the inversion of large blocks; by default this one alone.
     """
 
     start = 3  # section 8: the first estimates age fast
 
-    def __init__(self, crew: Crew) -> None:
-        self._crew = crew
+    def __init__(self, crew: Crew, ranks: Alone = ALONE) -> None:
+        self._crew, self._ranks = crew, ranks
         self.estimates = 0  # of the factors
         self.factors: KroneckerFactors | None = None
         self.inverted: Inverted | None = None
@@ -111,7 +114,7 @@ class RunningFactors:
             factors, self.estimates = new, self.estimates + 1
         if renewed or self._is_far(damping, how.follow):
             made_of = Inverted(factors, damping)
-            inverse = self._invert(made_of, how)
+            inverse = self._invert(made_of, how, self._ranks)
             if not is_finite(inverse):
                 return "non-finite inverse of the curvature"
             self.inverted, self.inverse = made_of, inverse
@@ -139,7 +142,9 @@ class RunningFactors:
         known = older is not None and older.fits(new) and all(block.corrected for block in older.blocks)
         before = [block.corrected for block in older.blocks] if older is not None and known else []
         bases = (
-            eigenvectors(new, self._crew.run) if renewed or not known else [(c.L, c.R) for c in before if c is not None]
+            eigenvectors(new, self._ranks.divided(self._crew.run))
+            if renewed or not known
+            else [(c.L, c.R) for c in before if c is not None]
         )
         found = with_moments(new, bases, q, how.method, seed, how.samples)
         if not known:
@@ -165,7 +170,7 @@ class RunningFactors:
 
     def loaded(self, state: Mapping[str, Any], like: Array, how: Renewal) -> RunningFactors:
         """Those of a state, for parameters like the vector `like`; ValueError names what does not fit."""
-        new = RunningFactors(self._crew)
+        new = RunningFactors(self._crew, self._ranks)
         new.factors, inverted = (loaded(state, name, like) for name in ("factors", "inverted"))
         if inverted is not None:
             damping = state.get("inverted.damping")  # of a file: an array without axes
@@ -193,11 +198,11 @@ class RunningFactors:
         of_inverse = self.inverted.damping
         return not of_inverse / follow <= damping <= of_inverse * follow
 
-    def _invert(self, made_of: Inverted, how: Renewal) -> KroneckerInverse:
-        """The inverse, made on threads if the blocks are large."""
-        large = sum(block.size * sum(block.shape) for block in made_of.factors.blocks)
-        run = self._crew.run if large >= tuning.INVERTED_ON_THREADS_FROM else None
-        return KroneckerInverse(*made_of, how.exact, skip_unused=how.skip_unused, run=run)
+    def _invert(self, made_of: Inverted, how: Renewal, ranks: Alone = ALONE) -> KroneckerInverse:
+        """The inverse, made on threads, and each block on one of the ranks, if the blocks are large."""
+        run = self._crew.run if made_of.factors.work >= tuning.INVERTED_ON_THREADS_FROM else None
+        make = None if run is None else ranks.divided(run)
+        return KroneckerInverse(*made_of, how.exact, skip_unused=how.skip_unused, run=run, make=make)
 
 
 def _averaged(new: Corrected | None, old: Corrected | None, average: float) -> Corrected:

@@ -17,7 +17,7 @@ import numpy as np
 
 from optim.problem.blas import use_threads
 from optim.problem.mpi import MPI
-from optim.problem.threads import cores
+from optim.problem.threads import cores, in_order
 from optim.problem.vectors import Scalar, read, summed
 from rmad.extend import Array, arrays
 
@@ -27,6 +27,9 @@ T = TypeVar("T")
 
 Terms: TypeAlias = "tuple[Sequence[Sequence[Scalar]], Sequence[Array]]"
 """What a rank adds to sums: columns of numbers, each the terms of one sum, and arrays."""
+
+Run: TypeAlias = "Callable[[Callable[[int], Any], int], list[Any]]"
+"""(task, n) → [task(0), …, task(n − 1)]"""
 
 
 class Backend(Protocol):
@@ -75,6 +78,14 @@ class Alone:
         """[task() of every rank], in their order."""
         return [task()]
 
+    def of_root(self, task: Callable[[], T]) -> T:
+        """task() of rank 0, on all ranks; what it raises is raised on all."""
+        return task()
+
+    def divided(self, run: Run) -> Run:
+        """run(task, n) → [task(0), …] as `run` does it, but each task on one rank, and its result on all."""
+        return run
+
     def share(self, value: T, root: int = 0) -> T:
         """Returns the value that rank `root` passes.
 
@@ -97,7 +108,8 @@ class Alone:
 ALONE = Alone()
 
 HEADER = 16  # numbers in the first message of every exchange
-STATUS, COUNT, CHECKED, CHECKSUM, NUMBERS = 0, 1, 2, 3, 4  # places in it
+STATUS, KIND, COUNT, CHECKED, CHECKSUM, NUMBERS = 0, 1, 2, 3, 4, 5  # places in it
+SUMS, TEXTS, TEXT = 0, 1, 2  # kinds: sums, texts of all ranks, that of one
 
 
 class Ranks(Alone):
@@ -185,7 +197,7 @@ class Ranks(Alone):
             columns = read(*map(summed, terms))
         except BaseException as problem:
             error = problem
-        rows = self._agreed_numbers(columns, error)
+        rows = self._agreed_numbers(SUMS, columns, error)
         for some in _by_dtype(found):
             self._sum(some)
         return [list(column) for column in zip(*rows, strict=True)]
@@ -193,13 +205,8 @@ class Ranks(Alone):
     def gathered(self, task: Callable[[], T]) -> list[T]:
         if self.size == 1:
             return [task()]
-        text = b""
-        error: BaseException | None = None
-        try:
-            text = pickle.dumps(task(), protocol=5)
-        except BaseException as problem:
-            error = problem
-        sizes = [int(size) for (size,) in self._agreed_numbers([float(len(text))], error)]
+        text, error = _pickled(task)
+        sizes = [int(size) for (size,) in self._agreed_numbers(TEXTS, [float(len(text))], error)]
         row = np.zeros(max(sizes), np.uint8)
         row[: len(text)] = np.frombuffer(text, np.uint8)
         self.bytes += row.nbytes
@@ -207,15 +214,31 @@ class Ranks(Alone):
         return [pickle.loads(rows[k, :size].tobytes()) for k, size in enumerate(sizes)]
 
     def share(self, value: T, root: int = 0) -> T:
-        if self.size == 1:
-            return value
-        text = pickle.dumps(value, protocol=5) if self.rank == root else b""
-        size = int(self._agreed_numbers([float(len(text))], None)[root][0])
+        return value if self.size == 1 else self._of(root, lambda: value)
+
+    def of_root(self, task: Callable[[], T]) -> T:
+        return task() if self.size == 1 else self._of(0, task)
+
+    def _of(self, root: int, task: Callable[[], T]) -> T:
+        text, error = _pickled(task) if self.rank == root else (b"", None)
+        size = int(self._agreed_numbers(TEXT, [float(len(text))], error)[root][0])
         row = np.zeros(size, np.uint8)
         if self.rank == root:
             row[:] = np.frombuffer(text, np.uint8)
+        self.bytes += size
         self.backend.broadcast(row, root)
-        return pickle.loads(row.tobytes())
+        found: T = pickle.loads(row.tobytes())
+        return found
+
+    def divided(self, run: Run) -> Run:
+        if self.size == 1:
+            return run
+
+        def on_ranks(task: Callable[[int], Any], n: int) -> list[Any]:
+            own = range(self.rank, n, self.size)
+            return in_order(self.gathered(lambda: run(lambda j: task(own[j]), len(own))))
+
+        return on_ranks
 
     def begin(self, parameters: Sequence[Array]) -> None:
         if self.size > 1:
@@ -224,19 +247,19 @@ class Ranks(Alone):
     def fail(self, error: BaseException) -> None:
         if self.size > 1 and error is not self._agreed:
             try:
-                self._agreed_numbers([], error)
+                self._agreed_numbers(SUMS, [], error)
             except BaseException:  # the error itself, which the caller raises
                 self._agreed = error
 
-    def _agreed_numbers(self, numbers: Sequence[float], error: BaseException | None) -> list[list[float]]:
-        """The numbers of all ranks, unless one has an error: it is raised on all.
+    def _agreed_numbers(self, kind: int, numbers: Sequence[float], error: BaseException | None) -> list[list[float]]:
+        """The numbers of all ranks, unless one has an error: it is raised on all. kind: what follows.
 
         The first message of an exchange has one length whatever it is for, so that a rank that gave up a step can take
         part in any.
         """
         self.exchanges += 1
         header = np.zeros(HEADER)
-        header[STATUS], header[COUNT] = error is not None, len(numbers)
+        header[STATUS], header[KIND], header[COUNT] = error is not None, kind, len(numbers)
         if self._checksum is not None:
             header[CHECKED], header.view(np.uint64)[CHECKSUM] = 1, self._checksum
             self._checksum = None
@@ -265,6 +288,7 @@ class Ranks(Alone):
     def _compare(self, rows: Array) -> None:
         """Raises RankFailed on all ranks if they are at different places of the program, or at different parameters."""
         for place, what in (
+            (KIND, "are at different places of the program: rank {} at another than rank 0"),
             (COUNT, "are at different places of the program: rank {} at another than rank 0"),
             (
                 CHECKED,
@@ -300,6 +324,14 @@ def checksum(parameters: Sequence[Array]) -> np.uint64:
         for byte in flat[whole:]:
             total = total * np.uint64(257) + np.uint64(byte)
     return np.uint64(total[0])
+
+
+def _pickled(task: Callable[[], Any]) -> tuple[bytes, BaseException | None]:
+    """The result of a task as bytes, or what it raises."""
+    try:
+        return pickle.dumps(task(), protocol=5), None
+    except BaseException as problem:
+        return b"", problem
 
 
 def _bytes(numbers: Array) -> Array:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from optim.problem.ranks import ALONE, Alone
 from optim.training.history import History
 
 __all__ = ["CLOCKS", "Limits"]
@@ -20,7 +21,7 @@ class Limits:
     """Decides when to make a record, to save, and to end; None stands for no limit.
 
     clock: seconds; updates, seconds: of the whole training; every, every_seconds: from record to record; patience:
-    records without a better `monitor`; stop: says why to stop at once, or "".
+    records without a better `monitor`; stop: says why to stop at once, or ""; ranks: any of which may be asked to stop.
     """
 
     clock: Callable[[], float]
@@ -32,12 +33,13 @@ class Limits:
     every_seconds: float | None
     checkpoint_every: float
     stop: Callable[[], str]
+    ranks: Alone = ALONE
     asked: str = ""  # by a callback
     settled: str = ""  # that the optimizer has converged on all cases
 
     def verdict(self, history: History) -> str:
         """Returns the reason to make no further update, and notes it in the history; "" if there is none."""
-        asked = self.stop()
+        asked = next(filter(None, self.ranks.gathered(self.stop)), "")
         history.stopped = bool(asked)
         history.end = asked or self.asked or self.over(history)
         return history.end

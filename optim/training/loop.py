@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from optim.hyper import COUNT, NONE, Flag, Number, OneOf, Rule, checked, generator
+from optim.problem.ranks import ALONE, Alone
 from optim.step_info import StepInfo, TrainingDiverged
 from optim.training.bar import Bar
 from optim.training.checks import StateDoesNotFit, check_state
@@ -77,6 +78,9 @@ def fit(
     was. Ctrl-C ends the training after the update in progress and keeps what was reached, in the model as in the
     history; a second Ctrl-C interrupts that update, undoes it and raises KeyboardInterrupt. On all cases, the training
     also ends when the optimizer has converged, or refuses ten updates in a row.
+
+    On ranks all call it alike. The clock, the bar, the checkpoints and the measures of records are those of rank 0;
+    an end that one rank asks for is one for all.
 
     Parameters
     ----------
@@ -156,21 +160,29 @@ def fit(
     True
     """
     given = checked(ARGUMENTS, locals())
-    state = _state_of(resume, checkpoints)
-    batches, validation = _batches(optimizer, x, t, validation, given, _seed(state, rng))
-    limits = _limits(given, batches, clock, monitor, validation, stop or str)
+    state = _ranks(optimizer).of_root(lambda: _state_of(resume, checkpoints))
+    ranks = _ranks(optimizer)
+    batches, validation = _batches(optimizer, x, t, validation, given, ranks.share(_seed(state, rng)))
+    limits = _limits(given, batches, clock, monitor, validation, stop or str, ranks)
     loop = _Loop(optimizer, batches, limits, checkpoints)
     loop.validation, loop.measure = validation, measure
     loop.on_record, loop.on_update = on_record or _nothing, on_update or _nothing
     with ExitStack() as held:
         if stop is None:
             limits.stop = held.enter_context(Stop())
-        loop.bar = held.enter_context(_bar(progress, loop.history))
+        if ranks.rank == 0:
+            loop.bar = held.enter_context(_bar(progress, loop.history))
         held.enter_context(_training(optimizer.model))
         loop.run(state)
     if loop.history.best is not None and given["keep"] != "last":
         loop.history.load_best()
     return loop.history
+
+
+def _ranks(optimizer: Any) -> Alone:
+    """The processes that share the batches of an optimizer; one of the user's may know of none."""
+    found: Alone = getattr(getattr(optimizer, "objective", None), "ranks", ALONE)
+    return found
 
 
 def _nothing(history: History) -> None:
@@ -188,7 +200,7 @@ class _Loop:
 
     def __init__(self, optimizer: Any, batches: Any, limits: Limits, checkpoints: Checkpoints | None) -> None:
         self.optimizer, self.batches, self.limits, self.checkpoints = optimizer, batches, limits, checkpoints
-        self.history = History(optimizer)
+        self.history, self.ranks = History(optimizer), limits.ranks
         self.on_all_cases = isinstance(batches, Passes) and batches.size is None
         self.refused = 0  # updates in a row
 
@@ -229,13 +241,22 @@ class _Loop:
             history.end, history.failed = str(failure), True
             return False
         history.infos.append(info)
-        history.seconds, history.update = history.seconds + self.limits.clock() - started, history.update + 1
+        elapsed = self.limits.clock() - started
+        ((seconds, *_),) = self.ranks.exchange(lambda: ([[elapsed]], []))  # of rank 0
+        history.seconds, history.update = history.seconds + float(seconds), history.update + 1
         if self.on_all_cases and info.cases == 0:
             self.limits.settled = self.settled(info)
         if self.bar:
             self.bar.update(self.limits.fraction(history))
-        self.limits.note(self.on_update(history))
+        self.called(self.on_update)
         return True
+
+    def called(self, callback: Callable[[History], Any]) -> None:
+        """Calls a callback; what it returns on any rank counts on all."""
+        if callback is _nothing:
+            return
+        for words in self.ranks.gathered(lambda: callback(self.history)):
+            self.limits.note(words)
 
     def settled(self, info: StepInfo) -> str:
         """Returns the reason why another update on all cases would change nothing; "" if it may."""
@@ -253,7 +274,7 @@ class _Loop:
             measured["epoch"] = history.update / self.batches.per_pass
         if self.validation is not None:
             measured["validation_loss"] = self.loss_on(*self.validation)
-        measured |= self.measures(model)
+        measured = self.ranks.share({**measured, **self.measures(model)})
         switch(model, True)
         if (monitor := self.limits.monitor) is not None and monitor not in measured:
             known = ", ".join(name for name in measured if name != "epoch") or "none"
@@ -261,7 +282,7 @@ class _Loop:
         record = history.record(measured, monitor)
         if self.bar:
             self.bar.record(record)
-        self.limits.note(self.on_record(history))
+        self.called(self.on_record)
 
     def measures(self, model: Any) -> Mapping[str, Any]:
         """Returns the measures of the user."""
@@ -291,7 +312,8 @@ class _Loop:
             )
         state = {"run": self.history.run_state(), "batches": {} if place is None else place()}
         if self.checkpoints is not None:
-            self.checkpoints.save(state)
+            saved = self.checkpoints
+            self.ranks.of_root(lambda: saved.save(state))
         return state
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -388,7 +410,11 @@ def _batches(
     size = type(optimizer).fit_batch if given["batch"] is None else given["batch"]
     if given["batch"] is None and size is not None and not _has_cases(x, t):
         size = None
-    return Passes(x, t, size, seed, given["shuffle"]), _pair(validation)
+    ranks = _ranks(optimizer)
+    passes = Passes(x, t, size, seed, given["shuffle"])
+    if ranks.sliced:  # one number of batches, and one state, for ranks with cases of their own
+        passes.of_all(*zip(*ranks.gathered(lambda: (passes.n or 0, passes.per_pass)), strict=True))
+    return passes, _pair(validation)
 
 
 def _has_cases(x: Any, t: Any) -> bool:
@@ -402,7 +428,13 @@ def _pair(validation: Any) -> tuple[Any, Any] | None:
 
 
 def _limits(
-    given: Mapping[str, Any], batches: Any, clock: Any, monitor: str | None, validation: Any, stop: Callable[[], str]
+    given: Mapping[str, Any],
+    batches: Any,
+    clock: Any,
+    monitor: str | None,
+    validation: Any,
+    stop: Callable[[], str],
+    ranks: Alone,
 ) -> Limits:
     """The limits of a training."""
     updates, epochs = given["updates"], given["epochs"]
@@ -431,4 +463,5 @@ def _limits(
         every_seconds,
         given["checkpoint_every"],
         stop,
+        ranks,
     )

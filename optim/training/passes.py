@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,12 +41,13 @@ class Passes:
             )
         self.n, self.size = n, None if n is None or size is None or size >= n else size
         self.k = 0  # batches drawn
+        self.per_pass = 1 if self.size is None or n is None else n // self.size  # batches of a pass
+        self.total = n
         self._order: tuple[int, Any] = -1, None
 
-    @property
-    def per_pass(self) -> int:
-        """Batches of a pass."""
-        return 1 if self.size is None or self.n is None else self.n // self.size
+    def of_all(self, cases: Sequence[int], per_pass: Sequence[int]) -> None:
+        """Makes as many batches of a pass as the least of several ranks, each with cases of its own."""
+        self.total, self.per_pass = sum(cases), min(per_pass)
 
     def __iter__(self) -> Passes:
         return self
@@ -64,7 +65,7 @@ class Passes:
         return some((self.x, self.t), which)
 
     def _identity(self) -> dict[str, Any]:
-        return {"cases": self.n or 0, "size": self.size or 0, "seed": self.seed, "shuffle": self.shuffle}
+        return {"cases": self.total or 0, "size": self.size or 0, "seed": self.seed, "shuffle": self.shuffle}
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the place in the data, and what tells them from others."""

@@ -52,7 +52,7 @@ def test_all_ranks_have_the_bits_of_one_process(size, names):
 @pytest.mark.parametrize("size", [2, 3])
 def test_sums_in_the_order_of_the_library(size):
     done = job(size, "library")
-    assert (done.returncode, done.stdout) == (0, f"{size} ranks\n" * size), done.stderr
+    assert (done.returncode, done.stdout) == (0, f"{size} ranks\n"), done.stderr
 
 
 FAILURES = {
