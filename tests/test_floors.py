@@ -47,7 +47,7 @@ def test_no_floor_imports_another_or_anything_above(floor):
 @pytest.mark.parametrize("floor", FLOORS)
 def test_third_parties(floor):
     """Only what the floor is built of, and the optional packages that one file each may import."""
-    optional = {"cupy", "cupy_backends", "cupyx", "numba", "matplotlib", "pooch", "safetensors", "hypothesis"}
+    optional = {"cupy", "cupy_backends", "cupyx", "numba", "mpi4py", "matplotlib", "pooch", "safetensors", "hypothesis"}
     for path in files(floor):
         foreign = imported(path) - set(sys.stdlib_module_names) - REQUIRED - {floor, "rmad"}
         assert foreign <= optional, path

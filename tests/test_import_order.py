@@ -28,7 +28,8 @@ ORDER = {
         "fours scaling tape source plain_calls scipy_names instead refusals handlers objects loops residuals blocks "
         "methods traced written weak valued as_written dispatch quick rules limits selected ties stacked record "
         "kernels primitives linalg array_api stats joint plan linearization transforms points unit_vectors dense "
-        "sweeps sparse linear_operator linear_maps operators solvers splines check testing view extend"
+        "sweeps sparse linear_operator linear_maps operators solvers splines check testing view self_check __main__ "
+        "extend"
     ),
     "rmad.as_written": "callers names lists constructors own_code callbacks iteration mathematics swap",
     "rmad.machine": "backend special fused products arrays config memory",

@@ -53,6 +53,7 @@ ON_THE_CPU = {
     "of a tree without arrays": "rmad/leaf.py: joined",
     "results that are copied to the CPU": "rmad/check.py: moved close",
     "a tester of code on the CPU": "rmad/testing",
+    "a check of the installation, which moves to the GPU what it tries there": "rmad/self_check.py",
     "a measurement of the CPU": "rmad/machine/config.py: _gemm_rate",
     "indices and matrices by functions that CuPy lacks; moved to the device afterwards": """
         rmad/kernels/windows.py: _pixels
