@@ -7,24 +7,24 @@ from collections.abc import Mapping
 import numpy as np
 
 from optim.base import Optimizer, State
-from optim.parts.automatic import Automatic
+from optim.parts.automatic import Automatic, Policy
 from optim.parts.cg import InverseP
 from optim.parts.factors import KroneckerFactors
 from optim.parts.kronecker import KroneckerOperator
-from optim.parts.preconditioner import Diagonals
+from optim.parts.preconditioner import Diagonals, KroneckerPreconditioner, Preconditioner
 from optim.parts.running import Renewal, RunningFactors
 from optim.problem.ranks import Ranks
 from optim.types import Loss, Model
 from rmad.extend import Array
 
-__all__ = ["Factored"]
+__all__ = ["Deciding", "Factored"]
 
 
 class Factored(Optimizer):
     """Base of the methods that precondition with C = blockdiag(A_l ⊗ G_l): moving averages of the factors, (C + λI)⁻¹.
 
-    A subclass sets the attribute named here, names "running.estimates" in `_state`, and calls `running.renew` in its
-    steps, or `_running_inverse` to precondition CG.
+    A subclass sets the attributes named here, names "running.estimates" in `_state`, and calls `running.renew` in its
+    steps.
 
     Parameters
     ----------
@@ -47,24 +47,8 @@ class Factored(Optimizer):
 
     @property
     def renewal(self) -> Renewal:
-        """How the factors are estimated, averaged and inverted; here to precondition CG."""
-        every, longest = self.numbers.renewal, self.numbers.longest
-        return Renewal(factors_every=every, inverses_every=every, skip_unused=False, follow=2.0, longest=longest)
-
-    @property
-    def numbers(self) -> Automatic:
-        """The numbers behind what the method decides for itself."""
-        return Automatic()
-
-    def _running_inverse(self, diagonals: Diagonals, added: float | Array, k: int) -> InverseP:
-        """(C̄ + λI)⁻¹ of the moving averages at update k; NaN if they are not finite, so that the step is rejected.
-
-        added: λ + l2, a number or (p,). ValueError if the factors do not fit the model.
-        """
-        seed = int(np.random.SeedSequence(diagonals.seed).generate_state(1)[0])
-        if self.running.renew(diagonals.q, self.renewal, k, float(np.mean(added)), seed):
-            return np.full_like(self.objective.flat(), np.nan)
-        return self.running.inverse
+        """How the factors are estimated, averaged and inverted."""
+        raise NotImplementedError(f"{type(self).__name__}.renewal")
 
     @property
     def factors(self) -> KroneckerFactors | None:
@@ -96,3 +80,42 @@ class Factored(Optimizer):
             raise
         new.estimates = self.running.estimates
         self.running = new
+
+
+class Deciding(Factored):
+    """Base of the methods that choose their preconditioner themselves where none is given, and more by the same policy.
+
+    A subclass sets the attributes named here.
+    """
+
+    policy: Policy
+    preconditioner: bool | Preconditioner | None
+    _parts: tuple[str, ...] = ("running", "policy", "policy.changing", "policy.settled")
+
+    @property
+    def numbers(self) -> Automatic:
+        """The numbers behind what the method decides for itself."""
+        return self.policy.numbers
+
+    @property
+    def _has_factors(self) -> bool:
+        """True if Kronecker factors precondition where batches change, as far as is known before they are tried."""
+        if self.preconditioner is None:
+            return self.policy.changing.kind == 0
+        return isinstance(self.preconditioner, KroneckerPreconditioner)
+
+    @property
+    def renewal(self) -> Renewal:
+        """How the factors are estimated, averaged and inverted, to precondition CG."""
+        every, longest = self.numbers.renewal, self.numbers.longest
+        return Renewal(factors_every=every, inverses_every=every, skip_unused=False, follow=2.0, longest=longest)
+
+    def _running_inverse(self, diagonals: Diagonals, added: float | Array, k: int) -> InverseP:
+        """(C̄ + λI)⁻¹ of the moving averages at update k; NaN if they are not finite, so that the step is rejected.
+
+        added: λ + l2, a number or (p,). ValueError if the factors do not fit the model.
+        """
+        seed = int(np.random.SeedSequence(diagonals.seed).generate_state(1)[0])
+        if self.running.renew(diagonals.q, self.renewal, k, float(np.mean(added)), seed):
+            return np.full_like(self.objective.flat(), np.nan)
+        return self.running.inverse

@@ -11,7 +11,7 @@ import numpy as np
 
 from optim import presets
 from optim.base import NO_GAIN, StepInfo, all_or_nothing
-from optim.factored import Factored
+from optim.factored import Deciding
 from optim.hyper import COUNT, NONE, SCHEDULE, Flag, Instance, Number, OneOf, Rule, Schedule, checked, value_at
 from optim.parts.automatic import Automatic, Decision, Policy, paying
 from optim.parts.cg import CGResult, InverseP, relative_progress
@@ -19,7 +19,7 @@ from optim.parts.damping import Penalty, Tikhonov, damping_rule
 from optim.parts.directions import ConjugateGradient, Direction, RescaledMomentum, SteihaugToint, Subproblem
 from optim.parts.linesearch import LineSearch, no_decrease
 from optim.parts.local_model import DampedModel, HeldOutModel, Values, f_and_gradient_at, f_at
-from optim.parts.preconditioner import Diagonals, EmpiricalFisher, KroneckerPreconditioner, Preconditioner
+from optim.parts.preconditioner import Diagonals, EmpiricalFisher, Preconditioner
 from optim.parts.roles import Sets
 from optim.parts.selection import Backtracking, HeldOut, LastIterate, Worst
 from optim.parts.structural import StructuralDamping, StructuralLoss
@@ -31,7 +31,7 @@ from rmad.extend import Array
 __all__ = ["HessianFree"]
 
 
-class HessianFree(Factored):
+class HessianFree(Deciding):
     """θ ← θ + α δ,  δ ≈ argmin M̂(δ) = f(θ) + ∇fᵀδ + ½ δᵀ(B + λD)δ by a truncated run of CG. Algorithm 3.
 
     What is None is decided by the optimizer at every step (`Automatic` has the rules); `StepInfo.choice` and repr tell
@@ -136,7 +136,7 @@ class HessianFree(Factored):
         *("k", "damping", "delta", "radius", "probe_seed", "running.estimates"),
         *(f"policy.{name}" for name in Policy.state),
     )
-    _parts = ("_rule", "structural_loss", "running", "policy", "policy.changing", "policy.settled")
+    _parts = ("_rule", "structural_loss", *Deciding._parts)
 
     def __init__(
         self,
@@ -293,17 +293,6 @@ class HessianFree(Factored):
         if not self._is_automatic:
             return None
         return self.policy.decide(self.objective, batch, self.k, self.probe_seed, sampled, self._has_factors)
-
-    @property
-    def numbers(self) -> Automatic:
-        return self.policy.numbers
-
-    @property
-    def _has_factors(self) -> bool:
-        """True if Kronecker factors precondition, as far as is known before they are tried."""
-        if self.preconditioner is None:
-            return self.policy.changing.kind == 0
-        return isinstance(self.preconditioner, KroneckerPreconditioner)
 
     def _damped(self, decision: Decision | None, q: Quadratic, f: float, gradient: Array) -> DampedModel:
         """M̂ with the first preconditioner that fits model and loss, if it is left open."""

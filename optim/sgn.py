@@ -16,16 +16,15 @@ import numpy as np
 
 from optim import presets
 from optim.base import NO_GAIN, StepInfo, all_or_nothing
-from optim.factored import Factored
+from optim.factored import Deciding
 from optim.hyper import COUNT, FRACTION, NONE, SCHEDULE, Flag, Instance, Number, Rule, Schedule, value_at
+from optim.parts.automatic import Automatic, Decision, Policy
 from optim.parts.cg import CGResult, InverseP, SmallResidual, pcg
 from optim.parts.damping import Tikhonov, decided_by_rounding, reduction_ratio, relaxed
-from optim.parts.fallback import Fallback
 from optim.parts.linesearch import line_search
 from optim.parts.preconditioner import (
     Diagonals,
     EmpiricalFisher,
-    KroneckerPreconditioner,
     Preconditioner,
     diagonal_inverse,
 )
@@ -38,12 +37,13 @@ from rmad.extend import Array, arrays
 __all__ = ["SGN"]
 
 
-class SGN(Factored):
+class SGN(Deciding):
     """θ ← θ + α Δθ, (G + ρI) Δθ = −∇f by a few steps of CG from zero, all on one batch. Algorithms 1 and 2.
 
-    What is None is decided by the optimizer, and `StepInfo.choice` tells how: two steps of CG, preconditioned by moving
-    averages of Kronecker factors, ρ from 1e-2. If the factors do not fit the model or the loss, a diagonal takes their
-    place, or no preconditioner, and then None is the authors' value. `SGN.preset("paper", …)` is the published method.
+    What is None is decided by the optimizer at every step, and `StepInfo.choice` tells how. Where batches change: two
+    steps of CG, preconditioned by moving averages of Kronecker factors, ρ from 1e-2; if the factors do not fit the
+    model or the loss, a diagonal takes their place, or no preconditioner, and then None is the authors' value. Where
+    the same small batch comes again, all is as the authors have it, as with `SGN.preset("paper", …)`.
 
     Parameters
     ----------
@@ -119,8 +119,7 @@ class SGN(Factored):
     armijo, shrink, tries = 1e-4, 0.5, 11  # c, the factor of α, and how many values of α: the first and 10 more
     paper: ClassVar[Mapping[str, Any]] = presets.SGN["paper"]
     floor = 1e-6  # of ρ
-    _state = ("k", "damping", "cg_steps", "m", "running.estimates", "fallback.kind")
-    _parts = ("running", "fallback")
+    _state = ("k", "damping", "cg_steps", "m", "running.estimates", *(f"policy.{name}" for name in Policy.state))
 
     damping: float
     damping_min: float | None
@@ -158,9 +157,11 @@ class SGN(Factored):
         self.damping_min = damping_min
         self.schedule = damping if callable(damping) else None
         self._given = None if damping is None else float(value_at("damping", damping, 0))
-        self.fallback = Fallback()
+        numbers = Automatic(settled_damping=self.paper["damping"])
+        self.policy = Policy(numbers, settled=2, trusting=False)
+        self._decision: Decision | None = None
         self.k = 0
-        self._begin()
+        self.damping, self.cg_steps = self._start, self._most
         self.m = np.zeros_like(self.objective.flat()) if momentum else arrays.zeros(self.objective.flat(), 0)
 
     @classmethod
@@ -198,6 +199,8 @@ class SGN(Factored):
         self.objective.begin_step()
         if self.schedule is not None:
             self.damping = value_at("damping", self.schedule, self.k)
+        if self.preconditioner is None or self._given is None or self.cg_iterations is None:
+            self._decision = self.policy.decide(self.objective, (x, t), self.k, 0, False, self._has_factors)
         q = self.objective.quadratic(x, t)
         gradient = q.gradient  # eq. (5)
         record, ended = self._begun(q.f, gradient, damping=self.damping, converges=True)
@@ -220,8 +223,10 @@ class SGN(Factored):
     def _preconditioner(self, q: Quadratic, direction: Array) -> InverseP:
         """P⁻¹; None for the identity. The first kind that fits, if it is left open."""
         diagonals = Diagonals(q, (0, self.k))
-        if self.preconditioner is None:
-            return self.fallback.first_fitting(lambda: self._open_inverse(diagonals))
+        if self.preconditioner is None and self._decision is not None:
+            fallback = self.policy.fallback(self._decision)
+            return fallback.first_fitting(lambda: self._open_inverse(diagonals, fallback.kind))
+        self._settle()
         added = self.damping + self.objective.l2
         if isinstance(self.preconditioner, Preconditioner):
             return self.preconditioner.inverse(diagonals, added)
@@ -229,33 +234,37 @@ class SGN(Factored):
             return None
         return diagonal_inverse(np.square(direction), added, self.preconditioner_exponent)
 
-    def _open_inverse(self, diagonals: Diagonals) -> InverseP:
-        """P⁻¹ of the kind that `fallback` names; in the first update, also sets ρ and CG's steps for it."""
-        if self.k == 1 and self.fallback.kind:
-            self._begin()
+    def _open_inverse(self, diagonals: Diagonals, kind: int) -> InverseP:
+        """P⁻¹ of a kind of `Fallback.kinds`, with ρ and the number of CG steps that belong to it."""
+        self._settle()
         added = self.damping + self.objective.l2
-        if self.fallback.kind == 0:
+        if kind == 0:
             return self._running_inverse(diagonals, added, self.k - 1)
-        return EmpiricalFisher().inverse(diagonals, added) if self.fallback.kind == 1 else None
+        return EmpiricalFisher().inverse(diagonals, added) if kind == 1 else None
+
+    def _settle(self) -> None:
+        """ρ and the number of CG steps of this update, as far as they are open or begin anew."""
+        decision, policy = self._decision, self.policy
+        begins = decision is not None and policy.situation != 1 + decision.changing
+        if decision is not None and self._given is None:
+            damping = policy.damping(self.damping, decision, self.k - 1, self._is_noisy)
+            self.damping = max(damping, self.damping_min or 0.0)
+        if not self.adapt_cg:
+            self.cg_steps = self._most
+        elif begins or self.k == 1:
+            self.cg_steps = math.ceil(self._most / 3)
 
     @property
-    def _has_factors(self) -> bool:
-        """True if Kronecker factors precondition, as far as is known before they are tried."""
-        if self.preconditioner is None:
-            return self.fallback.kind == 0
-        return isinstance(self.preconditioner, KroneckerPreconditioner)
-
-    def _begin(self) -> None:
-        """ρ and the number of CG steps of the first update."""
-        self.damping = self._start
-        self.cg_steps = math.ceil(self._most / 3) if self.adapt_cg else self._most
+    def _is_noisy(self) -> bool:
+        """True if batches change, as far as is known, and Kronecker factors precondition."""
+        return self._has_factors and (self._decision is None or self._decision.changing)
 
     @property
     def _start(self) -> float:
         """ρ of the first update."""
         if self._given is not None:
             return self._given
-        open_damping = self.numbers.damping if self._has_factors else self.paper["damping"]
+        open_damping = self.numbers.damping if self._is_noisy else self.numbers.settled_damping
         return max(open_damping, self.damping_min or 0.0)
 
     @property
@@ -263,7 +272,7 @@ class SGN(Factored):
         """The most CG steps."""
         if self.cg_iterations is not None:
             return self.cg_iterations
-        most: int = self.numbers.most if self._has_factors else self.paper["cg_iterations"]
+        most: int = self.numbers.most if self._is_noisy else self.paper["cg_iterations"]
         return most
 
     @property
@@ -271,21 +280,23 @@ class SGN(Factored):
         """The floor of ρ."""
         if self.damping_min is not None:
             return self.damping_min
-        if not self._has_factors:
+        if not self._is_noisy:
             return self.floor
         given = math.inf if self._given is None else self._given
         return max(min(self.numbers.damping_min, given), self.floor)
 
     def _choice(self) -> str:
         """What was left open and how it was decided, in words."""
+        if (decision := self._decision) is None:
+            return ""
         said = []
         if self.preconditioner is None:
-            said.append(str(self.fallback))
+            said.append(str(self.policy.fallback(decision)))
         if self.cg_iterations is None:
-            said.append(f"at most {self._most} CG steps")
+            said.append(f"at most {self._most} CG step{'s' * (self._most > 1)}")
         if self.damping_min is None and self._follows_ratio:
             said.append(f"damping not below {self._least:g}")
-        return ", ".join(said)
+        return self.policy.words(decision, said)
 
     def _averaged(self, gradient: Array) -> Array:
         """m / (1 − μᵏ), m ← μ m + (1 − μ)∇f; the gradient itself if μ = 0."""
@@ -338,6 +349,8 @@ class SGN(Factored):
             what = "no sufficient decrease" if math.isfinite(f_tried) else "non-finite loss along the line search"
             return self._reject("non-finite parameters" if alpha else what, record, stacklevel=5)
         self._accept(new)
+        if self._decision is not None:
+            self.policy.made(self._decision)
         if self._adapts and not within_rounding:
             self._adapt(record["reduction_ratio"])
         return StepInfo(**record, step_size=alpha * self.lr, reason=cg.reason)

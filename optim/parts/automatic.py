@@ -177,28 +177,33 @@ class Policy:
     ----------
     numbers : Automatic
         The numbers of the rules.
+    settled : int, default 1
+        The kind of preconditioner where batches do not change, a place in `Fallback.kinds`.
+    trusting : bool, default True
+        A first batch that is cheap counts as one that comes again.
     """
 
     state = "sample", "noise", "seen", "measured", "situation", "changing.kind", "settled.kind"
     unknown = 0.25  # the noise where S′ is S and does not tell
 
-    def __init__(self, numbers: Automatic) -> None:
-        self.numbers = numbers
+    def __init__(self, numbers: Automatic, settled: int = 1, trusting: bool = True) -> None:
+        self.numbers, self.trusting = numbers, trusting
         self.sample = numbers.sample
         self.noise = 1.0  # E‖ξ‖² / ‖∇f‖² in the norm of P⁻¹, ξ the noise of ∇f on S
         self.seen = 0.0  # a number that tells the last batch from others
         self.measured = 0  # times that the noise was
         self.situation = 0  # of the last update: 1 settled, 2 changing
-        self.changing, self.settled = Fallback(0), Fallback(1)  # what preconditions where batches change, or not
+        self.changing, self.settled = Fallback(0), Fallback(settled)  # what preconditions where batches change, or not
 
     def decide(self, objective: Objective, batch: Batch, k: int, seed: int, sampled: bool, factors: bool) -> Decision:
         """The cases of update k. sampled: S and S′ may be parts of the batch; factors: P has Kronecker factors."""
         a, n = self.numbers, objective.cases(*batch) or 1
         first, (again, why) = k == 0, self._again(objective, batch)
         cheap = objective.work(*batch) <= a.little
-        if (cheap and first) or (again and (cheap or objective.size <= a.few)):
+        if (cheap and first and self.trusting) or (again and (cheap or objective.size <= a.few)):
             return Decision(batch, batch, False, n, n, n, "one small batch" if first and not again else why)
-        why = "a large batch" if again else "batches change" if not first else "a large batch at the start"
+        start = "a large batch at the start" if self.trusting else "the first batch"
+        why = "a large batch" if again else start if first else "batches change"
         if not (sampled and n > 1 and objective.has_independent_cases(*batch)):
             return Decision(batch, batch, True, n, n, n, why)
         size = min(n, self.sample)

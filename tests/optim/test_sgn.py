@@ -208,7 +208,9 @@ def test_defaults_are_factors_two_steps_and_more_damping():
     net = Net()
     opt = optim.SGN(net.model, nn.SquaredError())
     infos = net.run(opt, last=60)
-    assert {info.choice for info in infos} == {"Kronecker factors, at most 2 CG steps, damping not below 0.001"}
+    said = "Kronecker factors, at most 2 CG steps, damping not below 0.001"
+    assert infos[0].choice == f"the first batch: {said}"
+    assert {info.choice for info in infos[1:]} == {f"batches change: {said}"}
     assert max(info.cg_iterations for info in infos) == 2
     assert infos[0].damping == 1e-2
     assert min(info.damping for info in infos) >= 1e-3
@@ -260,7 +262,9 @@ def test_what_does_not_fit_falls_back_and_says_so():
     net = Net()
     opt = optim.SGN(squared_weights(), nn.SquaredError())
     infos = net.run(opt)
-    assert infos[0].choice.startswith("a diagonal preconditioner (no parameter has a Kronecker block), at most 10 CG")
+    assert infos[0].choice.startswith(
+        "the first batch: a diagonal preconditioner (no parameter has a Kronecker block), at most 10 CG steps"
+    )
     assert (infos[0].damping, opt._least) == (1e-3, 1e-6)
     assert max(info.cg_iterations for info in infos) > 2
     assert infos[-4].loss < infos[0].loss
@@ -270,7 +274,22 @@ def test_an_error_of_the_model_is_raised_and_nothing_falls_back():
     opt = optim.SGN(Net().model, nn.SquaredError())
     with pytest.raises(ValueError, match="features"):
         opt.step(np.ones((5, 3), np.float32), np.ones((5, 2), np.float32))
-    assert opt.fallback.kind == 0
+    assert opt.policy.changing.kind == 0
+
+
+def test_the_same_small_batch_again_is_a_problem_of_the_paper():
+    """Where nothing changes there is no noise to average: no preconditioner, 10 CG steps, ρ from 1e-3."""
+    net = Net()
+    x, t = net.x[:20], net.t[:20]
+    opt = optim.SGN(net.model, nn.SquaredError())
+    assert opt.step(x, t).choice.startswith("the first batch: Kronecker factors")
+    published = paper(Net().model, nn.SquaredError())
+    published.objective.assign(opt.objective.flat())
+    for _ in range(8):
+        info, theirs = opt.step(x.copy(), t.copy()), published.step(x, t)
+        assert (info.loss, info.damping, info.cg_iterations) == (theirs.loss, theirs.damping, theirs.cg_iterations)
+        assert info.choice == "the same batch again: no preconditioner, at most 10 CG steps, damping not below 1e-06"
+    assert opt.step(net.x[20:40], net.t[20:40]).damping == opt.numbers.damping_min
 
 
 @pytest.mark.parametrize("make", [lambda: Net(3).model, squared_weights])
