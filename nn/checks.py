@@ -85,6 +85,8 @@ def _found(x: Any, name: str) -> str:
         return f"a {type(x).__name__}; np.array({name}, np.float32) makes one of it"
     if hasattr(x, "detach"):
         return f"a {type(x).__module__}.{type(x).__name__}; pass {name}.numpy()"
+    if hasattr(x, "to_numpy"):
+        return f"a {type(x).__name__}; {name}.to_numpy(np.float32) makes one of it"
     if not hasattr(x, "dtype"):
         return type(x).__name__
     return f"of {x.dtype}" + ("" if x.dtype.kind == "c" else f"; {name}.astype(np.float32) makes one of it")

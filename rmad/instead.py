@@ -1,7 +1,8 @@
 """Alternatives to functions that take plain arrays only: the end of the error for a traced one.
 
 NumPy's protocols reach the ufuncs of scipy.special and nothing else of SciPy. A function of it that gets a traced array
-asks for a plain one, deep inside; the frames of the call tell which function that is.
+asks for a plain one, deep inside; the frames of the call tell which function that is. Other packages are
+named likewise.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from rmad.scipy_names import INSTEAD, WITH_THE_VARIABLE
 
 __all__ = ["INSTEAD", "advice"]
 
+OURS = ("rmad", "nn", "optim")
 METHODS = ("logpdf", "pdf", "logpmf", "pmf", "cdf", "sf", "logcdf", "logsf")  # of rmad.stats
 QUANTILES = ("ppf", "isf")
 _WRAPPED = ("func", "f", "fun", "hypotest_fun_in", "function")  # names for a function in the wrappers of SciPy
@@ -26,8 +28,26 @@ def advice(frame: FrameType | None) -> str:
     for above in reversed(list(_of_scipy(frame))):
         for module, name in _called(above):
             return f"scipy.{module}.{name} takes plain arrays only; use {_written(module, name)}{_or_set(module, name)}"
+    if name := _of_a_package(frame):
+        return f"{name} takes plain arrays only; write what it computes in NumPy"
     package = "" if frame is None else frame.f_globals.get("__name__", "").partition(".")[0]
     return "" if package in ("numpy", "rmad", "scipy") else of_line(frame)
+
+
+def _of_a_package(frame: FrameType | None) -> str:
+    """The public name of what the user has called in an installed package, such as scikit-learn; empty for none."""
+    found = ""
+    while frame is not None:
+        parts = frame.f_globals.get("__name__", "").split(".")
+        if parts[0] not in ("numpy", "scipy", *OURS):
+            if not any(folder in frame.f_code.co_filename for folder in ("site-packages", "dist-packages")):
+                break
+            name = frame.f_code.co_qualname.removesuffix(".__init__")
+            first, prefixes = name.partition(".")[0], [".".join(parts[: k + 1]) for k in range(len(parts))]
+            public = next((p for p in prefixes if hasattr(sys.modules.get(p), first) and "._" not in p), "")
+            found = f"{public}.{name}" if public and not first.startswith("_") else found
+        frame = frame.f_back
+    return found
 
 
 def _of_scipy(frame: FrameType | None) -> Iterator[FrameType]:

@@ -50,8 +50,9 @@ def no_array(path: str, leaf: Any) -> TypeError:
 
 def _advice(leaf: Any) -> str:
     """A hint for a leaf that is neither an array nor a tree, to end the error message."""
-    if callable(getattr(leaf, "numpy", None)):
-        return "; pass x.numpy()"
+    for method in ("numpy", "to_numpy"):  # tensors, and data frames
+        if callable(getattr(leaf, method, None)):
+            return f"; pass x.{method}()"
     if hasattr(leaf, "__next__") or isinstance(leaf, set | frozenset):
         return "; make it a list"
     if isinstance(leaf, FunctionType | np.ufunc):

@@ -6,13 +6,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from rmad import tree as _tree
 from rmad import tuning
-from rmad.as_written.callers import called_by_scipy
+from rmad.as_written.callers import called_by_scipy, made_by_user
 from rmad.as_written.swap import Recording
 from rmad.frozen import is_constant
 from rmad.limits import settled
@@ -218,15 +219,12 @@ def _explain(error: Exception, x: Any) -> None:
         if ours := instead(OF_ARRAYS, str(error.name)):
             error.add_note(f"x.{error.name} of PyTorch, JAX or pandas is here: {ours}.")
             return
-    frame, within = None, error.__traceback__
-    while within is not None:
-        if within.tb_frame.f_locals:  # compiled code has none, and its frame leads nowhere
-            frame = within.tb_frame
-        within = within.tb_next
-    of_scipy = frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "scipy"
+    frame = _where(error)
+    of_scipy = frame is not None and _package(frame) == "scipy"
     asks_for_a_kind = isinstance(error, AttributeError | TypeError) or "scalar" in text or "ndarray" in text
-    meant = asks_for_a_kind or (of_scipy and not os.environ.get("SCIPY_ARRAY_API"))
-    if frame is not None and meant and any(isinstance(a, Traced) for a in parts(frame.f_locals.values())):
+    endless = frame is not None and not made_by_user(frame) and isinstance(error, RecursionError)
+    meant = asks_for_a_kind or endless or (of_scipy and not os.environ.get("SCIPY_ARRAY_API"))
+    if frame is not None and meant and _holds_traced(frame):
         from rmad.instead import advice
 
         if known := advice(frame):
@@ -234,6 +232,27 @@ def _explain(error: Exception, x: Any) -> None:
             return
     if "Traced" in text:
         error.add_note("Traced stands in for an array while f is recorded; rmad.stop_gradient(x) is its value.")
+
+
+def _where(error: Exception) -> FrameType | None:
+    """The innermost frame of an error; of an endless recursion, which pandas falls into, the frame that it began in."""
+    found, within = None, error.__traceback__
+    while within is not None:
+        if within.tb_frame.f_locals:  # compiled code has none, and its frame leads nowhere
+            found = within.tb_frame
+            foreign = not made_by_user(found) and _package(found) not in ("rmad", "numpy")
+            if foreign and isinstance(error, RecursionError) and _holds_traced(found):
+                break
+        within = within.tb_next
+    return found
+
+
+def _holds_traced(frame: FrameType) -> bool:
+    return any(isinstance(a, Traced) for a in parts(frame.f_locals.values()))
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
 def _surely(undo: Callable[[], None]) -> None:

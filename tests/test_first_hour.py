@@ -7,8 +7,11 @@ tests/rmad, tests/nn and tests/optim hold more of single functions, layers and o
 
 from __future__ import annotations
 
+import importlib
 import math
+import pathlib
 import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -690,6 +693,89 @@ def a_scheduler() -> Any:
 @fails(ValueError, "fit needs a budget: epochs, updates or seconds")
 def fit_without_a_budget() -> Any:
     return optim.Adam(net(), LOSS).fit(X, T)
+
+
+# -- other packages ------------------------------------------------------------------------------------------------
+
+SOMELIB = """
+import numpy as np
+from somelib import _inner
+
+def score(a, b):
+    return _inner.check(a) - b
+
+class Table:
+    def __init__(self, data):
+        self.data = _inner.table(data)
+"""
+INNER = """
+import numpy as np
+def check(a):
+    return float(a)
+
+def table(data):
+    return table(np.array(data))
+"""
+
+
+@pytest.fixture
+def somelib(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A package that is installed, and takes plain arrays only, as scikit-learn and pandas do."""
+    folder = tmp_path / "site-packages" / "somelib"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("from somelib._scores import Table, score\n")
+    (folder / "_scores.py").write_text(SOMELIB)
+    (folder / "_inner.py").write_text(INNER)
+    monkeypatch.syspath_prepend(str(folder.parent))
+    yield importlib.import_module("somelib")
+    for name in [name for name in sys.modules if name.startswith("somelib")]:
+        del sys.modules[name]
+
+
+def test_a_function_of_another_package(somelib: Any) -> None:
+    """What scikit-learn does: sklearn.metrics.mean_squared_error."""
+    with pytest.raises(TypeError, match=r"somelib\.score takes plain arrays only; write what it computes in NumPy"):
+        rmad.grad(lambda x: somelib.score(x[0], 1.0))(ONES)
+
+
+def test_a_package_that_asks_for_an_array_without_end(somelib: Any) -> None:
+    """What pandas does: Series(x) calls np.array until it is one."""
+    with pytest.raises(RecursionError) as caught:
+        rmad.grad(lambda x: np.sum(somelib.Table(x).data))(ONES)
+    assert "called with a traced array: somelib.Table takes plain arrays only" in printed(caught.value)
+
+
+def test_scikit_learn_and_pandas() -> None:
+    metrics, pandas = pytest.importorskip("sklearn.metrics"), pytest.importorskip("pandas")
+    with pytest.raises(TypeError, match=r"sklearn\.metrics\.mean_squared_error takes plain arrays only"):
+        rmad.grad(lambda x: metrics.mean_squared_error(ONES, x))(ONES)
+    with pytest.raises(RecursionError) as caught:
+        rmad.grad(lambda x: np.sum(pandas.Series(x)))(ONES)
+    assert "pandas.Series takes plain arrays only" in printed(caught.value)
+    with pytest.raises(TypeError, match=r"not a DataFrame; x.to_numpy\(np.float32\) makes one of it"):
+        optim.Adam(net(), LOSS).step(pandas.DataFrame(X), T)
+
+
+class Frame:
+    """As much of a DataFrame as is looked at."""
+
+    iloc = None
+    shape = (5, 4)
+
+    def to_numpy(self, dtype: Any = None) -> Any:
+        return X
+
+    def __len__(self) -> int:
+        return 5
+
+
+def test_a_data_frame() -> None:
+    with pytest.raises(TypeError, match=r"x is of type Frame, not an array of floats; pass x.to_numpy\(\)"):
+        rmad.grad(np.sum)(Frame())
+    with pytest.raises(TypeError, match=r"not a Frame; x.to_numpy\(np.float32\) makes one of it"):
+        optim.Adam(net(), LOSS).step(Frame(), T)
+    with pytest.raises(TypeError, match=r"x holds a Frame of pandas; x.to_numpy\(\) makes an array"):
+        optim.Adam(net(), LOSS).fit(Frame(), T, epochs=1)
 
 
 # -- without NaN ---------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from optim.problem.batch import cases, take
+from optim.problem.batch import cases, leaves, take
 from optim.types import Batch
 
 __all__ = ["Passes", "held_out", "some"]
@@ -33,6 +33,10 @@ class Passes:
 
     def __init__(self, x: Any, t: Any, size: int | None, seed: int, shuffle: bool) -> None:
         self.x, self.t, self.seed, self.shuffle = x, t, seed, shuffle
+        for name, tree in (("x", x), ("t", t)):
+            for part in leaves(tree):
+                if hasattr(part, "iloc"):
+                    raise TypeError(f"{name} holds a {type(part).__name__} of pandas; {name}.to_numpy() makes an array")
         n = cases(x, t)
         if n is None and size is not None:
             raise ValueError(
