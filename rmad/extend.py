@@ -7,8 +7,8 @@ inside rmad. A primitive needs only the public names: rmad.elementwise, rmad.lin
     trees            tree: models, parameters and targets as lists of arrays, and back
     tapes            Tape, pull, stop, Traced; Diagonal, Linear: two kinds of blocks of a Jacobian
     repeated sweeps  Record keeps the tape of one run of a model, Plan sweeps it again and again without allocating
-    curvature        loss_curvature, SymmetricOperator; squares, averaged, Meetings, second_moments: the sweeps for
-                     diag(G), KFAC and EKFAC; cost: the Cost of averaged
+    curvature        loss_curvature, SymmetricOperator; squares, stacked_squares, averaged, Meetings, second_moments:
+                     the sweeps for diag(G), KFAC and EKFAC; cost: the Cost of averaged
     layers           affine, conv2d, conv2d_input, pooling, moments and standardize, recur and its cells; the arithmetic
                      of windows (Pair, pair, paddings); the functions sigmoid, softplus, normal_cdf
     batches          first_case, cases_from: the position of the current cases when a batch is processed in parts
@@ -50,7 +50,7 @@ from rmad.primitives.products import matmul
 from rmad.record import Record
 from rmad.sweeps.averaged import Cost, averaged, cost
 from rmad.sweeps.factors import Meetings
-from rmad.sweeps.rotated import second_moments
+from rmad.sweeps.rotated import second_moments, stacked_squares
 from rmad.sweeps.squares import squares
 from rmad.tape import Tape, pull
 from rmad.traced import Traced, stop
@@ -110,6 +110,7 @@ __all__ = [
     "sigmoid",
     "softplus",
     "squares",
+    "stacked_squares",
     "standardize",
     "stop",
     "to_numpy",

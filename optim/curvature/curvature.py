@@ -13,7 +13,7 @@ gradient method", sections 5 to 11; Kunstner, Balles & Hennig (2019) on what the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -296,14 +296,7 @@ def _at_a_time(shard: LinearizedShard) -> int:
 
 def _ggn_diagonal(q: Quadratic) -> Array:
     """diag(G) = Σ_n Σ_c (J_nᵀ S_nc)², S_n the columns of L″^½."""
-    return q.squares(lambda shard: _single(all_columns(shard, _at_a_time(shard))), "diag(G)")
-
-
-def _single(stacks: Iterable[list[Array]]) -> Iterator[list[Array]]:
-    """The columns of stacks, one by one."""
-    for columns in stacks:
-        for k in range(len(columns[0])):
-            yield [stack[k] for stack in columns]
+    return q.squared_columns(lambda shard: all_columns(shard, _at_a_time(shard)), "diag(G)")
 
 
 def _drawn(shard: LinearizedShard, seed: int, samples: int) -> Columns:
@@ -327,7 +320,7 @@ def _sum_of_outer_products(name: str, columns: Callable[[LinearizedShard], Colum
         q.product_between(lambda shard: partial(_between, found[shard.first], shard.n), v, out)
 
     def diagonal(q: Quadratic) -> Array:
-        return q.squares(lambda shard: _single([columns(shard)]), f"the diagonal of {name}")
+        return q.squared_columns(lambda shard: iter([columns(shard)]), f"the diagonal of {name}")
 
     return Matrix(name, product, diagonal)
 

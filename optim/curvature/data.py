@@ -72,8 +72,8 @@ class DataSet:
     ) -> None:
         self.batches = batches(data)
         now = Objective(model, loss, threads=threads)
-        self.objective = Objective(now.model_at(now.flat()), loss, threads=threads)  # later steps rebind the model's
-        self.theta = self.objective.flat()
+        self.theta = now.flat()  # of which the arrays of this objective are views: later steps rebind the model's
+        self.objective = Objective(now.model_at(self.theta), loss, threads=threads)
         self.sizes = [_cases(x, t) for x, t in self]
         if not self.sizes:
             raise ValueError("data has no batches")

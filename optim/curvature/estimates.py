@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
+import scipy.linalg
 
 from optim.problem.vectors import read
 from rmad.extend import Array, arrays
@@ -65,7 +66,13 @@ class Estimate(float):
 
 def signs(rng: np.random.Generator, like: Array, p: int, k: int) -> Array:
     """k random vectors of ±1, (p, k)."""
-    return arrays.moved_to(like, rng.integers(0, 2, (k, p)).T * 2 - 1, like.dtype)
+    return arrays.moved_to(like, rng.integers(0, 2, (k, p), dtype=np.int8).T * np.int8(2) - np.int8(1), like.dtype)
+
+
+def normal(rng: np.random.Generator, like: Array, p: int, k: int) -> Array:
+    """k vectors of standard normal numbers, (p, k)."""
+    dtype = np.float32 if like.dtype == np.float32 else np.float64
+    return arrays.moved_to(like, rng.standard_normal((k, p), dtype=dtype).T, like.dtype)
 
 
 def _mean(terms: Array, products: int) -> Estimate:
@@ -82,7 +89,8 @@ def _columnwise(a: Array, b: Array) -> Array:
 
 def _basis(Y: Array) -> tuple[Array, Array, bool]:
     """Q, R of Y, and True if the columns are independent up to rounding."""
-    Q, R = np.linalg.qr(Y)
+    # NumPy's copies a tall matrix to and fro, and takes eight times as long
+    Q, R = scipy.linalg.qr(Y, mode="economic", check_finite=False) if isinstance(Y, np.ndarray) else np.linalg.qr(Y)
     d = np.abs(np.diag(R))
     low, high = read(np.min(d).astype(np.float64), np.max(d).astype(np.float64))
     return Q, R, low > float(np.finfo(Y.dtype).eps) * math.sqrt(len(Y)) * high
@@ -90,10 +98,12 @@ def _basis(Y: Array) -> tuple[Array, Array, bool]:
 
 def _range(Y: Array) -> Array:
     """An orthonormal basis of the columns of Y, whose rank is less than their number; it may be empty."""
-    U, s, _ = np.linalg.svd(Y, full_matrices=False)
+    Q, R, independent = _basis(Y)
+    if independent:
+        return Q
+    U, s, _ = np.linalg.svd(R)
     s = arrays.on_the_cpu(s)
-    r = int(np.sum(s > float(np.finfo(Y.dtype).eps) * math.sqrt(len(Y)) * max(float(s[0]), 0.0))) if len(s) else 0
-    return U[:, :r]
+    return Q @ U[:, : int(np.sum(s > float(np.finfo(Y.dtype).eps) * math.sqrt(len(Y)) * float(s[0])))]
 
 
 def _left_out(Q: Array, R: Array, Omega: Array) -> tuple[Array, Array]:
@@ -127,7 +137,7 @@ def _hutch_plus_plus(A: Products, p: int, k: int, rng: np.random.Generator, like
 
 def _xtrace(A: Products, p: int, k: int, rng: np.random.Generator, like: Array) -> Estimate:
     m = k // 2
-    Omega = arrays.moved_to(like, rng.standard_normal((m, p)).T, like.dtype)
+    Omega = normal(rng, like, p, m)
     Y = A(Omega)
     Q, R, independent = _basis(Y)
     if not independent:  # the range of A is known, whatever is left out

@@ -18,6 +18,7 @@ from optim.curvature.layers import Layer
 from optim.hyper import COUNT, Number, OneOf, Rule, checked, generator
 from optim.parts.cg import InverseP
 from optim.problem.quadratic import Quadratic
+from optim.problem.vectors import is_finite
 from optim.spectrum import Spectrum, spectral_density
 from rmad.extend import Array, SymmetricOperator, Traced, arrays
 
@@ -104,15 +105,14 @@ class CurvatureOperator(SymmetricOperator):
         p, k = V.shape
         total = arrays.zeros(self._data.theta, (k, p))
         columns = arrays.contiguous(V.T)
-        out = np.empty_like(self._data.theta)
         done = 0
         for weight, q, cases in self._data.groups():
+            out = None if weight == 1 else np.empty_like(self._data.theta)
             for column, sum_of in zip(columns, total, strict=True):
-                self._matrix.product(q, column, out)
-                if weight == 1:
-                    sum_of[...] = out
-                else:
-                    sum_of += out.dtype.type(weight) * out
+                self._matrix.product(q, column, sum_of if out is None else out)
+                if out is not None:
+                    out *= out.dtype.type(weight)
+                    sum_of += out
             done += cases
             self._report(self.name, done, self._data.cases)
         return total.T
@@ -316,6 +316,8 @@ class CurvatureOperator(SymmetricOperator):
         def A(V: Array) -> Array:
             nonlocal done
             found = self._multiplied(V)
+            if not is_finite(np.reshape(found.T, -1)):
+                raise ValueError(f"{self.name}.{what}: a product is not finite")
             done += V.shape[1]
             self._report(f"{self.name}.{what}", done, total)
             return found

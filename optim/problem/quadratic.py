@@ -356,6 +356,15 @@ class Quadratic:
             self._sum(lambda mine: mine.squares(cotangents, what), self.by_thread, None, out)
         return out
 
+    def squared_columns(
+        self, stacks: Callable[[LinearizedShard], Iterator[list[Array]]], what: str = "the diagonal"
+    ) -> Array:
+        """Returns the same for stacks(shard), each (k, *z.shape) per output: one sweep for all columns of a stack."""
+        out = self._shared.another()
+        with lent(self):
+            self._sum(lambda mine: mine.squared_columns(stacks, what), self.by_thread, None, out)
+        return out
+
     @property
     def ggn(self) -> LinearOperator:
         """The GGN Jᵀ L″ J + l2 I, (p, p)."""

@@ -11,7 +11,7 @@ import numpy as np
 from optim.problem.batch import Shard, cases
 from optim.problem.losses import loss_gradient, loss_value
 from optim.problem.vectors import inner, summed, weighted
-from rmad.extend import Array, Plan, Record, arrays, lazy, loss_curvature, squares, tree
+from rmad.extend import Array, Plan, Record, arrays, lazy, loss_curvature, squares, stacked_squares, tree
 
 __all__ = ["LinearizedShard"]
 
@@ -128,6 +128,19 @@ class LinearizedShard(Shard):
         """weight · Σ over the cotangents u of Σ_i (J_iᵀ u_i)², i the cases of the shard. what: names it in an error."""
         terms = (self._squared_pulls(u, what) for u in cotangents)
         total = reduce(lambda total, term: np.add(total, term, total), terms)
+        return total * total.dtype.type(self.weight)
+
+    def squared_columns(self, stacks: Iterator[list[Array]], what: str) -> Array:
+        """weight · Σ over stacked cotangents, (k, *z.shape) per output, of Σ_i (J_iᵀ u_ik)², in one sweep per stack."""
+        total: Any = None
+        for stack in stacks:
+            found = stacked_squares(self.tape, stack, self.outputs, self.n_inputs, self.n)
+            if found is not None:
+                term = tree.joined(found)
+            else:
+                columns = range(len(stack[0]))
+                term = reduce(np.add, (self._squared_pulls([u[k] for u in stack], what) for k in columns))
+            total = term if total is None else np.add(total, term, total)
         return total * total.dtype.type(self.weight)
 
     def squared_pull(self, u: list[Array]) -> list[Array]:

@@ -123,6 +123,10 @@ class Shards:
         """Σ over the given cotangents u, one row per case, of Σ_i (J_iᵀ u_i)², times the shards' weights."""
         return self._sum(lambda shard: shard.squares(cotangents(shard), what))
 
+    def squared_columns(self, stacks: Callable[[LinearizedShard], Iterator[list[Array]]], what: str) -> Array:
+        """Σ over stacked cotangents, rows per case, of Σ_i (J_iᵀ u_ik)², times the shards' weights."""
+        return self._sum(lambda shard: shard.squared_columns(stacks(shard), what))
+
     def each(self, task: Callable[[LinearizedShard], R]) -> list[R]:
         """[task(shard), …]"""
         return [task(shard) for shard in self]

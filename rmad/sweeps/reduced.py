@@ -17,7 +17,7 @@ from rmad.sweeps.uses import Use
 from rmad.tape import Node
 from rmad.types import Array
 
-__all__ = ["Places"]
+__all__ = ["Places", "by_case", "row_axes", "rows_first"]
 
 Pulled = Callable[[Sequence[Any]], Iterable[tuple[int, Array]]]
 
@@ -42,7 +42,7 @@ class Places:
     ) -> None:
         self.n, self.nodes, self.like = n, nodes, like
         self.found: dict[int, Rows | None] = {}
-        candidates = {j: Rows.candidates(n, _axes(use, nodes[j].spec.shape)) for j, use in uses.items()}
+        candidates = {j: Rows.candidates(n, row_axes(use, nodes[j].spec.shape)) for j, use in uses.items()}
         if all(len(layouts) < 2 for layouts in candidates.values()):
             self.found = {j: layouts[0] if layouts else None for j, layouts in candidates.items()}
             return
@@ -52,7 +52,7 @@ class Places:
         halves, U = self._halves_of(ends)
         for j, u in pulled(U):
             if j in uses:
-                parts = [_rows_first(uses[j], part) for part in u]
+                parts = [rows_first(uses[j], part) for part in u]
                 self.found[j] = next((rows for rows, fits in Rows.tests(halves, parts, candidates[j]) if fits), None)
 
     def _halves_of(self, ends: Sequence[int | None]) -> tuple[list[Array], list[Array | None]]:
@@ -72,10 +72,18 @@ class Places:
 
     def by_case(self, use: Use, rows: Array) -> Array:
         """Rows (n r, p) of activations or cotangents of a use as (n, r, p)."""
-        layout, axes = self.found.get(use.node), _axes(use, self.nodes[use.node].spec.shape)
+        layout, axes = self.found.get(use.node), row_axes(use, self.nodes[use.node].spec.shape)
         if layout is not None and len(rows) % math.prod(axes) == 0:
-            rows = layout.view(np.reshape(rows, (*axes, -1, rows.shape[-1])))
+            return by_case(layout, axes, rows)
         return np.reshape(rows, (self.n, -1, rows.shape[-1]))
+
+
+def by_case(layout: Rows | None, axes: tuple[int, ...], rows: Array) -> Array:
+    """Rows (n r, p) along axes of this shape as (n, r, p); without a layout there is one case."""
+    if layout is None:
+        return rows[None]
+    view = layout.view(np.reshape(rows, (*axes, -1, rows.shape[-1])))
+    return np.reshape(view, (layout.n, -1, rows.shape[-1]))
 
 
 def _is_convolution(use: Use) -> bool:
@@ -87,13 +95,13 @@ def _is_left(use: Use) -> bool:
     return isinstance(use.block, Linear) and use.block.primitive is matmul and use.block.argnum == 0
 
 
-def _axes(use: Use, shape: tuple[int, ...]) -> tuple[int, ...]:
+def row_axes(use: Use, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The axes of the rows of a use at a node of this shape; of images, their number alone."""
     if _is_convolution(use):
         return shape[:1]
     return (*shape[:-2], shape[-1]) if _is_left(use) else shape[:-1]
 
 
-def _rows_first(use: Use, u: Array) -> Array:
+def rows_first(use: Use, u: Array) -> Array:
     """The cotangent of a node with the axes of rows first."""
     return mT(u) if _is_left(use) else u

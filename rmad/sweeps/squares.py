@@ -35,7 +35,7 @@ from rmad.sweeps.rows import Rows
 from rmad.tape import Node, Tape
 from rmad.types import Array
 
-__all__ = ["CasesMix", "Sweep", "squares"]
+__all__ = ["squares"]
 
 
 def squares(
@@ -61,20 +61,20 @@ def squares(
         return None
     places = [i for i in range(n_inputs) if wanted is None or i in wanted]
     try:
-        found = _found(Sweep(nodes, n_inputs, n, tape.like), given, places)
-    except CasesMix:
+        found = _found(_Sweep(nodes, n_inputs, n, tape.like), given, places)
+    except _CasesMix:
         if all(np.any(np.reshape(u, (len(u), -1)) != 0, axis=1).all() for _, u in given if np.ndim(u)):
             return None
         try:  # cases of no cotangent hide the layout: find it with others
-            probe, rng = Sweep(nodes, n_inputs, n, tape.like), np.random.default_rng(0)
+            probe, rng = _Sweep(nodes, n_inputs, n, tape.like), np.random.default_rng(0)
             probe.run([(k, arrays.moved_to(u, rng.uniform(1, 2, np.shape(u)).astype(u.dtype))) for k, u in given])
-            found = _found(Sweep(nodes, n_inputs, n, tape.like, probe), given, places)
-        except CasesMix:
+            found = _found(_Sweep(nodes, n_inputs, n, tape.like, probe), given, places)
+        except _CasesMix:
             return None
     return [found.get(i) for i in range(n_inputs)]
 
 
-def _found(sweep: Sweep, given: Sequence[tuple[int, Array]], places: Sequence[int]) -> dict[int, Array]:
+def _found(sweep: _Sweep, given: Sequence[tuple[int, Array]], places: Sequence[int]) -> dict[int, Array]:
     sweep.run(given)
     return {i: sweep.sum_of_squares(i) for i in places}
 
@@ -84,11 +84,11 @@ def _first_of(answers: Iterable[tuple[Rows | None, Any]]) -> tuple[Rows | None, 
     return next(((rows, True) for rows, fits in answers if fits), (None, False))
 
 
-class CasesMix(Exception):
+class _CasesMix(Exception):
     """Raised if one case influences another's outputs, or the rows cannot be assigned to cases."""
 
 
-class Sweep:
+class _Sweep:
     """The pull for two halves of the cases, up to the nodes where rows per case end.
 
     rows[j]: the layout of the cases in node j, or None. apart[j]: the halves share no element of it. total[j]: its
@@ -96,7 +96,7 @@ class Sweep:
     that may be without rows. probe: a sweep that has found the layouts.
     """
 
-    def __init__(self, nodes: list[Node], n_inputs: int, n: int, like: Array, probe: Sweep | None = None) -> None:
+    def __init__(self, nodes: list[Node], n_inputs: int, n: int, like: Array, probe: _Sweep | None = None) -> None:
         self.like, self.probe = like, probe
         self.nodes, self.n_inputs, self.n = nodes, n_inputs, n
         order = np.random.default_rng(0).permutation(n)  # by chance, so that no other layout fits
@@ -155,11 +155,11 @@ class Sweep:
             yield None, ~np.any((both[0] != 0) & (both[1] != 0))
 
     def _classify(self, j: int, rows: Rows | None, apart: bool) -> None:
-        """Sets rows[j] and apart[j]; CasesMix if the cases meet in a later node."""
+        """Sets rows[j] and apart[j]; _CasesMix if the cases meet in a later node."""
         self.rows[j], self.apart[j] = rows, apart
         for k, _ in self.uses[j]:
             if self.apart[j] and self.total[k] is not None and not self.apart[k]:
-                raise CasesMix
+                raise _CasesMix
             if self.apart[j]:
                 self.open[k].discard(j)
                 if not self.open[k]:
@@ -213,10 +213,10 @@ class Sweep:
         if not self.apart[j]:  # both without rows: made of parameters alone
             return np.stack([block.pull(share) for share in self._gradients(j, part)])
         if rows is None:
-            raise CasesMix
+            raise _CasesMix
         found = gradients(block, u, rows, part)
         if found is None and i < self.n_inputs:
             found = one_by_one(block, u, rows, part)
         if found is None:  # not a parameter, and its rows mix: batch statistics
-            raise CasesMix
+            raise _CasesMix
         return found

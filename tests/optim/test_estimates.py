@@ -164,6 +164,19 @@ def test_the_numbers_of_a_net(curvature):
         np.testing.assert_allclose(operator.diagonal("exact"), np.diag(A), atol=1e-12)
 
 
+def test_products_that_are_not_finite():
+    model = optim.Function(lambda p, x: x @ p["W"], {"W": np.full((2, 4), np.nan)})
+    C = optim.Curvature(model, nn.SoftmaxCrossEntropy(), (np.ones((3, 2)), np.zeros(3, int)))
+    for call in (lambda: C.ggn.trace(products=4), lambda: C.ggn.norm(products=6), lambda: C.ggn.diagonal("xdiag", 4)):
+        with pytest.raises(ValueError, match=r"ggn\.\w+: a product is not finite"):
+            call()
+    with pytest.raises(ValueError, match="finite"):
+        _ = C.kfac
+    for method in ("cg", "minres", "lsmr"):
+        with pytest.raises(ValueError, match=r"ggn.inverse: .*(finite|overflow)"):
+            C.ggn.inverse(1.0, method, preconditioner=None) @ np.ones(8)
+
+
 def test_log_determinants(curvature):
     G, p = curvature.ggn.dense(), curvature.theta.size
     for damping in (0.01, 1.0):
