@@ -71,7 +71,7 @@ class Quick(Primitive):
         d = self._first
         if d is not ONE and d is not MINUS_ONE:
             d = d(y, x)
-            if type(d) is not float64 or spec is not NUMBER:
+            if getattr(d, "dtype", None) is not spec.dtype:
                 d = no_wider(d, spec.dtype)
         nodes = tape.nodes
         given = nodes[i].spec

@@ -15,10 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Concatenate, Literal, overload
 
+import numpy as np
+
 from rmad import tree as _tree
 from rmad.argnums import Argnums, chooser
 from rmad.linearization import Linearization
-from rmad.machine.arrays import ones
+from rmad.machine.arrays import one
 from rmad.record import Record
 from rmad.traced import Traced, stop
 from rmad.types import Out, P, Tree
@@ -181,7 +183,10 @@ def _one_like(y: Any, out: _tree.TreeDef) -> list[Any]:
         raise TypeError(f"the gradient is of a scalar, but f returned {kind}; use rmad.vjp or rmad.linearize")
     if out.dtypes and out.dtypes[0].kind == "c":
         raise TypeError("the gradient is of a real scalar, but f returned a complex one; use rmad.vjp")
-    return [ones(y, out.shapes[0], out.dtypes[0])[()]] if out.dtypes else []
+    if not out.dtypes:
+        return []
+    u = one(y, out.dtypes[0])
+    return [np.reshape(u, out.shapes[0]) if out.shapes[0] else u]
 
 
 @overload

@@ -37,6 +37,7 @@ __all__ = [
     "moved_to",
     "numbers",
     "on_the_cpu",
+    "one",
     "ones",
     "order",
     "running",
@@ -98,6 +99,12 @@ def ones(like: Any, shape: Any, dtype: Any = None) -> Array:
 def full(like: Any, shape: Any, value: Any, dtype: Any = None) -> Array:
     """An array that holds `value` everywhere, in C order; dtype: that of `like` unless given."""
     return kind_of(like).full(shape, value, like.dtype if dtype is None else dtype)
+
+
+def one(like: Any, dtype: Any = None) -> Any:
+    """The number 1: a scalar of NumPy, a 0-d array of CuPy; dtype: that of `like` unless given."""
+    dtype = like.dtype if dtype is None else np.dtype(dtype)
+    return dtype.type(1) if (kind := kind_of(like)) is np else kind.ones((), dtype)
 
 
 def eye(like: Any, n: int, m: int | None = None, *, dtype: Any = bool) -> Array:

@@ -34,6 +34,9 @@ def test_new_arrays(kind):
     same(arrays.arange(x, 3), np.arange(3), kind)
     same(arrays.arange(x, 2, 5), np.arange(2, 5), kind)
     assert type(arrays.sample([2.0, x])) is kind.ndarray
+    assert arrays.one(x).dtype == np.float32
+    assert arrays.one(x, complex).shape == ()
+    assert to_numpy(arrays.one(x)) == 1
 
 
 def test_a_traced_array_stands_for_its_kind(kind):
