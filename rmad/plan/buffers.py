@@ -122,7 +122,7 @@ class Stretches:
         at = bisect_left(self._lengths, length)
         if at == len(self._lengths):
             return None
-        k, start = next(reversed(self._by_length[self._lengths[at]]))
+        (k, start), _ = self._by_length[self._lengths[at]].popitem()  # `reversed` would pass all that were deleted
         stop = self._remove(k, start)
         if start + length < stop:
             self._insert(k, start + length, stop)
@@ -155,7 +155,7 @@ class Stretches:
         stop = self._stops.pop((k, start))
         del self._starts[k, stop]
         same = self._by_length[stop - start]
-        del same[k, start]
+        same.pop((k, start), None)  # `take` has it
         if not same:
             del self._by_length[stop - start]
             del self._lengths[bisect_left(self._lengths, stop - start)]

@@ -188,6 +188,7 @@ EQUIVALENT = {
         "0.5 → 1.5",
     ): "a tolerance of rounding: it decides no case",
     ("rmad/primitives/eigen.py", "type(np.linalg.eig(np.eye(1)))", "1 → 2"): "the class of the result is the same",
+    ("rmad/plan/rewrite.py", "            uses[k] += 1", "1 → 2"): "a node that others read has more than one use, too",
     (
         "rmad/sweeps/factors.py",
         "needed = [False] * len(self.nodes)",

@@ -182,8 +182,10 @@ def test_a_transposed_weight():
         np.testing.assert_allclose(mean, exact, atol=1e-12)
 
 
-def test_tied_weights_are_summed_over_their_uses():
-    W, x = normal(4, 3), normal(5, 4)
+@pytest.mark.parametrize("size", [1.0, 0.05, 0.0])
+def test_tied_weights_are_summed_over_their_uses(size):
+    """Both pairs are brought to one mean trace on the left, unless one of them is zero."""
+    W, x = normal(4, 3), size * normal(5, 4)
     params = {"W": W, "b": normal(3), "c": normal(4)}
 
     def f(p, x):
@@ -197,7 +199,7 @@ def test_tied_weights_are_summed_over_their_uses():
     A, G = meetings.activations(), meetings.cotangents([identity_columns(record.y)])
     left, right = meetings.pair(0, A[0], G[0])
     (A1, _), (A2, _) = A[0]
-    scale = np.trace(A1) / np.trace(G[0][1])
+    scale = np.trace(A1) / np.trace(G[0][1]) if size else 1.0
     np.testing.assert_allclose(left, (A1 + scale * G[0][1]) / 2)
     np.testing.assert_allclose(right, G[0][0] + A2 / scale)
 
