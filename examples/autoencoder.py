@@ -169,7 +169,8 @@ def build(config: Config) -> Any:
     model, loss = runner.on_device(config, model), problem.loss()
     if config.preset is None:
         return runner.optimizer_for(config, model, loss)
-    return optim.HessianFree.preset(config.preset, model, loss, updates=config.updates or 1000, **config.hyper)
+    updates = config.updates or 1000
+    return optim.HessianFree.preset(config.preset, model, loss, updates=updates, ranks=runner.ranks(), **config.hyper)
 
 
 def train(

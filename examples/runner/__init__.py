@@ -4,6 +4,7 @@ from runner.arguments import Parser, listed, natural, option, positive
 from runner.command import Job, as_json, main
 from runner.ending import one_line
 from runner.loop import Config, Methods, Record, on_cpu, on_device, optimizer_for, train
+from runner.ranks import ranks
 from runner.report import draw_training, from_json, markdown, progress, read_records, save_figure
 from runner.series import Series
 
@@ -28,6 +29,7 @@ __all__ = [
     "option",
     "positive",
     "progress",
+    "ranks",
     "read_records",
     "save_figure",
     "train",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from runner.loop import Config, Methods
+from runner.ranks import is_first
 
 
 def natural(text: str) -> int:
@@ -40,6 +41,10 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, prog: str, text: str | None) -> None:
         super().__init__(prog=prog, description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if is_first():
+            super()._print_message(message, file)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (--help shows all arguments)\n")

@@ -13,11 +13,12 @@ from typing import Any
 
 import nn
 from nn import write_whole
-from optim import History, StateDoesNotFit, Stop
+from optim import History, RankFailed, StateDoesNotFit, Stop
 from optim.training.checks import COUNT, NUMBER, POSITIVE
 from runner.arguments import HYPER, Parser, natural, option
 from runner.ending import last_checkpoint, one_line, word_and_code
 from runner.loop import Config, Record
+from runner.ranks import is_first, ranks
 from runner.report import as_json, draw_training, read_json, read_records, table
 from runner.state import check_checkpoint, check_config, check_drawn
 
@@ -38,8 +39,23 @@ class Job:
 
 
 def main(job: Job) -> int:
-    """Runs an example: arguments, data, training, results. Returns the exit code."""
+    """Runs an example: arguments, data, training, results. Returns the exit code.
+
+    Under mpiexec all ranks run it; rank 0 has the folder, and says what there is to say.
+    """
+    try:
+        return run(job)
+    except RankFailed as problem:  # where it was raised it has been told
+        if is_first():
+            print(f"{job.parser.prog}: {problem}", file=sys.stderr)
+        return 1
+
+
+def run(job: Job) -> int:
+    """Runs an example on every rank."""
     p = job.parser
+    with p.refusing():
+        shared = ranks()
     given = {name: value for name, value in vars(p.parse_args()).items() if value is not None}
     for package in ("matplotlib", "safetensors"):
         if importlib.util.find_spec(package) is None:
@@ -52,14 +68,22 @@ def main(job: Job) -> int:
             if out.is_file():
                 raise FileExistsError(f"{out} is a file, results go to a folder")
             if draw:
-                print(draw_again(job, out))
+                print(shared.of_root(lambda: draw_again(job, out)) if is_first() else "", end="\n" * is_first())
                 return 0
-            held.enter_context(nn.Claim(out))  # before the data are loaded: fails early if the folder is read-only
             checkpoints = nn.Checkpoints(out)
-            state = None if restart else found(checkpoints, resume)
+
+            def opened() -> dict[str, Any] | None:
+                held.enter_context(nn.Claim(out))  # before the data are loaded: fails early if the folder is read-only
+                return None if restart else found(checkpoints, resume)
+
+            state = shared.of_root(opened)
             config = job.config(**(given if state is None else continued(job.config, given, state["config"])))
-            optimizer, data = prepared(job, config, resumed=state is not None)
-            append = begin(out, config, checkpoints, state)
+            made: list[Any] = []
+            shared.gathered(lambda: made.extend(prepared(job, config, resumed=state is not None)))
+            optimizer, data = made
+            appends: list[Callable[[Record], None]] = []
+            shared.of_root(lambda: appends.append(begin(out, config, checkpoints, state)))
+            append = appends[0] if appends else lambda record: None
         return carried_out(job, config, optimizer, data, append, checkpoints, state)
 
 
@@ -86,7 +110,9 @@ def carried_out(
                 progress=job.numbers,
                 stop=stop,
             )
-        print(results(job, run, config, data, checkpoints.path.parent))
+        code = max((ranks()).gathered(lambda: stop.code))
+        if is_first():
+            print(results(job, run, config, data, checkpoints.path.parent))
     except KeyboardInterrupt as end:
         word, code = word_and_code(end)
         print(f"{prog}: ended by {word}; {last_checkpoint(checkpoints)}", file=sys.stderr)
@@ -96,7 +122,7 @@ def carried_out(
     except OSError as problem:
         print(f"{prog}: {problem}; {last_checkpoint(checkpoints)}", file=sys.stderr)
         return 1
-    return stop.code or int(run.failed)
+    return code or int(run.failed)
 
 
 def found(checkpoints: nn.Checkpoints, resume: bool) -> dict[str, Any] | None:

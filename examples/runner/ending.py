@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import nn
 from optim import StateDoesNotFit
+from runner.ranks import is_first
 
 
 class Terminated(KeyboardInterrupt):
@@ -40,7 +41,8 @@ def one_line(prog: str) -> Iterator[None]:
         print(f"{prog}: ended by {word}", file=sys.stderr)
         raise SystemExit(code) from None
     except (OSError, StateDoesNotFit) as problem:
-        print(f"{prog}: {problem}", file=sys.stderr)
+        if is_first():
+            print(f"{prog}: {problem}", file=sys.stderr)
         raise SystemExit(1) from None
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -12,6 +12,7 @@ import rmad  # noqa: F401 (before NumPy: it picks the BLAS kernel that suits the
 import nn
 import optim
 from rmad import map_leaves
+from runner.ranks import ranks
 
 Record = dict[str, Any]
 Methods = dict[str, tuple[Callable[..., Any], dict[str, Any]]]
@@ -162,7 +163,7 @@ def train(
 def optimizer_for(config: Config, model: Any, loss: Any) -> Any:
     """Returns the optimizer that the config names, with its hyper-parameters."""
     hyper = {name: value for name, value in config.hyper.items() if "batch" not in name}
-    return config.METHODS[config.optimizer][0](model, loss, **hyper)
+    return config.METHODS[config.optimizer][0](model, loss, ranks=ranks(), **hyper)
 
 
 def on_device(placed: Any, tree: Any) -> Any:

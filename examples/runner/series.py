@@ -16,6 +16,7 @@ from runner.arguments import add_device, positive
 from runner.command import found, record_file
 from runner.ending import word_and_code
 from runner.loop import Config, Record, train
+from runner.ranks import job_size
 from runner.state import check_entries
 
 __all__ = ["Series"]
@@ -30,6 +31,8 @@ class Series:
 
     def __init__(self, prog: str, folder: Path, arguments: argparse.Namespace) -> None:
         self.prog, self.folder = prog, folder
+        if job_size() > 1:
+            self._end(f"many small trainings, each in one process: start it without mpiexec ({job_size()} ranks)", 2)
         self.resume, self.checkpoint_every = bool(arguments.resume), arguments.checkpoint_every
         self.device = arguments.device
         self.clock = arguments.clock

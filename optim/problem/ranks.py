@@ -51,6 +51,21 @@ class Backend(Protocol):
         ...
 
 
+class One:
+    """The messages of one process: none."""
+
+    rank, size = 0, 1
+
+    def gather(self, row: Array) -> Array:
+        return row[None]
+
+    def sum(self, array: Array) -> None:
+        pass
+
+    def broadcast(self, array: Array, root: int) -> None:
+        pass
+
+
 class RankFailed(RuntimeError):
     """Another rank raised an exception, which the message tells, or the ranks do not agree.
 
@@ -125,8 +140,9 @@ class Ranks(Alone):
 
     Parameters
     ----------
-    comm : mpi4py.MPI.Comm or Backend
-        The communicator, or an object with rank, size and the methods gather, sum and broadcast.
+    comm : mpi4py.MPI.Comm or Backend, default None
+        The communicator, or an object with rank, size and the methods gather, sum and broadcast; None is this process
+        alone.
     sliced : bool, default False
         False: every rank is given the whole batch, and takes its own cases. True: every rank is given its own cases,
         of which the batch is made in the order of the ranks; sizes and shares are then those of a rank's cases.
@@ -143,20 +159,20 @@ class Ranks(Alone):
     Raises
     ------
     TypeError
-        If comm is neither.
+        If comm is none of these.
 
     Examples
     --------
     >>> import optim
-    >>> optim.Ranks(None)
-    Traceback (most recent call last):
-    ...
-    TypeError: Ranks(comm) takes a communicator of mpi4py, as MPI.COMM_WORLD, not NoneType
+    >>> optim.Ranks()
+    Ranks(rank 0 of 1)
     """
 
-    def __init__(self, comm: Any, sliced: bool = False) -> None:
-        if hasattr(comm, "Iallgather"):
-            self.backend: Backend = MPI(comm)
+    def __init__(self, comm: Any = None, sliced: bool = False) -> None:
+        if comm is None:
+            self.backend: Backend = One()
+        elif hasattr(comm, "Iallgather"):
+            self.backend = MPI(comm)
         elif all(hasattr(comm, name) for name in ("gather", "sum", "broadcast", "rank", "size")):
             self.backend = comm
         else:
@@ -173,6 +189,8 @@ class Ranks(Alone):
             use_threads(self.threads)
 
     def _threads(self) -> int:
+        if self.size == 1:
+            return cores()
         own = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(cores()))
         places = self.gathered(lambda: (socket.gethostname(), own))
         if not isinstance(self.backend, MPI):
@@ -186,9 +204,9 @@ class Ranks(Alone):
     def __repr__(self) -> str:
         return f"Ranks(rank {self.rank} of {self.size}{', sliced' * self.sliced})"
 
-    def exchange(self, task: Callable[[], Terms]) -> list[list[float]]:
+    def exchange(self, task: Callable[[], Terms]) -> Sequence[Sequence[Scalar]]:
         if self.size == 1:
-            return [list(read(*column)) for column in task()[0]]
+            return task()[0]
         columns: list[float] = []
         found: Sequence[Array] = ()
         error: BaseException | None = None
