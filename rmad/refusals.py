@@ -31,6 +31,7 @@ __all__ = [
     "scalars_are_fixed",
     "swapped_by_views",
     "written_from_checkpoint",
+    "written_from_the_gpu",
     "written_into_integers",
     "written_out",
 ]
@@ -116,6 +117,13 @@ def written_out(name: str, how: str, instead: str) -> TypeError:
 
 def numpys_only(what: str) -> TypeError:
     return TypeError(f"{what} takes NumPy's arrays only, not CuPy's; cupy.asnumpy(a) is the array a on the CPU")
+
+
+def written_from_the_gpu() -> TypeError:
+    return TypeError(
+        "an array of CuPy is written into one of NumPy; np.zeros_like(x), of an array x of CuPy, or cupy.zeros(n) "
+        "makes one on the GPU"
+    )
 
 
 def objects_into_numbers(ufunc: np.ufunc) -> TypeError:

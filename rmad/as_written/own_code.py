@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from rmad.as_written.constructors import CONVERTERS, asking, converted, lifting
+from rmad.machine.arrays import kind_of
+from rmad.machine.backend import is_cupy
 from rmad.objects import Objects
 from rmad.refusals import label, numpys_only
 from rmad.traced import Traced, on_gpu, stop
@@ -106,7 +108,7 @@ class _Names(SimpleNamespace):
 
 def _converting(f: Callable[..., Any]) -> Callable[..., Any]:
     def convert(a: Any, *args: Any, **kwargs: Any) -> Any:
-        y = converted(f, a, args, kwargs)
+        y = getattr(kind_of(a), f.__name__)(a, *args, **kwargs) if is_cupy(a) else converted(f, a, args, kwargs)
         return y.view(np.ndarray) if isinstance(y, Objects) else y if y is a else blank(y)
 
     return convert

@@ -123,6 +123,7 @@ def _gradient_along(f, h, axis, edge_order) -> Array:
 def interp(x, xp, fp, left=None, right=None, period=None) -> Array:
     """Piecewise linear in x; at a knot the slope is that to the right. Differentiable in x, xp and fp."""
     x, xp, fp = (cast(a, np.result_type(as_array(a), float)) for a in (x, xp, fp))
+    x = arrays.moved_to(xp, x)
     if period is not None:
         left = right = None
         x, xp = np.remainder(x, abs(period)), np.remainder(xp, abs(period))

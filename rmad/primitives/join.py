@@ -217,12 +217,19 @@ def numbers(make, x, args, kwargs) -> Any:
     return Traced(y, tape, tape.append(NumbersNode(tuple(inputs), tuple(places), ArraySpec.of(y))))
 
 
+def _together(parts: list[Any]) -> list[Any]:
+    """The arrays, with the numbers among them on the device of the others."""
+    if (like := arrays.sample(parts)) is arrays.ON_THE_CPU:
+        return parts
+    return [arrays.moved_to(like, a) if isinstance(a, np.ndarray | np.generic) and a.size == 1 else a for a in parts]
+
+
 @implements(*{np.concatenate, *known("concat")})
 def concatenate(arrays, /, axis=0, out=None, *, dtype=None, casting="same_kind") -> Array:
     refuse_out(out)
     if axis is None and dtype is None:  # Python's numbers take the dtype of the others
         dtype = np.result_type(*[a if hasattr(a, "dtype") or isinstance(a, Number) else np.asarray(a) for a in arrays])
-    arrays = [cast(a, dtype, casting) for a in arrays]
+    arrays = _together([cast(a, dtype, casting) for a in arrays])
     if axis is None:
         arrays, axis = [np.ravel(a) for a in arrays], 0
     return _concatenate(normalize_axis_index(axis, arrays[0].ndim), *arrays)

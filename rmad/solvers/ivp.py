@@ -12,10 +12,12 @@ import numpy as np
 
 from rmad.as_written.lists import as_array
 from rmad.as_written.swap import paused
+from rmad.refusals import numpys_only
 from rmad.solvers.closures import has_derivative, plain
 from rmad.solvers.columns import columns
 from rmad.solvers.replay import replayed
 from rmad.solvers.runs import Run, method_named, run
+from rmad.traced import on_gpu
 from rmad.valued import with_value
 
 __all__ = ["solve_ivp"]
@@ -67,7 +69,7 @@ def solve_ivp(
     NotImplementedError
         Something is traced, and the method is another one, or there are events or dense output.
     TypeError
-        t_span, t_eval or an option is traced.
+        t_span, t_eval or an option is traced, or y0 or args hold arrays of CuPy.
 
     References
     ----------
@@ -83,6 +85,8 @@ def solve_ivp(
     """
     import scipy.integrate
 
+    if on_gpu((y0, *([] if args is None else args))):
+        raise numpys_only("solve_ivp")
     plain_fun, plain_y0, plain_args = plain(fun), plain(y0), plain(args)
     given = {"t_eval": plain(t_eval), "vectorized": vectorized, "args": plain_args}
     given |= {name: plain(value) for name, value in options.items()}

@@ -8,6 +8,8 @@ import numpy as np
 
 from rmad.as_written.lists import as_array
 from rmad.as_written.swap import paused
+from rmad.machine.backend import is_cupy
+from rmad.refusals import numpys_only
 from rmad.traced import Traced, stop
 from rmad.types import Array
 from rmad.valued import with_value
@@ -17,8 +19,10 @@ __all__ = ["Curve", "as_floats", "inside", "periodic", "plain_of"]
 
 
 def as_floats(a: Any) -> Any:
-    """a as an array of doubles, or of complex ones, as SciPy takes it."""
+    """a as an array of doubles, or of complex ones, as SciPy takes it. TypeError for an array of CuPy."""
     a = settled(as_array(a))
+    if is_cupy(stop(a)):
+        raise numpys_only("a spline of SciPy")
     dtype = np.dtype(complex if a.dtype.kind == "c" else float)
     return a if a.dtype == dtype else a.astype(dtype)
 
@@ -56,6 +60,8 @@ class Curve:
         extrapolate: True, False for NaN outside, or "periodic"; default that of the spline.
         """
         x = settled(as_array(x))
+        if is_cupy(stop(x)):
+            raise numpys_only("a spline of SciPy")
         with paused():
             value = self.scipys(plain_of(x), nu, extrapolate)
         if self._is_plain and not isinstance(x, Traced):

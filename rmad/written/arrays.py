@@ -128,7 +128,8 @@ class Written(Traced):
     def __getitem__(self, key: Any) -> Any:
         place = self.place
         if is_number(key, place.where.ndim):
-            return place.memory.element(place, key)
+            y = place.memory.element(place, key)
+            return blank(y.copy()) if is_cupy(y) else y  # of CuPy: an array of its own, as NumPy's is a number
         if is_basic(key):
             return writing.seen(self, self.place.layout, (take, (key,), {}))
         y = place.memory.chosen(place, on_the_cpu(writing.plain_key(key)))

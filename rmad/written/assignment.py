@@ -12,7 +12,8 @@ import numpy as np
 
 from rmad.handlers import HANDLERS, writing
 from rmad.keys import is_basic
-from rmad.machine.arrays import moved_to, on_the_cpu
+from rmad.machine.arrays import kind_of, moved_to, on_the_cpu
+from rmad.machine.backend import is_cupy
 from rmad.objects import is_object
 from rmad.refusals import (
     into_plain,
@@ -20,6 +21,7 @@ from rmad.refusals import (
     part_written_by,
     scalars_are_fixed,
     swapped_by_views,
+    written_from_the_gpu,
     written_into_integers,
 )
 from rmad.traced import Traced, stop
@@ -114,18 +116,19 @@ def _of_dtype(v: Any, y: Any, memory: Memory) -> Any:
     """v in the dtype of y, and, if it is plain, as a copy."""
     dtype = y.dtype
     if isinstance(v, Traced):
+        if is_cupy(stop(v)) and kind_of(memory.base) is np:
+            raise written_from_the_gpu()
         if v.dtype == dtype:
             return v
         if v.dtype.kind == "c" and dtype.kind != "c":
             raise lost_imaginary_part()
         return v.astype(dtype)
     if type(v) in (float, int):
-        return dtype.type(v)
+        return moved_to(memory.base, dtype.type(v))
     a = v if hasattr(v, "dtype") else np.asarray(v)
     if a.dtype.kind == "c" and dtype.kind != "c":
         raise lost_imaginary_part()
-    a = a.astype(dtype)
-    return moved_to(memory.base, a) if a.ndim else a
+    return moved_to(memory.base, a.astype(dtype))
 
 
 def opened(y: Any) -> Memory:

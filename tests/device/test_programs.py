@@ -12,6 +12,7 @@ from moving import assert_equal, to_device
 import nn
 import optim
 import rmad
+import rmad.stats as st
 from rmad.primitives import integer_orders
 
 cupy = pytest.importorskip("cupy")
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.gpu
 
 RNG = np.random.default_rng(3)
 A, M, V = RNG.standard_normal((4, 4)), RNG.standard_normal((3, 4)), RNG.standard_normal(4)
+T3 = np.sin(np.arange(36.0)).reshape(3, 3, 4)
 P, T = RNG.uniform(0.2, 0.9, (3, 4)), RNG.standard_normal((2, 3, 4))
 
 
@@ -105,6 +107,54 @@ def norms(x):
     return np.linalg.norm(x) + np.linalg.norm(x, axis=1).sum() + np.linalg.norm(x, "nuc") + np.sum(np.kron(x, x) ** 2)
 
 
+def grids(x):
+    knots = np.cumsum(np.ones_like(x))
+    y = np.interp(0.3, knots, x) + np.sum(np.interp(x + 2, knots, x, left=0.0) ** 2)
+    return y + np.sum(np.gradient(x) ** 2) + np.trapezoid(x) + np.sum(np.polyfit(knots, x, 2) ** 2)
+
+
+def joined(x):
+    return np.sum(np.append(x, 3.0) ** 2) + np.sum(np.r_[x, 1.0, x[::-1]] ** 3) + np.sum(np.insert(x, 1, 2.0) ** 2)
+
+
+def sums_of_many_products(a, b, c):
+    y = np.einsum("bij,bkj->bik", a, np.tanh(b))
+    z = np.einsum("bik,bkl,bjl->bij", y, c[:, :, :3], np.exp(-(a[:, :, :3] ** 2)))
+    w = np.einsum("...ij,...ij->...", z, y)
+    return np.sum(w**2) + np.sum(np.einsum("bii->bi", z)) ** 2 + np.einsum("i,j,k->ijk", w, w, w).sum()
+
+
+def checkpoints(x):
+    segment = rmad.checkpoint(lambda x, y: (np.sin(x @ y), np.cos(y) * x))
+    a, b = segment(x, x.T)
+    for _ in range(3):
+        a, b = segment(a, b)
+    return np.sum(a * b)
+
+
+def rotations(x):
+    c, s = np.cos(x[0]), np.sin(x[0])
+    R = np.array([[1, 0, 0], [0, c, -s], [0, s, c]]) @ np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
+    return np.sum((R @ x[:3] - x[1:]) ** 3)
+
+
+def process(x):
+    """The marginal likelihood of a Gaussian process."""
+    d = (x[:, None] - x) ** 2
+    L = np.linalg.cholesky(np.exp(-d) + np.tril(np.triu(np.exp(d))))
+    a = rmad.solve_triangular(L, x, lower=True)
+    return a @ a / 2 + np.sum(np.log(np.diagonal(L)))
+
+
+def mixture(x):
+    log_p = st.norm.logpdf(x[:, None], x[:2], np.exp(x[2:])) + x[:2] - rmad.logsumexp(x[:2])
+    return (
+        np.sum(rmad.logsumexp(log_p, axis=1))
+        + np.sum(st.gamma.logpdf(np.exp(x), np.exp(x)))
+        + np.sum(st.norm.logcdf(x) + st.weibull_min.logpdf(np.exp(x), 1.5) + st.laplace.logpdf(x) + st.gumbel_r.cdf(x))
+    )
+
+
 FUNCTIONS: dict[Any, tuple[np.ndarray, ...]] = {
     divergence: (P,),
     attention: (M,),
@@ -120,6 +170,13 @@ FUNCTIONS: dict[Any, tuple[np.ndarray, ...]] = {
     written_by_views: (V,),
     written_one_by_one: (V,),
     norms: (M,),
+    grids: (V,),
+    joined: (V,),
+    sums_of_many_products: (T3, T3 * 0.5, np.cos(T3)),
+    checkpoints: (A * 0.3,),
+    rotations: (V,),
+    process: (V,),
+    mixture: (V,),
 }
 
 
@@ -293,6 +350,43 @@ class Reader(nn.Module):
         return self.out(self.cell(self.embedding(x)))
 
 
+class Residual(nn.Module):
+    """A small residual net with batch normalization."""
+
+    def __init__(self):
+        rng = np.random.default_rng(3)
+        self.first = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1, bias=False, rng=rng), nn.BatchNorm(4), nn.ReLU())
+        inner = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, rng=rng), nn.BatchNorm(4))
+        self.block, self.last = nn.Residual(inner), nn.Conv2d(4, 5, 3, stride=2, rng=rng)
+        self.norm, self.out = nn.BatchNorm(5), nn.Linear(5, 3, rng=rng)
+
+    def forward(self, x):
+        y = np.maximum(self.block(self.first(x)), 0)
+        return self.out(np.mean(np.tanh(self.norm(self.last(y))), axis=(1, 2)))
+
+
+class Tied(nn.Module):
+    """An autoencoder whose decoder has the encoder's weights, and one layer that is not trained."""
+
+    def __init__(self):
+        rng = np.random.default_rng(15)
+        self.frozen, self.encoder, self.bias = nn.Linear(4, 4, rng=rng), nn.Linear(4, 3, rng=rng), np.zeros(4)
+
+    def forward(self, x):
+        x = rmad.stop_gradient(np.tanh(self.frozen(x)))
+        return np.tanh(self.encoder(x)) @ self.encoder.weight.T + self.bias
+
+
+def two_heads():
+    rng = np.random.default_rng(17)
+    params = {"W": rng.standard_normal((4, 3)), "V": rng.standard_normal((4, 2))}
+    return optim.Function(lambda p, x: (np.tanh(x @ p["W"]), x @ p["V"]), params)
+
+
+def of_both(z, t):
+    return np.mean(np.sum((z[0] - t[:, :1]) ** 2, 1)) + np.mean(np.log(np.cosh(z[1] - t)).sum(1))
+
+
 def bumps():
     rng = np.random.default_rng(2)
     params = {"c": rng.standard_normal((5, 4)), "s": [np.zeros(5)], "w": rng.standard_normal((5, 2))}
@@ -331,6 +425,12 @@ TRAININGS: dict[str, Any] = {
     "hf, a loss of one's own": (bumps, log_cosh, REALS, optim.HessianFree, {"cg_iterations": 5}),
     "hf, convolutions": (convnet, CLASSES, IMAGES, optim.HessianFree, {"cg_iterations": 5}),
     "hf, tokens": (Reader, CLASSES, TOKENS, optim.HessianFree, {"preconditioner": False, "cg_iterations": 5}),
+    "hf, tied and frozen": (Tied, SQUARES, (RNG_X, RNG_X), optim.HessianFree, {"cg_iterations": 6}),
+    "hf, trust region": (mlp, CLASSES, LABELS, optim.HessianFree, {"direction": optim.SteihaugToint()}),
+    "sgn, two heads": (two_heads, of_both, REALS, optim.SGN, {}),
+    "lm, two heads": (two_heads, of_both, REALS, optim.LevenbergMarquardt, {"scaling": "diagonal"}),
+    "sgn, batch normalization": (Residual, CLASSES, IMAGES, optim.SGN, {"cg_iterations": 5}),
+    "curveball, batch normalization": (Residual, CLASSES, IMAGES, optim.CurveBall, {}),
     "kfac, clipped": (mlp, CLASSES, LABELS, optim.KFAC, {"momentum": True, "clip": 0.5}),
     "kfac, convolutions": (convnet, CLASSES, IMAGES, optim.KFAC, {}),
     "ekfac, poisson": (bumps, poisson, REALS, optim.EKFAC, {"estimate": "kflr"}),
