@@ -2,7 +2,7 @@
 
     print(rmad.show(lin))              a table: shapes, residual bytes, multiply-adds of a sweep
     print(rmad.show(lin, repeat=5))    … and the measured time of every node in a push and a pull
-    rmad.show(lin).save("tape.svg")    the tape as a graph, drawn by graphviz
+    rmad.show(lin).save("tape.svg")    the tape as a graph; with `repeat` every node has bars of its two times
 
 Times are those of the calls that a plan has bound for the node, medians over the repeats (`rmad.plan.timing`).
 """
@@ -10,8 +10,6 @@ Times are those of the calls that a plan has bound for the node, medians over th
 from __future__ import annotations
 
 import html
-import shutil
-import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad import drawing
 from rmad.blocks import ONE, Block, Diagonal, Linear
 from rmad.plan.timing import measured
 from rmad.primitives.matmul import matmul, vector_matmul
@@ -27,6 +26,9 @@ from rmad.tape import ArraySpec, Node
 from rmad.turns import turn
 
 __all__ = ["Row", "TapeView", "show"]
+
+
+DRAWN = 300  # nodes at most that a notebook shows as a graph, and not as a table
 
 
 @dataclass
@@ -66,25 +68,24 @@ class TapeView:
         """The tape as a graph in graphviz's language: an arrow from every node to those that read it."""
         lines = ["digraph tape {", "  rankdir=TB; node [shape=box, fontname=monospace, fontsize=10];"]
         for row in self.rows:
-            text = [f"{row.number}  {row.name}", repr(row.spec)]
-            if row.role:
-                text.insert(0, row.role)
-            if row.residual:
-                text.append(f"holds {_bytes(row.residual)}")
-            if row.push is not None and row.pull is not None and row.inputs:
-                text.append(f"push {_seconds(row.push)}, pull {_seconds(row.pull)}")
-            label = "\\n".join(line.replace("\\", "\\\\").replace('"', '\\"') for line in text)
+            label = "\\n".join(line.replace("\\", "\\\\").replace('"', '\\"') for line in _lines(row))
             style = ', style=filled, fillcolor="#e8eef7"' if row.role else ""
             lines.append(f'  n{row.number} [label="{label}"{style}];')
         lines += [f"  n{i} -> n{row.number};" for row in self.rows for i in row.inputs]
         return "\n".join([*lines, "}"])
 
     def svg(self) -> str:
-        """The graph, drawn; FileNotFoundError if graphviz is not installed."""
-        if not shutil.which("dot"):
-            raise FileNotFoundError("graphviz draws the tape, but its `dot` is not on the PATH; view.dot is the text")
-        done = subprocess.run(["dot", "-Tsvg"], input=self.dot, capture_output=True, text=True, check=True)
-        return done.stdout
+        """The graph, drawn: inputs and outputs shaded, and bars for the times of push and pull, if measured."""
+        place = {row.number: k for k, row in enumerate(self.rows)}
+        longest = max((max(row.push or 0.0, row.pull or 0.0) for row in self.rows), default=0.0)
+        boxes = []
+        for row in self.rows:
+            bar = None
+            if row.inputs and longest and row.push is not None and row.pull is not None:
+                bar = drawing.Bar(row.push / longest, row.pull / longest)
+            boxes.append(drawing.Box(_lines(row), [place[i] for i in row.inputs if i in place], bool(row.role), bar))
+        measured = "; bars: push (blue), pull (orange)" if longest else ""
+        return drawing.svg(boxes, self.title + measured)
 
     def save(self, path: str | Path) -> None:
         """Writes the graph as .dot or .svg, by the ending of the path; ValueError for another one."""
@@ -116,10 +117,10 @@ class TapeView:
     __repr__ = __str__
 
     def _repr_svg_(self) -> str | None:
-        return self.svg() if shutil.which("dot") else None
+        return self.svg() if len(self.rows) <= DRAWN else None
 
     def _repr_html_(self) -> str | None:
-        return None if shutil.which("dot") else f"<pre>{html.escape(str(self))}</pre>"
+        return None if len(self.rows) <= DRAWN else f"<pre>{html.escape(str(self))}</pre>"
 
 
 def show(lin: Any, repeat: int = 0) -> TapeView:
@@ -192,6 +193,18 @@ def _view(record: Any, state: str) -> TapeView:
     p, q = (sum(int(np.prod(shape)) for shape in tree.shapes) for tree in (record.x, record.out))
     title = f"{p:,} numbers to {q:,}, {len(rows) - n_inputs} nodes, {state}"
     return TapeView(title, rows, sum(every.values()))
+
+
+def _lines(row: Row) -> list[str]:
+    """The text of a node."""
+    text = [f"{row.number}  {row.name}", repr(row.spec)]
+    if row.role:
+        text.insert(0, row.role)
+    if row.residual:
+        text.append(f"holds {_bytes(row.residual)}")
+    if row.push is not None and row.pull is not None and row.inputs:
+        text.append(f"push {_seconds(row.push) or '0'}, pull {_seconds(row.pull) or '0'}")
+    return text
 
 
 def _name(node: Node) -> str:

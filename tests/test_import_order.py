@@ -28,8 +28,8 @@ ORDER = {
         "fours scaling tape source plain_calls scipy_names instead refusals handlers objects loops residuals blocks "
         "methods traced written weak valued as_written dispatch quick rules limits selected ties stacked record "
         "kernels primitives linalg array_api stats joint plan linearization transforms points unit_vectors dense "
-        "sweeps sparse linear_operator linear_maps operators solvers splines check testing view self_check __main__ "
-        "extend"
+        "sweeps sparse linear_operator linear_maps operators solvers splines check testing drawing view self_check "
+        "__main__ extend"
     ),
     "rmad.as_written": "callers names lists constructors own_code callbacks iteration mathematics swap",
     "rmad.machine": "backend special fused products arrays config memory",
@@ -65,8 +65,8 @@ ORDER = {
     ),
     "optim.training": "checks history passes stop limits bar loop",
     "optim.parts": (
-        "trust_region passes device_run cg linesearch selection factors fallback kronecker columns estimate running "
-        "preconditioner damping structural local_model rescaling directions krylov roles automatic"
+        "trust_region passes device_run cg linesearch selection pictures factors fallback kronecker columns estimate "
+        "running preconditioner damping structural local_model rescaling directions krylov roles automatic"
     ),
 }
 

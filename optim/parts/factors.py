@@ -13,10 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from optim.parts import pictures as pictures_of
 from optim.problem.vectors import are_finite
 from rmad.extend import Array, arrays
 
 __all__ = ["Block", "Corrected", "KroneckerFactors", "loaded", "parts_of", "saved"]
+
+
+PICTURED = 12  # blocks that a notebook shows
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,24 @@ class KroneckerFactors:
     def work(self) -> int:
         """Σ (p² q + p q²) over the blocks: a measure of what their inverses take."""
         return sum(block.size * sum(block.shape) for block in self.blocks)
+
+    def _repr_html_(self) -> str:
+        """A picture of A and of G per block, as correlations, for notebooks."""
+        rows = []
+        for block in self.blocks[:PICTURED]:
+            (first, _, _), (_, last, _) = block.parts[0], block.parts[-1]
+            of = f"parameters {first:,} to {last - 1:,}<br>trace {block.trace():.3g}"
+            pictures = [
+                f"{pictures_of.image(M, name)}<br>{name}: {len(M):,} × {len(M):,}, trace {float(np.trace(M)):.3g}"
+                for name, M in (("A", block.A), ("G", block.G))
+            ]
+            rows.append([of, pictures[0], "⊗", pictures[1]])
+        size, more = self.d.size, len(self.blocks) - PICTURED
+        title = f"Kronecker factors of {size:,} parameters: {len(self.blocks)} blocks A ⊗ G"
+        if diagonal := int(np.count_nonzero(self.rest)):
+            title += f", and a diagonal for {diagonal:,}"
+        title += "; pictures of correlations, red for positive ones and blue for negative ones"
+        return pictures_of.table(title + (f"; the first {PICTURED}" if more > 0 else ""), rows)
 
     def mixed_with(self, older: KroneckerFactors, average: float) -> KroneckerFactors:
         """average · older + (1 − average) · these: a moving average of the factors."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-import shutil
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 import rmad
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def two_layers(p, x):
@@ -101,25 +103,37 @@ def test_keys_with_quotes_are_escaped():
     assert r"a\"b\\" in view.dot
 
 
-def test_without_graphviz(lin, monkeypatch, tmp_path):
-    monkeypatch.setattr("shutil.which", lambda name: None)
+def test_drawn(lin, tmp_path):
     view = rmad.show(lin)
-    with pytest.raises(FileNotFoundError, match=r"graphviz.*\.dot is the text"):
-        view.svg()
-    assert view._repr_svg_() is None
-    assert view._repr_html_().startswith("<pre>")
-    view.save(tmp_path / "tape.dot")
-    assert (tmp_path / "tape.dot").read_text().startswith("digraph")
+    for name, start in (("tape.dot", "digraph"), ("tape.svg", "<svg")):
+        view.save(tmp_path / name)
+        assert (tmp_path / name).read_text(encoding="utf-8").startswith(start)
     with pytest.raises(ValueError, match=r"as \.dot or \.svg, not as tape\.png"):
         view.save(tmp_path / "tape.png")
+    assert view._repr_svg_() == view.svg()
+    assert view._repr_html_() is None
 
 
-@pytest.mark.skipif(not shutil.which("dot"), reason="graphviz is not installed")
-def test_drawn(lin, tmp_path):
-    rmad.show(lin, repeat=1).save(tmp_path / "tape.svg")
-    svg = (tmp_path / "tape.svg").read_text()
-    assert svg.count('class="node"') == 6
-    assert rmad.show(lin)._repr_html_() is None
+def test_the_drawing_has_every_node_edge_and_time(lin):
+    for view in (rmad.show(lin), rmad.show(lin, repeat=1)):
+        svg = ElementTree.fromstring(view.svg())
+        nodes = svg.findall(f"{SVG}g")
+        assert len(nodes) == len(view.rows)
+        for node, row in zip(nodes, view.rows, strict=True):
+            words = [text.text for text in node.findall(f"{SVG}text")]
+            assert f"{row.number}  {row.name}" in words
+            assert (node.find(f"{SVG}rect").get("fill") != "white") == bool(row.role)
+            bars = node.findall(f"{SVG}rect")[1:]
+            assert len(bars) == (2 if view.profile and row.inputs else 0)
+        edges = [path for path in svg.findall(f"{SVG}path") if path.get("fill") == "none"]
+        assert len(edges) == sum(len(row.inputs) for row in view.rows)
+
+
+def test_a_long_tape_is_a_table_in_a_notebook(monkeypatch):
+    monkeypatch.setattr("rmad.view.DRAWN", 3)
+    view = rmad.show(rmad.linearize(lambda x: np.sin(np.cos(np.exp(x))), np.ones(2))[1])
+    assert view._repr_svg_() is None
+    assert view._repr_html_().startswith("<pre>2 numbers to 2, 3 nodes")
 
 
 def test_operators_and_what_has_no_tape():
