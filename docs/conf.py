@@ -5,13 +5,17 @@ import logging
 import os
 import pathlib
 import re
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "_ext"))
 
 project = "rmad"
 release = importlib.metadata.version("rmad")
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "cards"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 html_theme = "furo"
+html_static_path = ["_static"]
 exclude_patterns = ["_build"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings give shapes, which say more
@@ -27,6 +31,7 @@ nb_output_stderr = "remove-warn"  # a warning in a notebook is one of the build
 nb_merge_streams = True
 logging.getLogger("traitlets").setLevel(logging.WARNING)  # "Executing notebook with kernel", for each of them
 os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # also where the shell says Agg
+os.environ["RMAD_PROGRESS"] = "off"  # no bars on standard error
 os.environ["MATPLOTLIBRC"] = str(pathlib.Path(__file__).parent / "matplotlibrc")
 
 

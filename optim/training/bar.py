@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -16,6 +17,7 @@ WIDTH = 80  # columns, at most
 CELLS = 8
 EIGHTHS = " ▏▎▍▌▋▊▉"
 PAUSE = 0.1  # seconds between two drawings
+SWITCH = "RMAD_PROGRESS"
 
 
 def numbers(record: Record) -> str:
@@ -101,5 +103,10 @@ def clock(seconds: float) -> str:
 
 
 def redraws(file: Any) -> bool:
-    """Returns True if a line of this file can be drawn again: in a terminal, or in a notebook."""
+    """Returns True if a line of this file can be drawn again: in a terminal, or in a notebook that somebody sees run.
+
+    A notebook does not know whether it runs in the background; there RMAD_PROGRESS=off tells it.
+    """
+    if os.environ.get(SWITCH, "").strip().lower() == "off":
+        return False
     return bool(getattr(file, "isatty", lambda: False)()) or type(file).__module__.startswith("ipykernel")

@@ -117,8 +117,8 @@ def fit(
     every_seconds : float, default None
         Seconds from record to record.
     progress : bool or callable, default None
-        A bar on standard error, 80 columns wide: None draws it in a terminal or notebook, True also makes a line per
-        record elsewhere, a function progress(record) -> str gives its text.
+        A bar on standard error, 80 columns wide: None draws it in a terminal or notebook unless RMAD_PROGRESS=off, True
+        also makes a line per record elsewhere, a function progress(record) -> str gives its text.
     on_record, on_update : callable, default None
         Called with the history after every record, and after every update. A text that is returned ends the training,
         and is the reason.

@@ -339,6 +339,17 @@ def test_the_bar_fits_eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(map(len, file.getvalue().split("\r"))) <= 40  # the last with the end of the line
 
 
+def test_the_environment_may_turn_the_bar_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = Terminal()
+    monkeypatch.setattr("sys.stderr", file)
+    monkeypatch.setenv("RMAD_PROGRESS", "off")
+    adam().fit(X, T, batch=20, epochs=1)
+    assert file.getvalue() == ""
+    monkeypatch.setenv("RMAD_PROGRESS", "on")
+    adam().fit(X, T, batch=20, epochs=1)
+    assert "100%" in file.getvalue()
+
+
 def test_in_a_file_a_record_has_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     file = io.StringIO()
     monkeypatch.setattr("sys.stderr", file)
