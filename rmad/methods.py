@@ -34,7 +34,10 @@ class Methods(NDArrayOperatorsMixin):
     twin: Any
 
     def __pow__(self, p: Any) -> Any:
-        return HANDLERS["power"](self, p) if type(p) in (int, float) else super().__pow__(p)
+        return HANDLERS["power"](self, p) if hasattr(p, "dtype") or type(p) in (int, float) else super().__pow__(p)
+
+    def __rpow__(self, x: Any) -> Any:
+        return HANDLERS["power"](x, self) if type(x) in (int, float) else super().__rpow__(x)
 
     def astype(
         self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True

@@ -6,6 +6,7 @@ power(x, 0) has derivative zero everywhere. An infinite slope (sqrt at 0) is inf
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,11 @@ from rmad.kernels import slopes
 from rmad.limits import Length, at_zero, nested_at_zero, pole, ratio
 from rmad.machine.special import sc
 from rmad.primitives.arguments import is_complex
-from rmad.rules import Primitive, elementwise
+from rmad.rules import Elementwise, Primitive, elementwise
 from rmad.traced import Traced, stop
 from rmad.types import Array, Pairs
 from rmad.valued import composed
+from rmad.weak import Weak
 
 LN2, LN10 = float(np.log(2)), float(np.log(10))  # Python floats never promote
 
@@ -76,6 +78,7 @@ def _ones(x) -> Array:
 
 float_power = elementwise(np.float_power, _power_x, _power_p)
 _power = elementwise(np.power, _power_x, _power_p)
+_power_of_numbers = Elementwise(operator.pow, (_power_x, _power_p), "power")  # np.power differs in the last bit
 # as `**` of an ndarray has them
 _SHORT_POWERS: dict[float, Any] = {0: _ones, 1: np.positive, 2: np.square, 0.5: np.sqrt, -1: np.reciprocal}
 
@@ -94,8 +97,20 @@ def _short_power(x, p) -> Array:
 
 @implements("power")
 def operator_power(x, p) -> Array:
-    """x ** p: an array is squared, and not raised to the power of 2."""
-    return _short_power(x, p) if type(p) in (int, float) and p in _SHORT_POWERS else np.power(x, p)
+    """x ** p: an array is squared, and not raised to the power of 2; a number is, by the function of the C library."""
+    short = type(p) in (int, float) and p in _SHORT_POWERS
+    if not (short and p in (0, 1)) and _are_numbers(x, p):
+        return _power_of_numbers(x, p)
+    return _short_power(x, p) if short else np.power(x, p)
+
+
+def _are_numbers(*operands) -> bool:
+    """True for numbers that the operator takes as they are: not if one of Python's meets another dtype."""
+    plain = [stop(a) for a in operands]
+    if not all(isinstance(a, np.generic | float | int | complex) for a in plain):
+        return False
+    weak = [isinstance(a, Weak) for a in operands]
+    return not any(weak) or all(w or not hasattr(a, "dtype") for w, a in zip(weak, operands, strict=True))
 
 
 # -- derivatives as functions of y, where that loses no digits ---------------------------------------------

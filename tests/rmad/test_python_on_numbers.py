@@ -116,6 +116,42 @@ def test_the_gradient_of_an_array_of_one_number():
         rmad.grad(lambda x: x[None])(X)
 
 
+POWERS = {
+    "of two": lambda x: x[0] ** x[1],
+    "squared": lambda x: x[0] ** 2,
+    "cubed": lambda x: x[0] ** 3,
+    "a root": lambda x: x[0] ** 0.5,
+    "inverted": lambda x: x[0] ** -1,
+    "not at all": lambda x: x[0] ** 0,
+    "of a constant": lambda x: 1.3 ** x[1],
+    "constant": lambda x: x[0] ** x[1].dtype.type(1.7),
+    "complex": lambda x: np.real(x[0] ** (1 + 1j)),
+    "np.power": lambda x: np.power(x[0], x[1]),
+    "without axes": lambda x: np.reshape(x[0], ()) ** 2.5,
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("f", POWERS.values(), ids=POWERS)
+def test_powers_of_numbers_are_numpys_to_the_last_bit(f, dtype):
+    """NumPy raises numbers by another function than arrays."""
+    for x in np.random.default_rng(0).uniform(0.3, 3, (50, 2)).astype(dtype):
+        y = rmad.linearize(f, x)[0]
+        assert y == f(x)
+        assert y.dtype == f(x).dtype
+    rmad.check_grads(f, X)
+
+
+def test_powers_of_pythons_numbers():
+    for x in np.random.default_rng(0).uniform(0.3, 3, 50).tolist():
+        for f in (lambda x: x**2, lambda x: x**1.7, lambda x: 2.3**x, lambda x: x**x):
+            assert rmad.linearize(f, x)[0] == f(x)
+    assert rmad.linearize(lambda x: x**1.7 * np.float32(2), 0.5)[0].dtype == np.float32
+    seen = []
+    rmad.hessian(lambda x: seen.append(rmad.stop_gradient(x**x)) or x**x)(1.9)
+    assert set(seen) == {1.9**1.9}
+
+
 class Pair:
     def __init__(self, a, b):
         self.a, self.b = a, b
