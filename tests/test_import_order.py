@@ -60,8 +60,8 @@ ORDER = {
     ),
     "optim.curvature": "data estimates solvers inverse layers operator curvature laplace influence",
     "optim.problem": (
-        "blas threads vectors batch pairing losses means function pairs mpi ranks parameters nonconvex shard shards "
-        "quadratic division objective"
+        "blas threads vectors stored batch pairing losses means function pairs mpi ranks parameters nonconvex shard "
+        "shards quadratic division objective"
     ),
     "optim.training": "checks history passes stop limits bar loop",
     "optim.parts": (

@@ -70,7 +70,11 @@ ON_THE_CPU = {
         nn/layer_norm.py: __init__
         nn/recurrent.py: __init__
         """,
-    "data and files": "nn/data, nn/files",
+    "data and files": """
+        nn/data
+        nn/files
+        optim/problem/stored.py: rows
+        """,
     "numbers and texts in messages between processes": """
         optim/problem/mpi.py: _look _leave
         optim/problem/ranks.py

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from optim.problem.stored import in_memory, is_stored, rows
 from rmad.extend import Array, cases_from
 
 __all__ = ["Shard", "cases", "leaves", "slices", "take"]
@@ -34,10 +35,15 @@ class Shard:
     def __init__(self, x: Any, t: Any, weight: float, first: int) -> None:
         self.x, self.t, self.weight, self.first = x, t, weight, first
 
+    @property
+    def targets(self) -> Any:
+        """t, read if it lies in a file."""
+        return in_memory(self.t)
+
     def run(self, model: Any) -> Any:
         """Returns model(x); layers that draw random numbers know which cases these are."""
         with cases_from(self.first):
-            z = model(self.x)
+            z = model(in_memory(self.x))
         if z is None:
             raise TypeError("model(x) is None: does its forward end without a return?")
         if getattr(getattr(z, "dtype", None), "kind", "f") not in "fc":
@@ -50,7 +56,7 @@ class Shard:
 
 def cases(*batch: Any) -> int | None:
     """The number of cases: the common length of all arrays of the batch; None if it has none or they differ."""
-    lengths = {len(a) if np.ndim(a) else None for a in leaves(batch)}
+    lengths = {(a.shape[0] if hasattr(a, "shape") else len(a)) if np.ndim(a) else None for a in leaves(batch)}
     return lengths.pop() if len(lengths) == 1 else None
 
 
@@ -79,7 +85,7 @@ def take(tree: Any, cases: slice | Array) -> Any:
         return type(tree)(*subs) if hasattr(tree, "_fields") else type(tree)(subs)
     if isinstance(tree, dict):
         return {key: take(sub, cases) for key, sub in tree.items()}
-    return tree[cases]
+    return rows(tree, cases) if is_stored(tree) else tree[cases]
 
 
 def slices(n: int, number: int) -> list[slice]:

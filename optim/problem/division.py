@@ -15,6 +15,7 @@ from optim.problem.means import comes_apart, declared_mean, is_mean
 from optim.problem.pairing import BroadcastError
 from optim.problem.parameters import Parameters
 from optim.problem.ranks import Alone
+from optim.problem.stored import in_memory
 from optim.types import Loss, Model
 from rmad.extend import Diagonal, Linear, Record, Tape, is_cupy, keep_freed_memory, matmul, tree
 from rmad.extend import tuning as engine_tuning
@@ -247,7 +248,7 @@ class Division(Parameters):
         shards = [Shard(take(x, s), take(t, s), (s.stop - (s.start or 0)) / few, s.start or 0) for s in parts]
         outputs = [shard.run(self.model) for shard in shards]
         try:
-            return is_mean(self.loss, shards, outputs, take(t, slice(few)))
+            return is_mean(self.loss, shards, outputs, in_memory(take(t, slice(few))))
         except (BroadcastError, MemoryError):
             raise
         except Exception:  # the batch as it is will say if something is wrong

@@ -65,7 +65,7 @@ def is_mean(
     both = loss_value_and_gradient(loss)
     value, slope = both(z, t)
     if found is None:
-        found = [both(z_s, shard.t) for z_s, shard in zip(outputs, shards, strict=True)]
+        found = [both(z_s, shard.targets) for z_s, shard in zip(outputs, shards, strict=True)]
     weights = [shard.weight for shard in shards]
     eps = _eps(z)
     if not same_value(z, float(value), [w * float(L) for w, (L, _) in zip(weights, found, strict=True)]):
@@ -76,7 +76,7 @@ def is_mean(
         return True
     rng = np.random.default_rng(0)
     parts = [tree.map_leaves(lambda a: _noise(a, rng), z_s) for z_s in outputs]
-    along = [loss_curvature(loss, z_s, shard.t)(v) for z_s, shard, v in zip(outputs, shards, parts, strict=True)]
+    along = [loss_curvature(loss, z_s, shard.targets)(v) for z_s, shard, v in zip(outputs, shards, parts, strict=True)]
     return _agree(loss_curvature(loss, z, t)(together(parts)), along, weights, eps)
 
 

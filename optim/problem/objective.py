@@ -17,6 +17,7 @@ from optim.problem.losses import loss_value, loss_value_and_gradient
 from optim.problem.means import declared_mean, evaluate, is_mean, same_value, together
 from optim.problem.pairing import BroadcastError
 from optim.problem.quadratic import Quadratic
+from optim.problem.stored import in_memory
 from optim.problem.threads import in_order
 from optim.problem.vectors import Scalar, read, sum_into, summed, weighted
 from rmad.extend import Array, Record, arrays, pull, tree
@@ -98,7 +99,7 @@ class Objective(Division):
             return self._value(model, arrays, x, t) if found is None else summed([found, self._penalty(arrays)])
 
         def term(k: int) -> Any:
-            return weighted(shards[k].weight, value(shards[k].run(model), shards[k].t))
+            return weighted(shards[k].weight, value(shards[k].run(model), shards[k].targets))
 
         (terms,) = self.ranks.exchange(lambda: ([self.crew.run(term, len(shards))], []))
         return summed([*terms, self._penalty(arrays)])
@@ -108,7 +109,7 @@ class Objective(Division):
         value = loss_value(self.loss)
         shards, outputs, t = self._of_all(shards, lambda: self.crew.run(lambda k: shards[k].run(model), len(shards)), t)
         z = together(outputs)
-        terms = [shard.weight * float(value(z_s, shard.t)) for z_s, shard in zip(outputs, shards, strict=True)]
+        terms = [shard.weight * float(value(z_s, shard.targets)) for z_s, shard in zip(outputs, shards, strict=True)]
         return sum(terms) if z is not None and same_value(z, float(value(z, t)), terms) else None
 
     def _of_all(
@@ -116,16 +117,16 @@ class Objective(Division):
     ) -> tuple[list[Shard], list[Any], Any]:
         """The shards of all ranks with their outputs, and the targets of the batch, for comparisons of a loss."""
         if self.ranks.size == 1:
-            return shards, list(outputs()), t
+            return shards, list(outputs()), in_memory(t)
         of_ranks = self.ranks.gathered(
             lambda: [
-                (z, shard.t, shard.weight, shard.first, cases(shard.x, shard.t))
+                (z, shard.targets, shard.weight, shard.first, cases(shard.x, shard.t))
                 for z, shard in zip(outputs(), shards, strict=True)
             ]
         )
         rows = [row for rows in of_ranks for row in rows]
         everything = [Shard(range(n or 0), t_s, weight, first) for _, t_s, weight, first, n in rows]
-        targets = None if t is None else together([row[1] for row in rows]) if self.ranks.sliced else t
+        targets = None if t is None else together([row[1] for row in rows]) if self.ranks.sliced else in_memory(t)
         return everything, [row[0] for row in rows], targets
 
     def _is_compared(self, shards: list[Shard]) -> bool:
@@ -177,7 +178,7 @@ class Objective(Division):
         z = together(self.crew.run(lambda k: shards[k].run(model), len(shards)))
         if z is None:
             return False
-        evaluate(self.loss, z, t, curvature)
+        evaluate(self.loss, z, in_memory(t), curvature)
         try:
             on_shards()
         except Exception:
@@ -228,7 +229,7 @@ class Objective(Division):
         """True if value and gradient of the loss are those of the shards; losses: z and (L, ∂L/∂z) of each."""
         if self.ranks.size == 1:
             outputs, pairs = zip(*losses, strict=True)
-            return is_mean(self.loss, shards, outputs, t, pairs)
+            return is_mean(self.loss, shards, outputs, in_memory(t), pairs)
         return is_mean(self.loss, *self._of_all(shards, lambda: [z for z, _ in losses], t))
 
     def _gradient_in_turn(
@@ -247,7 +248,7 @@ class Objective(Division):
                     "model(x) does not depend on the model's parameters in a way that has a derivative: rounding, "
                     "comparisons and rmad.stop_gradient have none"
                 )
-            value, u = both(record.y, shard.t)
+            value, u = both(record.y, shard.targets)
             if compared:
                 seen.append((record.y, (value, u)))
             slopes = record.out.match(u, "loss gradient")

@@ -10,6 +10,7 @@ import numpy as np
 
 from optim.problem.batch import Shard, cases
 from optim.problem.losses import loss_gradient, loss_value
+from optim.problem.stored import in_memory
 from optim.problem.vectors import inner, summed, weighted
 from rmad.extend import Array, Plan, Record, arrays, lazy, loss_curvature, squares, stacked_squares, tree
 
@@ -32,7 +33,7 @@ class LinearizedShard(Shard):
         v: Callable[[], Array | None],
         sharing: Plan | None = None,
     ) -> None:
-        super().__init__(shard.x, shard.t, shard.weight, shard.first)
+        super().__init__(in_memory(shard.x), in_memory(shard.t), shard.weight, shard.first)
         self.loss = loss
         record = Record(self.run, structure, ())
         self.z, self.out = record.y, record.out

@@ -177,7 +177,8 @@ class HessianShards:
 
     def _gradient(self, shard: Shard, model: Any) -> list[Array]:
         """Differentiates with respect to float leaves only: integer leaves have zero gradient."""
-        whole = grad(lambda m: self._value(shard.run(m), shard.t) * shard.weight)(model)
+        t = shard.targets
+        whole = grad(lambda m: self._value(shard.run(m), t) * shard.weight)(model)
         return [leaf for (_, leaf), trained in zip(tree.leaves(whole), self._trained, strict=True) if trained]
 
     def product(self) -> Array:
