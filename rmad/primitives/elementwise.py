@@ -99,7 +99,8 @@ def _short_power(x, p) -> Array:
 def operator_power(x, p) -> Array:
     """x ** p: an array is squared, and not raised to the power of 2; a number is, by the function of the C library."""
     short = type(p) in (int, float) and p in _SHORT_POWERS
-    if not (short and p in (0, 1)) and _are_numbers(x, p):
+    is_array = type(x) is Traced and type(x.value) is np.ndarray
+    if not is_array and not (short and p in (0, 1)) and _are_numbers(x, p):
         return _power_of_numbers(x, p)
     return _short_power(x, p) if short else np.power(x, p)
 
