@@ -28,6 +28,12 @@ class OnlyColumns:
         self.hessian_product = loss.hessian_product
 
 
+def losses(*costly):
+    """Names of LOSSES, for `case`: of those that are costly the test is slow."""
+    marks = dict.fromkeys(costly, pytest.mark.slow)
+    return [pytest.param(name, marks=marks.get(name, ())) for name in LOSSES]
+
+
 @pytest.fixture(params=LOSSES)
 def case(request, problem):
     """objective, x, t, and diag(G) from the dense matrix."""
@@ -44,6 +50,7 @@ def test_exact_diagonal(case):
     np.testing.assert_allclose(optim.ExactDiagonal().estimate(objective.quadratic(x, t), (0,)), expected, rtol=1e-10)
 
 
+@pytest.mark.parametrize("case", losses("clipped callable"), indirect=True)
 def test_the_estimate_of_chapelle_and_erhan_is_unbiased(case):
     """The mean of many probes approaches diag(G) as 1/√probes: the error is what its spread says."""
     objective, x, t, expected = case
@@ -56,6 +63,7 @@ def test_the_estimate_of_chapelle_and_erhan_is_unbiased(case):
     np.testing.assert_allclose(draws.mean(axis=0)[flat], expected[flat], rtol=1e-6)
 
 
+@pytest.mark.parametrize("case", losses("clipped callable"), indirect=True)
 def test_more_probes_are_closer(case):
     objective, x, t, expected = case
     q = objective.quadratic(x, t)

@@ -39,6 +39,7 @@ def test_a_sample_is_as_the_page_says():
     assert (found.returncode, found.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_page_that_is_wrong_is_found(tmp_path):
     wrong = tmp_path / "page.md"
     wrong.write_text(PAGE.read_text("utf-8").replace("`lambda2nu`, ", ""), "utf-8")

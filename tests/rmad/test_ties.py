@@ -279,7 +279,7 @@ def test_single_precision_refuses_too(f, matrix):
 
 
 @pytest.mark.parametrize("matrix", ["diagonal", "split by rounding"])
-@pytest.mark.parametrize("f", [exponential, power], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("f", [exponential, pytest.param(power, marks=pytest.mark.slow)], ids=lambda f: f.__name__)
 def test_second_derivatives(f, matrix):
     rng = np.random.default_rng(10)
     X, W, v = (hermitian(rng, 3, False) for _ in range(3))

@@ -83,6 +83,7 @@ class Case:
     modes     directions that are checked
     rtol      tolerance of the differences where 1e-6 is too sharp; `why` says why
     layouts   also run on Fortran-ordered, strided and reversed inputs
+    costly    a derivative takes milliseconds, so that the second one is left to the slow tests
     """
 
     name: str
@@ -97,6 +98,7 @@ class Case:
     rtol: float | None = None
     why: str = ""
     layouts: bool = True
+    costly: bool = False
 
     def __post_init__(self) -> None:
         if self.rtol is not None and not self.why:

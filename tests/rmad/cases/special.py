@@ -92,7 +92,13 @@ CASES: list[Case] = [
     special("beta", POSITIVE, POSITIVE),
     special("betaln", POSITIVE, POSITIVE),
     *(
-        Case(f.__name__, f, args=[real(2, 1, lo=0.5, hi=3), real(lo=0.5, hi=3), real(3, lo=0.2, hi=0.8)], covers=[f])
+        Case(
+            f.__name__,
+            f,
+            args=[real(2, 1, lo=0.5, hi=3), real(lo=0.5, hi=3), real(3, lo=0.2, hi=0.8)],
+            covers=[f],
+            costly=True,
+        )
         for f in (sc.betainc, sc.betaincc, sc.betaincinv, sc.betainccinv)
     ),
     *(
@@ -104,7 +110,13 @@ CASES: list[Case] = [
         for f in (sc.chdtr, sc.chdtrc)
     ),
     *(
-        Case(f.__name__, f, args=[real(2, 1, lo=0.5, hi=3), real(lo=0.5, hi=3), real(3, lo=0.5, hi=2)], covers=[f])
+        Case(
+            f.__name__,
+            f,
+            args=[real(2, 1, lo=0.5, hi=3), real(lo=0.5, hi=3), real(3, lo=0.5, hi=2)],
+            covers=[f],
+            costly=f in (sc.fdtr, sc.fdtrc),
+        )
         for f in (sc.gdtr, sc.gdtrc, sc.fdtr, sc.fdtrc)
     ),
     *(Case(f.__name__, lambda m, f=f: f(2.0, m), args=[real(3, lo=0.5)], covers=[f]) for f in (sc.pdtr, sc.pdtrc)),  # type: ignore[misc]
@@ -112,7 +124,7 @@ CASES: list[Case] = [
         Case(f.__name__, lambda p, f=f: f(2.0, 5, p), args=[real(3, lo=0.1, hi=0.9)], float32=False, covers=[f])  # type: ignore[misc]
         for f in (sc.bdtr, sc.bdtrc)
     ),
-    Case("stdtr", sc.stdtr, args=[real(2, 1, lo=0.5, hi=5), real(3)], covers=[sc.stdtr]),
+    Case("stdtr", sc.stdtr, args=[real(2, 1, lo=0.5, hi=5), real(3)], covers=[sc.stdtr], costly=True),
     Case("polygamma", lambda x: polygamma(0, x) + polygamma(2, x), args=[POSITIVE]),
     special("exp1", POSITIVE),
     special("expi", POSITIVE),

@@ -28,7 +28,8 @@ def probability(name: str, k: Sequence[float], *shapes: Arg, fixed: tuple[float,
 
 def distribution(name: str, x: Arg, *shapes: Arg, method: str) -> Case:
     """cdf or logsf, the one of a plain formula and the other of a logarithm of two."""
-    return Case(f"{name} {method}", getattr(getattr(stats, name), method), args=[x, *shapes])
+    costly = name in ("beta", "f", "t")
+    return Case(f"{name} {method}", getattr(getattr(stats, name), method), args=[x, *shapes], costly=costly)
 
 
 def of_vectors(name: str, *args: Arg, **more: Any) -> Case:
