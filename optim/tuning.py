@@ -85,9 +85,9 @@ DENSE_UP_TO = 300
 # the part of the memory of the machine that the tapes of a data set may take; more is streamed. Not measured
 HELD_MEMORY = 0.4
 
-# bytes held per byte of the arrays of a forward pass: the tape with its slopes, and the buffers of the sweeps.
-# benchmarks.md, "Curvature over a data set"
-TAPE_AND_BUFFERS = 2.5
+# bytes held per byte of the arrays of a forward pass: 0.6 to 0.8 for ten batches, which share the buffers of the
+# sweeps; one batch has buffers of its own size. benchmarks.md, "Curvature over a data set"
+TAPE_AND_BUFFERS = 1.5
 
 # bytes of memory that are assumed where the system does not say
 MEMORY_UNLESS_KNOWN = 4e9

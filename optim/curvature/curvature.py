@@ -30,9 +30,10 @@ from optim.parts.estimate import eigenvectors, kronecker_factors, with_moments
 from optim.parts.factors import KroneckerFactors
 from optim.parts.kronecker import KroneckerOperator
 from optim.problem.quadratic import Quadratic
+from optim.problem.ranks import Ranks
 from optim.problem.shard import LinearizedShard
 from optim.types import Loss, Model
-from rmad.extend import Array, lazy
+from rmad.extend import Array, arrays, lazy
 
 __all__ = ["Curvature"]
 
@@ -66,6 +67,8 @@ class Curvature:
         tapes take up less than four tenths of the memory of the machine or of the GPU.
     threads : int, default None
         Threads that work on the data; None is one per core.
+    ranks : Ranks, default None
+        The processes of an MPI job that share every batch; all of them make the same calls.
     rng : numpy.random.Generator, default None
         Draws the targets of `fisher`, `kfac` and parameters without a block; None has the seed 0.
     progress : callable, default None
@@ -104,6 +107,7 @@ class Curvature:
         blocks: str | None = None,
         cases_in_memory: int | None = None,
         threads: int | None = None,
+        ranks: Ranks | None = None,
         rng: np.random.Generator | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -113,7 +117,7 @@ class Curvature:
             raise TypeError(f"progress must be a function (what, done, total), got {type(progress).__name__}")
         self._by_layer, self._progress = blocks == "layer", progress
         self._seed = int(generator(rng).integers(2**31))
-        self.data = DataSet(model, loss, data, cases_in_memory, threads)
+        self.data = DataSet(model, loss, data, cases_in_memory, threads, ranks)
         self._factors: dict[str, KroneckerFactors] = {}
 
     def _report(self, what: str, done: int, total: int) -> None:
@@ -168,13 +172,13 @@ class Curvature:
         ValueError
             If the outputs have no row for every case.
         """
-        found: list[Array] = []
+        found = arrays.zeros(v, (self.cases,), self.data.theta.dtype)
         done = 0
         for _, q, cases in self.data.groups():
-            found += q.along_gradients(v)
+            q.along_gradients(v, found)
             done += cases
             self._report("gradients", done, self.cases)
-        return np.concatenate(found)
+        return found
 
     # -- the matrices --------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from optim.hyper import COUNT, NONE
 from optim.problem.batch import Shard, cases
 from optim.problem.objective import Objective
 from optim.problem.quadratic import Quadratic
+from optim.problem.ranks import Ranks
 from optim.types import Loss, Model
 from rmad.extend import import_cupy, is_cupy, lazy
 
@@ -65,25 +66,42 @@ class DataSet:
         The most cases whose tapes are held; None decides by the memory of the machine.
     threads : int, default None
         Threads that work on the shards.
+    ranks : Ranks, default None
+        The processes that share every batch.
     """
 
     def __init__(
-        self, model: Model, loss: Loss, data: Any, cases_in_memory: int | None = None, threads: int | None = None
+        self,
+        model: Model,
+        loss: Loss,
+        data: Any,
+        cases_in_memory: int | None = None,
+        threads: int | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         self.batches = batches(data)
-        now = Objective(model, loss, threads=threads)
+        how: dict[str, Any] = {"threads": threads} | ({} if ranks is None else {"ranks": ranks})
+        now = Objective(model, loss, **how)
         self.theta = now.flat()  # of which the arrays of this objective are views: later steps rebind the model's
-        self.objective = Objective(now.model_at(self.theta), loss, threads=threads)
-        self.sizes = [_cases(x, t) for x, t in self]
+        self.objective = Objective(now.model_at(self.theta), loss, **how)
+        self.sizes = [self._cases(x, t) for x, t in self]
         if not self.sizes:
             raise ValueError("data has no batches")
         self.cases = sum(self.sizes)
         (COUNT | NONE)("cases_in_memory", cases_in_memory)
-        most = self._automatic() if cases_in_memory is None else int(cases_in_memory)
-        self.held = self.cases <= most
+        most = self.objective.ranks.share(self._automatic()) if cases_in_memory is None else int(cases_in_memory)
+        own = -(-self.cases // self.objective.ranks.size)
+        self.held = own <= most
         self.most = most
-        if not self.held and max(self.sizes) > most:
+        if not self.held and max(self.sizes) > most * self.objective.ranks.size:
             self.objective.cases_in_memory = most
+
+    def _cases(self, x: Any, t: Any) -> int:
+        """The cases of a batch, those of all ranks; 1 if it has none that can be counted."""
+        n = cases(x, t)
+        if n == 0:
+            raise ValueError("data: a batch is empty, x and t have no cases")
+        return 1 if n is None else self.objective.cases(x, t) or 1
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         for batch in self.batches:
@@ -102,7 +120,7 @@ class DataSet:
         """The shards of all batches, with their shares of the whole, and the numbers that their cases have in it."""
         first = 0
         for k, (x, t) in enumerate(self):
-            n = _cases(x, t)
+            n = self._cases(x, t)
             if k >= len(self.sizes) or n != self.sizes[k]:
                 raise ValueError(
                     f"data: batch {k} has {n} cases now, and other ones before; it must be the same each time"
@@ -123,9 +141,15 @@ class DataSet:
         return Group(weight, Quadratic(self.objective, own), round(weight * self.cases))
 
     def groups(self) -> Iterator[Group]:
-        """The whole as one group that is kept, or group after group, each linearized when its turn comes."""
+        """The whole as one group that is kept, or group after group, each linearized when its turn comes.
+
+        Ranks hold no group alike, so that theirs is one in which every product runs the model again, shard by shard.
+        """
         if self.held:
             yield self._kept
+            return
+        if self.objective.ranks.size > 1:
+            yield Group(1.0, Quadratic(self.objective, list(self._shards()), keep=False), self.cases)
             return
         waiting: list[Shard] = []
         held = 0
@@ -137,13 +161,6 @@ class DataSet:
             waiting.append(shard)
             held += n
         yield self._group(waiting)
-
-
-def _cases(x: Any, t: Any) -> int:
-    n = cases(x, t)
-    if n == 0:
-        raise ValueError("data: a batch is empty, x and t have no cases")
-    return 1 if n is None else n
 
 
 def _memory(like: Any) -> float:

@@ -18,6 +18,8 @@ from optim.curvature.data import Progress
 from optim.hyper import Number, OneOf, Rule, checked
 from optim.problem.batch import cases as cases_of
 from optim.problem.batch import take
+from optim.problem.objective import Objective
+from optim.problem.ranks import Ranks
 from optim.types import Loss, Model
 from rmad.extend import Array
 
@@ -43,6 +45,7 @@ def influence(
     iterations: int = 1000,
     cases_in_memory: int | None = None,
     threads: int | None = None,
+    ranks: Ranks | None = None,
     rng: np.random.Generator | None = None,
     progress: Progress | None = None,
 ) -> Array:
@@ -71,7 +74,7 @@ def influence(
         Relative residual at which a solver ends.
     iterations : int, default 1000
         The most iterations of a solver.
-    cases_in_memory, threads, rng, progress
+    cases_in_memory, threads, ranks, rng, progress
         As for `Curvature`.
 
     Returns
@@ -107,8 +110,17 @@ def influence(
     checked(HYPER, {"damping": damping, "curvature": curvature, "method": method})
     if not isinstance(query, tuple) or len(query) != 2:
         raise TypeError(f"query must be (x, t), got {type(query).__name__}")
-    how = {"cases_in_memory": cases_in_memory, "threads": threads, "rng": rng, "progress": progress}
-    C = Curvature(model, loss, train, **how)  # type: ignore[arg-type]
+    C = Curvature(
+        model,
+        loss,
+        train,
+        cases_in_memory=cases_in_memory,
+        threads=threads,
+        ranks=ranks,
+        rng=rng,
+        progress=progress,
+    )
+    alone = Objective(C.data.objective.model, loss, threads=threads)  # a query is no batch to share
     x, t = query
     number = cases_of(x, t)
     if not number:
@@ -117,7 +129,7 @@ def influence(
     columns = []
     for m in range(number):
         one = slice(m, m + 1)
-        _, gradient = C.data.objective.value_and_gradient(take(x, one), take(t, one))
+        _, gradient = alone.value_and_gradient(take(x, one), take(t, one))
         columns.append(C.along_gradients(inverse @ gradient) / C.theta.dtype.type(C.cases))
         if progress is not None:
             progress("influence", m + 1, number)

@@ -26,9 +26,10 @@ from optim.hyper import COUNT, NONE, Number, OneOf, Rule, checked, generator
 from optim.parts.kronecker import eigh
 from optim.problem.batch import cases as cases_of
 from optim.problem.batch import take
+from optim.problem.ranks import Ranks
 from optim.problem.vectors import dot
 from optim.types import Loss, Model
-from rmad.extend import Array, SymmetricOperator, arrays, lazy
+from rmad.extend import Array, SymmetricOperator, Traced, arrays, lazy
 
 __all__ = ["Laplace"]
 
@@ -78,17 +79,30 @@ class Dense:
 
     def function(self, h: Callable[[Array], Array]) -> LinearOperator:
         """h(A) on its parameters, zero on the others."""
-        scaled, V, parts = h(self._values), self._V, self._parts
+        return _OfDense(self._like, self._V, h(self._values), self._parts)
 
-        def apply(v: Array) -> Array:
-            own = np.concatenate([v[a:b] for a, b in parts]).astype(np.float64)
-            found, out, first = V @ (scaled * (V.T @ own)), np.zeros_like(v), 0
-            for a, b in parts:
-                out[a:b] = found[first : first + b - a]
-                first += b - a
-            return out
 
-        return SymmetricOperator(self._like, apply)
+class _OfDense(SymmetricOperator):
+    """V diag(λ) Vᵀ on some of the parameters, zero on the others; the columns of a matrix in one product."""
+
+    def __init__(self, like: Array, V: Array, values: Array, parts: tuple[tuple[int, int], ...]) -> None:
+        self._V, self._values, self._parts = V, values, parts
+        super().__init__(like)
+
+    def _dot(self, v: Array) -> Array:
+        if isinstance(v, Traced) or v.dtype.kind == "c":
+            return SymmetricOperator._dot(self, v)
+        return self._apply(v).astype(self.dtype, copy=False)
+
+    def _apply(self, v: Array) -> Array:
+        own = np.concatenate([v[a:b] for a, b in self._parts]).astype(np.float64)
+        inner = self._V.T @ own
+        found = self._V @ (inner * (self._values if v.ndim == 1 else self._values[:, None]))
+        out, first = arrays.zeros(v, v.shape), 0
+        for a, b in self._parts:
+            out[a:b] = found[first : first + b - a]
+            first += b - a
+        return out
 
 
 class Diagonal:
@@ -129,7 +143,7 @@ class Laplace:
         How Kronecker factors are found.
     layer : str, default None
         The layer of "last-layer", by its name in `Curvature.layers`; None is the last one.
-    cases_in_memory, threads, rng, progress
+    cases_in_memory, threads, ranks, rng, progress
         As for `Curvature`.
 
     Raises
@@ -170,6 +184,7 @@ class Laplace:
         layer: str | None = None,
         cases_in_memory: int | None = None,
         threads: int | None = None,
+        ranks: Ranks | None = None,
         rng: np.random.Generator | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -180,7 +195,14 @@ class Laplace:
         self.structure, self.estimate = structure, estimate
         self.prior_precision, self.noise = float(prior_precision), None if noise is None else float(noise)
         self.curvature = Curvature(
-            model, loss, data, cases_in_memory=cases_in_memory, threads=threads, rng=rng, progress=progress
+            model,
+            loss,
+            data,
+            cases_in_memory=cases_in_memory,
+            threads=threads,
+            ranks=ranks,
+            rng=rng,
+            progress=progress,
         )
         self.mean = self.curvature.theta
         self._parts: tuple[tuple[int, int], ...] = ((0, self.mean.size),)
@@ -249,7 +271,7 @@ class Laplace:
     def _deviations(self, n: int, rng: np.random.Generator) -> Array:
         root = self._function(-0.5)
         drawn = arrays.moved_to(self.mean, rng.standard_normal((n, self.mean.size)), self.mean.dtype)
-        return np.stack([root @ row for row in drawn])
+        return (root @ drawn.T).T
 
     # -- the evidence -------------------------------------------------------------------------------------------
 
@@ -374,7 +396,7 @@ class Laplace:
         for part in self._chunks(x):
             z, J = self._jacobian(take(x, part))
             rows = np.reshape(J, (-1, self.mean.size))
-            scaled = np.stack([root @ row for row in rows]).reshape(len(z), -1, self.mean.size)
+            scaled = np.reshape((root @ rows.T).T, (len(z), -1, self.mean.size))
             means.append(z)
             covariances.append(scaled @ np.swapaxes(scaled, 1, 2))
         return np.concatenate(means), np.concatenate(covariances)

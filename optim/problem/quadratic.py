@@ -20,7 +20,6 @@ from optim.problem.parameters import Parameters
 from optim.problem.ranks import Terms
 from optim.problem.shard import LinearizedShard
 from optim.problem.shards import HessianShards, Shards
-from optim.problem.threads import in_order
 from optim.problem.vectors import Scalar, Unread, inner, sum_into, summed
 from rmad.extend import Array, SymmetricOperator, address, arrays, in_turn, lazy, lent, shares, tree
 
@@ -331,12 +330,28 @@ class Quadratic:
         with lent(self):
             self._sum(lambda mine: mine.between(matrix), self.by_thread, None, out)
 
-    def along_gradients(self, v: Array) -> list[Array]:
-        """Returns ∇ℓ_nᵀ v of the cases of every shard, in the order of the shards, without l2; by one push."""
+    def along_gradients(self, v: Array, out: Array) -> None:
+        """out[first + k] ← ∇ℓᵀ v of case k of every shard, those of all ranks, without l2; by one push.
+
+        Parameters
+        ----------
+        v : (p,) array
+            The vector.
+        out : (N,) array
+            Places for the cases by their numbers; on ranks those of all of them, zero before.
+        """
         self._take(v)
-        with lent(self):
-            by_thread = self._sweep(lambda mine: mine.each(LinearizedShard.along_gradients), self.by_thread)
-        return in_order(by_thread)
+
+        def along(shard: LinearizedShard) -> None:
+            found = shard.along_gradients()
+            out[shard.first : shard.first + len(found)] = found
+
+        def terms() -> Terms:
+            with lent(self):
+                self._sweep(lambda mine: mine.each(along), self.by_thread)
+            return [], [out]
+
+        self.objective.ranks.exchange(terms)
 
     def each_shard(self, task: Callable[[LinearizedShard], R]) -> list[R]:
         """Returns [task(shard), …] for every shard of the batch on this rank, computed on the threads."""
