@@ -1,4 +1,7 @@
-"""Sphinx: `sphinx-build -W docs docs/_build`. Pages that begin with `file_format: mystnb` are notebooks, and run."""
+"""Sphinx: `make docs`, or `make site` for the pages of several versions.
+
+Pages that begin with `file_format: mystnb` are notebooks, and run.
+"""
 
 import importlib.metadata
 import logging
@@ -10,12 +13,18 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "_ext"))
 
 project = "rmad"
-release = importlib.metadata.version("rmad")
+version = release = importlib.metadata.version("rmad")
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "cards"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 html_theme = "furo"
+html_title = f"rmad {release}"
 html_static_path = ["_static"]
+templates_path = ["_templates"]
+html_context = {"has_versions": bool(os.environ.get("RMAD_DOCS_SITE"))}  # set by site.py: their list is one folder up
+html_sidebars = {
+    "**": [f"sidebar/{n}.html" for n in ("brand", "search", "scroll-start", "navigation", "versions", "scroll-end")]
+}
 exclude_patterns = ["_build"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings give shapes, which say more

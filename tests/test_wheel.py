@@ -41,7 +41,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def tree(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """A copy of the checkout: a build leaves its traces there."""
     folder = tmp_path_factory.mktemp("tree") / "rmad"
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "build", "runs"))
+    left_out = shutil.ignore_patterns(".git", ".*venv", ".*_cache", ".hypothesis", "*.egg-info", "__pycache__", "build")
+    shutil.copytree(ROOT, folder, ignore=left_out)
     return folder
 
 
@@ -51,7 +52,8 @@ def files(folder: pathlib.Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in found if path.is_file()}
 
 
-def test_the_source_archive_holds_the_packages(python: pathlib.Path, tree: pathlib.Path) -> None:
+def test_the_source_archive_holds_code_tests_and_docs(python: pathlib.Path, tree: pathlib.Path) -> None:
+    """All that is in the repository, and its tests run there."""
     done(python, "-m", "pip", "install", "--quiet", "--target", tree.parent / "build", "setuptools>=77", cwd=tree)
     build = f"import sys; sys.path.insert(0, {str(tree.parent / 'build')!r})\n"
     build += "import setuptools.build_meta as b; b.build_sdist('../dist')"
@@ -59,9 +61,16 @@ def test_the_source_archive_holds_the_packages(python: pathlib.Path, tree: pathl
     (archive,) = (tree.parent / "dist").iterdir()
     with tarfile.open(archive) as file:
         names = {member.name.partition("/")[2] for member in file if member.isfile()}
+        file.extractall(tree.parent / "unpacked", filter="data")
     own = {name for name in names if not name.startswith("rmad.egg-info/")}
-    kept = {"CITATION.cff", "LICENSE", "MANIFEST.in", "PKG-INFO", "README.md", "pyproject.toml", "setup.cfg"}
-    assert own == files(ROOT) | kept
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    if listed:
+        assert own == {*listed, "PKG-INFO"}
+    assert files(ROOT) <= own
+    assert {"tests/conftest.py", "docs/index.md", "docs/conf.py", "Makefile", "CHANGELOG.md"} <= own
+    (unpacked,) = (tree.parent / "unpacked").iterdir()
+    tests = ["tests/rmad/test_tree.py", "tests/test_floors.py", "tests/test_site.py", "tests/optim/test_fit.py"]
+    done(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", *tests, cwd=unpacked)
 
 
 def test_the_readme_runs_on_the_wheel_alone(python: pathlib.Path, tree: pathlib.Path, tmp_path: pathlib.Path) -> None:

@@ -37,8 +37,8 @@ def make_interp_spline(
         Degree.
     t : (n + k + 1 or more,) array, default None
         Knots.
-    bc_type : str or pair of lists of (order, value), default None
-        "natural", "clamped", "periodic", …, as in SciPy.
+    bc_type : str or pair of lists, default None
+        "natural", "clamped", "periodic", …, or for each end a list of pairs (order, value), as in SciPy.
     axis : int, default 0
     check_finite : bool, default True
 

@@ -41,9 +41,10 @@ def check(
 
     Parameters
     ----------
-    f : what is checked. A *function* of arrays or trees, a primitive among them; a *layer* or model, which is a tree
-        with __tree_items__ and is called layer(x); a *loss* (z, t) → scalar, which has a method `value` or an
-        attribute `mean_over_cases`; an *optimizer*: a class with a method `step`, or a partial of one
+    f : what is checked
+        A *function* of arrays or trees, a primitive among them; a *layer* or model, which is a tree with
+        __tree_items__ and is called layer(x); a *loss* (z, t) → scalar, which has a method `value` or an attribute
+        `mean_over_cases`; an *optimizer*: a class with a method `step`, or a partial of one
     *args : per argument of f an array, a tree, or a strategy such as `arrays` (also as a leaf of a tree). A function
         gets arrays() for each argument if none is given, a layer wants x, a loss z and t, an optimizer nothing
     kind : "function", "loss", "layer" or "optimizer", where the object does not tell; a loss that is a plain function
