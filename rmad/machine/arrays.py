@@ -31,9 +31,11 @@ __all__ = [
     "eye",
     "full",
     "highest",
+    "is_all",
     "key_for",
     "kind_of",
     "largest",
+    "may_be_any",
     "moved_to",
     "numbers",
     "on_the_cpu",
@@ -165,6 +167,16 @@ def numbers(values: Sequence[Any]) -> list[Any]:
     if len(values) <= MOST_GATHERED and all(v.dtype.kind == "f" for v in values):
         return fused.gathered(values).tolist()  # one kernel: `stack` has one for each value
     return kind.stack(values).tolist()
+
+
+def is_all(mask: Any) -> bool:
+    """True if the mask is known to be True everywhere: a GPU is not asked, since the answer would wait for it."""
+    return kind_of(mask) is np and bool(np.all(mask))
+
+
+def may_be_any(mask: Any) -> bool:
+    """False if the mask is known to be False everywhere; a GPU is not asked."""
+    return kind_of(mask) is not np or bool(np.any(mask))
 
 
 # -- what the two do differently -----------------------------------------------------------------------

@@ -138,10 +138,10 @@ def interp(x, xp, fp, left=None, right=None, period=None) -> Array:
     else:
         k = np.clip(np.searchsorted(knots, plain, side="right") - 1, 0, len(knots) - 2)
         # out of range the value is that of an end: a place inside keeps the unused branch finite
-        at = np.where(below | above, knots[k], x) if np.any(below | above) else x
+        at = np.where(below | above, knots[k], x) if arrays.may_be_any(below | above) else x
         y = fp[k] + (at - xp[k]) * ((fp[k + 1] - fp[k]) / (xp[k + 1] - xp[k]))
-    if np.any(below):
+    if arrays.may_be_any(below):
         y = np.where(below, fp[0] if left is None else left, y)
-    if np.any(above):
+    if arrays.may_be_any(above):
         y = np.where(above, fp[-1] if right is None else right, y)
     return y

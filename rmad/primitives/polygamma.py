@@ -114,7 +114,7 @@ def _positivepolygamma_step(a, b, n) -> Array:
 def _polygamma_step_value(a, b, n) -> Array:
     """ψ⁽ⁿ⁾(a + b) - ψ⁽ⁿ⁾(a)"""
     positive = (a > 0) & (b > 0)
-    if np.all(positive):
+    if arrays.is_all(positive):
         return _positivepolygamma_step(a, b, n)
     step = _positivepolygamma_step(np.where(positive, a, 1), np.where(positive, b, 1), n)
     return np.where(positive, step, polygamma(n, a + b) - polygamma(n, a))
@@ -140,7 +140,7 @@ def _log_beta_value(a, b) -> Array:
     """log B(a, b). SciPy's is a difference of logarithms, which loses digits if one of a and b is large."""
     large, small = np.maximum(a, b), np.minimum(a, b)
     known = (large >= STIRLING_HOLDS) & (small > 0)
-    if not np.any(known):
+    if not arrays.may_be_any(known):
         return sc.betaln(a, b)
     large, positive = np.where(known, large, STIRLING_HOLDS), np.where(known, small, 1)
     return np.where(known, sc.gammaln(positive) - _log_gamma_step(large, positive), sc.betaln(a, b))
@@ -156,7 +156,7 @@ log_beta: Primitive = elementwise(
 
 def _beta_value(a, b) -> Array:
     known = (np.maximum(a, b) >= STIRLING_HOLDS) & (np.minimum(a, b) > 0)
-    return np.where(known, np.exp(log_beta(a, b)), sc.beta(a, b)) if np.any(known) else sc.beta(a, b)
+    return np.where(known, np.exp(log_beta(a, b)), sc.beta(a, b)) if arrays.may_be_any(known) else sc.beta(a, b)
 
 
 _beta: Primitive = elementwise(

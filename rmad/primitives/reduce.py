@@ -212,7 +212,7 @@ def _product_rule(y, x, axis=None, keepdims=False) -> Pairs:
     if y.size == x.size:  # of one element each: linear, and rounding may not give it a second derivative
         d = np.ones_like(stop(x))
     else:
-        d = spread(y, x, axis, keepdims) / x if np.all(stop(x) != 0) else _product_of_others(x, axis)
+        d = spread(y, x, axis, keepdims) / x if arrays.is_all(stop(x) != 0) else _product_of_others(x, axis)
     return (
         (lambda v: np.sum(d * v, axis=axis, keepdims=keepdims), lambda u: conj(d) * spread(u, d, axis, keepdims)),
     )  # fmt: skip

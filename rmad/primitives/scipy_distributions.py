@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from rmad.machine import arrays
 from rmad.machine.special import sc
 from rmad.primitives.boxcox import boxcox_by_power
 from rmad.primitives.incomplete import beta_density, beta_slope_in, gamma_density, gamma_slope_in
@@ -57,7 +58,7 @@ def _inverse(
             if found is None:
                 return ratio(args, k)
             bound = ~(np.abs(found(*stop(list(args))) - stop(given[place])) <= AT_BOUND)  # or NaN
-            if not np.any(bound):
+            if not arrays.may_be_any(bound):
                 return ratio(args, k)
             return np.where(bound, 0.0, ratio((*given[:place], np.where(bound, 1.0, y), *given[place + 1 :]), k))
 
@@ -281,7 +282,7 @@ def _tukey(slope: Callable[[Any, Any], Any]) -> Callable[..., Any]:
 
     def derivative(y: Any, x: Any, k: Any) -> Any:
         inside = (stop(y) > 0) & (stop(y) < 1)
-        return slope(y, k) if np.all(inside) else np.where(inside, slope(np.where(inside, y, 0.5), k), 0.0)
+        return slope(y, k) if arrays.is_all(inside) else np.where(inside, slope(np.where(inside, y, 0.5), k), 0.0)
 
     return derivative
 

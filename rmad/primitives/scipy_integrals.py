@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from rmad.handlers import register
+from rmad.machine import arrays
 from rmad.machine.backend import is_cupy, special_functions
 from rmad.machine.special import sc
 from rmad.primitives.several import elementwise_of_several
@@ -30,7 +31,7 @@ def _expn_slope(y, n, x) -> Array:
     n = as_array(stop(n))
     first = n == 0
     lower = -sc.expn(np.where(first, 0, n - 1), x)
-    return np.where(first, -(np.exp(-x) + y) / x, lower) if np.any(first) else lower
+    return np.where(first, -(np.exp(-x) + y) / x, lower) if arrays.may_be_any(first) else lower
 
 
 def _sinc_value(x) -> Array:

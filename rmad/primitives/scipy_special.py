@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rmad.blocks import unbroadcast
+from rmad.machine import arrays
 from rmad.machine.special import sc
 from rmad.primitives.arguments import as_float_array
 from rmad.primitives.softmax import ArrayLike, Axis, finite_max, softmax_primitive
@@ -78,7 +79,7 @@ def _logsumexp(out: Any, a: Any, b: Any, axis: Axis, keepdims: bool) -> Any:
 
     @cache
     def p() -> Any:
-        if b is None and not is_complex and np.all(np.isfinite(stop(a))):
+        if b is None and not is_complex and arrays.is_all(np.isfinite(stop(a))):
             return softmax_primitive(a, axis)
         e, s, _ = terms()
         return (e if b is None else b * e) / s

@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 
+from rmad.machine import arrays
 from rmad.machine.special import sc
 from rmad.primitives.arguments import is_complex
 from rmad.rules import Primitive, elementwise
@@ -53,7 +54,7 @@ def _gauss_derivatives(f, sign, c, far) -> Primitive:
 
     def value(x, k) -> Array:
         in_tail = np.abs(x) < 0 if is_complex(x) else far(x)
-        if not np.any(in_tail):
+        if not arrays.may_be_any(in_tail):
             return recurrence(x, k)
         tail = -c * sign * _gauss_tail(np.where(in_tail, x, GAUSS_FAR), k, -sign)
         return np.where(in_tail, tail, recurrence(np.where(in_tail, 0, x), k))
@@ -92,7 +93,7 @@ _bessel_tail: Primitive = elementwise(
 def _with_tail(near, tail, v, x) -> Array:
     """tail(x) in the region `_in_tail`, near(x) elsewhere; each of x in its region, or a number there."""
     in_tail = _in_tail(v, x)
-    if is_complex(x) or not np.any(in_tail):
+    if is_complex(x) or not arrays.may_be_any(in_tail):
         return near(x)
     return np.where(in_tail, tail(np.where(in_tail, x, 31 + v * v)), near(np.where(in_tail, 1, x)))
 

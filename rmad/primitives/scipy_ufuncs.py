@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from rmad.handlers import register
+from rmad.machine import arrays
 from rmad.machine.special import sc
 from rmad.primitives import scipy_distributions, scipy_elliptic, scipy_integrals, scipy_polynomials, scipy_waves  # noqa: F401
 from rmad.primitives.arguments import is_complex
@@ -175,7 +176,7 @@ def _at_zero(a, b) -> Array:
 def _binom_slope(n, k, of_zero, regular) -> Array:
     """regular(n, k), and of_zero(n, k) where that is 0 · ∞."""
     zero = _at_zero(k, n - k)
-    if not np.any(zero):
+    if not arrays.may_be_any(zero):
         return regular(n, k)
     return np.where(zero, of_zero(n, k), regular(np.where(zero, 2.0, n), np.where(zero, 1.0, k)))
 

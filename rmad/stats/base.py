@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rmad.as_written.lists import as_array
+from rmad.machine import arrays
 from rmad.traced import Traced, stop
 from rmad.types import Array
 
@@ -142,7 +143,7 @@ class Distribution:
         p, q = (self.formulas[name] for name in (("cdf", "sf") if method == "cdf" else ("sf", "cdf")))
         y = p(z, *shapes)  # type: ignore[misc]
         small = stop(y) < 0.5
-        if np.all(small):
+        if arrays.is_all(small):
             return np.log(y)
         rest = np.where(small, 0, q(z, *shapes))  # type: ignore[misc]
         return np.where(small, np.log(np.where(small, y, 1)), np.log1p(-rest))
@@ -175,7 +176,7 @@ class Distribution:
         valid = self.valid(*map(stop, shapes))
         if scale is not None:
             valid = valid & (stop(scale) > 0)
-        if not np.all(valid):
+        if not arrays.is_all(valid):
             shapes = [np.where(valid, p, 1.0) for p in shapes]
             scale = None if scale is None else np.where(valid, scale, 1.0)
         low, high = (end(*map(stop, shapes)) if callable(end) else end for end in self.support)
@@ -183,12 +184,12 @@ class Distribution:
         above = defined & (z >= high)
         inside = defined & holds(z, low, high)
         finite = np.isfinite(z)
-        if not np.all(finite):
+        if not arrays.is_all(finite):
             x = np.where(finite, x, 0.0)
             loc = None if loc is None else np.where(finite, loc, 0.0)
         z = x if loc is None else x - loc
         z = z if scale is None else z / scale
-        if not np.all(inside):
+        if not arrays.is_all(inside):
             z = np.where(inside, z, self.inside)
         return Standard(z, shapes, scale, full, defined, inside, above)
 
@@ -206,7 +207,7 @@ class Distribution:
 
 def _filled(y: Any, s: Standard, below: float, above: float) -> Any:
     """y inside the support, `below` and `above` outside of it, NaN where nothing is defined."""
-    if not np.all(s.inside):
+    if not arrays.is_all(s.inside):
         outside = np.where(s.defined, np.where(s.above, above, below), np.nan)
         y = np.where(s.inside, y, outside)
     y = y if y.shape == s.full else np.copy(np.broadcast_to(y, s.full))

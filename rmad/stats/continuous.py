@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from rmad.machine import arrays
 from rmad.machine.special import sc
 from rmad.primitives.polygamma import log_beta
 from rmad.stats.base import Continuous
@@ -217,9 +218,13 @@ f = Continuous(
 def _t(x, df) -> Array:
     """The density of t; with df = inf that of the normal distribution."""
     normal = np.isinf(df)
-    if np.any(normal):
-        finite = _t(x, np.where(normal, 1.0, df))
+    if arrays.may_be_any(normal):
+        finite = _finite_t(x, np.where(normal, 1.0, df))
         return np.where(normal, -0.5 * (x * x) - LOG_ROOT_2PI, finite)
+    return _finite_t(x, df)
+
+
+def _finite_t(x, df) -> Array:
     return -0.5 * np.log(df) - log_beta(0.5, 0.5 * df) - 0.5 * (df + 1) * np.log1p(x * x / df)
 
 

@@ -70,7 +70,6 @@ LACKS: dict[str, str] = {  # rows that CuPy cannot run, by the error that says s
             "linalg: norm ord=3 with a zero",
             "linalg: pinv of large values, stacked",
             "products: matmul by constants",
-            "statistics: interp of complex values",
         ],
         A_LIST,
     ),
