@@ -257,7 +257,7 @@ class HessianFree(Deciding):
         # S comes first, for b = −∇f: running statistics are those of the first batch that the model sees
         known = None if sets.curvature is sets.gradient else self.objective.value_and_gradient(*sets.gradient)
         q = self.objective.quadratic(*sets.curvature)  # B on S′: sec. 5, 6, 7.1
-        f, gradient = known or (q.f, q.gradient)
+        gradient, f = (q.gradient, q.f) if known is None else (known[1], known[0])  # a message of ranks brings both
         reason = "" if known is None or math.isfinite(q.value) else "non-finite loss on the curvature batch"
         record, ended = self._begun(f, gradient, reason=reason, damping=self.damping, converges=True)
         if ended:

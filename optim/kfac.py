@@ -215,12 +215,12 @@ class KFAC(Factored):
         part = self._part(x, t) if curvature_batch is None else curvature_batch
         known = None if part is None else self.objective.scalar_and_gradient(x, t)
         q = self.objective.quadratic(*(part or (x, t)))
-        f, gradient = known or (q.f, q.gradient)
+        gradient, f = (q.gradient, q.f) if known is None else (known[1], known[0])  # a message of ranks brings both
         record, ended = self._begun(f, gradient, damping=self.damping)
         if ended:
             return ended
         f = record["loss"]
-        if self.adapt_every:
+        if self.adapt_every and self._is_function is None:  # q.value may take a message of ranks
             self._check_function(q.value, *(part or (x, t)))
         if reason := self.running.renew(q, self.renewal, self.k, self.damping + self.objective.l2, self.seed + self.k):
             return self._reject(reason, record)

@@ -149,7 +149,8 @@ class LevenbergMarquardt(Optimizer):
         """
         self.objective.begin_step()
         q = self.objective.quadratic(x, t)
-        record, ended = self._begun(q.f, q.gradient, damping=self.damping, converges=True)
+        gradient = q.gradient  # on ranks f comes with it
+        record, ended = self._begun(q.f, gradient, damping=self.damping, converges=True)
         if ended:
             return ended
         self._check_function(q.value, x, t)

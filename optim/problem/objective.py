@@ -266,6 +266,13 @@ class Objective(Division):
         A loss that does not say that it is a mean over cases is compared on the whole batch first; it costs one more
         run of the model if the batch is larger than memory.
         """
+        try:
+            return self._quadratic(x, t)
+        except BaseException as error:
+            self.ranks.fail(error)  # no message has told the other ranks
+            raise
+
+    def _quadratic(self, x: Any, t: Any) -> Quadratic:
         shards = self.divide(x, t)
         keep = self._fits(sum(cases(shard.x, shard.t) or 0 for shard in shards))
         if not self._is_compared(shards):

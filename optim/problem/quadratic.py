@@ -74,16 +74,8 @@ class Quadratic:
         step = tuning.BLOCK if isinstance(self._arrays[0], np.ndarray) else objective.size
         self._stretches = [slice(k, k + step) for k in range(0, objective.size, step)]
         here = structure if keep else structure.replaced(self._arrays)
-        self.by_thread: list[Shards] = []
-
-        def made() -> Terms:
-            self.by_thread = self._each(lambda mine: Shards(objective, here, mine, self._shared, keep))
-            return self._values(), []
-
-        if keep:
-            self._terms_of_f: Any = objective.ranks.exchange(made)
-        else:  # no model runs before the first sweep
-            made()
+        self.by_thread = self._each(lambda mine: Shards(objective, here, mine, self._shared, keep))
+        self._terms_of_f: Sequence[Scalar] | None = None
         self._aside: Array | None = None  # the vector of the last residual
         self._hessians: list[HessianShards] | None = None
 
@@ -115,8 +107,21 @@ class Quadratic:
             sum_into(out, self._sweep(task, by_thread))
             return numbers(), [out]
 
-        found = self.objective.ranks.exchange(terms)
+        found = self._exchange(terms)
         self._add_l2(v, out)
+        return found
+
+    def _exchange(self, terms: Callable[[], Terms]) -> Sequence[Sequence[Scalar]]:
+        """The columns of terms() of all ranks, and its arrays summed; the first of all such messages brings f along."""
+        ranks = self.objective.ranks
+        if ranks.size == 1 or not self.keep or self._terms_of_f is not None:
+            return ranks.exchange(terms)
+
+        def with_values() -> Terms:
+            columns, summands = terms()
+            return [*columns, *self._values()], summands
+
+        *found, self._terms_of_f = ranks.exchange(with_values)
         return found
 
     def _values(self) -> list[list[Scalar]]:
@@ -142,8 +147,12 @@ class Quadratic:
         """f(θ), in float64, which stays on a device until `read` or `value` asks for it."""
         if not self.keep:
             _ = self.gradient  # by the same pass
-        (terms,) = self._terms_of_f
-        found = summed([*terms, self.objective._penalty(self._arrays)])
+        elif self.objective.ranks.size == 1:
+            (self._terms_of_f,) = self._values()
+        elif self._terms_of_f is None:
+            self._exchange(lambda: ([], []))
+        assert self._terms_of_f is not None
+        found = summed([*self._terms_of_f, self.objective._penalty(self._arrays)])
         return found if isinstance(found, float) else Unread(found)
 
     @lazy
@@ -153,7 +162,7 @@ class Quadratic:
         if self.keep:
             self._sum(Shards.gradient, self.by_thread, theta, out)
         else:
-            self._terms_of_f = self._sum(Shards.value_and_gradient, self.by_thread, theta, out, self._values)
+            (self._terms_of_f,) = self._sum(Shards.value_and_gradient, self.by_thread, theta, out, self._values)
         return out
 
     @property
@@ -287,7 +296,7 @@ class Quadratic:
             self._sweep(task, self.by_thread)
             return numbers(), []
 
-        return self.objective.ranks.exchange(terms)
+        return self._exchange(terms)
 
     def hessian_product(self, v: Array, out: Array) -> None:
         """out ← H v = Σ over shards of the directional derivative of the gradient, plus l2 v.

@@ -296,6 +296,24 @@ def test_messages_of_a_step():
         assert calls == [("gather", 128), ("sum", size)]
 
 
+def test_messages_of_kfac():
+    """At most four in the mean: ∇f, the factors and inverses now and then, the length of the step, now and then ρ."""
+    x, t = data(1200)
+
+    def program(ranks):
+        opt = optim.KFAC(model(), nn.SquaredError(), cases=0.5, ranks=ranks)
+        counts = []
+        for _ in range(15):
+            before = ranks.exchanges
+            opt.step(x, t)
+            counts.append(ranks.exchanges - before)
+        return counts[5:]
+
+    for counts in results(2, program):
+        assert max(counts) <= 4
+        assert np.mean(counts) <= 3
+
+
 def test_one_rank_is_one_process():
     """It sends nothing, and gives the same bits."""
     place = Place(1)
