@@ -126,3 +126,24 @@ def test_a_batch_that_is_not_on_the_gpu(refuses):
 def test_constants_that_are_not_on_the_gpu(refuses):
     message = r"^multiply of arrays of NumPy and of CuPy; cupy.asarray\(a\) is the array a on the GPU$"
     refuses(lambda: rmad.grad(lambda x: np.sum(x * ONES))(cupy.asarray(ONES)), TypeError, message)
+
+
+def test_fit_goes_on_bit_for_bit(tmp_path):
+    """Batches, validation on a share, the best model and checkpoints, with everything on the device."""
+    rng = np.random.default_rng(0)
+    x, t = to_device((rng.standard_normal((60, 4)).astype(np.float32), rng.integers(0, 3, 60)))
+
+    def make():
+        rng = np.random.default_rng(1)
+        layers = [nn.Linear(4, 6, rng=rng), nn.BatchNorm(6), nn.Tanh(), nn.Linear(6, 3, rng=rng)]
+        return optim.Adam(to_device(nn.Sequential(*layers)), nn.SoftmaxCrossEntropy(), lr=1e-2)
+
+    options = {"batch": 16, "validation": 0.25, "every": 1}
+    whole, rest = make(), make()
+    history = whole.fit(x, t, updates=6, **options)
+    make().fit(x, t, updates=3, checkpoints=nn.Checkpoints(tmp_path), **options)
+    again = rest.fit(x, t, updates=6, checkpoints=nn.Checkpoints(tmp_path), resume=True, **options)
+    np.testing.assert_array_equal(history["validation_loss"], again["validation_loss"])
+    assert history["validation_loss"][-1] < history["validation_loss"][0]
+    for name, array in whole.model.state_dict().items():
+        np.testing.assert_array_equal(array.get(), rest.model.state_dict()[name].get())
