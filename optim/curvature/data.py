@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 from optim import tuning
 from optim.hyper import COUNT, NONE
 from optim.problem.batch import Shard, cases
+from optim.problem.means import declared_mean, is_mean, name_of, together
 from optim.problem.objective import Objective
 from optim.problem.quadratic import Quadratic
 from optim.problem.ranks import Ranks
+from optim.problem.threads import in_order
 from optim.types import Loss, Model
 from rmad.extend import import_cupy, is_cupy, lazy
 
@@ -85,6 +87,7 @@ class DataSet:
         self.theta = now.flat()  # of which the arrays of this objective are views: later steps rebind the model's
         self.objective = Objective(now.model_at(self.theta), loss, **how)
         self.sizes = [self._cases(x, t) for x, t in self]
+        self._compared = False  # the loss on several batches with the loss on all of them
         if not self.sizes:
             raise ValueError("data has no batches")
         self.cases = sum(self.sizes)
@@ -138,7 +141,37 @@ class DataSet:
     def _group(self, shards: list[Shard], weight: float | None = None) -> Group:
         weight = sum(shard.weight for shard in shards) if weight is None else weight
         own = [Shard(shard.x, shard.t, shard.weight / weight, shard.first) for shard in shards]
-        return Group(weight, Quadratic(self.objective, own), round(weight * self.cases))
+        q = Quadratic(self.objective, own)
+        if not self._compared and self.objective.ranks.size == 1:
+            self._compare(own, q)
+        return Group(weight, q, round(weight * self.cases))
+
+    def _compare(self, shards: list[Shard], q: Quadratic) -> None:
+        """ValueError if the loss says nothing of means, and is no mean over the cases of several batches.
+
+        Nothing is said of outputs or targets that do not come in one row per case.
+        """
+        loss = self.objective.loss
+        if len(self.sizes) == 1 or declared_mean(loss) is not None:
+            return
+        if not (self._is_mean_on_a_few(shards[0]) if len(shards) == 1 else self._is_mean_over(shards, q)):
+            raise ValueError(
+                f"data: the loss {name_of(loss)} is no mean over cases, so f on all of them is not the mean of f on "
+                "the batches: pass one batch, (x, t). If that mean is what you want, say mean_over_cases = True on "
+                "the loss"
+            )
+
+    def _is_mean_on_a_few(self, shard: Shard) -> bool:
+        self.objective.has_independent_cases(shard.x, shard.t)
+        return not self.objective.loss_couples
+
+    def _is_mean_over(self, shards: list[Shard], q: Quadratic) -> bool:
+        outputs = in_order([[shard.z for shard in mine] for mine in q.by_thread])
+        targets = [shard.t for shard in shards]
+        t = None if all(part is None for part in targets) else together(targets)
+        if together(outputs) is None or (t is None and targets[0] is not None):
+            return True
+        return is_mean(self.objective.loss, shards, outputs, t, curvature=True)
 
     def groups(self) -> Iterator[Group]:
         """The whole as one group that is kept, or group after group, each linearized when its turn comes.
@@ -161,6 +194,7 @@ class DataSet:
             waiting.append(shard)
             held += n
         yield self._group(waiting)
+        self._compared = True
 
 
 def _memory(like: Any) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 
 from optim import tuning
 from optim.problem.batch import Shard, cases, slices, take
-from optim.problem.means import comes_apart, declared_mean, is_mean
+from optim.problem.means import comes_apart, declared_mean, is_mean, name_of
 from optim.problem.pairing import BroadcastError
 from optim.problem.parameters import Parameters
 from optim.problem.ranks import Alone
@@ -131,7 +131,7 @@ class Division(Parameters):
         if not counts:
             why = "x and t have no cases along their first axis, as many in each array"
         elif self.loss_couples or declared_mean(self.loss) is False:
-            why = f"the loss {_name(self.loss)} is no mean over cases"
+            why = f"the loss {name_of(self.loss)} is no mean over cases"
         else:
             why = "the model's outputs for a case depend on the other cases of the batch"
         return ValueError(f"ranks: the cases of this batch do not come apart, so that no ranks can share them: {why}")
@@ -171,7 +171,7 @@ class Division(Parameters):
         return 1
 
     def _does_not_come_apart(self, n: int | None) -> ValueError:
-        whose = "" if not self.loss_couples else f": the loss {_name(self.loss)} is no mean over cases"
+        whose = "" if not self.loss_couples else f": the loss {name_of(self.loss)} is no mean over cases"
         return ValueError(
             f"cases_in_memory = {self.cases_in_memory}: the {n} cases of this batch do not come apart{whose}"
         )
@@ -313,10 +313,6 @@ class Division(Parameters):
 
 def _shapes(x: Any) -> tuple[tuple[int, ...], ...]:
     return tuple(np.shape(a) for _, a in tree.leaves(x))
-
-
-def _name(loss: Any) -> str:
-    return getattr(loss, "__name__", type(loss).__name__)
 
 
 def _work(tape: Tape) -> float:

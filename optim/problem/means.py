@@ -20,7 +20,7 @@ from optim.problem.batch import Shard, cases
 from optim.problem.losses import loss_value_and_gradient
 from rmad.extend import Array, arrays, loss_curvature, tree
 
-__all__ = ["comes_apart", "declared_mean", "evaluate", "is_mean", "same_value", "together"]
+__all__ = ["comes_apart", "declared_mean", "evaluate", "is_mean", "name_of", "same_value", "together"]
 
 ROUNDING = 1 << 10  # units in the last place by which sums of the same terms may differ
 
@@ -29,6 +29,11 @@ def declared_mean(loss: Any) -> bool | None:
     """True or False if the loss says whether it is a mean over cases, None if it does not say."""
     found = getattr(loss, "mean_over_cases", None)
     return None if found is None else bool(found)
+
+
+def name_of(loss: Any) -> str:
+    """The name of a loss, a function or an object."""
+    return getattr(loss, "__name__", type(loss).__name__)
 
 
 def together(outputs: Sequence[Any]) -> Any:

@@ -422,3 +422,36 @@ def test_parameters_without_a_block_have_a_diagonal_and_an_inverse():
     np.testing.assert_allclose(kflr[scale, scale], np.diag(np.diag(G)[scale]), atol=1e-13)
     found = C.ggn.inverse(0.1, rtol=1e-10) @ np.eye(len(G))
     np.testing.assert_allclose(found, np.linalg.inv(G + 0.1 * np.eye(len(G))), atol=1e-7)
+
+
+def masked(z, t):
+    """A mean over the cases of two classes."""
+    k = t > 0
+    return -np.sum(rmad.log_softmax(z, axis=-1)[np.nonzero(k)[0], t[k]]) / max(1, np.sum(k))
+
+
+NO_MEANS = {"sum": lambda z, t: np.sum((z - np.eye(CLASSES)[t]) ** 2), "masked": masked}
+
+
+@pytest.mark.parametrize("how", [{}, {"cases_in_memory": 6}, {"cases_in_memory": 9}], ids=str)
+@pytest.mark.parametrize("name", NO_MEANS)
+def test_a_loss_that_is_no_mean_over_cases_takes_one_batch(name, how):
+    """The mean over batches of what it is on each would depend on how the data are cut."""
+    loss, v = NO_MEANS[name], np.ones(43)
+    whole = optim.Curvature(net(), loss, (X, T))
+    assert whole.value == pytest.approx(loss(net()(X), T), rel=1e-12)
+    np.testing.assert_allclose(whole.ggn @ v, optim.Objective(net(), loss).quadratic(X, T).ggn @ v, rtol=1e-12)
+    with pytest.raises(ValueError, match=r"the loss (masked|<lambda>) is no mean over cases.*pass one batch"):
+        optim.Curvature(net(), loss, BATCHES, **how).ggn @ v
+
+
+def test_a_mean_that_does_not_say_so_takes_several_batches():
+    def loss(z, t):
+        return np.mean((np.tanh(z) - np.eye(CLASSES)[t]) ** 2)
+
+    v = np.ones(43)
+    wanted = optim.Objective(net(), loss).quadratic(X, T).ggn @ v
+    for how in ({}, {"cases_in_memory": 6}, {"cases_in_memory": 9}):
+        found = optim.Curvature(net(), loss, BATCHES, **how)
+        assert found.value == pytest.approx(loss(net()(X), T), rel=1e-12)
+        np.testing.assert_allclose(found.ggn @ v, wanted, rtol=1e-10)
