@@ -6,9 +6,10 @@
 
 All on MNIST, pooled to --side × --side pixels. estimates: on a small net with the exact numbers from its dense
 matrices, the median over --seeds of the relative error, and the standard error that the estimator gives with it.
-calibration: a net trained on few cases (--cases) without weight decay, tested on --tested others; the reliability
-diagram, the expected calibration error over 15 bins and the mean log-likelihood of the network alone and of four
-Laplace approximations, whose prior precision has the largest evidence. influence: the training images that raise, and
+calibration: a net trained on few cases (--cases) with hardly any weight decay, tested on --tested others; the
+reliability diagram, the expected calibration error over 15 bins and the mean log-likelihood of the network alone and of
+four Laplace approximations, whose prior precision has the largest evidence, or is the best of --priors for --held-out
+further cases. influence: the training images that raise, and
 that lower, the loss of a test image most if they are left out, by EKFAC's factors.
 Source: Epperly, Tropp & Webber (2024); Daxberger et al. (2021); Koh & Liang (2017), Grosse et al. (2023).
 """
@@ -134,31 +135,51 @@ def reliability(p: Any, t: Any) -> tuple[Any, Any, float]:
     return mean, accuracy, float(np.abs(sums[0] - sums[1]).sum() / len(p))
 
 
+def log_likelihood(p: Any, t: Any) -> float:
+    """Returns the mean over cases of log p(t)."""
+    return float(np.mean(np.log(np.maximum(p[np.arange(len(p)), t], 1e-30))))
+
+
 def calibration(args: argparse.Namespace) -> Any:
-    """Compares a net with its Laplace approximations on other cases."""
+    """Compares a net with its Laplace approximations, the prior by its evidence and by cases that are held out."""
     x, t, x_test, t_test = digits(args.side)
-    x, t = x[: args.cases].astype(np.float64), t[: args.cases]
+    held = slice(args.cases, args.cases + args.held_out)
+    (x, t), (x_held, t_held) = ((x[part].astype(np.float64), t[part]) for part in (slice(args.cases), held))
     x_test, t_test = x_test[: args.tested].astype(np.float64), t_test[: args.tested]
     model = trained(x, t, args.hidden, args.updates, args.l2)
-    z = model(x_test)
-    e = np.exp(z - z.max(axis=1, keepdims=True))
-    found = {"network": e / e.sum(axis=1, keepdims=True)}
-    precisions = {"network": float("nan")}
-    for structure in args.structures:
-        posterior = optim.Laplace(model, LOSS, (x, t), structure).tuned()
-        precisions[structure] = posterior.prior_precision
-        found[structure] = posterior.predict(x_test)
-    print("| | accuracy | log-likelihood | calibration error | prior precision |\n|---|---|---|---|---|")
-    figure, axes = plt.subplots(figsize=(5, 4.5))
-    axes.plot([0, 1], [0, 1], "k:", lw=1)
-    for name, p in found.items():
+
+    def softmax(z: Any) -> Any:
+        e = np.exp(z - z.max(axis=1, keepdims=True))
+        return e / e.sum(axis=1, keepdims=True)
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
+    left.plot([0, 1], [0, 1], "k:", lw=1)
+    print("| | prior precision | accuracy | log-likelihood | calibration error |\n|---|---|---|---|---|")
+
+    def row(name: str, prior: str, p: Any, **style: Any) -> None:
         confidence, accuracy, error = reliability(p, t_test)
-        likelihood = float(np.mean(np.log(p[np.arange(len(p)), t_test])))
-        right = float(np.mean(np.argmax(p, axis=1) == t_test))
-        print(f"| {name} | {right:.3f} | {likelihood:.3f} | {error:.3f} | {precisions[name]:.2g} |")
-        axes.plot(confidence, accuracy, "o-", ms=3, label=f"{name}: {error:.3f}")
-    axes.set(xlabel="confidence", ylabel="accuracy", title="calibration error on other cases")
-    axes.legend()
+        hits = float(np.mean(np.argmax(p, axis=1) == t_test))
+        print(f"| {name} | {prior} | {hits:.3f} | {log_likelihood(p, t_test):.3f} | {error:.3f} |")
+        if style:
+            left.plot(confidence, accuracy, "o-", ms=3, label=f"{name}: {error:.3f}", **style)
+
+    row("network", "–", softmax(model(x_test)), color="k")
+    right.axhline(log_likelihood(softmax(model(x_held)), t_held), color="k", label="network")
+    for k, structure in enumerate(args.structures):
+        posterior = optim.Laplace(model, LOSS, (x, t), structure).tuned()
+        by_evidence = posterior.prior_precision
+        row(structure, f"{by_evidence:.2g}, evidence", posterior.predict(x_test))
+        found = []
+        for posterior.prior_precision in (*args.priors, by_evidence):
+            found.append(log_likelihood(posterior.predict(x_held), t_held))
+        right.semilogx(args.priors, found[:-1], "o-", ms=3, color=f"C{k}", label=structure)
+        right.plot(by_evidence, found[-1], "*", ms=11, color=f"C{k}")
+        posterior.prior_precision = args.priors[int(np.argmax(found[:-1]))]
+        row(structure, f"{posterior.prior_precision:.2g}, held out", posterior.predict(x_test), color=f"C{k}")
+    left.set(xlabel="confidence", ylabel="accuracy", title="test cases, calibration error; prior by held-out cases")
+    right.set(xlabel="prior precision (star: largest evidence)", ylabel="log-likelihood of held-out cases")
+    for axes in (left, right):
+        axes.legend(fontsize="small")
     return figure
 
 
@@ -196,7 +217,7 @@ def influence(args: argparse.Namespace) -> Any:
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "estimates": {"side": 7, "hidden": 16, "cases": 500, "updates": 30},
-    "calibration": {"side": 14, "hidden": 20, "cases": 1000, "updates": 150, "l2": 1e-5, "tested": 2000},
+    "calibration": {"side": 7, "hidden": 20, "cases": 1000, "updates": 150, "l2": 1e-5, "tested": 2000},
     "influence": {"side": 28, "hidden": 100, "cases": 10000, "updates": 60, "l2": 1e-3, "tested": 2000},
 }
 
@@ -211,6 +232,8 @@ def main() -> int:
     p.add_argument("--seeds", type=int, default=10)
     p.add_argument("--products", type=int, nargs="+", default=[12, 24, 48, 96, 192])
     p.add_argument("--structures", nargs="+", default=["full", "kron", "diag", "last-layer"])
+    p.add_argument("--held-out", type=int, default=300, help="cases that choose the prior precision")
+    p.add_argument("--priors", type=float, nargs="+", default=[0.1, 1, 3, 10, 30, 100, 1000])
     p.add_argument("--queries", type=int, default=5)
     p.add_argument("--method", default="ekfac", help="of the inverse: cg, minres, lsmr, kfac or ekfac")
     p.add_argument("--out", type=Path, default=Path("pictures"))

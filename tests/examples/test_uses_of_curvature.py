@@ -23,7 +23,7 @@ def script(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         t = np.arange(n) % 10
         return centres[t] + 0.3 * rng.standard_normal((n, 16)), t
 
-    monkeypatch.setattr(module, "digits", lambda side: (*drawn(60), *drawn(40)))
+    monkeypatch.setattr(module, "digits", lambda side: (*drawn(80), *drawn(40)))
     return module
 
 
@@ -45,9 +45,11 @@ def test_estimates(script: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 
 def test_calibration(script: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = run(script, monkeypatch, capsys, "calibration", "--tested", "40")
-    assert [row[0] for row in rows] == ["network", "full", "kron", "diag", "last-layer"]
-    assert all(0 <= float(row[3]) <= 1 for row in rows)
+    rows = run(script, monkeypatch, capsys, "calibration", "--tested", "40", "--held-out", "20")
+    structures = [name for name in ("full", "kron", "diag", "last-layer") for _ in range(2)]
+    assert [row[0] for row in rows] == ["network", *structures]
+    assert [row[1].split(", ")[1] for row in rows[1:]] == ["evidence", "held out"] * 4
+    assert all(0 <= float(row[4]) <= 1 for row in rows)
 
 
 def test_the_calibration_error(script: Any) -> None:
