@@ -74,7 +74,7 @@ def on_gpu(args: Any) -> bool:
 
 def _is_special(a: Any) -> bool:
     """True for an operand of a ufunc that is no array of numbers: a list, a sparse matrix, an object."""
-    return isinstance(a, list | tuple) or hasattr(a, "tocsr") or is_object(a)
+    return isinstance(a, list | tuple) or hasattr(a, "tocsr") or hasattr(a, "above_traced") or is_object(a)
 
 
 def _is_of_objects(ufunc: np.ufunc) -> bool:
@@ -90,6 +90,8 @@ def _outs(kwargs: dict[str, Any]) -> Any:
 
 
 def _of_special(ufunc: np.ufunc, method: str, inputs: Any, kwargs: dict[str, Any]) -> Any:
+    if any(hasattr(a, "above_traced") for a in inputs):  # a class of ours that holds traced arrays
+        return NotImplemented
     if any(isinstance(a, list | tuple) for a in inputs):
         _refuse_foreign(ufunc.__name__, inputs, TypeError())
         arrays = [HANDLERS["asarray"](a) if isinstance(a, list | tuple) else a for a in inputs]
@@ -198,6 +200,8 @@ class Traced(Shaped, Methods):
                 if isinstance(value, Traced) and value.settles:
                     kwargs = {**kwargs, name: value.now()}
         if len(types) > 1:  # arrays of other kinds, too
+            if any(hasattr(kind, "above_traced") for kind in types):
+                return NotImplemented
             args, kwargs = lifted(args, kwargs)
         if gives_integers(func, args, kwargs):
             return func(*stop(args), **stop(kwargs))

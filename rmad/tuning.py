@@ -149,11 +149,19 @@ GROUPED_FROM = 16
 
 # numbers in a state from which `solve_ivp` keeps ∂f/∂y as sparse matrices, if few elements differ from zero.
 # benchmarks/solve_ivp.py
-SPARSE_RATES_FROM = 200
+SPARSE_RATES_FROM = 100
 
 # numbers in the columns with which `solve_ivp` calls f at a time to find ∂f/∂y: they and their tangents fit a cache.
 # benchmarks/solve_ivp.py
-COLUMNS_AT_A_TIME = 1 << 15
+COLUMNS_AT_A_TIME = 1 << 16
+
+# numbers that the tape of a run of `solve_ivp` may hold; of a longer one, the steps are repeated in pieces.
+# benchmarks/solve_ivp.py
+RUN_NUMBERS = 1 << 22
+
+# numbers that take as much memory as what a node holds next to its array.
+# benchmarks/long_tapes.py
+NODE_NUMBERS = 50
 
 # numbers in all matrices ∂f/∂y of a run of `solve_ivp` that are formed: with more, stages are repeated one by one.
 # decisions.md, "The stages of an initial value problem are columns"

@@ -44,7 +44,7 @@ ORDER = {
     "rmad.written": "pieces memory arrays viewers views assignment calls",
     "rmad.stats": "base continuous discrete multivariate",
     "rmad.joint": "checkpointing layout recurrence",
-    "rmad.solvers": "closures corrections systems implicit runs replay substitution columns ivp quadrature",
+    "rmad.solvers": "closures corrections systems implicit runs replay substitution columns lanes steps ivp quadrature",
     "rmad.splines": "curves polynomials cubic bsplines",
     "rmad.plan": "rewrite buffers forms program calls push pull fusion plan timing",
     "rmad.sweeps": "inline rows per_case squares uses reduced factors rotated case_maps averaged",
@@ -75,7 +75,10 @@ PUBLIC = {
     *("nn.data", "nn.data.tasks", "nn.functional", "nn.init", "nn.models", "optim.schedules", "optim.training.checks"),
     *("rmad.array_api", "rmad.linalg", "rmad.stats", "rmad.testing", DOOR),
 }
-MEASURES_INNER_PARTS = {"benchmarks/hf_overhead.py"}  # times CG in a step by replacing the function
+MEASURES_INNER_PARTS = {
+    "benchmarks/solve_ivp.py",
+    "benchmarks/hf_overhead.py",
+}  # times CG in a step by replacing the function
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from functools import wraps
 from itertools import islice
@@ -20,6 +21,7 @@ from rmad.traced import Traced, stop
 __all__ = [
     "CONVERTERS",
     "EAGER",
+    "FILLING",
     "applied_where",
     "arrays_for_lists",
     "asking",
@@ -36,6 +38,7 @@ __all__ = [
 CONVERTERS = ["array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray", "asarray_chkfinite", "require"]
 """Functions that make an array of their first argument, whatever it is."""
 
+OBJECT = np.dtype(object)
 _NONE: Any = object()  # in place of an argument that is not given
 
 EAGER = ["array_equal", "array_equiv"]
@@ -72,6 +75,8 @@ def converter(f: Callable[..., Any], for_users: bool) -> Callable[..., Any]:
                     y = f(*args, **kwargs) if a is _NONE else f(a, *args, **kwargs)
                 else:
                     y = f(a) if a is not _NONE else f()
+                if type(y) is ndarray and y.dtype is OBJECT and (held := _above_traced(a, y)) is not None:
+                    return held
                 return writing.blank(y) if for_users and _is_new(y, a) else y
             except _LOST as error:
                 if not forgiven(error, (a, *kwargs.values())):
@@ -100,6 +105,14 @@ def _begins_traced(part: Any) -> bool:
     return kind is not float and isinstance(part, Traced)
 
 
+def _above_traced(a: Any, value: Any) -> Any:
+    """The array of a list that holds arrays of a class above traced ones, by that class; None if it holds none."""
+    for part in value.flat:
+        if hasattr(part, "above_traced"):
+            return part.stacked(a)
+    return None
+
+
 def _is_new(y: Any, a: Any) -> bool:
     """True for floats that no other array holds."""
     return y is not a and type(y) is ndarray and y.base is None and y.dtype.kind in "fc"
@@ -124,7 +137,10 @@ def converted(f: Callable[..., Any], a: Any, args: tuple[Any, ...], kwargs: dict
         y = stacked(a)
         return y if dtype is None else y.astype(dtype)
     if not isinstance(a, Traced):
-        return found.tied(f(found.values, *args, **kwargs)) if found.found else f(a, *args, **kwargs)
+        value = f(found.values if found.found else a, *args, **kwargs)
+        if value.dtype is OBJECT and (above := _above_traced(a, value)) is not None:
+            return above
+        return found.tied(value) if found.found else value
     held = stop(a)
     value = f(held, *args, **kwargs)
     if value is held:
@@ -214,13 +230,25 @@ def from_iterator(f: Callable[..., Any]) -> Callable[..., Any]:
     return collect
 
 
+class _Filling(threading.local):
+    """made: what makes the arrays that users fill of those of np.zeros and np.empty; None for blank ones."""
+
+    made: Callable[[Any], Any] | None = None
+
+
+FILLING = _Filling()
+
+
 def making(f: Callable[..., Any]) -> Callable[..., Any]:
     """np.zeros and what else makes arrays, for the user's own code: traced numbers may be written into them."""
     lift = lifting(f)
 
+    fills = f in (np.zeros, np.empty)
+
     @wraps(f)
     def make(*args: Any, **kwargs: Any) -> Any:
-        return writing.blank(lift(*args, **kwargs))
+        y = lift(*args, **kwargs)
+        return FILLING.made(y) if fills and FILLING.made is not None else writing.blank(y)
 
     return make
 

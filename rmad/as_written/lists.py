@@ -40,7 +40,8 @@ class Numbers:
     __slots__ = ("found", "values", "x")
 
     def __init__(self, x: Any) -> None:
-        self.x, self.found = x, list[tuple[tuple[int, ...], Traced]]()
+        self.x = x
+        self.found: list[tuple[tuple[int, ...], Traced]] = []
         self.values = self._walked(x, ())
 
     def _walked(self, x: Any, at: tuple[int, ...]) -> Any:

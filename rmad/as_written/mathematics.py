@@ -174,7 +174,8 @@ def _of_numbers(f: Callable[..., Any], twin: Callable[..., Any]) -> Callable[...
     def call(*given: Any, **options: Any) -> Any:
         args = [list(a) if hasattr(a, "__next__") else a for a in given]
         if not holds_traced(args) and not holds_traced(list(options.values())):
-            return f(*args, **options)
+            above = any(hasattr(a, "above_traced") for a in args)
+            return twin(*args, **options) if above else f(*args, **options)
         try:
             value = f(*Numbers(args).values, **{name: Numbers(a).values for name, a in options.items()})
         except TypeError as error:

@@ -161,17 +161,26 @@ def rollaxis(a, axis, start=0) -> Array:
 
 # -- elements in another place ----------------------------------------------------------------------------
 
+
+def _rolled(x, shift, axis=None) -> Array:
+    """np.roll; of a vector by two slices, in a third of the time."""
+    if type(x) is np.ndarray and x.ndim == 1 and type(shift) is int and axis in (None, 0, -1) and x.size:
+        k = -shift % x.size
+        return np.concatenate((x[k:], x[:k]))
+    return np.roll(x, shift, axis)
+
+
 flip = linear(np.flip, lambda u, x, axis=None: np.flip(u, axis))
-roll = linear(np.roll, lambda u, x, shift, axis=None: np.roll(u, _negative(shift), axis))
+roll = linear(_rolled, lambda u, x, shift, axis=None: _rolled(u, _negative(shift), axis), name="roll")
 flip.on_stack = lambda k, block: stacked(k, block, from_end(block.args[1], block.x.ndim))
 
 
 def _rolled_stack(k, block) -> Any:
     """Axes may repeat: their shifts add up. Without an axis, arrays are rolled as vectors."""
     _, shift, axis = block.args
-    if axis is None:
-        return None
     n = block.x.ndim
+    if axis is None:
+        return stacked(k, block, shift, -1) if n == 1 and np.ndim(shift) == 0 else None
     return stacked(k, block, shift, axis % n - n if np.ndim(axis) == 0 else tuple(a % n - n for a in axis))
 
 

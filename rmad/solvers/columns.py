@@ -35,15 +35,18 @@ __all__ = ["Columns", "columns"]
 Slope = Callable[[Any, Any], Any]
 
 
-def columns(f: Slope, run: Run) -> tuple[Columns, System] | None:
-    """The stages of a run as columns, and the system of their slopes; None if f, plain, is no function of columns."""
+def columns(f: Slope, run: Run, together: Slope) -> tuple[Columns, System] | None:
+    """The stages of a run as columns, and the system of their slopes; None if f, plain, is no function of columns.
+
+    together: f for columns, if it is one.
+    """
     places = Columns(run)
     if run.y.dtype.kind == "c" or places.Y.size > tuning.COLUMNS_MOST:
         return None
     values = places.K
     if run.method.implicit:  # the slopes solve their equations only up to Newton's tolerance
         values = np.stack([f(t, y) for t, y in zip(places.t, places.Y.T, strict=True)], axis=1)
-    found = _derivatives(f, places, values)
+    found = _derivatives(f, together, places, values)
     return None if found is None else (places, _system(places, *found))
 
 
@@ -92,12 +95,12 @@ class Pattern:
         return np.asarray(self._sums @ (data * v[self.columns]))
 
 
-def _derivatives(f: Slope, places: Columns, values: Array) -> tuple[Array, Pattern] | None:
+def _derivatives(f: Slope, together: Slope, places: Columns, values: Array) -> tuple[Array, Pattern] | None:
     """∂f/∂y at every column, (C, nnz), and its pattern; None if f of columns is not that of single ones.
 
     values: those of single calls, (n, C).
     """
-    trial = Trial(f, places, values)
+    trial = Trial(together, places, values)
     first = trial.record(0)
     if first is None:
         return None
@@ -230,11 +233,11 @@ class Columns:
         inner = np.reshape(inner, (len(y0), -1))
         return y, inner if method.implicit else np.concatenate([y, inner], axis=1)
 
-    def solved(self, f: Slope, y0: Any, system: System) -> Any:
-        """The states at the times of the result, (n, m), up to rounding; f may be traced."""
+    def solved(self, f: Slope, y0: Any, system: System) -> tuple[Any, Any]:
+        """The states at the times of the result, (n, m), up to rounding, and that at the end; f may be traced."""
         K = corrected(self.K, lambda K: K - f(self.t, self.states(y0, K)[1]), system)
         y = self.states(y0, K)[0]
-        return y if self.run.between else self._interpolated(f, y, K)
+        return (y if self.run.between else self._interpolated(f, y, K)), y[:, -1]
 
     def _interpolated(self, f: Slope, y: Any, K: Any) -> Any:
         run = self.run

@@ -1,6 +1,6 @@
 """Initial value problems: SciPy chooses the steps on plain values, the tape repeats exactly these.
 
-All stages together, as columns, where f can be called so (`columns`); else stage by stage (`replay`).
+`steps` repeats them: all stages together, as columns, where f can be called so, else stage by stage.
 """
 
 from __future__ import annotations
@@ -8,15 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from rmad.as_written.lists import as_array
 from rmad.as_written.swap import paused
 from rmad.refusals import numpys_only
 from rmad.solvers.closures import has_derivative, plain
-from rmad.solvers.columns import columns
-from rmad.solvers.replay import replayed
-from rmad.solvers.runs import Run, method_named, run
+from rmad.solvers.runs import method_named, run
+from rmad.solvers.steps import along
 from rmad.traced import on_gpu
 from rmad.valued import with_value
 
@@ -97,8 +94,7 @@ def solve_ivp(
     with paused():
         taken = run(plain_fun, t_span, plain_y0, method_named(method), given)
     if len(taken.result.t):
-        f, plain_f = _slope(fun, args, vectorized), _slope(plain_fun, plain_args, vectorized)
-        y = _states(f, plain_f, taken, as_array(y0).astype(taken.y.dtype))
+        y = along((fun, args), vectorized, taken, as_array(y0).astype(taken.y.dtype))
         taken.result.y = with_value(y, taken.result.y, "solve_ivp")
     return taken.result
 
@@ -117,30 +113,3 @@ def _refuse(dense_output: bool, events: Any, options: dict[str, Any]) -> None:
                 f"solve_ivp: {name} is traced, but y is differentiable in y0, args and what fun closes over only; "
                 f"rmad.stop_gradient({name}) is its value"
             )
-
-
-def _slope(fun: Any, args: Any, vectorized: bool) -> Callable[[Any, Any], Any]:
-    """f: (t, y) → dy/dt as an array, y: (n,), or (n, C) at as many times."""
-    more = () if args is None else tuple(args)
-
-    def slope(t: Any, y: Any) -> Any:
-        if vectorized and y.ndim == 1:
-            return np.reshape(as_array(fun(t, y[:, None], *more)), y.shape)
-        k = fun(t, y, *more)
-        if y.ndim == 2 and isinstance(k, list | tuple):  # numbers among arrays
-            k = [part + np.zeros(y.shape[1]) for part in k]
-        return as_array(k)
-
-    return slope
-
-
-def _states(f: Callable[[Any, Any], Any], plain_f: Callable[[Any, Any], Any], taken: Run, y0: Any) -> Any:
-    """The states at the times of the result, (n, m)."""
-    if not len(taken.h):
-        return np.stack([y0] * len(taken.result.t), axis=1)
-    with paused():
-        found = columns(plain_f, taken)
-    if found is None:
-        return replayed(f, taken, y0)
-    places, system = found
-    return places.solved(f, y0, system)

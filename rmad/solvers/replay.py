@@ -46,8 +46,8 @@ def _combined(value: Array, h: float, coefficients: Array, y: Any, slopes: Seque
     return _combination(value, tuple(h * coefficients[j] for j in used), y, *(slopes[j] for j in used))
 
 
-def replayed(f: Slope, run: Run, y0: Any) -> Any:
-    """The states at the times of the result as columns, (n, m), up to rounding; f: (t, y) → k, (n,)."""
+def replayed(f: Slope, run: Run, y0: Any) -> tuple[Any, Any]:
+    """The states at the times of the result as columns, (n, m), and that at the end; f: (t, y) → k, (n,)."""
     step = _implicit_step if run.method.implicit else _explicit_step
     at, x = run.places()
     parts, y, k = [y0[None]] if run.between else [], y0, None
@@ -61,7 +61,7 @@ def replayed(f: Slope, run: Run, y0: Any) -> Any:
             slopes = _extended(f, run, m, start, slopes)
             W = run.method.weights(x[here], run.h[m][None])
             parts.append(np.concatenate([np.ones((1, len(here))), W]).T @ np.stack([start, *slopes]))
-    return np.concatenate(parts).T
+    return (np.concatenate(parts).T if parts else np.zeros((len(run.y[0]), 0))), y
 
 
 def _explicit_step(f: Slope, run: Run, m: int, y: Any, k: Any) -> tuple[Any, list[Any]]:

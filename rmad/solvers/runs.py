@@ -8,6 +8,8 @@ of SciPy's classes.
 
 from __future__ import annotations
 
+from copy import copy
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,6 +106,20 @@ class Run:
         self.t, self.h = (np.array([step[k] for step in steps]) for k in (0, 1))
         self.y = np.stack([*(step.y for step in steps), steps[-1].y_new if steps else y0])
         self.stages = np.array([step.stages for step in steps])
+
+    def part(self, start: int, end: int) -> Run:
+        """The steps from `start` to before `end`, with the times of the result that lie in them."""
+        part = copy(self)
+        part.t, part.h, part.stages = self.t[start:end], self.h[start:end], self.stages[start:end]
+        part.y = self.y[start : end + 1]
+        if self.between:
+            times, y = np.append(part.t, part.t[-1] + part.h[-1]), part.y.T
+        else:
+            k, _ = self.places()
+            inside = (k >= start) & (k < end)
+            times, y = self.result.t[inside], self.result.y[:, inside]
+        part.result = SimpleNamespace(t=times, y=y)
+        return part
 
     def places(self) -> tuple[Array, Array]:
         """For every time in the result the step that it lies in, and where in it, from 0 to 1."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import scipy.integrate
 
 import rmad
 from rmad import tuning
-from rmad.solvers import columns
+from rmad.solvers import columns, steps
 
 METHODS = ["RK23", "RK45", "DOP853", "Radau"]
 T = np.linspace(0.1, 1.9, 7)
@@ -45,7 +47,7 @@ def test_derivatives(method, interpolated, ways, monkeypatch):
     rmad.check_grads(f, (Y0, ARGS), order=2)
 
 
-# -- right-hand sides as people write them -----------------------------------------------------------------------------
+# -- right-hand sides as people write them ---------------------------------------------------------------------------
 
 
 def returns_a_list(t, y, p):
@@ -104,9 +106,50 @@ def of_constants(t, y, p):
     return np.array([y[2], p[0], -p[1] * y[2]])
 
 
-COLUMNWISE = [returns_a_list, by_slices, of_unpacked, in_place]
-SINGLY = [with_a_norm, with_branches, with_an_array_of_rates, with_the_mean, into_zeros, of_constants, by_a_matrix]
-PROGRAMS = [*COLUMNWISE, *SINGLY]
+def by_rolling(t, y, p):
+    return p[0] * (np.roll(y, 1) - 2 * y + np.roll(y, -1)) + p[1] * y * (1 - y)
+
+
+def with_many_functions(t, y, p):
+    near = np.concatenate([y[-1:], y[:-1]]) + np.zeros_like(y)
+    rates = np.where(y > 0.1, p[0], p[1]) * np.clip(y, -1, 1) + np.interp(t, [0, 1, 2], [0.0, 1.0, 0.5])
+    matrix = np.array([[0.1, 0.2, 0.0], [0.0, 0.1, 0.3], [0.2, 0.0, 0.1]])
+    total = np.linalg.norm(y) + y.max() + np.dot(y, near) + np.sum(np.diff(y) ** 2) + y[:2].sum()
+    both = np.hstack([near[:1], np.cumsum(y)[1:]]) @ matrix
+    both -= matrix @ y
+    both[0] = both[0] - y[2] * np.exp(-t)
+    return rates - 0.1 * total * both + np.stack([y[0], 1.0, y[1]]) - np.array([1.0, y[0], y[1]]).sum()
+
+
+def by_the_hour(t, y, p):
+    """A rate from a table, which changes with time, and another one that depends on the state."""
+    rate = [0.5, 1.0, 2.0, 0.3][min(int(2 * t), 3)]
+    return -rate * p[0] * y + (p[1] if y[0] > 0.4 else np.roll(y, 1) * p[1])
+
+
+def with_a_matrix(t, y, p):
+    A = np.zeros((3, 3))
+    A[0, 1], A[1, 0], A[2, 2] = p[0], -y[2], math.sin(t)
+    return A @ y + p[1]
+
+
+def of_a_float(t, y, p):
+    return p[0] * y * float(t) + p[1]
+
+
+COLUMNWISE = [returns_a_list, by_slices, of_unpacked, in_place, by_a_matrix]
+LANEWISE = [
+    with_branches,
+    by_the_hour,
+    with_a_norm,
+    with_an_array_of_rates,
+    with_the_mean,
+    of_constants,
+    by_rolling,
+    with_many_functions,
+]
+SINGLY = [of_a_float]
+PROGRAMS = [*COLUMNWISE, *LANEWISE, *SINGLY]
 STATE, P = np.array([0.5, 0.8, -0.4]), np.array([0.7, 0.3])
 
 
@@ -133,11 +176,12 @@ def test_values_are_scipys_and_both_ways_agree(f, method, monkeypatch):
     g = lambda both: rmad.solve_ivp(f, (0, 2), both[0], args=(both[1],), **options).y  # noqa: E731
     y, lin = rmad.linearize(g, (y0, P))
     np.testing.assert_array_equal(y, wanted.y)
-    assert found == [f in COLUMNWISE or f is by_a_matrix]
+    tried = [True] if f in COLUMNWISE else [False, f in LANEWISE]
+    assert found == tried
     stage_by_stage(monkeypatch)
     again, single = rmad.linearize(g, (y0, P))
     np.testing.assert_array_equal(again, wanted.y)
-    assert len(found) == 1
+    assert len(found) == len(tried)
     rng = np.random.default_rng(0)
     v, u = (rng.standard_normal(3), rng.standard_normal(2)), rng.standard_normal(y.shape)
     np.testing.assert_allclose(lin.Jv(v), single.Jv(v), rtol=0, atol=1e-9)
@@ -203,10 +247,10 @@ def test_gradients_agree_with_differences_of_adaptive_runs(method):
         return np.sum(np.sin(solve(lotka_volterra, (0, 2), p[:2], args=tuple(p[2:]), **options).y))
 
     p, h = np.array([*Y0, *ARGS]), 1e-4
-    steps = [
+    shifted = [
         (misfit(p + h * e, scipy.integrate.solve_ivp), misfit(p - h * e, scipy.integrate.solve_ivp)) for e in np.eye(6)
     ]
-    differences = np.array([(a - b) / (2 * h) for a, b in steps])
+    differences = np.array([(a - b) / (2 * h) for a, b in shifted])
     np.testing.assert_allclose(rmad.grad(misfit)(p), differences, rtol=1e-6, atol=1e-6)
 
 
@@ -298,6 +342,119 @@ def test_a_stiff_system(monkeypatch):
     np.testing.assert_allclose(J, np.array([(a - b) / (2 * h) for a, b in shifted]).T, rtol=1e-4, atol=1e-8)
     stage_by_stage(monkeypatch)
     np.testing.assert_allclose(rmad.jacobian(end)(k) * k, J, rtol=1e-8, atol=1e-12)
+
+
+# -- long runs, in pieces --------------------------------------------------------------------------------------------
+
+
+def piecewise(monkeypatch, numbers=2000):
+    """A list that gets the numbers of steps of every piece that is repeated."""
+    found, states = [], steps._states
+    monkeypatch.setattr(steps, "_states", lambda *args: found.append(len(args[2].h)) or states(*args))
+    monkeypatch.setattr(tuning, "RUN_NUMBERS", numbers)
+    return found
+
+
+@pytest.mark.parametrize("f", [by_slices, by_rolling, of_a_float])
+@pytest.mark.parametrize("between", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_long_run_is_repeated_in_pieces(method, between, f, monkeypatch):
+    """In columns, in lanes or stage by stage: values, both modes and second order are those of one piece."""
+    options = {"method": method, "t_eval": None if between else T, "rtol": 1e-6, "max_step": 0.06}
+
+    def total(both):
+        def of_closure(t, y, p):
+            return f(t, y, p * both[2])
+
+        return np.sum(np.sin(rmad.solve_ivp(of_closure, (0, 2), both[0], args=(both[1],), **options).y))
+
+    x, v = (STATE, P, 1.1), (np.ones(3), np.array([0.3, -0.2]), 0.4)
+    gradient, forward = rmad.grad(total)(x), rmad.jvp(total, x, v)
+    second = rmad.hvp(total, x, v) if f is by_slices else None
+    found = piecewise(monkeypatch)
+    y, again = rmad.value_and_grad(total)(x)
+    assert len(found) > 2
+    assert max(found) < 20
+    assert y == forward[0]
+    close = {"rtol": 1e-9, "atol": 1e-9}
+    for a, b in zip(again, gradient, strict=True):
+        np.testing.assert_allclose(a, b, **close)
+    np.testing.assert_allclose(rmad.jvp(total, x, v)[1], forward[1], **close)
+    if second is not None:
+        for a, b in zip(rmad.hvp(total, x, v), second, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-7)
+
+
+def test_pieces_call_the_right_hand_side_no_more_than_one_tape(monkeypatch):
+    count = 0
+
+    def f(t, y, k):
+        nonlocal count
+        count += 1
+        return np.array([y[1], -k * y[0] * float(t < 1.3)])
+
+    def gradient():
+        nonlocal count
+        count = 0
+        rmad.grad(lambda k: rmad.solve_ivp(f, (0, 20), [1.0, 0.0], args=(k,)).y[0, -1])(1.0)
+        return count
+
+    whole = gradient()
+    assert piecewise(monkeypatch) == []
+    assert gradient() < 1.25 * whole + 6 * 20
+
+
+def test_a_tape_of_pieces_is_small(monkeypatch):
+    def held():
+        _, lin = rmad.linearize(
+            lambda k: rmad.solve_ivp(of_a_float, (0, 2), STATE, args=(np.array([0.7, 0.3]) * k,), max_step=0.01).y,
+            1.0,
+        )
+        return len(lin._record.tape.nodes)
+
+    whole = held()
+    piecewise(monkeypatch, 20000)
+    assert held() < whole / 20
+
+
+# -- steps that differences see --------------------------------------------------------------------------------------
+
+TABLE = np.linspace(0, 6, 13)
+
+
+def pendulum(p, solve, **options):
+    f = lambda t, y: np.array([y[1], -p[0] * np.sin(y[0]) - p[1] * y[1] + 0.5 * np.interp(t, TABLE, np.sin(TABLE))])  # noqa: E731
+    return solve(f, (0, 6), [0.5, 0.0], **options).y[0, -1]
+
+
+def highest(p, solve, **options):
+    """The largest of the states between SciPy's own steps."""
+    return np.max(solve(lambda t, y: np.array([y[1], -p[0] * y[0] - p[1] * y[1]]), (0, 6), [0.0, 1.0], **options).y[0])
+
+
+def switched(p, solve, **options):
+    f = lambda t, y: np.array([y[1], -p[0] * y[0] + (p[1] if t < 2.05 else -p[1])])  # noqa: E731
+    return solve(f, (0, 6), [0.0, 1.0], **options).y[0, -1]
+
+
+@pytest.mark.parametrize("program", [pendulum, highest, switched])
+def test_differences_of_adaptive_runs_see_the_steps_move(program):
+    """With steps of one length, differences are the gradient; if they are free, the gradient is nearer to the truth."""
+    p = np.array([2.0, 0.1])
+
+    def differences(h=1e-5, **options):
+        at = lambda x: program(x, scipy.integrate.solve_ivp, **options)  # noqa: E731
+        return np.array([(at(p + h * e) - at(p - h * e)) / (2 * h) for e in np.eye(2)])
+
+    def gradient(**options):
+        return rmad.grad(lambda p: program(p, rmad.solve_ivp, **options))(p)
+
+    fixed = {"rtol": 1e3, "atol": 1e3, "first_step": 0.02, "max_step": 0.02}
+    truth = differences(**fixed)
+    np.testing.assert_allclose(gradient(**fixed), truth, rtol=1e-7)
+    if program is not highest:  # there the largest is taken at other times
+        ours, theirs = (np.max(abs(found - truth)) for found in (gradient(), differences()))
+        assert ours < theirs
 
 
 # -- edges and errors ------------------------------------------------------------------------------------------------
