@@ -30,12 +30,12 @@ LACKS: dict[str, str] = {  # rows that CuPy cannot run, by the error that says s
             "own_code: {}".format,
             [
                 *("geomspace", "histogram", "histogram2d", "histogramdd", "logspace", "piecewise", "poly", "polyadd"),
-                *("polyder", "polydiv", "polyint", "polysub", "roots", "setdiff1d", "setxor1d", "sparse @", "@ sparse"),
+                *("polyder", "polydiv", "polyint", "polysub", "roots", "setdiff1d", "setxor1d", "trim_zeros"),
+                *("sparse @", "@ sparse"),
             ],
         ),
         OF_SCIPY,
     ),
-    "own_code: trim_zeros": A_LIST,
     **dict.fromkeys(
         map(
             "functions: {}".format,
