@@ -199,6 +199,7 @@ EQUIVALENT = {
         "if self.beta is not None and self.momentum is not None:",
         "self.beta is not None and self.momentum is not None → self.beta is not None or self.momentum is not None",
     ): "one without the other is refused",
+    ("rmad/written/calls.py", "sys._getframe(1), plain", "1 → 2"): "the frame in between is rmad's own, without names",
     ("rmad/written/memory.py", "self.version += 1", "1 → 2"): "versions are compared, not counted",
     (
         "rmad/written/memory.py",

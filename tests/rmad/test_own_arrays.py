@@ -66,6 +66,7 @@ WRITTEN = {  # y: zeros made in f; the derivative is that of the function withou
     ),
     "flat, copied": (lambda y, x: y.__setitem__(slice(None), x.flat.copy() ** 2), lambda x: x**2),
     "at, once": (lambda y, x: np.add.at(y, [0, 0, 2], x), lambda x: np.stack([x[0] + x[1], 0 * x[0], x[2]])),
+    "at, less": (lambda y, x: np.subtract.at(y, [0, 0, 2], x), lambda x: np.stack([-x[0] - x[1], 0 * x[0], -x[2]])),
     "at, without operand": (
         lambda y, x: (y.__setitem__(slice(None), x), np.negative.at(y, [1])),
         lambda x: np.stack([x[0], -x[1], x[2]]),
@@ -127,6 +128,11 @@ def test_code_that_keeps_numpys_own_names_shares_the_memory():
 
 REFUSED = {
     "a plain target of at": (lambda x, plain: np.add.at(plain, [0], x[:1]), TypeError, r"add\.at.*np\.zeros_like"),
+    "a plain array in another shape": (
+        lambda x, plain: np.reshape(plain, x),
+        TypeError,
+        "a traced number is no integer",
+    ),
     "another shape": (
         lambda x, plain: np.sin(x, out=np.zeros(3), where=np.ones((2, 3), bool)),
         ValueError,
