@@ -194,16 +194,20 @@ class Quadratic:
         self.products += 1
         if self.objective.ranks.size > 1:
             first = self.by_thread[0]
-            self._sum(lambda mine: mine.ggn(given, target if mine is first else None), self.by_thread, v, out)
+            own = (target, out)
+            self._sum(lambda mine: mine.ggn(given, *(own if mine is first else (None, None))), self.by_thread, v, out)
             return
         self.passes += not self.keep
         threads = self.by_thread
         if len(threads) == 1:  # not by way of the crew: the overhead of a product is that of its function calls
-            found = threads[0].ggn(given, target)
+            found = threads[0].ggn(given, target, out)
             if found is not out:
                 np.copyto(out, found)
         else:
-            terms = self.objective.crew.run(lambda j: threads[j].ggn(given, None if j else target), len(threads))
+            own = (target, out)
+            terms = self.objective.crew.run(
+                lambda j: threads[j].ggn(given, *((None, None) if j else own)), len(threads)
+            )
             sum_into(out, terms)
         if self.objective.l2:
             self._add_l2(v, out)

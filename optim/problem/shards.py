@@ -46,9 +46,10 @@ class Shards:
         self.shards, self._shared = shards, v
         self.value: Any = 0.0
         self.inner: tuple[Any, ...] = ()
-        new = partial(np.empty_like, structure.leaves[0], shape=(objective.size,))
-        self._total: Array | None = new() if len(shards) > 1 or not keep else None
-        self._v: Array | None = None if keep else new()  # a copy of the shared one: sweeps may destroy it
+        self._new = partial(np.empty_like, structure.leaves[0], shape=(objective.size,))
+        self._adds = len(shards) > 1 or not keep
+        self._total: Array | None = None  # made when a sum is first wanted in a buffer
+        self._v: Array | None = None if keep else self._new()  # a copy of the shared one: sweeps may destroy it
         self._kept: list[LinearizedShard] | None = None
         if keep:
             self._kept = []
@@ -81,11 +82,14 @@ class Shards:
         self.value = summed([self.value, shard.value])
         return shard.gradient()
 
-    def ggn(self, v: Array | None = None, out: Array | None = None) -> Array:
-        """G v. v and out: arrays of the caller's that are read, and may be written, in place of the shared ones."""
-        if self._total is None and self._kept is not None:
+    def ggn(self, v: Array | None = None, out: Array | None = None, into: Array | None = None) -> Array:
+        """G v. v and out: arrays of the caller's that are read, and may be written, in place of the shared ones.
+
+        into: where several shards are added up, not an array that the sweeps read; None for a buffer.
+        """
+        if not self._adds and self._kept is not None:
             return self._kept[0].ggn(v, out)
-        return self._sum(lambda shard: shard.ggn(v))
+        return self._sum(lambda shard: shard.ggn(v), into)
 
     def between(self, matrix: Callable[[LinearizedShard], Callable[[list[Array]], list[Array]]]) -> Array:
         """Jᵀ M J v, v the shared vector, M = matrix(shard) for every shard."""
@@ -131,12 +135,16 @@ class Shards:
         """[task(shard), …]"""
         return [task(shard) for shard in self]
 
-    def _sum(self, task: Callable[[LinearizedShard], Array]) -> Array:
-        """Σ task(shard): the only result itself, or in a buffer."""
-        if self._total is None:
+    def _sum(self, task: Callable[[LinearizedShard], Array], into: Array | None = None) -> Array:
+        """Σ task(shard): the only result itself, or in the given array or a buffer."""
+        if not self._adds:
             (only,) = self._results(task)
             return only
-        return accumulated(self._total, self._results(task))
+        if into is None:
+            if self._total is None:
+                self._total = self._new()
+            into = self._total
+        return accumulated(into, self._results(task))
 
     def _results(self, task: Callable[[LinearizedShard], R]) -> Iterator[R]:
         """task(shard), …; in the end `inner` is the sum of what they left."""
