@@ -8,10 +8,10 @@ slowest rank. Messages are exchanges of `optim.Ranks`, per update; bytes are tho
 
 --draw writes the figure of docs/ranks.md: the time of a product and of a KFAC step on 1 to 4096 ranks,
 
-    T(R) = W n / R + S + m (2 ⌈log₂ R⌉ α) + 2 b (R − 1) / (R B)
+    T(R) = W n / R + S + m ρ α + 2 b (R − 1) / (R B),   ρ = 2 ⌈log₂ R⌉ + (R − 1 up to 32 ranks, else ⌈log₂ R⌉)
 
-with W (work of a case) and S (work that every rank does) as measured on one rank, m messages of b bytes, a latency α
-and a bandwidth B.
+with W (work of a case) and S (work that every rank does) as measured on one rank, m messages, b bytes summed, a latency
+α and a bandwidth B of the network.
 """
 
 from __future__ import annotations
@@ -156,7 +156,8 @@ def table(results: dict[tuple[int, int], dict[str, Any]]) -> str:
 
 def seconds(ranks: Any, work: float, alone: float, messages: float, size: float, B: float, alpha: float) -> Any:
     """T(R)."""
-    rounds = 2 * np.ceil(np.log2(ranks))
+    steps = np.ceil(np.log2(ranks))
+    rounds = 2 * steps + np.where(ranks <= 32, ranks - 1, steps)
     return work / ranks + alone + messages * rounds * alpha + 2 * size * (ranks - 1) / ranks / B
 
 

@@ -121,6 +121,7 @@ class Division(Parameters):
             raise self._not_on_ranks(counts)
         first, own, total = sum(counts[: ranks.rank]), counts[ranks.rank], sum(counts)
         if not ranks.sliced:
+            ranks.given((x, t))
             x, t = (take(a, slice(first, first + own)) for a in (x, t))
         parts = slices(own, self._number_of_shards(own, x))
         if len(parts) == 1:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 import pickle
 import socket
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
+from optim.problem.batch import leaves
 from optim.problem.blas import use_threads
 from optim.problem.mpi import MPI
 from optim.problem.threads import cores, in_order
@@ -116,6 +118,9 @@ class Alone:
     def begin(self, parameters: Sequence[Array]) -> None:
         """A step begins at these parameters, which must be the same on all ranks."""
 
+    def given(self, batch: Any) -> None:
+        """The batch of the next sum, which must be the same on all ranks; some cases of it are compared."""
+
     def fail(self, error: BaseException) -> None:
         """Tells the other ranks, at their next sum, that this one gave up a step."""
 
@@ -123,7 +128,7 @@ class Alone:
 ALONE = Alone()
 
 HEADER = 16  # numbers in the first message of every exchange
-STATUS, KIND, COUNT, CHECKED, CHECKSUM, NUMBERS = 0, 1, 2, 3, 4, 5  # places in it
+STATUS, KIND, COUNT, CHECKED, CHECKSUM, BATCH, NUMBERS = 0, 1, 2, 3, 4, 5, 6  # places in it
 SUMS, TEXTS, TEXT = 0, 1, 2  # kinds: sums, texts of all ranks, that of one
 
 
@@ -183,6 +188,7 @@ class Ranks(Alone):
         self.rank, self.size, self.sliced = self.backend.rank, self.backend.size, bool(sliced) and self.backend.size > 1
         self.exchanges = self.bytes = 0
         self._checksum: np.uint64 | None = None
+        self._batch = 0
         self._agreed: BaseException | None = None  # the last error that all ranks know of
         self.threads = self._threads()
         if isinstance(self.backend, MPI) and self.size > 1:
@@ -262,6 +268,9 @@ class Ranks(Alone):
         if self.size > 1:
             self._checksum = checksum(parameters)
 
+    def given(self, batch: Any) -> None:
+        self._batch = fingerprint(batch, self._batch)
+
     def fail(self, error: BaseException) -> None:
         if self.size > 1 and error is not self._agreed:
             try:
@@ -281,6 +290,7 @@ class Ranks(Alone):
         if self._checksum is not None:
             header[CHECKED], header.view(np.uint64)[CHECKSUM] = 1, self._checksum
             self._checksum = None
+        header[BATCH], self._batch = self._batch, 0
         room = HEADER - NUMBERS
         header[NUMBERS : NUMBERS + len(numbers[:room])] = numbers[:room]
         rows = _numbers(self.backend.gather(_bytes(header)))
@@ -312,6 +322,7 @@ class Ranks(Alone):
                 CHECKED,
                 "are at different places of the program: rank {} and rank 0 do not begin a step together",
             ),
+            (BATCH, "were given different batches: that of rank {} is not that of rank 0"),
             (CHECKSUM, "have different parameters: those of rank {} are not those of rank 0"),
         ):
             bits = rows[:, place].view(np.uint64)
@@ -342,6 +353,17 @@ def checksum(parameters: Sequence[Array]) -> np.uint64:
         for byte in flat[whole:]:
             total = total * np.uint64(257) + np.uint64(byte)
     return np.uint64(total[0])
+
+
+def fingerprint(batch: Any, before: int = 0) -> int:
+    """A number, below 2³², that tells batches of other cases: from their number, and the first and the last of them."""
+    total = before
+    for a in leaves(batch):
+        total = zlib.crc32(repr((np.shape(a), str(getattr(a, "dtype", "")))).encode(), total)
+        if isinstance(a, np.ndarray) and a.ndim and len(a):
+            for k in (0, -1):
+                total = zlib.crc32(arrays.contiguous(a[k]).view(np.uint8).data, total)
+    return total
 
 
 def _pickled(task: Callable[[], Any]) -> tuple[bytes, BaseException | None]:

@@ -36,6 +36,10 @@ ROWS = {
     "HessianFree, held out": partial(
         optim.HessianFree, backtracking=optim.HeldOut(gap=2, every=1, by="model"), cg_iterations=6
     ),
+    "HessianFree, structural": partial(
+        optim.HessianFree, structural=optim.StructuralDamping(0.1), preconditioner=optim.UnbiasedDiagonal()
+    ),
+    "HessianFree, Roles": partial(optim.HessianFree, automatic=False, cg_iterations=4),
     "HessianFree, schedules": partial(
         optim.HessianFree,
         lr=optim.schedules.Linear(1.0, 3, 0.5),
@@ -58,6 +62,18 @@ def model(rows=(4, 6, 3), dtype=np.float64):
     )
 
 
+def model_with_states():
+    """The same, which returns its hidden states, too."""
+    rng = np.random.default_rng(1)
+    params = {"W": rng.standard_normal((4, 6)), "V": rng.standard_normal((6, 3))}
+
+    def forward(params, x):
+        h = np.tanh(x @ params["W"])
+        return h @ params["V"], h
+
+    return optim.Function(forward, params)
+
+
 def data(n, seed=0):
     rng = np.random.default_rng(seed)
     return rng.standard_normal((n, 4)), rng.standard_normal((n, 3))
@@ -73,7 +89,8 @@ def slice_of(n, ranks):
 def steps(name, n=37, number=3, ranks=None, shards=1):
     """θ, the state and the records after some steps of an optimizer of the table."""
     hyper = {} if name == "HessianFree, schedules" else {"l2": 1e-3}
-    opt = ROWS[name](model(), nn.SquaredError(), **hyper, **({} if ranks is None else {"ranks": ranks}))
+    made = model_with_states() if name == "HessianFree, structural" else model()
+    opt = ROWS[name](made, nn.SquaredError(), **hyper, **({} if ranks is None else {"ranks": ranks}))
     if ranks is None or ranks.size > 1:
         assert opt.objective.crew.threads == (shards if ranks is None else 1)
     if ranks is None:
@@ -83,7 +100,11 @@ def steps(name, n=37, number=3, ranks=None, shards=1):
     more = {}
     if name == "HessianFree, held out":
         more = {"curvature_batch": (x[:20], t[:20]), "backtracking_batch": (x[20:], t[20:])}
-    infos = [opt.step(x[own], t[own], **more) for _ in range(number)]
+    x, t = x[own], t[own]
+    roles = optim.Roles(x, t, gradient=0.8, curvature=9, ratio=0.5, rng=np.random.default_rng(0))
+    infos = []
+    for k in range(number):
+        infos.append(opt.step(**roles(k)) if name == "HessianFree, Roles" else opt.step(x, t, **more))
     return opt.objective.flat(), opt.state_dict(), infos
 
 
