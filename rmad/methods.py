@@ -48,6 +48,8 @@ class Methods(NDArrayOperatorsMixin):
         return y.twin() if y is self else y
 
     def copy(self, order: Any = "C") -> Any:
+        if isinstance(plain_value(self), np.generic):
+            return self.twin()
         return np.copy(self, order=order)  # type: ignore[call-overload]
 
     def __copy__(self) -> Any:

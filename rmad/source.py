@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from types import CodeType, FrameType
 from typing import Any
 
-__all__ = ["IS_COPY", "Store", "called_at", "is_formatting", "store_at", "variables", "written_at"]
+__all__ = ["IS_COPY", "Store", "called_at", "computes", "store_at", "variables", "written_at"]
 
 _PLAIN = (
     *(ast.Attribute, ast.BinOp, ast.Compare, ast.Constant, ast.Load, ast.Name, ast.Slice, ast.Subscript, ast.Tuple),
@@ -71,19 +71,18 @@ def written_at(frame: FrameType) -> str:
     return ast.unparse(target.value) if isinstance(target, ast.Subscript) else ""
 
 
-def is_formatting(frame: FrameType) -> bool:
-    """True if the frame computes a % b: of operands of this operator only a text asks numbers for Python's."""
+def computes(frame: FrameType, operator: str) -> bool:
+    """True if the frame is in the middle of a % b, or a %= b, for the operator "%"."""
     at = frame.f_lasti
-    return tuple(frame.f_code.co_code[at : at + 2]) in _remainders()
+    return tuple(frame.f_code.co_code[at : at + 2]) in _instructions_of(operator)
 
 
 @cache
-def _remainders() -> frozenset[tuple[int, ...]]:
-    """The instructions of a % b and a %= b."""
+def _instructions_of(operator: str) -> frozenset[tuple[int, ...]]:
     import dis  # slow to import
 
-    found = [i for text in ("a % b", "a %= b") for i in dis.get_instructions(compile(text, "", "exec"))]
-    return frozenset((i.opcode, i.arg or 0) for i in found if "%" in i.argrepr or "REMAINDER" in i.argrepr)
+    found = [i for text in (operator, f"{operator}=") for i in dis.get_instructions(compile(f"a {text} b", "", "exec"))]
+    return frozenset((i.opcode, i.arg or 0) for i in found if i.argrepr in (operator, f"{operator}="))
 
 
 def _value(name: ast.expr, frame: FrameType) -> Any:

@@ -23,7 +23,7 @@ from rmad.methods import Methods
 from rmad.objects import OBJECT, by_elements, is_object, lifted, objects
 from rmad.plain_calls import is_cast_to_integers
 from rmad.refusals import label, not_a_number, plain_array
-from rmad.source import called_at, is_formatting
+from rmad.source import called_at, computes
 from rmad.tape import Shaped, Tape
 
 __all__ = ["Traced", "on_gpu", "parts", "stop"]
@@ -235,13 +235,13 @@ class Traced(Shaped, Methods):
     def __float__(self) -> float:
         if (mark := writing.taken(self, sys._getframe(1))) is not None:
             return float(mark)
-        if is_formatting(sys._getframe(1)):
+        if computes(sys._getframe(1), "%"):  # of a text: no other left operand asks for a number of Python's
             return float(stop(self))
         raise self.tape.loses(not_a_number("float({})"))
 
     def __int__(self) -> int:
         frame = sys._getframe(1)
-        if is_formatting(frame) or (called_at(frame) or (None, None))[1] is int:  # no array of integers takes it
+        if computes(frame, "%") or (called_at(frame) or (None, None))[1] is int:  # no array of integers takes it
             return int(stop(self))
         raise self.tape.loses(not_a_number("int({})"))
 

@@ -18,7 +18,7 @@ from rmad.rules import as_array, constant, linear
 from rmad.tape import ArraySpec
 from rmad.traced import Traced, stop
 from rmad.types import Array
-from rmad.valued import composed
+from rmad.valued import composed, with_value
 
 for _f in (np.isscalar, np.iscomplexobj, np.isrealobj, np.shares_memory):
     constant(_f)
@@ -350,6 +350,8 @@ def linspace(
 @implements(np.copy)
 def copy(a, order="K", subok=False) -> Array:
     """The same array of the tape as another object; its elements are copied only if they lie in another order."""
+    if isinstance(stop(a), np.generic):  # a number becomes an array without axes
+        return with_value(a, np.array(stop(a)), "numpy.copy")
     y = a.twin()
     if isinstance(a.value, np.ndarray) and not a.value.flags.c_contiguous:
         y.value = a.value.copy(order)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cmath
+import copy
 import io
 import json
 import logging
@@ -124,6 +125,8 @@ POWERS = {
     "inverted": lambda x: x[0] ** -1,
     "not at all": lambda x: x[0] ** 0,
     "of a constant": lambda x: 1.3 ** x[1],
+    "of a constant of NumPy's": lambda x: x.dtype.type(1.3) ** x[1],
+    "np.power of one": lambda x: np.power(x.dtype.type(1.3), x[1]),
     "constant": lambda x: x[0] ** x[1].dtype.type(1.7),
     "complex": lambda x: np.real(x[0] ** (1 + 1j)),
     "np.power": lambda x: np.power(x[0], x[1]),
@@ -140,6 +143,21 @@ def test_powers_of_numbers_are_numpys_to_the_last_bit(f, dtype):
         assert y == f(x)
         assert y.dtype == f(x).dtype
     rmad.check_grads(f, X)
+
+
+def test_copies_of_numbers_are_numpys():
+    seen = []
+
+    def f(x):
+        seen.extend([np.copy(x[0]), x[0].copy(), copy.copy(x[0]), copy.deepcopy(x[0])])
+        y = np.copy(x[0])
+        y[...] = x[1]
+        return y * x[0]
+
+    assert rmad.grad(f)(X).tolist() == [X[1], X[0], 0, 0]
+    assert [np.ndim(rmad.stop_gradient(a)) for a in seen] == [0] * 4
+    assert isinstance(rmad.stop_gradient(seen[0]), np.ndarray)
+    assert all(isinstance(rmad.stop_gradient(a), np.float64) for a in seen[1:])
 
 
 def test_powers_of_pythons_numbers():
