@@ -73,10 +73,10 @@ class Recording:
     An interrupt may come at any point: end() undoes what of begin() was done.
     """
 
-    __slots__ = ("depth", "modules")
+    __slots__ = ("depth", "modules", "thread")
 
     def __init__(self) -> None:
-        self.depth, self.modules = _here.depth, len(sys.modules)
+        self.depth, self.modules, self.thread = _here.depth, len(sys.modules), threading.get_ident()
 
     def begin(self) -> None:
         try:
@@ -132,6 +132,21 @@ def _unlock() -> None:
     """Releases the lock as often as this thread has it: an interrupt may have come before an earlier release."""
     while _lock._is_owned():  # type: ignore[attr-defined]
         _lock.release()
+
+
+def _go_on_alone() -> None:
+    """In a forked process, which has one thread: what others were recording goes on in their process only."""
+    _open.intersection_update([recording for recording in _open if recording.thread == threading.get_ident()])
+    if not _open:
+        for owner, name, own, _ in _changes or ():
+            setattr(owner, name, own)
+    _lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=lambda: _lock.acquire(), after_in_parent=lambda: _lock.release(), after_in_child=_go_on_alone
+    )
 
 
 def _built() -> list[tuple[Any, str, Any, Any]]:

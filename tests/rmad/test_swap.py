@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -397,3 +399,73 @@ def test_code_of_the_user():
     assert made_by_user(users["frame"])
     assert not callers.is_users(pathlib.__file__)
     assert not callers.is_users("<frozen importlib._bootstrap>")
+
+
+# -- in a forked process ---------------------------------------------------------------------------------------------
+
+
+def exit_code_of_a_child():
+    """Forks; the child's exit code is 0 if it takes a gradient and then has NumPy as it was imported."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        try:
+            right = np.array_equal(rmad.grad(lambda x: np.sum(np.array([x[0] ** 2, x[1]])))(X), [2, 1, 0])
+            os._exit(0 if right and is_itself() else 1)
+        except BaseException:
+            os._exit(2)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_process_forked_while_another_thread_records():
+    begun, forked = threading.Event(), threading.Event()
+
+    def f(x):
+        begun.set()
+        assert forked.wait(60)
+        return np.sum(np.array([x[0], x[1] ** 2]))
+
+    thread = threading.Thread(target=rmad.grad(f), args=(X,))
+    thread.start()
+    assert begun.wait(60)
+    code = exit_code_of_a_child()
+    forked.set()
+    thread.join()
+    assert code == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_process_forked_while_another_thread_begins_to_record():
+    """The child has no thread that would release the lock."""
+    held = threading.Event()
+
+    def begin():
+        with swap._lock:
+            held.set()
+            time.sleep(0.3)
+
+    thread = threading.Thread(target=begin)
+    thread.start()
+    assert held.wait(60)
+    assert exit_code_of_a_child() == 0
+    thread.join()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_process_forked_by_the_function_that_is_recorded_goes_on_with_it():
+    codes = []
+
+    def f(x):
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            os._exit(0 if np.array([x[0]]).tape is x.tape else 1)
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        return np.sum(np.array([x[0], x[1]]))
+
+    np.testing.assert_array_equal(rmad.grad(f)(X), [1, 1, 0])
+    assert codes == [0]
