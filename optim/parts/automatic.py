@@ -49,13 +49,15 @@ class Automatic:
     ----------
     same_batch : bool, default None
         True if every step is given the same batch, False if batches change; None finds out by their content.
-    sample : int, default 500
+    sample : int, default 250
         Cases of a sample at the start; a smaller batch is taken whole.
     growth : float, default 1.1
         Factor by which the sample grows where its noise exceeds its gradient.
     share : float, default 0.25
-        The part of the sample for curvature.
-    curvature_cases : int, default 250
+        The part of a large sample for curvature.
+    curvature_cases : int, default 500
+        Half of a smaller sample is for curvature, up to so many cases.
+    least : int, default 125
         At least so many cases for curvature; a sample of less than twice as many is taken whole.
     damping : float, default 1e-2
         λ at the start where batches change.
@@ -99,6 +101,7 @@ class Automatic:
         "growth": Number(at_least=1.0),
         "share": Number(above=0.0, at_most=1.0),
         "curvature_cases": COUNT,
+        "least": COUNT,
         "damping": Number(above=0.0),
         "settled_damping": Number(above=0.0),
         "damping_min": Number(at_least=0.0),
@@ -111,10 +114,11 @@ class Automatic:
     }
 
     same_batch: bool | None = None
-    sample: int = 500
+    sample: int = 250
     growth: float = 1.1
     share: float = 0.25
-    curvature_cases: int = 250
+    curvature_cases: int = 500
+    least: int = 125
     damping: float = 1e-2
     settled_damping: float = 1.0
     damping_min: float = 1e-3
@@ -210,8 +214,8 @@ class Policy:
         size = min(n, self.sample)
         S, sizes = (batch, objective.given(*batch)) if size == n else _sample(objective, batch, n, size, (seed, k))
         size = sum(sizes)
-        of_curvature = max(a.curvature_cases, round(a.share * size))
-        if of_curvature > size // 2 or not (factors or first):
+        of_curvature = max(min(a.curvature_cases, size // 2), round(a.share * size))
+        if of_curvature < a.least or not (factors or first):
             return Decision(S, S, True, n, size, size, why)
         parts = min(size // of_curvature, *sizes)
         curvature = taken(S, slice(k % parts, None, parts))

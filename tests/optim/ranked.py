@@ -15,7 +15,7 @@ ROWS = {
     **MAKERS,
     "HessianFree, automatic": optim.HessianFree,
     "HessianFree, report": partial(optim.HessianFree, automatic=False),
-    "HessianFree, sampled": partial(optim.HessianFree, automatic=optim.Automatic(little=0.0, few=0, sample=30)),
+    "HessianFree, sampled": partial(optim.HessianFree, automatic=optim.Automatic(little=0, few=0, sample=30, least=1)),
     "HessianFree, factors": partial(
         optim.HessianFree, automatic=False, preconditioner=optim.KroneckerPreconditioner("kflr")
     ),

@@ -20,7 +20,7 @@ def net(seed=0, inputs=6):
 
 def free(model=None, **hyper):
     """With few and little at zero, so that batches count as large."""
-    numbers = {"sample": 60, "curvature_cases": 10, "little": 0.0, "few": 0}
+    numbers = {"sample": 60, "curvature_cases": 10, "least": 1, "little": 0.0, "few": 0}
     given = {k: hyper.pop(k) for k in list(hyper) if k in Automatic.HYPER and k not in ("damping", "damping_min")}
     return optim.HessianFree(model or net(), nn.SquaredError(), automatic=Automatic(**numbers | given), **hyper)
 
@@ -69,10 +69,9 @@ def test_conjugate_gradients_that_are_asked_for_are_short_and_start_from_zero():
 
 def test_a_batch_of_few_cases_is_taken_whole_for_curvature():
     """Half of so few cases would be another problem: the step is as long as their noise says."""
-    opt = free(sample=60, curvature_cases=40)
-    assert opt._decide(data(70), sampled=True).curvature_cases == 60
-    assert opt._decide(data(85), sampled=True).curvature_cases == 60
-    assert free(sample=90, curvature_cases=40)._decide(data(85), sampled=True).curvature_cases == 43
+    for cases, least, expected in ((70, 40, 60), (85, 31, 60), (85, 30, 30)):
+        opt = free(sample=60, curvature_cases=1000, least=least)
+        assert opt._decide(data(cases), sampled=True).curvature_cases == expected
 
 
 def test_damping_starts_and_ends_where_the_situation_wants_it():
@@ -127,7 +126,7 @@ def test_the_sample_grows_where_noise_exceeds_the_signal():
 
 def test_noise_is_measured_from_a_part_of_the_sample():
     """ξ of the mean over S has E‖ξ‖² = σ²/|S|; here with P = I on gradients whose σ² is known."""
-    policy = Policy(Automatic(sample=100, curvature_cases=25, little=0, few=0))
+    policy = Policy(Automatic(sample=100, curvature_cases=25, least=1, little=0, few=0))
     rng, found = np.random.default_rng(0), []
     x, t = np.zeros((1000, 1), np.float32), np.zeros((1000, 1), np.float32)
     model = nn.Linear(1, 1, rng=rng)
@@ -234,7 +233,7 @@ def two(z, t):
     ids=["batch normalization", "coupled loss", "plain loss", "two outputs", "no block"],
 )
 def test_what_does_not_fit_falls_back_and_says_so(model, loss, cases, preconditioner):
-    numbers = Automatic(sample=60, curvature_cases=10, little=0, few=0)
+    numbers = Automatic(sample=60, curvature_cases=10, least=1, little=0, few=0)
     opt = optim.HessianFree(model(), loss, automatic=numbers)
     x, t = data(200)
     infos = [opt.step(x, t) for _ in range(6)]

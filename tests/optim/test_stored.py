@@ -90,7 +90,7 @@ def test_optimizers_on_a_file(stored, name):
         elif name in ("KFAC", "fit"):
             opt = optim.KFAC(model(), nn.SoftmaxCrossEntropy())
         else:
-            small = optim.Automatic(little=0.0, few=0, sample=9)
+            small = optim.Automatic(little=0.0, few=0, sample=9, least=1)
             opt = optim.HessianFree(model(), nn.SoftmaxCrossEntropy(), automatic=small, cg_iterations=3)
         if name == "fit":
             opt.fit(x, t, batch=10, epochs=2, validation=0.2, stop=str)
