@@ -14,12 +14,16 @@ from types import FrameType
 
 from rmad.plain_calls import of_line
 from rmad.scipy_names import INSTEAD, WITH_THE_VARIABLE
+from rmad.source import called_at
 
 __all__ = ["INSTEAD", "advice"]
 
 OURS = ("rmad", "nn", "optim")
 METHODS = ("logpdf", "pdf", "logpmf", "pmf", "cdf", "sf", "logcdf", "logsf")  # of rmad.stats
 QUANTILES = ("ppf", "isf")
+CONTINUOUS = (
+    "beta cauchy chi2 expon f gamma gumbel_r invgamma laplace logistic lognorm norm pareto t uniform weibull_min"
+)
 _WRAPPED = ("func", "f", "fun", "hypotest_fun_in", "function")  # names for a function in the wrappers of SciPy
 
 
@@ -27,11 +31,28 @@ def advice(frame: FrameType | None) -> str:
     """Says which function of SciPy, or of the user's own line, has met a traced array, and what to write instead."""
     for above in reversed(list(_of_scipy(frame))):
         for module, name in _called(above):
-            return f"scipy.{module}.{name} takes plain arrays only; use {_written(module, name)}{_or_set(module, name)}"
+            return _advised(module, name)
     if name := _of_a_package(frame):
         return f"{name} takes plain arrays only; write what it computes in NumPy"
     package = "" if frame is None else frame.f_globals.get("__name__", "").partition(".")[0]
-    return "" if package in ("numpy", "rmad", "scipy") else of_line(frame)
+    return "" if package in ("numpy", "rmad", "scipy") else _of_compiled(frame) or of_line(frame)
+
+
+def _advised(module: str, name: str) -> str:
+    return f"scipy.{module}.{name} takes plain arrays only; use {_written(module, name)}{_or_set(module, name)}"
+
+
+def _of_compiled(frame: FrameType | None) -> str:
+    """The same for compiled code of SciPy, which has no frame: by what the user's line calls."""
+    f = (called_at(frame) or ("", None))[1] if frame is not None else None
+    owner = getattr(f, "__self__", None)
+    kind = owner if isinstance(owner, type) else f
+    home, name = getattr(kind, "__module__", None) or "", getattr(kind, "__name__", "")
+    if not home.startswith("scipy."):
+        return ""
+    for module in _public(home, name):
+        return _advised(module, name if kind is f else f"{name}.{getattr(f, '__name__', '')}")
+    return ""
 
 
 def _of_a_package(frame: FrameType | None) -> str:
@@ -71,8 +92,9 @@ def _called(frame: FrameType) -> Iterator[tuple[str, str]]:
         for module in _public(home, kind):
             yield module, kind if name.startswith("_") or name == "freeze" else f"{kind}.{name}"
     else:
-        for module in _public(home, name):
-            yield module, name
+        short, _, method = frame.f_code.co_qualname.partition(".")  # a static method has the name of its class
+        for module in _public(home, short):
+            yield module, f"{short}.{method}" if method.isidentifier() else short
     for wrapped in filter(callable, map(here.get, _WRAPPED)):
         name = getattr(wrapped, "__name__", "")
         for module in _public(getattr(wrapped, "__module__", None) or "", name):
@@ -83,7 +105,7 @@ _WITHIN = {
     "cluster": ("hierarchy", "vq"),
     "optimize": ("elementwise",),
     "sparse": ("linalg", "csgraph"),
-    "spatial": ("distance",),
+    "spatial": ("distance", "transform"),
 }
 """Modules of SciPy's packages that users import by their own names."""
 
@@ -99,11 +121,11 @@ def _public(home: str, name: str) -> Iterator[str]:
 def _written(module: str, name: str) -> str:
     """What the table has for a function; methods stay in the name of a distribution."""
     short, _, method = name.partition(".")
-    if module == "stats" and method in QUANTILES:
+    if module == "stats" and method in QUANTILES and short not in CONTINUOUS.split():
         return "the ufunc of its quantiles, such as scipy.special.ndtri, gammaincinv or betaincinv"
     for ours, theirs in INSTEAD.get(module, {}).items():
         if short in theirs.split():
-            return ours.replace("{}", name if module == "stats" and method in METHODS else short)
+            return ours.replace("{}", name if module == "stats" and method in (*METHODS, *QUANTILES) else short)
     return "its density written in NumPy" if method in METHODS else "functions of NumPy"
 
 

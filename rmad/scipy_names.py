@@ -53,6 +53,11 @@ INSTEAD: dict[str, dict[str, str]] = {
         "numpy.polyfit": "linregress",
         "numpy.quantile": "iqr quantile scoreatpercentile",
         "np.abs of the difference of sorted samples": "energy_distance wasserstein_distance",
+        "the difference of means over its standard error, in NumPy": "ttest_1samp ttest_ind ttest_rel",
+        "-np.sum(p * np.log(p))": "entropy",
+        "rmad.stats.norm": "Normal",
+        "rmad.stop_gradient(x): its result is made of ranks or counts, which have no derivative": """binned_statistic
+            chi2_contingency ecdf kendalltau ks_1samp ks_2samp kstest mannwhitneyu mode rankdata spearmanr wilcoxon""",
         "rmad.implicit of what is zero or smallest there": """boxcox_normmax expectile fit ppcc_max
             yeojohnson_normmax""",
     },
@@ -64,20 +69,28 @@ INSTEAD: dict[str, dict[str, str]] = {
         "rmad.implicit of the equations of a collocation": "solve_bvp",
         "a fixed rule, nodes, weights = np.polynomial.legendre.leggauss(n)": """quad_vec dblquad tplquad nquad
             fixed_quad""",
-        "rmad.solve_ivp": "solve_ivp odeint ode",
+        "rmad.solve_ivp": "solve_ivp odeint ode RK23 RK45 DOP853 Radau BDF LSODA",
     },
     "interpolate": {
-        "numpy.interp": "interp1d",
+        "numpy.interp, or rmad.make_interp_spline for its other kinds": "interp1d",
         "rmad.{}": "Akima1DInterpolator CubicHermiteSpline CubicSpline PchipInterpolator make_interp_spline",
-        "rmad.make_interp_spline": "BSpline InterpolatedUnivariateSpline splrep",
-        "rmad.linear(f, transpose) of the interpolant, which is linear in its values": """RegularGridInterpolator
-            interpn RBFInterpolator RectBivariateSpline UnivariateSpline""",
+        "rmad.make_interp_spline": "InterpolatedUnivariateSpline splrep",
+        "BSpline.design_matrix(x, t, k) @ c for traced c, rmad.make_interp_spline for traced x": "BSpline splev",
+        "rmad.linear(f, transpose) of its values, in which it is linear, rmad.primitive(f, rule) of points": """
+            barycentric_interpolate griddata LinearNDInterpolator RegularGridInterpolator interpn
+            RBFInterpolator RectBivariateSpline UnivariateSpline""",
     },
     "signal": {
         "numpy.{}": "convolve correlate",
         "numpy.convolve, or a product of numpy.fft.rfft": "fftconvolve oaconvolve",
         "sums of shifted slices x[i:…, j:…]": "convolve2d correlate2d",
         "x minus a line fitted by np.linalg.lstsq": "detrend",
+        "np.polyval(b, s) / np.polyval(a, s) at s = 1j * w": "TransferFunction bode freqresp freqs",
+        "rmad.linalg.expm of the matrix, and A @ x + B @ u in a loop": """StateSpace cont2discrete dlsim impulse lsim
+            step""",
+        "np.sin or np.cos of its phase": "chirp",
+        "np.median of shifted slices": "medfilt medfilt2d order_filter",
+        "places = find_peaks(rmad.stop_gradient(x))[0], and x[places]": "find_peaks find_peaks_cwt",
         "numpy.fft.rfft of slices times a window": "welch periodogram csd spectrogram stft",
         "rmad.linear(f, transpose) of the filter, which is linear in the array": """cspline1d czt decimate
             filtfilt hilbert hilbert2 istft lfilter lfiltic qspline1d resample resample_poly savgol_filter sepfir2d
@@ -88,8 +101,8 @@ INSTEAD: dict[str, dict[str, str]] = {
             fourier_gaussian fourier_shift fourier_uniform gaussian_filter gaussian_filter1d spline_filter
             spline_filter1d convolve convolve1d correlate correlate1d uniform_filter uniform_filter1d sobel prewitt
             laplace gaussian_laplace shift zoom rotate affine_transform""",
-        "rmad.linear(f, transpose) of the interpolation, which is linear in the image": """geometric_transform
-            map_coordinates""",
+        "rmad.linear(f, transpose) of the image, in which it is linear, rmad.primitive(f, rule) of coordinates": """
+            geometric_transform map_coordinates""",
         "np.sort or np.median of shifted slices": "median_filter percentile_filter rank_filter",
         "np.maximum or np.minimum of shifted slices": """black_tophat grey_closing grey_dilation grey_erosion
             grey_opening maximum_filter maximum_filter1d minimum_filter minimum_filter1d morphological_gradient
@@ -103,7 +116,9 @@ INSTEAD: dict[str, dict[str, str]] = {
         "rmad.linear(f, transpose) of the transform, which is linear": "dct dctn idct idctn dst dstn idst idstn",
     },
     "spatial.distance": {
-        "np.sqrt(np.sum((x[:, None] - y) ** 2, axis=-1))": "cdist pdist euclidean sqeuclidean",
+        "np.linalg.norm(x[:, None] - y, axis=-1), or np.sum of its square": "cdist pdist",
+        "np.linalg.norm(x - y)": "euclidean",
+        "np.sum((x - y) ** 2)": "sqeuclidean",
         "its formula in NumPy, such as np.sum(np.abs(x - y))": """braycurtis canberra chebyshev cityblock correlation
             cosine jensenshannon mahalanobis minkowski seuclidean""",
     },
@@ -111,7 +126,15 @@ INSTEAD: dict[str, dict[str, str]] = {
         "np.sum(np.abs(x[:, None] - y) ** p, axis=-1) ** (1 / p)": """distance_matrix minkowski_distance
             minkowski_distance_p""",
         "numpy.linalg.svd": "procrustes",
+        "rmad.stop_gradient(x) for the indices that it finds, and x[indices]": """cKDTree ConvexHull Delaunay KDTree
+            Voronoi""",
     },
+    "spatial.transform": {
+        "its formula in NumPy, such as np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])": "Rotation Slerp"
+    },
+    "fftpack": {"numpy.fft.{}": "fft fft2 fftn ifft ifft2 ifftn"},
+    "cluster.vq": {"rmad.stop_gradient(x) for the labels, and means of x[labels == k]": "kmeans kmeans2 vq"},
+    "io": {"rmad.stop_gradient(x)": "savemat"},
     "optimize.elementwise": {_SOLVED: "find_root find_minimum"},
     "sparse.linalg": {
         "rmad.linear_map of a LinearOperator that solves with A and with A.T": """factorized spilu splu spsolve
@@ -130,8 +153,12 @@ INSTEAD: dict[str, dict[str, str]] = {
     },
     "differentiate": {"rmad.grad": "derivative", "rmad.{}": "hessian jacobian"},
     "optimize": {
-        _SOLVED: """bisect brenth brentq fixed_point fmin fsolve least_squares minimize minimize_scalar newton
-            newton_krylov ridder root root_scalar toms748""",
+        "its formula, np.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)": "rosen",
+        "rmad.grad": "approx_fprime",
+        "rows, columns = linear_sum_assignment(rmad.stop_gradient(A)), and A[rows, columns]": "linear_sum_assignment",
+        _SOLVED: """bisect brenth brentq curve_fit differential_evolution dual_annealing fixed_point fmin fsolve
+            least_squares linprog lsq_linear milp minimize minimize_scalar newton newton_krylov nnls ridder root
+            root_scalar shgo toms748""",
     },
 }
 

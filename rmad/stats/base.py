@@ -73,6 +73,8 @@ class Distribution:
         sf: Formula,
         logcdf: Formula | None = None,
         logsf: Formula | None = None,
+        ppf: Formula | None = None,
+        isf: Formula | None = None,
         support: tuple[Any, Any] = (-np.inf, np.inf),
         closed: bool = True,
         inside: float = 0.0,
@@ -87,6 +89,7 @@ class Distribution:
             valid,
         )
         self.formulas = {"cdf": cdf, "sf": sf, "logcdf": logcdf, "logsf": logsf}
+        self.quantiles = {"ppf": ppf, "isf": isf}
         self.parameters = (*self.shapes, "loc", "scale") if self.scaled else (*self.shapes, "loc")
 
     def __repr__(self) -> str:
@@ -226,6 +229,33 @@ class Continuous(Distribution):
     def pdf(self, x: Any, *args: Any, **kwargs: Any) -> Array:
         """The density at x"""
         return np.exp(self._log_density("pdf", x, args, kwargs))  # type: ignore[no-any-return]
+
+    def ppf(self, q: Any, *args: Any, **kwargs: Any) -> Array:
+        """The quantile: x with P(X ≤ x) = q; NaN unless 0 ≤ q ≤ 1"""
+        return self._quantile("ppf", q, args, kwargs)
+
+    def isf(self, q: Any, *args: Any, **kwargs: Any) -> Array:
+        """x with P(X > x) = q, accurate where q is small"""
+        return self._quantile("isf", q, args, kwargs)
+
+    def _quantile(self, method: str, q: Any, args: Any, kwargs: Any) -> Any:
+        given = {name: doubles(value) for name, value in self._parsed(method, args, kwargs).items()}
+        q, shapes = doubles(q), [given[name] for name in self.shapes]
+        full = np.broadcast_shapes(q.shape, *(p.shape for p in given.values()))
+        loc, scale = given.get("loc", 0.0), given.get("scale", 1.0)
+        at = stop(q)
+        valid = self.valid(*map(stop, shapes)) & (stop(scale) > 0) & (at >= 0) & (at <= 1)
+        inner = valid & (at > 0) & (at < 1)
+        with np.errstate(all="ignore"):
+            shapes = [np.where(inner, p, 1.0) for p in shapes]
+            z = self.quantiles[method](np.where(inner, q, 0.5), *shapes)  # type: ignore[misc]
+            low, high = (end(*map(stop, shapes)) if callable(end) else end for end in self.support)
+            ends = np.where(at == (method == "isf"), low, high)
+            far = np.isinf(ends) & ~inner
+            y = loc + scale * np.where(inner, z, np.where(far, 0.0, ends))
+            y = np.where(valid & ~far, y, np.where(valid, ends, np.nan))
+        y = y if y.shape == full else np.copy(np.broadcast_to(y, full))
+        return y if isinstance(y, Traced) else y[()]
 
     def _holds(self, z: Any, low: Any, high: Any) -> Any:
         if self.closed:

@@ -14,6 +14,7 @@ from rmad.machine import arrays
 from rmad.machine.special import sc
 from rmad.primitives.polygamma import log_beta
 from rmad.stats.base import Continuous
+from rmad.traced import stop
 from rmad.types import Array
 
 __all__ = [
@@ -31,6 +32,8 @@ norm = Continuous(
     lambda x: -0.5 * (x * x) - LOG_ROOT_2PI,
     cdf=sc.ndtr,
     sf=lambda x: sc.ndtr(-x),
+    ppf=sc.ndtri,
+    isf=lambda q: -sc.ndtri(q),
     logcdf=sc.log_ndtr,
     logsf=lambda x: sc.log_ndtr(-x),
 )
@@ -48,6 +51,8 @@ lognorm = Continuous(
     lambda x, s: -0.5 * _square_of_log(x, s) - np.log(s * x) - LOG_ROOT_2PI,
     cdf=lambda x, s: sc.ndtr(np.log(x) / s),
     sf=lambda x, s: sc.ndtr(-np.log(x) / s),
+    ppf=lambda q, s: np.exp(s * sc.ndtri(q)),
+    isf=lambda q, s: np.exp(-s * sc.ndtri(q)),
     logcdf=lambda x, s: sc.log_ndtr(np.log(x) / s),
     logsf=lambda x, s: sc.log_ndtr(-np.log(x) / s),
     support=HALF_LINE,
@@ -62,6 +67,8 @@ gamma = Continuous(
     lambda x, a: sc.xlogy(a - 1, x) - x - sc.gammaln(a),
     cdf=lambda x, a: sc.gammainc(a, x),
     sf=lambda x, a: sc.gammaincc(a, x),
+    ppf=lambda q, a: sc.gammaincinv(a, q),
+    isf=lambda q, a: sc.gammainccinv(a, q),
     support=HALF_LINE,
     inside=1.0,
 )
@@ -73,6 +80,8 @@ chi2 = Continuous(
     lambda x, df: sc.xlogy(0.5 * df - 1, x) - 0.5 * x - sc.gammaln(0.5 * df) - (0.5 * LOG_2) * df,
     cdf=lambda x, df: sc.gammainc(0.5 * df, 0.5 * x),
     sf=lambda x, df: sc.gammaincc(0.5 * df, 0.5 * x),
+    ppf=lambda q, df: 2 * sc.gammaincinv(0.5 * df, q),
+    isf=lambda q, df: 2 * sc.gammainccinv(0.5 * df, q),
     support=HALF_LINE,
     inside=1.0,
 )
@@ -84,6 +93,8 @@ invgamma = Continuous(
     lambda x, a: -(a + 1) * np.log(x) - 1 / x - sc.gammaln(a),
     cdf=lambda x, a: sc.gammaincc(a, 1 / x),
     sf=lambda x, a: sc.gammainc(a, 1 / x),
+    ppf=lambda q, a: 1 / sc.gammainccinv(a, q),
+    isf=lambda q, a: 1 / sc.gammaincinv(a, q),
     support=HALF_LINE,
     closed=False,
     inside=1.0,
@@ -96,6 +107,8 @@ expon = Continuous(
     lambda x: -x,
     cdf=lambda x: -np.expm1(-x),
     sf=lambda x: np.exp(-x),
+    ppf=lambda q: -np.log1p(-q),
+    isf=lambda q: -np.log(q),
     logsf=lambda x: -x,
     support=HALF_LINE,
 )
@@ -107,6 +120,8 @@ pareto = Continuous(
     lambda x, b: np.log(b) - (b + 1) * np.log(x),
     cdf=lambda x, b: -np.expm1(-b * np.log(x)),
     sf=lambda x, b: np.exp(-b * np.log(x)),
+    ppf=lambda q, b: np.exp(-np.log1p(-q) / b),
+    isf=lambda q, b: np.exp(-np.log(q) / b),
     logsf=lambda x, b: -b * np.log(x),
     support=(1.0, np.inf),
     inside=2.0,
@@ -119,6 +134,8 @@ weibull_min = Continuous(
     lambda x, c: np.log(c) + sc.xlogy(c - 1, x) - x**c,
     cdf=lambda x, c: -np.expm1(-(x**c)),
     sf=lambda x, c: np.exp(-(x**c)),
+    ppf=lambda q, c: (-np.log1p(-q)) ** (1 / c),
+    isf=lambda q, c: (-np.log(q)) ** (1 / c),
     logsf=lambda x, c: -(x**c),
     support=HALF_LINE,
     inside=1.0,
@@ -131,6 +148,8 @@ gumbel_r = Continuous(
     lambda x: -x - np.exp(-x),
     cdf=lambda x: np.exp(-np.exp(-x)),
     sf=lambda x: -np.expm1(-np.exp(-x)),
+    ppf=lambda q: -np.log(-np.log(q)),
+    isf=lambda q: -np.log(-np.log1p(-q)),
     logcdf=lambda x: -np.exp(-x),
 )
 
@@ -147,6 +166,8 @@ logistic = Continuous(
     _logistic,
     cdf=sc.expit,
     sf=lambda x: sc.expit(-x),
+    ppf=sc.logit,
+    isf=lambda q: -sc.logit(q),
     logcdf=sc.log_expit,
     logsf=lambda x: sc.log_expit(-x),
 )
@@ -163,6 +184,12 @@ def _laplace_logcdf(x) -> Array:
     return np.where(right, np.log1p(-0.5 * np.exp(-np.where(right, x, 0))), x - LOG_2)
 
 
+def _laplace_quantile(q) -> Array:
+    """log 2q on the left, -log 2(1 - q) on the right."""
+    right = stop(q) > 0.5
+    return np.where(right, -np.log(2 - 2 * np.where(right, q, 0.5)), np.log(2 * np.where(right, 0.5, q)))
+
+
 laplace = Continuous(
     "laplace",
     "",
@@ -170,6 +197,8 @@ laplace = Continuous(
     lambda x: -np.abs(x) - LOG_2,
     cdf=_laplace_cdf,
     sf=lambda x: _laplace_cdf(-x),
+    ppf=_laplace_quantile,
+    isf=lambda q: -_laplace_quantile(q),
     logcdf=_laplace_logcdf,
     logsf=lambda x: _laplace_logcdf(-x),
 )
@@ -181,6 +210,8 @@ beta = Continuous(
     lambda x, a, b: sc.xlogy(a - 1, x) + sc.xlog1py(b - 1, -x) - log_beta(a, b),
     cdf=lambda x, a, b: sc.betainc(a, b, x),
     sf=lambda x, a, b: sc.betaincc(a, b, x),
+    ppf=lambda q, a, b: sc.betaincinv(a, b, q),
+    isf=lambda q, a, b: sc.betainccinv(a, b, q),
     support=(0.0, 1.0),
     inside=0.5,
 )
@@ -192,6 +223,8 @@ uniform = Continuous(
     lambda x: 0 * x,
     cdf=lambda x: x,
     sf=lambda x: 1 - x,
+    ppf=lambda q: q,
+    isf=lambda q: 1 - q,
     support=(0.0, 1.0),
     inside=0.5,
 )
@@ -210,6 +243,8 @@ f = Continuous(
     _f,
     cdf=lambda x, dfn, dfd: sc.fdtr(dfn, dfd, x),
     sf=lambda x, dfn, dfd: sc.fdtrc(dfn, dfd, x),
+    ppf=lambda q, dfn, dfd: sc.fdtri(dfn, dfd, q),
+    isf=lambda q, dfn, dfd: 1 / sc.fdtri(dfd, dfn, q),
     support=HALF_LINE,
     inside=1.0,
 )
@@ -235,6 +270,8 @@ t = Continuous(
     _t,
     cdf=lambda x, df: sc.stdtr(df, x),
     sf=lambda x, df: sc.stdtr(df, -x),
+    ppf=lambda q, df: sc.stdtrit(df, q),
+    isf=lambda q, df: -sc.stdtrit(df, q),
 )
 
 cauchy = Continuous(
@@ -244,4 +281,6 @@ cauchy = Continuous(
     lambda x: -LOG_PI - np.log1p(x * x),
     cdf=lambda x: np.arctan2(1, -x) / math.pi,
     sf=lambda x: np.arctan2(1, x) / math.pi,
+    ppf=lambda q: -1 / np.tan(math.pi * q),
+    isf=lambda q: 1 / np.tan(math.pi * q),
 )

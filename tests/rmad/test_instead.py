@@ -35,7 +35,8 @@ CALLS = {
     "stats.norm.logpdf": (lambda x: scipy.stats.norm.logpdf(T, x[0], x[1]), "rmad.stats.norm.logpdf"),
     "stats.gamma.logpdf": (lambda x: scipy.stats.gamma(x[0]).logpdf(T), "rmad.stats.gamma.logpdf"),
     "stats.multivariate_normal": (lambda x: scipy.stats.multivariate_normal(x), "rmad.stats.multivariate_normal"),
-    "stats.t.ppf": (lambda x: scipy.stats.t.ppf(x, 3), "scipy.special.ndtri"),
+    "stats.t.ppf": (lambda x: scipy.stats.t.ppf(x, 3), "rmad.stats.t.ppf"),
+    "stats.vonmises.ppf": (lambda x: scipy.stats.vonmises.ppf(x, 3), "scipy.special.ndtri"),
     "stats.vonmises.pdf": (lambda x: scipy.stats.vonmises.pdf(x, 3), "its density written in NumPy"),
     "stats.multivariate_normal.logpdf": (
         lambda x: scipy.stats.multivariate_normal.logpdf(x, X),
@@ -51,10 +52,14 @@ CALLS = {
     "signal.fftconvolve": (lambda x: scipy.signal.fftconvolve(x, x), "numpy.convolve"),
     "ndimage.gaussian_filter": (lambda x: scipy.ndimage.gaussian_filter(x, 1.0), "rmad.linear"),
     "fft.rfft": (lambda x: scipy.fft.rfft(x), "numpy.fft.rfft"),
-    "spatial.distance.pdist": (lambda x: scipy.spatial.distance.pdist(x.reshape(2, 2)), "np.sqrt"),
+    "spatial.transform.Rotation.from_rotvec": (
+        lambda x: scipy.spatial.transform.Rotation.from_rotvec(x[:3]).as_matrix(),
+        "its formula in NumPy",
+    ),
+    "spatial.distance.pdist": (lambda x: scipy.spatial.distance.pdist(x.reshape(2, 2)), "np.linalg.norm"),
     "optimize.brentq": (lambda x: scipy.optimize.brentq(lambda s: s - x[0], 0, 1), "rmad.implicit"),
     "optimize.root": (lambda x: scipy.optimize.root(lambda z: z - x, X), "rmad.implicit"),
-    "optimize.rosen": (scipy.optimize.rosen, "functions of NumPy"),
+    "optimize.rosen": (scipy.optimize.rosen, "its formula"),
 }
 
 

@@ -53,14 +53,21 @@ WITH_CDF = {
     "laplace": (SOME,),
     "cauchy": (SOME,),
     "logistic": (SOME,),
-    "uniform": (real(3, lo=0.2, hi=0.8), real(lo=-0.1, hi=0.1)),
+    "uniform": (real(3, lo=0.2, hi=0.8),),
     "weibull_min": (SOME, A),
     "gumbel_r": (SOME,),
     "invgamma": (SOME, A),
     "pareto": (real(3, lo=1.2, hi=4), A),
 }
 
+
+def quantile(name: str, *shapes: Arg, method: str) -> Case:
+    args = [real(3, lo=0.15, hi=0.85), *shapes, real(lo=-0.2, hi=0.2), real(lo=0.7, hi=1.4)]
+    return Case(f"{name} {method}", getattr(getattr(stats, name), method), args=args, costly=bool(shapes))
+
+
 CASES: list[Case] = [
+    *(quantile(name, *shapes, method=method) for name, (_, *shapes) in WITH_CDF.items() for method in ("ppf", "isf")),
     density("norm", LINE),
     density("lognorm", HALF_LINE, SHAPE),
     density("gamma", HALF_LINE, SHAPE),
