@@ -72,7 +72,7 @@ def _level(y: Any) -> int:
 
 def _is_like(v: Any, y: Traced) -> bool:
     same = type(v) is Traced and v.shape == y.shape and v.dtype == y.dtype
-    return same and not isinstance(stop(y), np.generic)
+    return same and not isinstance(stop(y), np.generic) and not isinstance(stop(v), np.generic)
 
 
 def write_by(name: str, y: Any, v: Any, writer: Callable[[Any, Any], None]) -> None:

@@ -152,6 +152,7 @@ def test_copies_of_numbers_are_numpys():
         seen.extend([np.copy(x[0]), x[0].copy(), copy.copy(x[0]), copy.deepcopy(x[0])])
         y = np.copy(x[0])
         y[...] = x[1]
+        assert isinstance(rmad.stop_gradient(y), np.ndarray)
         return y * x[0]
 
     assert rmad.grad(f)(X).tolist() == [X[1], X[0], 0, 0]
