@@ -129,7 +129,7 @@ def shown_in_the_reference() -> set[int]:
     for directive, name, options in re.findall(r"^\.\. (?:py:)?(\w+):: ([\w.]+).*\n((?:   +:.*\n)*)", text, re.M):
         if directive == "currentmodule":
             module = name
-        elif directive != "automodule":
+        elif directive not in {"automodule", "names"}:
             found.add(id(named(name if "." in name else f"{module}.{name}")))
         elif ":members:" in options:
             members = (getattr(named(name), member) for member in named(name).__all__)
