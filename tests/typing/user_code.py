@@ -77,6 +77,8 @@ model = nn.Sequential(nn.Linear(4, 8, rng=rng), nn.Tanh(), Scale(8), nn.Linear(8
 images = rng.standard_normal((16, 4)).astype(np.float32)
 labels = rng.integers(0, 3, 16)
 objective = optim.HessianFree(model, nn.SoftmaxCrossEntropy(), damping=1.0, cg_iterations=5)
+history: optim.History = objective.fit(images, labels, epochs=1, validation=0.25, on_record=lambda h: None)
+losses, reached = history["validation_loss"], history.best
 info = objective.step(images, labels)
 report = f"loss {info.loss:.3f}, damping {info.damping:.3g}, {info.cg_iterations} steps of CG"
 curvature = optim.Objective(model, nn.SoftmaxCrossEntropy()).quadratic(images, labels).ggn
