@@ -243,11 +243,6 @@ class Objective(Division):
         values, sums, seen = list[Any](), list[Any](), list[Any]()
         for shard in shards:
             record = Record(shard.run, structure, ())
-            if all(k is None for k in record.outputs):
-                raise TypeError(
-                    "model(x) does not depend on the model's parameters in a way that has a derivative: rounding, "
-                    "comparisons and rmad.stop_gradient have none"
-                )
             value, u = both(record.y, shard.targets)
             if compared:
                 seen.append((record.y, (value, u)))
