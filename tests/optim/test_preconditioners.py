@@ -192,8 +192,8 @@ def test_an_operator_serves_every_direction_as_a_diagonal_does(direction, warm):
 def test_a_preconditioner_that_is_not_finite_rejects_the_step(problem, monkeypatch):
     broken = kronecker_factors
 
-    def estimate(*args):
-        factors = broken(*args)
+    def estimate(*args, **options):
+        factors = broken(*args, **options)
         factors.blocks[0].A[0, 0] = np.nan
         return factors
 

@@ -86,6 +86,7 @@ PUBLIC = {  # every public method and attribute of the class
     "each_shard": lambda q, k: sum(q.each_shard(lambda shard: shard.gradient() * (k + 1))),
     "squared_gradients": lambda q, k: q.squared_gradients(),
     "squares": lambda q, k: q.squares(LinearizedShard.per_case_gradients) * k,
+    "squared_columns": lambda q, k: q.squared_columns(lambda shard: iter([[np.stack([shard.z, k + shard.z])]])),
 }
 INDIRECT = {  # what optim and SciPy make of these
     "ExactDiagonal": lambda q, k: ExactDiagonal().estimate(q, (k,)),
