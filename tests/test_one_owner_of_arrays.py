@@ -76,7 +76,7 @@ ON_THE_CPU = {
         optim/problem/stored.py: rows
         """,
     "numbers and texts in messages between processes": """
-        optim/problem/mpi.py: _look _leave
+        optim/problem/mpi.py: _look leave
         optim/problem/ranks.py
         """,
     "a few numbers for SciPy": """

@@ -27,6 +27,17 @@ __all__ = ["MPI"]
 LOOK_AFTER, LOOK_EVERY = 0.5, 0.2  # seconds: from when on, and how often, a waiting rank looks for ranks that left
 LEFT = 77  # the tag of the messages of a rank that leaves
 
+_open: list[MPI] = []
+"""What this process takes part in."""
+
+
+@atexit.register
+def _leave() -> None:
+    """Tells the other ranks that this one ends, by all that it takes part in, before it waits for them to end."""
+    waits = [mpi.leave() for mpi in _open]
+    for wait in waits:
+        wait()
+
 
 class MPI:
     """The ranks of a communicator.
@@ -48,7 +59,7 @@ class MPI:
         self._calls = 0
         self._left: dict[int, int] = {}  # rank -> the calls that it took part in
         if self.size > 1:
-            atexit.register(self._leave)
+            _open.append(self)
             self._hook, sys.excepthook = sys.excepthook, self._end_with
 
     def gather(self, row: Array) -> Array:
@@ -118,20 +129,24 @@ class MPI:
             if calls_of < self._calls:
                 self.abort(f"rank {rank} has left its program, and this rank waits for it")
 
-    def _leave(self) -> None:
-        """Tells the other ranks that this one ends, and waits until all do."""
+    def leave(self) -> Callable[[], None]:
+        """Tells the other ranks that this one ends; returns a function that waits until all do."""
         if self._library.Is_finalized():
-            return
+            return lambda: None
         others = [k for k in range(self.size) if k != self.rank]
         calls = np.array([self._calls], np.int64)
         sent = [self._farewell.Isend(calls, k, LEFT) for k in others]
         ended = self._farewell.Ibarrier()
-        while not ended.Test():
-            time.sleep(0.01)
-        for k in others:
-            if k not in self._left:
-                self._farewell.Recv(np.zeros(1, np.int64), k, LEFT)
-        self._library.Request.Waitall(sent)
+
+        def wait() -> None:
+            while not ended.Test():
+                time.sleep(0.01)
+            for k in others:
+                if k not in self._left:
+                    self._farewell.Recv(np.zeros(1, np.int64), k, LEFT)
+            self._library.Request.Waitall(sent)
+
+        return wait
 
     def _end_with(self, kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         """The exception hook: an error that nothing catches ends the job."""
