@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from moving import assert_equal, to_device
 
 import nn
 import optim
@@ -108,3 +109,40 @@ def test_a_network_takes_fewer_launches(stand_in):
     with stand_in.recorded() as counts:
         q.ggn_product(v, out)
     assert counts.launches <= 9, counts.calls
+
+
+# -- functions with many passes next to each other ---------------------------------------------------------------------
+
+
+def normalized(q):
+    x = q["x"]
+    mean = x.mean((0, 1), keepdims=True)
+    y = (x - mean) / np.sqrt(((x - mean) ** 2).mean((0, 1), keepdims=True) + 1e-5) * q["s"] + q["b"]
+    r = y / np.sqrt((y * y).mean(-1, keepdims=True) + 1e-6)
+    return nn.functional.softmax(y, axis=1) * r + np.maximum(y, 0).sum(-1, keepdims=True)
+
+
+def shared(q):
+    W, b = q["x"][0], q["b"]
+    y = np.tanh(b + b @ W.T) * b - b
+    z = (y[:, None] * W.T + b).sum(1)[:4] + y[:4] * 2 - (-b[:4])
+    return z * y[:4], y[:4] - z
+
+
+def skipped(q):
+    h, s = q["x"], q["s"] * 0
+    for _ in range(4):
+        a = np.tanh(h * q["s"] + q["b"])
+        h = h + a * q["s"]
+        s = s + h.sum((0, 1)) * a.mean((0, 1))
+    return np.stack([h.mean((0, 1)), s, (h * h).sum((0, 1))])
+
+
+@pytest.mark.parametrize("f", [normalized, shared, skipped], ids=lambda f: f.__name__)
+def test_products_of_a_function(f):
+    rng = np.random.default_rng(1)
+    q = {"x": rng.standard_normal((3, 5, 5)), "s": rng.standard_normal(5), "b": rng.standard_normal(5)}
+    (y, lin), (y_there, there) = rmad.linearize(f, q), rmad.linearize(f, to_device(q))
+    for _ in range(3):  # in one sweep, and by a plan
+        assert_equal(there.Jv(to_device(q)), lin.Jv(q))
+        assert_equal(there.JTu(y_there), lin.JTu(y))
