@@ -59,7 +59,7 @@ def _of_call(name: str, f: Any) -> str:
         instead = _DRAWS.get(short, "a distribution of fixed numbers, scaled by the traced ones")
         return f"{name} takes plain numbers only; use {instead.format(rng=name.rpartition('.')[0], name=short)}"
     if isinstance(f, np.ufunc):
-        return f"{name} takes no lists of traced numbers; use {name}(np.array([…])), np.array([…]) around a list"
+        return f"{name} takes no lists of traced numbers; use np.array([…]) around a list, {name}(np.array([…]))"
     if f is complex:
         return "complex(a, b) makes a number of Python's; use a + 1j * b"
     if isinstance(f, type) and module == "numpy":

@@ -270,7 +270,7 @@ REFUSED = {
     "complex": (lambda x: complex(x[0], x[1]), r"use a \+ 1j \* b"),
     "np.float64": (lambda x: np.float64(x[0]), r"use x.astype\(np.float64\)"),
     "an array from outside": (lambda x: HELD.__setitem__(0, x[0]), "would lose its derivative|without losing"),
-    "a ufunc of a list": (lambda x: np.exp([x[0], x[1]]), r"use np.exp\(np.array\(\[…\]\)\)"),
+    "a ufunc of a list": (lambda x: np.exp([x[0], x[1]]), r"use np.array.* around a list, np.exp\(np.array\(\[…\]\)\)"),
     "an array of integers": (lambda x: np.zeros(2, int).fill(x[0]), "derivative"),
     "range": (lambda x: range(x[0]), r"range\(int\(x\)\)"),
     "random": (lambda x: random.choices([1, 2], weights=[x[0], x[1]])[0] * x[0], "derivative|integer"),
