@@ -62,6 +62,12 @@ def residual_along(q, k):
     return [*q.residual(v, np.empty_like(v)), *q.residual_along(w, v)]
 
 
+def along_gradients(q, k):
+    out = np.zeros(len(data()[0]))
+    q.along_gradients(vectors(k, q.objective.size)[0], out)
+    return out
+
+
 def product_between(q, v):
     out = np.empty_like(v)
     q.product_between(lambda shard: lambda u: [shard.n * part for part in u], v, out)
@@ -81,7 +87,7 @@ PUBLIC = {  # every public method and attribute of the class
     "residual_along": residual_along,
     "curvature_along": lambda q, k: q.curvature_along(vectors(k, q.objective.size)[0]),
     "curvature_between": lambda q, k: q.curvature_between(*vectors(k, q.objective.size)),
-    "along_gradients": lambda q, k: np.concatenate(q.along_gradients(vectors(k, q.objective.size)[0])),
+    "along_gradients": along_gradients,
     "product_between": lambda q, k: product_between(q, vectors(k, q.objective.size)[0]),
     "each_shard": lambda q, k: sum(q.each_shard(lambda shard: shard.gradient() * (k + 1))),
     "squared_gradients": lambda q, k: q.squared_gradients(),
