@@ -156,7 +156,7 @@ class CurvatureOperator(SymmetricOperator):
         damping: float = 0.0,
         method: str = "cg",
         *,
-        preconditioner: Any = "kfac",
+        preconditioner: Any = "auto",
         rtol: float = 1e-5,
         iterations: int = 1000,
     ) -> LinearOperator:
@@ -170,9 +170,10 @@ class CurvatureOperator(SymmetricOperator):
             "cg" needs a positive definite A + λI; "minres" takes an indefinite one, "lsmr" (which takes no
             preconditioner, and two products an iteration) a singular one too. "kfac" and "ekfac" invert the
             factors in place of A.
-        preconditioner : {"kfac", "ekfac", "kflr", "kfra"}, operator, (p,) array or None, default "kfac"
+        preconditioner : {"auto", "kfac", "ekfac", "kflr", "kfra"}, operator, (p,) array or None, default "auto"
             P⁻¹ ≈ (A + λI)⁻¹ for "cg" and "minres": by Kronecker factors with λ added; an operator that multiplies by
-            P⁻¹, or its diagonal. With factors and λ = 0 a thousandth of their mean eigenvalue is added.
+            P⁻¹, or its diagonal. "auto" is "kfac", or None where the loss or the model gives no factors. With factors
+            and λ = 0 a thousandth of their mean eigenvalue is added.
         rtol : float, default 1e-5
             The solver ends at a residual of rtol ‖b‖.
         iterations : int, default 1000
@@ -201,7 +202,12 @@ class CurvatureOperator(SymmetricOperator):
         if preconditioner is None or hasattr(preconditioner, "apply"):
             return preconditioner
         if isinstance(preconditioner, str):
-            C = self._kroneckers(preconditioner)
+            try:
+                C = self._kroneckers("kfac" if preconditioner == "auto" else preconditioner)
+            except (TypeError, ValueError, NotImplementedError):
+                if preconditioner == "auto":
+                    return None
+                raise
             if not damping:
                 damping = 1e-3 * float(C.trace()) / self.shape[0]
             return C.solver(damping)

@@ -412,6 +412,16 @@ def test_a_loss_without_sampling_has_a_fisher_by_signs():
     assert np.linalg.norm(F - G) < 0.1 * np.linalg.norm(G)
 
 
+def test_a_function_without_cases_has_no_factors_and_an_inverse_without_them():
+    w = RNG.standard_normal(4)
+    C = optim.Curvature(optim.Function(lambda p, x: p["w"] ** 2, {"w": w}), lambda z, t: np.sum(z * z), (None, None))
+    np.testing.assert_allclose(C.ggn.dense(), np.diag(8 * w**2), atol=1e-12)
+    np.testing.assert_allclose(C.hessian.diagonal("exact"), 12 * w**2)
+    np.testing.assert_allclose(C.ggn.inverse(0.1, rtol=1e-10) @ np.ones(4), 1 / (8 * w**2 + 0.1))
+    with pytest.raises(TypeError, match="a row for each of the 1 cases"):
+        C.ggn.inverse(0.1, preconditioner="kfac")
+
+
 def test_parameters_without_a_block_have_a_diagonal_and_an_inverse():
     params = {"W": RNG.standard_normal((4, 3)), "scale": np.ones(3), "unused": np.ones(2)}
     model = optim.Function(lambda p, x: np.tanh(x @ p["W"]) * p["scale"], params)
