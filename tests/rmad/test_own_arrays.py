@@ -76,6 +76,7 @@ WRITTEN = {  # y: zeros made in f; the derivative is that of the function withou
         lambda x: np.stack([0 * x[0], 2 * x[1], 0 * x[2]]),
     ),
     "out, returned": (lambda y, x: np.multiply(x, 2.0, out=y).__iadd__(1.0), lambda x: 2 * x + 1),
+    "out, of another shape": (lambda y, x: np.multiply(x[0], 2.0, out=y), lambda x: np.stack([2 * x[0]] * 3)),
     "out, one of two": (lambda y, x: y.__iadd__(np.modf(x * x, out=(None, y))[0]), lambda x: x * x),
     "with another axis": (
         lambda y, x: (y.__setitem__(slice(None), x), np.array(y, ndmin=2, copy=None).__setitem__((0, 1), x[0] ** 2)),

@@ -7,6 +7,7 @@ import pytest
 from numpy.lib.stride_tricks import as_strided, sliding_window_view
 
 import rmad
+from rmad.written.pieces import laid_out
 
 NUMPY_2_1 = np.lib.NumpyVersion(np.__version__) >= "2.1.0"
 
@@ -152,3 +153,43 @@ def test_a_plain_view_of_a_constant_array_shares_its_memory():
 
     with pytest.raises(TypeError, match=r"whose memory a plain array shares"):
         rmad.grad(lambda x: np.sum(f(x)))(np.ones(2))
+
+
+def test_a_diagonal_above_what_was_written_is_read_from_the_first_piece():
+    """Small views of the part in front of the first write are read from the array itself, by their own step."""
+
+    def f(x):
+        y = np.multiply.outer(x, x)
+        y[39, 0] = x[0] ** 3
+        return np.concatenate([np.diagonal(y, 1), y[3], y[39]])
+
+    x = np.linspace(0.1, 1, 40)
+    y, lin = rmad.linearize(f, x)
+    np.testing.assert_array_equal(y, f(x))
+    v, h = np.cos(x), 1e-6
+    np.testing.assert_allclose(lin.Jv(v), (f(x + h * v) - f(x - h * v)) / (2 * h), rtol=1e-7, atol=1e-9)
+
+
+def test_a_view_whose_array_is_gone_takes_no_shape_either():
+    def f(x):
+        y = np.zeros(4)
+        y[:] = x * x
+        v = y[:2]
+        del y
+        v.shape = (2, 1)
+        return v
+
+    with pytest.raises(TypeError, match="is a view, or has views"):
+        rmad.linearize(f, np.arange(4.0))
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_numbers_of_elements_lie_apart_whatever_the_strides(n):
+    """A row that is repeated, and a field of records, are laid out anew; a transposed array and a stretch are not."""
+    field = np.zeros((n, 3), [("a", "i4"), ("b", "f8")])["b"]
+    for layout in (np.broadcast_to(np.zeros(3), (n, 3)), np.broadcast_to(np.zeros((3, 1)), (3, n)), field):
+        numbers = laid_out(layout)
+        numbers[...] = np.arange(3 * n).reshape(layout.shape)
+        np.testing.assert_array_equal(numbers.ravel(), np.arange(3 * n))
+    for layout in (np.zeros((n, 3)).T, np.zeros((2 * n, 3))[::2], np.zeros((n, 3))[::-1]):
+        assert [a // 8 for a in laid_out(layout).strides] == [a // 8 for a in layout.strides]
