@@ -54,8 +54,8 @@ class Curvature:
     model : Model
         A tree of float arrays of one dtype that can be called, model(x) → z.
     loss : Loss
-        An object with value, gradient and hessian_product, or a function (z, t) → scalar, a mean over cases. Of a loss
-        that is no such mean, f is Σ_b n_b/N f_b over the batches.
+        An object with value, gradient and hessian_product, or a function (z, t) → scalar, a mean over cases. A
+        loss that is found to be no such mean takes one batch; one that says `mean_over_cases` is taken at its word.
     data : (x, t), or a list of them, or an iterable that can be read again and again
         The batches. t may be None. The data must be the same each time they are read.
     blocks : {"layer"}, default None
