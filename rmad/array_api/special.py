@@ -11,8 +11,6 @@ from rmad.primitives import polygamma as of_polygamma
 from rmad.primitives.polygamma import polygamma
 from rmad.primitives.scipy_special import logsumexp, multigammaln
 from rmad.primitives.softmax import log_softmax, softmax
-from rmad.refusals import no_rule
-from rmad.traced import Traced
 
 __all__ = ["log_softmax", "logsumexp", "multigammaln", "polygamma", "sinc", "softmax", "zeta"]
 
@@ -20,12 +18,8 @@ sinc = np.sinc
 
 
 def zeta(x: Any, q: Any = None) -> Any:
-    """Hurwitz' zeta function of x and q, which has a derivative in q; Riemann's without q, which has none."""
-    if q is not None:
-        return of_polygamma.zeta(x, q)
-    if isinstance(x, Traced):
-        raise no_rule("scipy.special.zeta without q")
-    return sc.zeta(x)
+    """Hurwitz' zeta function of x and q; Riemann's without q."""
+    return of_polygamma.zeta(x, q) if q is not None else sc._ufuncs._riemann_zeta(x)
 
 
 def __getattr__(name: str) -> Any:

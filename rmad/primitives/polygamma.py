@@ -17,14 +17,11 @@ from rmad.handlers import register
 from rmad.machine import arrays
 from rmad.machine.backend import is_cupy, special_functions
 from rmad.machine.special import sc
+from rmad.primitives.zeta_exponents import BERNOULLI, SUM_HOLDS, zeta_slope_in
 from rmad.rules import Primitive, elementwise
 from rmad.types import Array
 
 __all__ = ["beta_slope", "log_beta", "polygamma", "polygamma_step", "zeta"]
-
-
-BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510)  # B₂, B₄, …
-SUM_HOLDS = 16  # real part of q from where the sum of Euler and Maclaurin with these is right to double precision
 
 
 def _complex_zeta(s, q) -> Array:
@@ -51,7 +48,9 @@ def _zeta(s, q) -> Array:
     return sc._ufuncs._zeta(s, q) if of_gpu is None else special_functions(of_gpu).zeta(s, q)
 
 
-zeta: Primitive = elementwise(_zeta, None, lambda y, s, q: -s * zeta(s + 1, q), name="zeta")
+zeta: Primitive = elementwise(
+    _zeta, lambda y, s, q: zeta_slope_in(s, q, 1), lambda y, s, q: -s * zeta(s + 1, q), name="zeta"
+)
 register(sc._ufuncs._zeta, zeta)  # the ufunc under sc.zeta(s, q), and under sc.polygamma
 
 

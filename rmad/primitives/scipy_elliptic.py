@@ -159,10 +159,18 @@ elementwise(sc.ellipe, lambda y, m: _e_slope(m))
 # -- incomplete ones: φ = nπ + ψ, |ψ| ≤ π/2 --------------------------------------------------------------------------
 
 
-def _delta(phi, m) -> Array:
-    """√(1 - m sin²φ), in which nothing cancels near a singularity of m = 1."""
+def _delta_value(phi, m) -> Array:
+    """√(1 - m sin²φ), with the digits of 1 - m near φ = π/2"""
     c, s = np.cos(phi), np.sin(phi)
-    return np.sqrt(c * c + (1 - m) * (s * s))
+    return np.sqrt(c * c + (1 - m) * (s * s))  # type: ignore[no-any-return]
+
+
+_delta: Primitive = elementwise(
+    _delta_value,
+    lambda d, phi, m: -m * np.sin(phi) * np.cos(phi) / d,
+    lambda d, phi, m: -0.5 * np.sin(phi) ** 2 / d,
+    name="√(1 - m sin²φ)",
+)
 
 
 def _by_parameter(phi, m, complete, sign) -> Array:

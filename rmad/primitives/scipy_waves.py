@@ -102,7 +102,7 @@ TURN_J, TURN_K = np.exp(0.75j * math.pi), np.exp(0.25j * math.pi)
 
 
 def _be_curvature(x) -> Array:
-    """(ber + i bei)″ = ½i (J₀ - J₂)"""
+    """(ber + i bei)″ = ½i (J₀ - J₂); of two parts that differ much, as near 0, the smaller one has fewer digits."""
     z = TURN_J * x
     return 0.5j * (sc.jv(0, z) - sc.jv(2, z))
 

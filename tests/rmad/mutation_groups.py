@@ -78,7 +78,14 @@ GROUPS: dict[str, dict[str, list[str]]] = {
         "rmad/primitives/scipy_special.py": ["tests/rmad/test_linalg.py", *rows("special", "functions")],
         **{
             f"rmad/primitives/{name}.py": ["tests/rmad/test_tails.py", *rows("special", "higher")]
-            for name in ("boxcox", "scipy_distributions", "scipy_elliptic", "scipy_integrals", "scipy_polynomials")
+            for name in (
+                "boxcox",
+                "scipy_distributions",
+                "scipy_elliptic",
+                "scipy_integrals",
+                "scipy_polynomials",
+                "zeta_exponents",
+            )
         },
         "rmad/primitives/scipy_waves.py": ["tests/rmad/test_tails.py", *rows("higher")],
         "rmad/primitives/several.py": rows("higher"),

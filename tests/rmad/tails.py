@@ -196,7 +196,7 @@ def kelvin(name: str, n: int) -> Callable[..., Any]:
 
 
 def of_kelvin(name: str) -> list[Row]:
-    f, regions = getattr(sc, name), [[flat(0.2, 8)], [decades(-3, 0)]]
+    f, regions = getattr(sc, name), [[flat(0.2, 8)], [decades(-1.5, 0)]]
     rows = [Row(name, f, kelvin(name, 0), regions, (0,), kelvin(name, 0))]
     return [*rows, Row(f"{name}p", getattr(sc, f"{name}p"), kelvin(name, 1), regions, (0,), kelvin(name, 1))]
 
@@ -629,7 +629,7 @@ ROWS = [
     # integrals
     second("expn", whole_degree(sc.expn), mp.expint, *([whole(0, 5), d] for d in (flat(0.1, 8), decades(-6, -1)))),
     one("spence", sc.spence, lambda z: mp.polylog(2, 1 - z), flat(0.1, 1.9), decades(-9, 0), decades(1, 6)),
-    Row("voigt_profile", sc.voigt_profile, voigt, [[flat(-3, 3), flat(0.3, 2), flat(0.1, 2)]], (0, 1, 2)),
+    Row("voigt_profile", sc.voigt_profile, voigt, [[flat(-2, 2), flat(0.7, 2), flat(0.1, 1)]], (0, 1, 2)),
     slope("owens_t of h", sc.owens_t, owens_by_h, 0, [flat(-4, 4), flat(-3, 3)]),
     slope("owens_t of a", sc.owens_t, owens_by_a, 1, [flat(-4, 4), flat(-3, 3)]),
     slope("itstruve0", sc.itstruve0, lambda x: mp.struveh(0, x), 0, [flat(0.2, 8)]),
@@ -771,4 +771,15 @@ ROWS = [
         lambda x, df, nc: noncentral_twin(df, nc, x),
         [flat(2, 3), always(3), flat(0.2, 0.3)],
     ),
+    # zeta in its exponent
+    slope(
+        "zeta of s",
+        sc.zeta,
+        lambda s, q: mp.zeta(s, q, derivative=1),
+        0,
+        [flat(1.2, 30), flat(0.2, 60)],
+        [flat(1.1, 3), decades(1, 4)],
+    ),
+    slope("riemann_zeta", sc.zeta, lambda s: mp.zeta(s, derivative=1), 0, [flat(1.1, 40)], [flat(-0.9, 0.9)]),
+    slope("zetac", sc.zetac, lambda s: mp.zeta(s, derivative=1), 0, [flat(1.1, 40)]),
 ]
