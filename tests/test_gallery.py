@@ -23,7 +23,7 @@ import matplotlib, time
 matplotlib.rc_file({style!r})
 import rmad, nn, optim, matplotlib.pyplot as plt
 begin = time.process_time()
-exec(compile({code!r}, {page!r}, "exec"))
+exec(compile({code!r}, {page!r}, "exec"), {{"__name__": "__main__"}})
 print("\\n", len(plt.get_fignums()), time.process_time() - begin)
 """
 
