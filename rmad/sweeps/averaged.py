@@ -61,8 +61,10 @@ def cost(meetings: Sequence[Meetings]) -> Cost:
                 continue
             d_x = first.nodes[i].spec.size // first.n
             width, itemsize = max(width, d_x), block.y.dtype.itemsize
-            differs = isinstance(block, Diagonal) and np.ndim(block.d) > 0
-            differs = differs or getattr(block, "primitive", None) is selection.select or not isinstance(block, Linear)
+            if isinstance(block, Diagonal):
+                differs = np.ndim(block.d) > 0
+            else:
+                differs = not isinstance(block, Linear) or block.primitive is selection.select
             work += n * max(d_x, d_y) ** 2 if differs else (d_x + d_y) * max(once, d_x)
     return Cost(work, forward, width, 3 * itemsize * width**2)
 

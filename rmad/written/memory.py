@@ -288,8 +288,10 @@ class Memory:
         pieces: Any = self.pieces
         if low == high:
             piece = pieces[low]
-            if low == 0 and place.step is not None and place.step[0] is take and place.parent.place.parent is None:
-                return HANDLERS["getitem"](self.base, place.step[1][0]) if place.part is None else None
+            assert place.step is not None  # the whole array is not small
+            func, rest, _ = place.step
+            if low == 0 and func is take and place.parent.place.parent is None:
+                return HANDLERS["getitem"](self.base, rest[0]) if place.part is None else None
             if piece.shape == where.shape and are_consecutive(ids, self.starts[low]):
                 return piece if place.part is None else getattr(piece, place.part)
         return picked(pieces, self.starts, where) if place.part is None else None

@@ -207,11 +207,6 @@ EQUIVALENT = {
         "self.beta is not None and self.momentum is not None → self.beta is not None or self.momentum is not None",
     ): "one without the other is refused",
     ("rmad/written/calls.py", "sys._getframe(1), plain", "1 → 2"): "the frame in between is rmad's own, without names",
-    (
-        "rmad/written/memory.py",
-        "if low == 0 and place.step is not None",
-        "place.step is not None → place.step is None",
-    ): "the general way gives the same, only later",
     ("rmad/written/memory.py", "self.version += 1", "1 → 2"): "versions are compared, not counted",
     (
         "rmad/written/memory.py",

@@ -210,3 +210,12 @@ def test_the_cost_grows_as_said():
     assert costs[6].work == 6 * (h * h + o * o) + (h + o) * h * o
     parts = [recorded(lambda m, x: m(x), model, normal(n, 4))[1] for n in (2, 4)]
     assert cost(parts) == costs[6]
+
+
+def test_the_cost_of_factors():
+    """A number times Ḡ is a pass over it; a vector counts as if it differed from case to case."""
+    W, V, x = normal(4, 5), normal(5, 3), normal(6, 4)
+    by_number, by_vector = (
+        cost([recorded(lambda p, x, s=s: (x @ p[0] * s) @ p[1], (W, V), x)[1]]).work for s in (2.0, normal(5))
+    )
+    assert by_number < by_vector == (5 + 3) * 5 * 3 + 6 * 5**2
