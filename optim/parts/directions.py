@@ -151,11 +151,22 @@ class RescaledMomentum(Direction):
     """δ = α P⁻¹b + μ δ_{k−1}, α and μ the minimum of φ: two pushes in place of a run of CG. Section 7.
 
     It needs a preconditioner that is near B, such as Kronecker factors. Noise of the batch is averaged over updates by
-    way of δ_{k−1}, where further steps of CG would fit it.
+    way of δ_{k−1}, where further steps of CG would fit it. 0 ≤ α ≤ 1 and 0 ≤ μ ≤ `momentum`: on a small batch B is
+    small along some δ_{k−1} by chance, and without a bound such a step runs away.
+
+    Parameters
+    ----------
+    momentum : float, default 0.9
+        The greatest μ, in [0, 1].
+
+    Raises
+    ------
+    ValueError, TypeError
+        If momentum is out of range or of the wrong type.
 
     References
     ----------
-    Martens & Grosse (2015), sections 6.4 and 7.
+    Martens & Grosse (2015), sections 6.4 and 7, which have no bound on μ.
 
     Examples
     --------
@@ -164,6 +175,13 @@ class RescaledMomentum(Direction):
     True
     """
 
+    HYPER: ClassVar[Mapping[str, Rule]] = {"momentum": Number(at_least=0.0, at_most=1.0)}
+
+    momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        check(self)
+
     def __call__(self, problem: Subproblem) -> CGResult:
         forms = problem.forms or _ByProducts(problem.product)
         gradient, d = np.negative(problem.b), np.empty_like(problem.b)
@@ -171,7 +189,7 @@ class RescaledMomentum(Direction):
         if problem.x0 is None:
             step = along(forms, gradient, d, problem.damping)
         else:
-            step = along_both(forms, gradient, d, problem.x0, problem.damping)
+            step = along_both(forms, gradient, d, problem.x0, problem.damping, (1.0, self.momentum))
         phi = step.slope + step.length / 2
         finite = math.isfinite(phi)
         reason = "the least value of the model" if finite else "non-finite value of the model"

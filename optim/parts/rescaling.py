@@ -56,8 +56,13 @@ def along(forms: Forms, gradient: Array, d: Array, damping: float | Array) -> Re
     return Rescaled(d * d.dtype.type(alpha), alpha, alpha**2 * dBd, alpha**2 * curvature, alpha * slope)
 
 
-def along_both(forms: Forms, gradient: Array, d: Array, old: Array, damping: float | Array) -> Rescaled:
-    """α, μ = argmin M̂(α d + μ δ₀): the 2 × 2 system of section 7, by two pushes; α = NaN if not finite."""
+def along_both(
+    forms: Forms, gradient: Array, d: Array, old: Array, damping: float | Array, most: tuple[float, float] | None = None
+) -> Rescaled:
+    """α, μ = argmin M̂(α d + μ δ₀): the 2 × 2 system of section 7, by two pushes; α = NaN if not finite.
+
+    most: upper bounds of α and μ, which are then not below 0; None is no bound.
+    """
     (Dd, lam), (Do, _) = _damped(d, damping), _damped(old, damping)
     pairs = (gradient, d), (gradient, old), (Dd, d), (Dd, old), (Do, old)
     gd, go, *found = read(*(inner(a, b) for a, b in pairs), *forms.curvature_between(d, old))
@@ -66,9 +71,25 @@ def along_both(forms: Forms, gradient: Array, d: Array, old: Array, damping: flo
     if not (np.isfinite(A).all() and np.isfinite(b).all()):
         return Rescaled(d, math.nan, math.nan, math.nan, math.nan)
     step = np.linalg.lstsq(A, b, rcond=1e-12)[0]
+    if most is not None:
+        step = _in_box(A, b, step, most)
     alpha, mu = (float(c) for c in step)
     delta = d * d.dtype.type(alpha) + old * d.dtype.type(mu)
     return Rescaled(delta, alpha, float(step @ B @ step), float(step @ A @ step), -float(b @ step))
+
+
+def _in_box(A: Array, b: Array, x: Array, most: tuple[float, float]) -> Array:
+    """argmin ½ xᵀA x − bᵀx over 0 ≤ x ≤ most, A (2, 2) semidefinite; x: the minimum over all of the plane."""
+    if (x >= 0).all() and (x <= most).all():
+        return x
+    edges = []
+    for i, j in ((0, 1), (1, 0)):
+        for x_i in (0.0, most[i]):  # the edge on which x_i is constant
+            slope = b[j] - A[j, i] * x_i
+            x_j = min(max(slope / A[j, j] if A[j, j] > 0 else math.copysign(math.inf, slope), 0.0), most[j])
+            edges.append(np.array([x_i, x_j] if i == 0 else [x_j, x_i]))
+    best: Array = min(edges, key=lambda x: float(x @ A @ x / 2 - b @ x))
+    return best
 
 
 def _damped(v: Array, damping: float | Array) -> tuple[Array, float]:

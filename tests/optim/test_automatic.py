@@ -115,7 +115,7 @@ def test_targets_that_are_the_inputs_stay_so():
 def test_the_sample_grows_where_noise_exceeds_the_signal():
     x, t = data(300)
     opt = free(growth=1.5, sample=12, curvature_cases=4)
-    for _ in range(30):
+    for _ in range(100):
         before, noise = opt.policy.sample, opt.policy.noise
         info = opt.step(x, t)
         grown = opt.policy.noise > 1 and not info.rejected and before < 300

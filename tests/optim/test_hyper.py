@@ -25,7 +25,14 @@ PUBLIC = [value for value in (getattr(optim, name) for name in optim.__all__) if
 OPTIMIZERS = tuple(cls for cls in PUBLIC if issubclass(cls, optim.Optimizer) and cls is not optim.Optimizer)
 PARTS = (
     *(optim.schedules.Constant, optim.schedules.Step, optim.schedules.Linear, optim.schedules.Cosine),
-    *(optim.Tikhonov, optim.DiagonalDamping, optim.MatrixDamping, optim.SteihaugToint, optim.KrylovSubspace),
+    *(
+        optim.Tikhonov,
+        optim.DiagonalDamping,
+        optim.MatrixDamping,
+        optim.SteihaugToint,
+        optim.KrylovSubspace,
+        optim.RescaledMomentum,
+    ),
     *(optim.LineSearch, optim.Backtracking, optim.HeldOut, optim.StructuralDamping, optim.Roles),
     *(optim.EmpiricalFisher, optim.UnbiasedDiagonal, optim.ExactDiagonal, optim.KroneckerPreconditioner),
     *(optim.ConjugateGradient, optim.Phases, optim.ClippedCurvature, optim.Automatic),

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 import nn
 import optim
 from optim.parts.directions import Subproblem
+from optim.parts.rescaling import along_both
 
 
 @pytest.fixture
@@ -27,12 +29,12 @@ def test_it_is_the_least_value_in_the_plane(system, old, damping):
     found = solved(A, b, damping, inverse_P=inverse_P, x0=previous if old else None)
     V = np.stack([inverse_P * b, previous][: 1 + old], axis=1)
     damped = A + np.diag(np.broadcast_to(damping, 12))
-    steps = np.linalg.solve(V.T @ damped @ V, V.T @ b)
-    if not old:
-        steps = np.minimum(steps, 1)  # section 6.4
+    H, c = V.T @ damped @ V, V.T @ b
+    box = [(0.0, 1.0), (0.0, 0.9)][: 1 + old]
+    steps = minimize(lambda s: s @ H @ s / 2 - c @ s, c * 0, jac=lambda s: H @ s - c, bounds=box, tol=1e-14).x
     x = V @ steps
-    np.testing.assert_allclose(found.x, x, rtol=1e-10)
-    assert found.iterates[-1].phi == pytest.approx(x @ damped @ x / 2 - b @ x, rel=1e-10)
+    np.testing.assert_allclose(found.x, x, rtol=1e-6)
+    assert found.iterates[-1].phi == pytest.approx(found.x @ damped @ found.x / 2 - b @ found.x, rel=1e-10)
     assert (found.iterations, found.products) == (1, 1 + old)
     assert found.reason == "the least value of the model"
 
@@ -48,6 +50,22 @@ def test_an_update_along_the_gradient_itself(system):
     A, b, _ = system
     found = solved(A, b, x0=3 * b)
     np.testing.assert_allclose(found.x, b * (b @ b) / (b @ A @ b), rtol=1e-10)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_alpha_and_mu_are_the_least_value_in_their_box(seed):
+    """Against a fine grid; the corners, the edges and the inside are all met."""
+    rng = np.random.default_rng(seed)
+    L = rng.standard_normal((2, 2))
+    A, b = L @ L.T, 2 * rng.standard_normal(2)
+    d, old = np.eye(2)
+    forms = type("Forms", (), {"curvature_between": lambda self, v, w: (v @ A @ v, v @ A @ w, w @ A @ w)})()
+    found = along_both(forms, -b, d, old, 0.0, (1.0, 0.9))
+    alpha, mu = np.meshgrid(np.linspace(0, 1, 201), np.linspace(0, 0.9, 181))
+    grid = (A[0, 0] * alpha**2 + 2 * A[0, 1] * alpha * mu + A[1, 1] * mu**2) / 2 - b[0] * alpha - b[1] * mu
+    assert ((found.delta >= 0) & (found.delta <= [1, 0.9])).all()
+    assert found.length / 2 + found.slope <= grid.min() + 1e-12
+    assert found.length / 2 + found.slope >= grid.min() - 1e-3
 
 
 def test_it_takes_two_pushes_of_the_model():
