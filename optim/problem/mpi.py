@@ -31,7 +31,6 @@ _open: list[MPI] = []
 """What this process takes part in."""
 
 
-@atexit.register
 def _leave() -> None:
     """Tells the other ranks that this one ends, by all that it takes part in, before it waits for them to end."""
     waits = [mpi.leave() for mpi in _open]
@@ -59,6 +58,8 @@ class MPI:
         self._calls = 0
         self._left: dict[int, int] = {}  # rank -> the calls that it took part in
         if self.size > 1:
+            if not _open:
+                atexit.register(_leave)
             _open.append(self)
             self._hook, sys.excepthook = sys.excepthook, self._end_with
 
