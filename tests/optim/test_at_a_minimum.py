@@ -134,7 +134,10 @@ def test_damping_stays_within_its_bounds_whatever_the_curvature_batch(name, rela
 
 @pytest.mark.parametrize(
     "hyper",
-    [{"damping": optim.DiagonalDamping(1.0)}, {"direction": optim.SteihaugToint(1.0)}],
+    [
+        {"damping": optim.DiagonalDamping(1.0), "direction": optim.ConjugateGradient()},
+        {"direction": optim.SteihaugToint(1.0)},
+    ],
     ids=["diagonal damping", "trust region"],
 )
 def test_what_a_solved_problem_did_to_damping_is_undone(hyper):
