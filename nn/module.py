@@ -70,7 +70,7 @@ class Module:
         def __getattr__(self, name: str) -> Any:
             raise other_names.absent(self, OF_MODULES, name)
 
-    # -- the protocol of rmad.tree ----------------------------------------------------------------------
+    # -- the protocol of rmad.trees.tree ----------------------------------------------------------------------
 
     def __tree_items__(self) -> dict[str, Any]:
         kept, buffers = self._tree_names, self.buffers
@@ -281,7 +281,7 @@ def _modules(node: Any) -> Iterator[Module]:
 def _places(
     node: Any, children: Callable[[Any], list[tuple[str, Any]]], prefix: str = ""
 ) -> Iterator[tuple[str, Array, Any, str]]:
-    """Yields (name, array, owner, key) for every array below node, in the order of rmad.tree."""
+    """Yields (name, array, owner, key) for every array below node, in the order of rmad.trees.tree."""
     for key, value in children(node):
         if _is_array(value):
             yield prefix + key, value, node, key

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from rmad import primitives  # noqa: F401
 from rmad.check import check_grads
-from rmad.dense import hessian, jacobian
-from rmad.flat import ravel
 from rmad.joint.checkpointing import checkpoint
 from rmad.machine.config import show_config
 from rmad.primitives.matrix_functions import expm, sqrtm
@@ -16,13 +14,16 @@ from rmad.primitives.scipy_linalg import cho_factor, cho_solve, solve_triangular
 from rmad.primitives.scipy_special import logsumexp, multigammaln
 from rmad.primitives.softmax import log_softmax, softmax
 from rmad.rules import bilinear, constant, elementwise, linear, primitive
-from rmad.transforms import grad, hvp, jvp, linearize, stop_gradient, value_and_grad, vjp
-from rmad.tree import map_leaves
+from rmad.transforms.dense import hessian, jacobian
+from rmad.transforms.transforms import grad, hvp, jvp, linearize, stop_gradient, value_and_grad, vjp
+from rmad.trees.flat import ravel
+from rmad.trees.tree import map_leaves
 
 if TYPE_CHECKING:
     from rmad import linalg, stats
-    from rmad.linear_maps import linear_map
-    from rmad.operators import GGNOperator, HessianOperator, JacobianOperator
+    from rmad.operators.linear_maps import linear_map
+    from rmad.operators.operators import GGNOperator, HessianOperator, JacobianOperator
+    from rmad.pictures.view import show
     from rmad.primitives.polygamma import polygamma
     from rmad.solvers.implicit import implicit
     from rmad.solvers.ivp import solve_ivp
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from rmad.sparse.derivatives import sparse_hessian, sparse_jacobian
     from rmad.splines.bsplines import make_interp_spline
     from rmad.splines.cubic import Akima1DInterpolator, CubicHermiteSpline, CubicSpline, PchipInterpolator
-    from rmad.view import show
 
 __all__ = [
     "Akima1DInterpolator",
@@ -87,11 +87,11 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of ours
     def __getattr__(name: str) -> object:
         """Imports on first use what is slow to import: whatever loads parts of SciPy, and show."""
         if name in {"GGNOperator", "HessianOperator", "JacobianOperator"}:
-            from rmad import operators
+            from rmad.operators import operators
 
             return getattr(operators, name)
         if name == "show":
-            from rmad.view import show
+            from rmad.pictures.view import show
 
             return show
         if name == "implicit":
@@ -103,7 +103,7 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of ours
 
             return getattr(derivatives, name)
         if name == "linear_map":
-            from rmad.linear_maps import linear_map
+            from rmad.operators.linear_maps import linear_map
 
             return linear_map
         if name == "quad":
@@ -132,6 +132,6 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of ours
             return importlib.import_module(f"rmad.{name}")
         import sys
 
-        from rmad.other_names import HERE, absent
+        from rmad.errors.other_names import HERE, absent
 
         raise absent(sys.modules[__name__], HERE, name)

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rmad import tree as _tree
 from rmad.machine.arrays import ON_THE_CPU, moved_to, sample
 from rmad.machine.backend import to_numpy
-from rmad.tape import ArraySpec
-from rmad.transforms import Linearization, jvp, linearize, vjp
+from rmad.tapes.tape import ArraySpec
+from rmad.transforms.transforms import Linearization, jvp, linearize, vjp
+from rmad.trees import tree as _tree
 from rmad.types import Array
 
 __all__ = ["check_grads"]

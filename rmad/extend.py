@@ -27,9 +27,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rmad import other_names, tree, tuning
+from rmad import tuning
 from rmad.batch import cases_from, first_case
-from rmad.blocks import Diagonal, Linear
+from rmad.errors import other_names
 from rmad.joint.recurrence import recur
 from rmad.kernels import elementwise as fast
 from rmad.kernels import gpu_rows
@@ -38,6 +38,7 @@ from rmad.kernels.windows import Pair, paddings, pair
 from rmad.machine import arrays, fused
 from rmad.machine.backend import import_cupy, is_cupy, to_numpy
 from rmad.machine.memory import keep_freed_memory
+from rmad.machine.turns import in_turn, lazy, lent
 from rmad.plan.buffers import address, shares
 from rmad.plan.plan import Plan
 from rmad.primitives.elementwise import sigmoid, softplus
@@ -52,13 +53,14 @@ from rmad.sweeps.averaged import Cost, averaged, cost
 from rmad.sweeps.factors import Meetings
 from rmad.sweeps.rotated import second_moments, stacked_squares
 from rmad.sweeps.squares import squares
-from rmad.tape import Tape, pull
-from rmad.traced import Traced, stop
-from rmad.turns import in_turn, lazy, lent
+from rmad.tapes.blocks import Diagonal, Linear
+from rmad.tapes.tape import Tape, pull
+from rmad.tracing.traced import Traced, stop
+from rmad.trees import tree
 from rmad.types import Array, Tree
 
 if TYPE_CHECKING:
-    from rmad.operators import SymmetricOperator, loss_curvature
+    from rmad.operators.operators import SymmetricOperator, loss_curvature
 
 __all__ = [
     "Array",
@@ -123,7 +125,7 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of ours
     def __getattr__(name: str) -> object:
         """Imports the operators on first use."""
         if name in {"SymmetricOperator", "loss_curvature"}:
-            import rmad.operators
+            import rmad.operators.operators
 
-            return getattr(rmad.operators, name)
+            return getattr(rmad.operators.operators, name)
         raise AttributeError(f"module 'rmad.extend' has no attribute {name!r}")

@@ -11,21 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from rmad import tree as _tree
 from rmad import tuning
 from rmad.as_written.callers import called_by_scipy, made_by_user
 from rmad.as_written.swap import Recording
-from rmad.frozen import is_constant
-from rmad.limits import settled
 from rmad.machine.arrays import sample, zeros
-from rmad.objects import stacked
-from rmad.residuals import holds
-from rmad.selected import mended, pull_used, push_used
-from rmad.tape import ArraySpec, Node, Tape, pull, push
-from rmad.ties import AtTies, Decomposition, Undecided, agreed, determined, is_lost, may_lose, rounding
-from rmad.traced import Traced, parts
+from rmad.singular.limits import settled
+from rmad.singular.selected import mended, pull_used, push_used
+from rmad.singular.ties import AtTies, Decomposition, Undecided, agreed, determined, is_lost, may_lose, rounding
+from rmad.tapes.frozen import is_constant
+from rmad.tapes.residuals import holds
+from rmad.tapes.tape import ArraySpec, Node, Tape, pull, push
+from rmad.tracing.objects import stacked
+from rmad.tracing.traced import Traced, parts
+from rmad.tracing.weak import Weak
+from rmad.trees import tree as _tree
 from rmad.types import Array
-from rmad.weak import Weak
 from rmad.written import settled as settled_writes
 
 __all__ = ["Record", "filled"]
@@ -189,7 +189,7 @@ class Record:
         return filled(self.x, _fresh(self._pulled(cotangents), cotangents), self.tape.like)
 
     def _pulled(self, cotangents: Sequence[Array | None]) -> list[Array | None]:
-        """The cotangents of the inputs; if they need it, by two more runs of f, which `rmad.ties` explains."""
+        """The cotangents of the inputs; if they need it, by two more runs of f, which `rmad.singular.ties` explains."""
         try:
             given = self.tape, cotangents, self.outputs, self.n_inputs
             return mended(settled(pull(*given)), lambda: settled(pull_used(*given)))
@@ -214,7 +214,7 @@ def _explain(error: Exception, x: Any) -> None:
     if isinstance(x, list | tuple) and x and all(isinstance(a, float | int | np.number) for a in x):
         error.add_note(f"x is a {type(x).__name__} of {len(x)} numbers, and f gets one, too; np.array(x) is an array.")
     if isinstance(error, AttributeError) and isinstance(error.obj, Traced):
-        from rmad.other_names import OF_ARRAYS, instead
+        from rmad.errors.other_names import OF_ARRAYS, instead
 
         if ours := instead(OF_ARRAYS, str(error.name)):
             error.add_note(f"x.{error.name} of PyTorch, JAX or pandas is here: {ours}.")
@@ -225,7 +225,7 @@ def _explain(error: Exception, x: Any) -> None:
     endless = frame is not None and not made_by_user(frame) and isinstance(error, RecursionError)
     meant = asks_for_a_kind or endless or (of_scipy and not os.environ.get("SCIPY_ARRAY_API"))
     if frame is not None and meant and _holds_traced(frame):
-        from rmad.instead import advice
+        from rmad.errors.instead import advice
 
         if known := advice(frame):
             error.add_note(f"It was called with a traced array: {known}, or rmad.stop_gradient(x) for its value.")

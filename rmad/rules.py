@@ -20,13 +20,13 @@ from typing import Any, overload
 
 import numpy as np
 
-from rmad.blocks import MINUS_ONE, ONE, Block, Diagonal, Explicit, Linear
-from rmad.captured import Captured
-from rmad.dispatch import PRIMITIVES, Primitive
-from rmad.handlers import register
-from rmad.quick import Quick, as_array, is_one_of, no_wider
-from rmad.tape import ArraySpec, Node, Tape
-from rmad.traced import Traced, stop
+from rmad.tapes.blocks import MINUS_ONE, ONE, Block, Diagonal, Explicit, Linear
+from rmad.tapes.captured import Captured
+from rmad.tapes.tape import ArraySpec, Node, Tape
+from rmad.tracing.dispatch import PRIMITIVES, Primitive
+from rmad.tracing.handlers import register
+from rmad.tracing.quick import Quick, as_array, is_one_of, no_wider
+from rmad.tracing.traced import Traced, stop
 
 __all__ = ["PRIMITIVES", "Block", "Primitive", "as_array", "bilinear", "constant", "elementwise", "linear", "primitive"]
 

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from rmad.check import check_grads
-from rmad.dense import hessian, jacobian
 from rmad.kernels import elementwise, loader
 from rmad.machine import backend
 from rmad.machine.config import show_config
-from rmad.transforms import grad, jvp, linearize
+from rmad.transforms.dense import hessian, jacobian
+from rmad.transforms.transforms import grad, jvp, linearize
 
 __all__ = ["CHECKS", "main", "run"]
 
@@ -110,7 +110,7 @@ def curvature() -> str:
     """A Hessian product against the dense Hessian; CG of SciPy with it."""
     from scipy.sparse.linalg import cg
 
-    from rmad.operators import HessianOperator
+    from rmad.operators.operators import HessianOperator
 
     X = np.random.default_rng(2).standard_normal((60, 12))
 

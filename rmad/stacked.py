@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from rmad import tuning
-from rmad.fours import FOUR
-from rmad.limits import Length, settled
 from rmad.machine import arrays
-from rmad.selected import mended, pull_used, push_used
-from rmad.tape import Tape, pull, push
+from rmad.singular.limits import Length, settled
+from rmad.singular.selected import mended, pull_used, push_used
+from rmad.tapes.fours import FOUR
+from rmad.tapes.tape import Tape, pull, push
 from rmad.types import Array
 
 __all__ = ["at_a_time", "pull_stack", "push_stack", "side_by_side"]

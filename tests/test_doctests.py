@@ -11,7 +11,7 @@ import pytest
 
 import nn
 import rmad
-from rmad import handlers as table
+from rmad.tracing import handlers as table
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 MODULES = [

@@ -30,7 +30,7 @@ import nn.other_names
 import optim
 import optim.other_names
 import rmad
-import rmad.other_names
+import rmad.errors.other_names
 
 ONES = np.ones(3)
 X = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
@@ -808,7 +808,7 @@ def test_an_array_from_outside() -> None:
 # -- the tables of names -------------------------------------------------------------------------------------------
 
 TABLES = {
-    "rmad": (rmad, rmad.other_names.HERE),
+    "rmad": (rmad, rmad.errors.other_names.HERE),
     "nn": (nn, nn.other_names.HERE),
     "optim": (optim, optim.other_names.HERE),
     "a model": (net(), nn.other_names.OF_MODULES),
@@ -840,7 +840,7 @@ def test_what_a_table_names_is_there(name: str) -> None:
 
 def test_names_of_arrays_are_none_of_a_traced_array() -> None:
     def look(x: Any) -> Any:
-        names = [theirs for every in rmad.other_names.OF_ARRAYS.values() for theirs in every]
+        names = [theirs for every in rmad.errors.other_names.OF_ARRAYS.values() for theirs in every]
         assert len(names) == len(set(names))
         assert [name for name in names if hasattr(x, name)] == []
         return np.sum(x)

@@ -24,15 +24,20 @@ DOOR = "rmad.extend"
 # which import each other in any order without a circle. A folder that is not listed here is one *.
 ORDER = {
     "rmad": (
-        "types tuning turns batch argnums other_names keys machine leaf containers tree flat frozen captured specs "
-        "fours scaling tape source plain_calls scipy_names instead refusals handlers objects loops residuals blocks "
-        "methods traced written weak valued as_written dispatch quick rules limits selected ties stacked record "
-        "kernels primitives linalg array_api stats joint plan linearization transforms points unit_vectors dense "
-        "sweeps sparse linear_operator linear_maps operators solvers splines check testing drawing view self_check "
-        "__main__ extend"
+        "types tuning batch keys machine trees tapes errors tracing rules singular stacked written as_written record "
+        "kernels primitives linalg array_api stats joint plan transforms sweeps sparse operators solvers splines check "
+        "testing pictures self_check __main__ extend"
     ),
+    "rmad.trees": "leaf containers tree flat",
+    "rmad.tapes": "frozen captured specs fours scaling tape residuals blocks",
+    "rmad.errors": "source plain_calls scipy_names instead refusals other_names",
+    "rmad.tracing": "handlers objects loops methods traced weak valued dispatch quick",
+    "rmad.singular": "limits selected ties",
+    "rmad.transforms": "argnums linearization transforms points unit_vectors dense",
+    "rmad.operators": "linear_operator linear_maps operators",
+    "rmad.pictures": "drawing view",
     "rmad.as_written": "callers names lists constructors own_code callbacks iteration mathematics swap",
-    "rmad.machine": "backend special fused products arrays config memory",
+    "rmad.machine": "turns backend special fused products arrays config memory",
     "rmad.array_api": "names differences special",
     "rmad.kernels": (
         "compiled loader windows gpu_elementwise elementwise gpu_rows slopes gpu_windows patches gpu_patches winograd "
@@ -113,7 +118,7 @@ def named(tree: ast.AST, package: str = "") -> Iterator[str]:
 
 
 def reached(tree: ast.AST) -> Iterator[str]:
-    """Dotted names that code reaches as attributes: rmad.tree.leaves after `import rmad`."""
+    """Dotted names that code reaches as attributes: rmad.trees.tree.leaves after `import rmad`."""
     attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
     shorter = {id(node.value) for node in attributes}
     for whole in attributes:
@@ -337,15 +342,15 @@ def test_examples_in_docstrings_use_public_names() -> None:
 # -- the tests, tested -----------------------------------------------------------------------------------------------
 
 HOUSE = {
-    "rmad/__init__.py": "from rmad.transforms import grad\n",
-    "rmad/tape.py": "import math\n",
-    "rmad/tree.py": "",
-    "rmad/rules.py": "from rmad.tape import Tape\n",
+    "rmad/__init__.py": "from rmad.transforms.transforms import grad\n",
+    "rmad/tapes/tape.py": "import math\n",
+    "rmad/trees/tree.py": "",
+    "rmad/rules.py": "from rmad.tapes.tape import Tape\n",
     "rmad/plan/__init__.py": "from rmad.plan.plan import Plan\n",
-    "rmad/plan/buffers.py": "from rmad.tape import Tape\n",
+    "rmad/plan/buffers.py": "from rmad.tapes.tape import Tape\n",
     "rmad/plan/plan.py": "from rmad.plan.buffers import Pool\n",
-    "rmad/transforms.py": "from rmad.plan.plan import Plan\nfrom rmad import tree\n",
-    "rmad/extend.py": "from rmad import tree\nfrom rmad.plan import Plan\n",
+    "rmad/transforms/transforms.py": "from rmad.plan.plan import Plan\nfrom rmad.trees import tree\n",
+    "rmad/extend.py": "from rmad.trees import tree\nfrom rmad.plan import Plan\n",
     "nn/__init__.py": "import rmad\nfrom nn.linear import Linear\n",
     "nn/module.py": "from rmad.extend import tree\n",
     "nn/linear.py": "import rmad\nfrom nn.module import Module\nrmad.grad\n",
@@ -374,18 +379,18 @@ def test_a_house_in_order_has_no_faults(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("rmad_tape", "from rmad.rules import linear"),
-        ("rmad_tape", "from .rules import linear"),
-        ("rmad_tape", "from rmad import rules"),
-        ("rmad_tape", "import rmad.rules"),
-        ("rmad_tape", "def late():\n    from rmad.rules import linear"),
-        ("rmad_tape", GUARD + "from rmad.rules import linear"),
-        ("rmad_tape", "from importlib import import_module\nimport_module('rmad.rules')"),
+        ("rmad_tapes_tape", "from rmad.rules import linear"),
+        ("rmad_tapes_tape", "from ..rules import linear"),
+        ("rmad_tapes_tape", "from rmad import rules"),
+        ("rmad_tapes_tape", "import rmad.rules"),
+        ("rmad_tapes_tape", "def late():\n    from rmad.rules import linear"),
+        ("rmad_tapes_tape", GUARD + "from rmad.rules import linear"),
+        ("rmad_tapes_tape", "from importlib import import_module\nimport_module('rmad.rules')"),
         ("rmad_plan_buffers", "from rmad.plan.plan import Plan"),
         ("rmad_plan_buffers", "from rmad.plan import Plan"),
         ("rmad_plan_buffers", "from . import Plan"),
-        ("rmad_tape", "from rmad.plan.buffers import Pool"),
-        ("rmad_tape", "from rmad import grad"),
+        ("rmad_tapes_tape", "from rmad.plan.buffers import Pool"),
+        ("rmad_tapes_tape", "from rmad import grad"),
         ("nn_module", "from nn.linear import Linear"),
     ],
 )
@@ -398,9 +403,9 @@ def test_a_circle_is_found_and_so_is_its_upward_half(tmp_path: pathlib.Path, mod
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("rmad_tree", "from rmad.rules import linear"),
-        ("rmad_tree", GUARD + "from rmad.rules import linear"),
-        ("rmad_tree", "def late():\n    from rmad import rules"),
+        ("rmad_trees_tree", "from rmad.rules import linear"),
+        ("rmad_trees_tree", GUARD + "from rmad.rules import linear"),
+        ("rmad_trees_tree", "def late():\n    from rmad import rules"),
         ("rmad_rules", "from rmad.plan.buffers import Pool"),
     ],
 )
@@ -411,13 +416,13 @@ def test_an_upward_import_is_found_without_a_circle(tmp_path: pathlib.Path, modu
 @pytest.mark.parametrize(
     "line",
     [
-        "from rmad.tape import Tape",
-        "from rmad import tree",
-        "import rmad.tree",
-        "import rmad\nrmad.tree.leaves",
+        "from rmad.tapes.tape import Tape",
+        "from rmad.trees import tree",
+        "import rmad.trees.tree",
+        "import rmad\nrmad.trees.tree.leaves",
         "from rmad.plan.buffers import Pool",
-        GUARD + "from rmad.tape import Tape",
-        "def late():\n    from rmad.tape import Tape",
+        GUARD + "from rmad.tapes.tape import Tape",
+        "def late():\n    from rmad.tapes.tape import Tape",
     ],
 )
 def test_a_second_door_is_found(tmp_path: pathlib.Path, line: str) -> None:
@@ -430,7 +435,7 @@ def test_a_second_door_is_found(tmp_path: pathlib.Path, line: str) -> None:
         ("from optim.parts.cg import pcg", 1),
         ("from optim import parts", 1),
         ("import optim\noptim.parts.cg.pcg", 1),
-        ("from rmad.tree import leaves", 1),
+        ("from rmad.trees.tree import leaves", 1),
         ("from rmad.extend import tree", 0),
         ("from optim.schedules import Step", 0),
         ("from optim import pcg, schedules", 0),

@@ -71,7 +71,7 @@ def test_with_its_dependencies_loaded_an_import_changes_nothing(tmp_path: pathli
     for package in (
         "nn",
         "optim",
-        "rmad.view, rmad.kernels.elementwise, nn.data.tasks, nn.files.torch_weights, optim.presets",
+        "rmad.pictures.view, rmad.kernels.elementwise, nn.data.tasks, nn.files.torch_weights, optim.presets",
     ):
         code += COMPARE.format(package=package)
     assert python(code, tmp_path) == [""] * 4

@@ -22,21 +22,21 @@ REDUCTIONS = {"max", "min", "amax", "amin", "sum", "prod", "mean", "any", "all",
 # Per reason, the places, "file or folder: names of functions", that make arrays for the CPU; no names: all of it.
 ON_THE_CPU = {
     "for arrays that were found to be NumPy's": """
-        rmad/scaling.py: unbroadcast
+        rmad/tapes/scaling.py: unbroadcast
         rmad/kernels/depthwise.py: tap
         rmad/primitives/index.py: _scatter_add_numpy
         rmad/primitives/layers/normal.py: _cdf
         rmad/primitives/layers/normalize.py: Means.__call__
         rmad/primitives/matmul.py: _times _only_columns
         rmad/primitives/shape.py: full_like
-        rmad/captured.py: _stretches
+        rmad/tapes/captured.py: _stretches
         rmad/joint/checkpointing.py: _some
-        rmad/objects.py: mean objects numbers
+        rmad/tracing/objects.py: mean objects numbers
         optim/lbfgs.py: BFGS
         """,
     "object of one look: a type, a dtype, a shape": """
-        rmad/leaf.py: real_dtype
-        rmad/linear_operator.py: _MATRICES
+        rmad/trees/leaf.py: real_dtype
+        rmad/operators/linear_operator.py: _MATRICES
         rmad/primitives/eigen.py: _EighResult _EigResult
         rmad/primitives/svd.py: _SVDResult
         rmad/sweeps/averaged.py: _factor
@@ -50,7 +50,7 @@ ON_THE_CPU = {
         rmad/primitives/shape.py: arange
         rmad/primitives/index.py: add_reduceat
         """,
-    "of a tree without arrays": "rmad/leaf.py: joined",
+    "of a tree without arrays": "rmad/trees/leaf.py: joined",
     "results that are copied to the CPU": "rmad/check.py: moved close",
     "a tester of code on the CPU": "rmad/testing",
     "a check of the installation, which moves to the GPU what it tries there": "rmad/self_check.py",

@@ -20,7 +20,7 @@ def documented(package, name):
         if inspect.ismodule(module) and getattr(module, name, None) is getattr(package, name):
             return f"{module.__name__}.{name}"
     home = getattr(getattr(package, name), "__module__", "")
-    return f"{home if home == 'rmad.operators' else package.__name__}.{name}"
+    return f"{home if home == 'rmad.operators.operators' else package.__name__}.{name}"
 
 
 class Names(SphinxDirective):

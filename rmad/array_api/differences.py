@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rmad.array_api.names import DTYPES, function
-from rmad.traced import Traced
+from rmad.tracing.traced import Traced
 
 __all__ = ["OF_FFT", "OWN", "information"]
 

@@ -2,9 +2,10 @@
 
     np.array([x[0], 2 * x[1]])       NumPy asks every element for plain numbers, which would lose the derivative
 
-NumPy hands a call over to `rmad.traced` if an argument is a traced array. A list is none, and `np.array`, `np.full` and
-some others ask no argument at all. So, while a function is recorded, what the module `numpy` gives out for such names
-are wrappers: each calls NumPy first, and makes an array of the lists only if NumPy met a traced number in one.
+NumPy hands a call over to `rmad.tracing.traced` if an argument is a traced array. A list is none, and `np.array`,
+`np.full` and some others ask no argument at all. So, while a function is recorded, what the module `numpy` gives out
+for such names are wrappers: each calls NumPy first, and makes an array of the lists only if NumPy met a traced number
+in one.
 
 `lists` makes one traced array of nested lists; `constructors` has the wrappers of functions that make arrays, and of
 those that take lists; `own_code` runs NumPy's own code on traced arrays, and `callbacks` is what always does, because

@@ -13,7 +13,7 @@ import numpy as np
 
 from rmad.as_written.lists import holds_traced
 from rmad.as_written.own_code import own, own_code, own_method
-from rmad.handlers import register
+from rmad.tracing.handlers import register
 from rmad.written import settled
 
 __all__ = ["CALLERS", "OWN_CALL", "Joining", "calling", "of_lists", "of_polynomials", "vectorized"]

@@ -14,9 +14,9 @@ from numpy import ndarray
 
 from rmad.as_written.callers import is_sparse, takes_plain_arrays
 from rmad.as_written.lists import Numbers, as_array, forgiven, holds_traced, stacked
-from rmad.handlers import HANDLERS, register, writing
-from rmad.refusals import no_matrix
-from rmad.traced import Traced, stop
+from rmad.errors.refusals import no_matrix
+from rmad.tracing.handlers import HANDLERS, register, writing
+from rmad.tracing.traced import Traced, stop
 
 __all__ = [
     "CONVERTERS",

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from rmad.as_written.lists import Numbers, as_array, holds_traced
-from rmad.refusals import numpys_only
-from rmad.traced import Traced, on_gpu, stop
+from rmad.errors.refusals import numpys_only
+from rmad.tracing.traced import Traced, on_gpu, stop
 from rmad.written import blank
 
 __all__ = ["Enumerating", "Iterating"]

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from rmad.handlers import HANDLERS
+from rmad.errors.refusals import lossy_dtype
 from rmad.machine import arrays
 from rmad.machine.backend import is_cupy
-from rmad.objects import OBJECT
-from rmad.refusals import lossy_dtype
-from rmad.traced import Traced, stop
-from rmad.valued import with_value
+from rmad.tracing.handlers import HANDLERS
+from rmad.tracing.objects import OBJECT
+from rmad.tracing.traced import Traced, stop
+from rmad.tracing.valued import with_value
 
 __all__ = ["Numbers", "as_array", "forgiven", "holds_traced", "stacked"]
 

@@ -18,9 +18,9 @@ import numpy as np
 
 from rmad.as_written.lists import Numbers, as_array, holds_traced
 from rmad.machine.special import sc
-from rmad.traced import Traced, stop
-from rmad.valued import with_value
-from rmad.weak import Weak
+from rmad.tracing.traced import Traced, stop
+from rmad.tracing.valued import with_value
+from rmad.tracing.weak import Weak
 
 __all__ = ["MODULES", "wrappers"]
 

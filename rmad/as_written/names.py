@@ -26,11 +26,11 @@ from typing import Any
 import numpy as np
 
 from rmad.as_written.callers import is_users
-from rmad.handlers import writing
-from rmad.refusals import held_elsewhere, lost_imaginary_part
-from rmad.source import IS_COPY, store_at, variables
-from rmad.traced import Traced
-from rmad.weak import Weak
+from rmad.errors.refusals import held_elsewhere, lost_imaginary_part
+from rmad.errors.source import IS_COPY, store_at, variables
+from rmad.tracing.handlers import writing
+from rmad.tracing.traced import Traced
+from rmad.tracing.weak import Weak
 from rmad.written import Written, blank, write_by
 from rmad.written.arrays import CONSTANT, Blank, become, fill_slots, level_here
 from rmad.written.assignment import opened

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from rmad.as_written.constructors import CONVERTERS, asking, converted, lifting
+from rmad.errors.refusals import label, numpys_only
 from rmad.machine.arrays import kind_of
 from rmad.machine.backend import is_cupy
-from rmad.objects import Objects
-from rmad.refusals import label, numpys_only
-from rmad.traced import Traced, on_gpu, stop
+from rmad.tracing.objects import Objects
+from rmad.tracing.traced import Traced, on_gpu, stop
 from rmad.written import blank, settled
 
 __all__ = ["own", "own_code", "own_method"]

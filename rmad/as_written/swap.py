@@ -47,7 +47,7 @@ from rmad.as_written.constructors import (
     matrices,
 )
 from rmad.as_written.iteration import Enumerating, Iterating
-from rmad.handlers import FILLED
+from rmad.tracing.handlers import FILLED
 
 __all__ = ["SWITCH", "Recording", "for_users", "is_recording", "paused"]
 

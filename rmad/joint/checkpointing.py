@@ -17,20 +17,20 @@ from typing import Any
 
 import numpy as np
 
-from rmad import tree as _tree
 from rmad.batch import cases_from, first_case
-from rmad.blocks import Block
-from rmad.flat import ravel
-from rmad.frozen import freeze, thaw
-from rmad.limits import settled
+from rmad.errors.refusals import written_from_checkpoint
 from rmad.machine import arrays
 from rmad.record import Record
-from rmad.refusals import written_from_checkpoint
 from rmad.rules import Primitive
+from rmad.singular.limits import settled
+from rmad.singular.ties import may_lose
 from rmad.stacked import pull_stack, push_stack
-from rmad.tape import ArraySpec, Tape, pull, push
-from rmad.ties import may_lose
-from rmad.traced import Traced, stop
+from rmad.tapes.blocks import Block
+from rmad.tapes.frozen import freeze, thaw
+from rmad.tapes.tape import ArraySpec, Tape, pull, push
+from rmad.tracing.traced import Traced, stop
+from rmad.trees import tree as _tree
+from rmad.trees.flat import ravel
 from rmad.types import Out, P
 from rmad.written.arrays import closed_to_the_outside
 

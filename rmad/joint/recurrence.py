@@ -23,8 +23,8 @@ from rmad.joint.layout import Cell, Layout, ParameterSums, Residuals, Scratch
 from rmad.machine import arrays
 from rmad.machine.backend import is_cupy
 from rmad.machine.products import multiply
-from rmad.traced import Traced
-from rmad.turns import turn
+from rmad.machine.turns import turn
+from rmad.tracing.traced import Traced
 from rmad.types import Array
 
 __all__ = ["Recurrence", "recur"]

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rmad.turns import lazy
+from rmad.machine.turns import lazy
 from rmad.types import Array
 
 __all__ = ["Pair", "Sampling", "Windows", "paddings", "pair", "taps"]

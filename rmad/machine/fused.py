@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from rmad.machine.backend import import_cupy, is_cupy
-from rmad.turns import lazy
+from rmad.machine.turns import lazy
 from rmad.types import Array
 
 __all__ = [

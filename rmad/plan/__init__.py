@@ -1,7 +1,7 @@
 """Plans: a tape that is swept many times, as lists of NumPy calls whose arguments are bound once.
 
-A sweep over the tape as recorded (`rmad.tape.push`, `pull`) decides at every node what to call and allocates every
-result. A plan decides once:
+A sweep over the tape as recorded (`rmad.tapes.tape.push`, `pull`) decides at every node what to call and allocates
+every result. A plan decides once:
 
     tape ──rewrite──▶ fewer nodes ──Program──▶ buffers of inputs and outputs ──Push──▶ [call, call, …]   z ← J v
                                                                             ──Pull──▶ [call, call, …]   u ← Jᵀ z

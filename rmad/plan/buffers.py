@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rmad.machine import arrays
-from rmad.tape import ArraySpec
+from rmad.tapes.tape import ArraySpec
 from rmad.types import Array
 
 __all__ = ["Pool", "address", "shares"]

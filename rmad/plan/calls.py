@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from rmad import tuning
-from rmad.blocks import MINUS_ONE, ONE, Block
 from rmad.machine import fused
 from rmad.machine.backend import is_cupy
 from rmad.machine.products import Product
 from rmad.plan.buffers import shares
 from rmad.plan.forms import gemm
 from rmad.plan.program import Program
-from rmad.tape import ArraySpec
+from rmad.tapes.blocks import MINUS_ONE, ONE, Block
+from rmad.tapes.tape import ArraySpec
 from rmad.types import Array
 
 __all__ = ["Bound", "Call", "Sweep"]

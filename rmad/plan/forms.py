@@ -8,9 +8,9 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from rmad.blocks import ONE, Block, Diagonal, Linear
 from rmad.plan.buffers import shares
 from rmad.primitives.matmul import matmul
+from rmad.tapes.blocks import ONE, Block, Diagonal, Linear
 from rmad.types import Array
 
 __all__ = [

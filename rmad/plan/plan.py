@@ -18,14 +18,14 @@ from typing import NamedTuple
 import numpy as np
 
 from rmad import tuning
+from rmad.machine.turns import lazy
 from rmad.plan.buffers import address
 from rmad.plan.calls import Call
 from rmad.plan.fusion import fuse
 from rmad.plan.program import Program
 from rmad.plan.pull import Pull
 from rmad.plan.push import Push
-from rmad.tape import Tape
-from rmad.turns import lazy
+from rmad.tapes.tape import Tape
 from rmad.types import Array
 
 __all__ = ["Plan", "products_before_a_plan"]

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from rmad import tree as _tree
-from rmad.blocks import Block, Diagonal, Linear
+from rmad.machine.turns import lazy
 from rmad.plan.buffers import Pool, address
 from rmad.plan.forms import is_bias, is_matmul
 from rmad.plan.rewrite import rewrite
-from rmad.tape import ArraySpec, Node, Tape
-from rmad.turns import lazy
+from rmad.tapes.blocks import Block, Diagonal, Linear
+from rmad.tapes.tape import ArraySpec, Node, Tape
+from rmad.trees import tree as _tree
 from rmad.types import Array
 
 __all__ = ["Program", "Stack"]

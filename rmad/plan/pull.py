@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from rmad.blocks import ONE, Block, Diagonal, Linear
 from rmad.machine import arrays
 from rmad.plan.buffers import shares
 from rmad.plan.calls import Sweep
@@ -26,7 +25,8 @@ from rmad.plan.rewrite import count_uses
 from rmad.primitives.index import Index, is_basic, scatter_add
 from rmad.primitives.join import Part
 from rmad.primitives.matmul import mT
-from rmad.tape import Joint
+from rmad.tapes.blocks import ONE, Block, Diagonal, Linear
+from rmad.tapes.tape import Joint
 from rmad.types import Array
 
 __all__ = ["Pull"]

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from rmad.blocks import ONE, Block, Diagonal, Linear
 from rmad.plan.calls import Sweep
 from rmad.plan.forms import (
     is_copy,
@@ -23,7 +22,8 @@ from rmad.plan.forms import (
 from rmad.plan.program import Program, Stack
 from rmad.plan.rewrite import count_uses
 from rmad.primitives.join import Part
-from rmad.tape import Joint
+from rmad.tapes.blocks import ONE, Block, Diagonal, Linear
+from rmad.tapes.tape import Joint
 from rmad.types import Array
 
 __all__ = ["Push"]

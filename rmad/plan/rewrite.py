@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rmad.blocks import MINUS_ONE, ONE, Block, Diagonal
-from rmad.tape import Node, Tape
+from rmad.tapes.blocks import MINUS_ONE, ONE, Block, Diagonal
+from rmad.tapes.tape import Node, Tape
 
 __all__ = ["count_uses", "rewrite"]
 

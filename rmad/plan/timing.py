@@ -7,13 +7,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from rmad.blocks import Block
 from rmad.plan.calls import Sweep
 from rmad.plan.plan import Plan
 from rmad.plan.program import Program
 from rmad.plan.pull import Pull
 from rmad.plan.push import Push
 from rmad.primitives.matmul import matmul
+from rmad.tapes.blocks import Block
 
 __all__ = ["Times", "measured"]
 

@@ -6,7 +6,6 @@ Read `arguments` first (axes, dtypes and masks as all files need them), then the
 those that NumPy and SciPy lack.
 """
 
-from rmad.handlers import DEFERRED
 from rmad.primitives import (
     chains,
     choices,
@@ -36,6 +35,7 @@ from rmad.primitives import (
     tied,
     writing,
 )
+from rmad.tracing.handlers import DEFERRED
 
 __all__ = [
     "chains",

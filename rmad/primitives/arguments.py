@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from rmad.leaf import real_dtype
-from rmad.tape import ArraySpec, Block
-from rmad.traced import Traced, stop
+from rmad.tapes.tape import ArraySpec, Block
+from rmad.tracing.traced import Traced, stop
+from rmad.trees.leaf import real_dtype
 from rmad.types import Array
 
 __all__ = [

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from rmad.handlers import implements
 from rmad.primitives.linalg import eye, mT
 from rmad.primitives.products import matmul
+from rmad.tracing.handlers import implements
+from rmad.tracing.valued import composed
 from rmad.types import Array
-from rmad.valued import composed
 
 
 @composed(np.linalg.multi_dot)

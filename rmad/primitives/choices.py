@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from rmad.handlers import implements, register
 from rmad.primitives.arguments import as_numbers, cast
 from rmad.rules import constant, elementwise
-from rmad.traced import stop
+from rmad.tracing.handlers import implements, register
+from rmad.tracing.traced import stop
+from rmad.tracing.valued import scalar
 from rmad.types import Array
-from rmad.valued import scalar
 
 
 def _share(y, mine, other) -> Array:

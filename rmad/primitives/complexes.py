@@ -1,6 +1,6 @@
 """Real and complex parts, absolute values, and the change of dtype.
 
-abs has derivative zero at the origin; for second derivatives there, see `rmad.limits`.
+abs has derivative zero at the origin; for second derivatives there, see `rmad.singular.limits`.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from rmad.handlers import implements, register
-from rmad.limits import Length, at_zero, nested_at_zero, pole, ratio
-from rmad.objects import objects
+from rmad.errors.refusals import lossy_dtype
 from rmad.primitives.arguments import as_numbers, is_complex, stacked
-from rmad.refusals import lossy_dtype
 from rmad.rules import elementwise, linear
-from rmad.traced import Traced, stop
+from rmad.singular.limits import Length, at_zero, nested_at_zero, pole, ratio
+from rmad.tracing.handlers import implements, register
+from rmad.tracing.objects import objects
+from rmad.tracing.traced import Traced, stop
+from rmad.tracing.valued import composed, numpys, scalar
 from rmad.types import Array, Pairs
-from rmad.valued import composed, numpys, scalar
 from rmad.written import settled
 
 _fabs = elementwise(np.fabs, lambda y, x: np.sign(x))

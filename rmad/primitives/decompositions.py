@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from rmad.handlers import implements
 from rmad.machine import arrays
 from rmad.primitives.linalg import eye, from_triangle, mH, need_matrices, to_triangle
 from rmad.rules import primitive
-from rmad.traced import stop
+from rmad.tracing.handlers import implements
+from rmad.tracing.traced import stop
 from rmad.types import Array, Pairs
 
 # -- Cholesky ------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import numpy as np
 from rmad.machine import arrays
 from rmad.primitives.linalg import all_of, eye, mH, mT
 from rmad.rules import primitive
-from rmad.traced import stop
+from rmad.tracing.traced import stop
 from rmad.types import Array, Pairs
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from rmad.handlers import implements
 from rmad.machine import arrays
 from rmad.primitives.arguments import axes_of, from_end, known, stacked
 from rmad.rules import as_array, linear
+from rmad.tracing.handlers import implements
 from rmad.types import Array
 
 

@@ -2,7 +2,7 @@
 
 Eigenvectors are unique up to phases. LAPACK fixes those of `eig`, and the derivative follows; those of `eigh` do not
 turn. Functions that do not depend on the choice have the right derivative in either case. For vectors of a repeated
-eigenvalue see `rmad.ties`.
+eigenvalue see `rmad.singular.ties`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from rmad.handlers import implements
 from rmad.machine import arrays
 from rmad.primitives.linalg import eye, from_triangle, mH, mT, need_matrices, right
 from rmad.primitives.tied import Ties, gaps, inverse, largest, or_nan, packed, rotation, tied_pairs
-from rmad.ties import Decomposition, Vectors
-from rmad.traced import stop
+from rmad.singular.ties import Decomposition, Vectors
+from rmad.tracing.handlers import implements
+from rmad.tracing.traced import stop
+from rmad.tracing.valued import composed
 from rmad.types import Array
-from rmad.valued import composed
 
 
 class _Eigh(Vectors):

@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from rmad.handlers import implements
 from rmad.primitives.arguments import cast, refuse_out
 from rmad.primitives.matmul import matmul
 from rmad.rules import as_array, bilinear
-from rmad.tape import ArraySpec
-from rmad.traced import stop
+from rmad.tapes.tape import ArraySpec
+from rmad.tracing.handlers import implements
+from rmad.tracing.traced import stop
+from rmad.tracing.valued import scalar
 from rmad.types import Array
-from rmad.valued import scalar
 
 
 @implements(np.einsum)

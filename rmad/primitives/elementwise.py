@@ -12,19 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from rmad.blocks import unbroadcast
-from rmad.handlers import implements, quickly, register
+from rmad.errors.source import computes
 from rmad.kernels import elementwise as fast
 from rmad.kernels import slopes
-from rmad.limits import Length, at_zero, nested_at_zero, pole, ratio
 from rmad.machine.special import sc
 from rmad.primitives.arguments import is_complex
 from rmad.rules import Elementwise, Primitive, elementwise
-from rmad.source import computes
-from rmad.traced import Traced, stop
+from rmad.singular.limits import Length, at_zero, nested_at_zero, pole, ratio
+from rmad.tapes.blocks import unbroadcast
+from rmad.tracing.handlers import implements, quickly, register
+from rmad.tracing.traced import Traced, stop
+from rmad.tracing.valued import composed
+from rmad.tracing.weak import Weak
 from rmad.types import Array, Pairs
-from rmad.valued import composed
-from rmad.weak import Weak
 
 LN2, LN10 = float(np.log(2)), float(np.log(10))  # Python floats never promote
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from rmad.handlers import implements, register
 from rmad.machine import arrays
 from rmad.primitives.arguments import from_end, stacked
 from rmad.rules import linear, primitive
-from rmad.traced import stop
+from rmad.tracing.handlers import implements, register
+from rmad.tracing.traced import stop
+from rmad.tracing.valued import composed
 from rmad.types import Array, Pairs
-from rmad.valued import composed
 
 SWAPPED: dict[str | None, Any] = {None: "forward", "backward": "forward", "ortho": "ortho", "forward": "backward"}
 """The normalization of the inverse transform that makes it the adjoint."""

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from rmad.handlers import HANDLERS, register
 from rmad.machine import arrays
 from rmad.primitives.arguments import axes_of, cast, kept, moved, refuse_out
 from rmad.primitives.index import stretches
 from rmad.rules import as_array
-from rmad.traced import stop
+from rmad.tracing.handlers import HANDLERS, register
+from rmad.tracing.traced import stop
+from rmad.tracing.valued import composed, numpys, scalar
 from rmad.types import Array
-from rmad.valued import composed, numpys, scalar
 
 
 def _reduced(ufunc, a, axis, dtype, keepdims, initial, where) -> Array:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from rmad.handlers import implements
 from rmad.machine import arrays
 from rmad.primitives.arguments import axes_of, cast, from_end, kept, stacked
 from rmad.rules import as_array, linear
-from rmad.traced import stop
+from rmad.tracing.handlers import implements
+from rmad.tracing.traced import stop
+from rmad.tracing.valued import composed
 from rmad.types import Array
-from rmad.valued import composed
 
 
 def _difference_transpose(u, x, n, axis) -> Array:

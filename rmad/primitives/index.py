@@ -10,17 +10,17 @@ from numpy import float64
 from numpy.lib.array_utils import normalize_axis_index
 
 from rmad import tuning
-from rmad.blocks import Block, LightNode, Linear
-from rmad.fours import NUMBER, of_four
-from rmad.handlers import implements, register
 from rmad.keys import is_basic, is_mask
 from rmad.machine import arrays
 from rmad.primitives.arguments import cast, refuse_out, stacked
 from rmad.rules import LinearPrimitive, as_array, linear
-from rmad.tape import ArraySpec
-from rmad.traced import Traced, stop
+from rmad.tapes.blocks import Block, LightNode, Linear
+from rmad.tapes.fours import NUMBER, of_four
+from rmad.tapes.tape import ArraySpec
+from rmad.tracing.handlers import implements, register
+from rmad.tracing.traced import Traced, stop
+from rmad.tracing.valued import composed
 from rmad.types import Array
-from rmad.valued import composed
 from rmad.written import plain_key
 
 # -- x[key] ---------------------------------------------------------------------------------------------

@@ -10,15 +10,15 @@ import numpy as np
 from numpy import float64
 from numpy.lib.array_utils import normalize_axis_index
 
-from rmad.blocks import Block, LightNode
-from rmad.fours import NUMBER
-from rmad.handlers import implements
 from rmad.machine import arrays
 from rmad.primitives.arguments import cast, known, refuse_out
 from rmad.primitives.index import scatter
 from rmad.rules import Primitive, as_array
-from rmad.tape import ArraySpec, added
-from rmad.traced import Traced
+from rmad.tapes.blocks import Block, LightNode
+from rmad.tapes.fours import NUMBER
+from rmad.tapes.tape import ArraySpec, added
+from rmad.tracing.handlers import implements
+from rmad.tracing.traced import Traced
 from rmad.types import Array
 
 

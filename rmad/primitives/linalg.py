@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from rmad.blocks import unbroadcast
-from rmad.handlers import implements
 from rmad.machine import arrays
 from rmad.rules import as_array, constant, primitive
+from rmad.tapes.blocks import unbroadcast
+from rmad.tracing.handlers import implements
+from rmad.tracing.valued import composed
 from rmad.types import Array, Pairs
-from rmad.valued import composed
 
 
 def mT(x) -> Array:

@@ -15,7 +15,7 @@ from rmad.primitives.linalg import mH, mT
 from rmad.primitives.matrix_functions import refuse_cupy, square
 from rmad.primitives.scipy_linalg import TRANSPOSES, check_finite_numbers, solve_triangular
 from rmad.rules import primitive
-from rmad.traced import stop
+from rmad.tracing.traced import stop
 from rmad.types import Array
 
 __all__ = ["lu_factor", "lu_solve"]

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from rmad import tuning
-from rmad.blocks import Linear, padded
 from rmad.rules import bilinear
+from rmad.tapes.blocks import Linear, padded
 from rmad.types import Array
 
 

@@ -16,7 +16,7 @@ from rmad.machine.backend import is_cupy
 from rmad.primitives.arguments import as_float_array
 from rmad.primitives.linalg import mH
 from rmad.rules import primitive
-from rmad.traced import stop
+from rmad.tracing.traced import stop
 from rmad.types import Array
 
 __all__ = ["expm", "logm", "refuse_cupy", "solve_sylvester", "sqrtm", "square"]

@@ -1,7 +1,7 @@
 """numpy.linalg: norms of vectors and of matrices.
 
 At a kink (a vector of zeros, and single zeros of a p-norm) the derivative is the subgradient zero, without a warning
-and without NaN. Second derivatives of even functions of the norm are right there: see `rmad.limits`.
+and without NaN. Second derivatives of even functions of the norm are right there: see `rmad.singular.limits`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from rmad.handlers import implements
-from rmad.limits import Length, at_zero, pole, ratio
 from rmad.machine import arrays
 from rmad.rules import primitive
-from rmad.traced import Traced, stop
+from rmad.singular.limits import Length, at_zero, pole, ratio
+from rmad.tracing.handlers import implements
+from rmad.tracing.traced import Traced, stop
+from rmad.tracing.valued import composed, numpys
 from rmad.types import Array, Pairs
-from rmad.valued import composed, numpys
 
 
 def _expand(a, axis, keepdims) -> Array:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from rmad.as_written.own_code import own_code
-from rmad.handlers import register
 from rmad.primitives.arguments import as_float_array, known
 from rmad.rules import constant
-from rmad.traced import stop
+from rmad.tracing.handlers import register
+from rmad.tracing.traced import stop
+from rmad.tracing.valued import composed, numpys
 from rmad.types import Array
-from rmad.valued import composed, numpys
 
 OWN = """
     corrcoef cov ediff1d geomspace histogram histogram2d histogramdd histogram_bin_edges intersect1d ix_ logspace poly

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from rmad.handlers import implements
 from rmad.machine import arrays
 from rmad.primitives.arguments import axes_of, stacked
 from rmad.rules import linear
-from rmad.traced import Traced, stop
+from rmad.tracing.handlers import implements
+from rmad.tracing.traced import Traced, stop
+from rmad.tracing.valued import numpys
 from rmad.types import Array
-from rmad.valued import numpys
 
 COPIES = ("edge", "reflect", "symmetric", "wrap")
 STATISTICS = {"mean": np.mean, "maximum": np.max, "minimum": np.min, "median": np.median}

@@ -6,12 +6,12 @@ from typing import Literal
 
 import numpy as np
 
-from rmad.handlers import implements
 from rmad.machine import arrays
 from rmad.primitives.arguments import cast, conj
 from rmad.rules import as_array, bilinear
+from rmad.tracing.handlers import implements
+from rmad.tracing.valued import composed
 from rmad.types import Array
-from rmad.valued import composed
 
 
 def _in_full(u, n, m, mode) -> Array:

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from rmad.handlers import implements
 from rmad.machine import arrays
 from rmad.primitives.arguments import axes_of, cast, conj, is_complex, known, refuse_out
 from rmad.primitives.einsum import pair
 from rmad.primitives.matmul import matmul, mT, vector_matmul
 from rmad.rules import as_array
+from rmad.tracing.handlers import implements
+from rmad.tracing.valued import composed, numpys, scalar
 from rmad.types import Array
-from rmad.valued import composed, numpys, scalar
 
 __all__ = ["mT", "matmul"]
 

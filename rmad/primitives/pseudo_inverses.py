@@ -14,9 +14,9 @@ import numpy as np
 
 from rmad.primitives.linalg import columns, from_triangle, mH, right
 from rmad.rules import as_array, primitive
-from rmad.traced import Traced, stop
+from rmad.tracing.traced import Traced, stop
+from rmad.tracing.valued import composed
 from rmad.types import Array, Pairs
-from rmad.valued import composed
 
 _ROUNDING = 1e3  # singular values below this many eps times the largest are zero
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from rmad.handlers import implements, register
 from rmad.machine import arrays, fused
 from rmad.primitives.arguments import (
     axes_of,
@@ -31,9 +30,10 @@ from rmad.primitives.arguments import (
     stacked,
 )
 from rmad.rules import Primitive, linear, primitive
-from rmad.traced import stop
+from rmad.tracing.handlers import implements, register
+from rmad.tracing.traced import stop
+from rmad.tracing.valued import composed, numpys, scalar
 from rmad.types import Array, Pairs
-from rmad.valued import composed, numpys, scalar
 
 # -- sums -----------------------------------------------------------------------------------------------
 

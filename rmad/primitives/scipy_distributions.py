@@ -21,7 +21,7 @@ from rmad.primitives.incomplete import beta_density, beta_slope_in, gamma_densit
 from rmad.primitives.polygamma import log_beta
 from rmad.primitives.scipy_tails import square
 from rmad.rules import elementwise
-from rmad.traced import stop
+from rmad.tracing.traced import stop
 from rmad.types import Array
 
 __all__: list[str] = []

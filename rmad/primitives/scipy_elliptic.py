@@ -23,7 +23,7 @@ from rmad.machine.backend import is_cupy
 from rmad.machine.special import sc
 from rmad.primitives.several import elementwise_of_several
 from rmad.rules import Primitive, elementwise
-from rmad.traced import stop
+from rmad.tracing.traced import stop
 from rmad.types import Array
 
 __all__: list[str] = []

@@ -9,14 +9,14 @@ import math
 
 import numpy as np
 
-from rmad.handlers import register
 from rmad.machine import arrays
 from rmad.machine.backend import is_cupy, special_functions
 from rmad.machine.special import sc
 from rmad.primitives.several import elementwise_of_several
-from rmad.quick import as_array
 from rmad.rules import elementwise
-from rmad.traced import stop
+from rmad.tracing.handlers import register
+from rmad.tracing.quick import as_array
+from rmad.tracing.traced import stop
 from rmad.types import Array
 
 __all__: list[str] = []

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from rmad import tuning
-from rmad.blocks import unbroadcast
 from rmad.machine import arrays
 from rmad.machine.backend import is_cupy
 from rmad.primitives.arguments import as_float_array
 from rmad.primitives.decompositions import cholesky
 from rmad.primitives.linalg import mH, mT
 from rmad.rules import primitive
-from rmad.traced import stop
+from rmad.tapes.blocks import unbroadcast
+from rmad.tracing.traced import stop
 from rmad.types import Array
 
 __all__ = ["TRANSPOSES", "check_finite_numbers", "cho_factor", "cho_solve", "solve_triangular"]

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from rmad.machine.special import sc
-from rmad.quick import as_array
 from rmad.rules import Elementwise, elementwise
-from rmad.traced import stop
+from rmad.tracing.quick import as_array
+from rmad.tracing.traced import stop
 from rmad.types import Array
 
 __all__: list[str] = []

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from rmad.blocks import unbroadcast
 from rmad.machine import arrays
 from rmad.machine.special import sc
 from rmad.primitives.arguments import as_float_array
 from rmad.primitives.softmax import ArrayLike, Axis, finite_max, softmax_primitive
 from rmad.rules import primitive
-from rmad.traced import stop
+from rmad.tapes.blocks import unbroadcast
+from rmad.tracing.traced import stop
 from rmad.types import Array
 
 __all__ = ["logsumexp", "multigammaln"]

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from rmad.handlers import register
 from rmad.machine import arrays
 from rmad.machine.special import sc
 from rmad.primitives import scipy_distributions, scipy_elliptic, scipy_integrals, scipy_polynomials, scipy_waves  # noqa: F401
@@ -36,7 +35,8 @@ from rmad.primitives.scipy_tails import (
     square,
 )
 from rmad.rules import Elementwise, constant, elementwise
-from rmad.traced import stop
+from rmad.tracing.handlers import register
+from rmad.tracing.traced import stop
 from rmad.types import Array
 
 ROOT_PI, ROOT_2PI, ROOT_2 = math.sqrt(math.pi), math.sqrt(2 * math.pi), math.sqrt(2)

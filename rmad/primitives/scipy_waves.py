@@ -16,9 +16,9 @@ from rmad.machine.special import sc
 from rmad.primitives.arguments import is_complex
 from rmad.primitives.scipy_tails import scaled_i_derivative, scaled_k_derivative
 from rmad.primitives.several import elementwise_of_several
-from rmad.quick import as_array
 from rmad.rules import elementwise
-from rmad.traced import stop
+from rmad.tracing.quick import as_array
+from rmad.tracing.traced import stop
 from rmad.types import Array
 
 __all__: list[str] = []

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from rmad.blocks import Diagonal
-from rmad.handlers import register
-from rmad.quick import no_wider
 from rmad.rules import Primitive
-from rmad.tape import ArraySpec
+from rmad.tapes.blocks import Diagonal
+from rmad.tapes.tape import ArraySpec
+from rmad.tracing.handlers import register
+from rmad.tracing.quick import no_wider
 
 __all__ = ["elementwise_of_several"]
 

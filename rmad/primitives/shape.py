@@ -9,16 +9,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from rmad.handlers import implements, register
-from rmad.leaf import real_dtype
 from rmad.machine import arrays
 from rmad.machine.backend import is_cupy
 from rmad.primitives.arguments import axes_of, cast, from_end, known, reduced_axes, stacked
 from rmad.rules import as_array, constant, linear
-from rmad.tape import ArraySpec
-from rmad.traced import Traced, stop
+from rmad.tapes.tape import ArraySpec
+from rmad.tracing.handlers import implements, register
+from rmad.tracing.traced import Traced, stop
+from rmad.tracing.valued import composed, with_value
+from rmad.trees.leaf import real_dtype
 from rmad.types import Array
-from rmad.valued import composed, with_value
 
 for _f in (np.isscalar, np.iscomplexobj, np.isrealobj, np.shares_memory):
     constant(_f)

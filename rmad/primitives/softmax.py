@@ -14,7 +14,7 @@ from rmad.machine.backend import is_cupy
 from rmad.primitives.arguments import as_float_array
 from rmad.primitives.layers.symmetric import SymmetricKernels
 from rmad.rules import primitive
-from rmad.traced import stop
+from rmad.tracing.traced import stop
 from rmad.types import Array
 
 __all__ = ["ArrayLike", "Axis", "finite_max", "log_softmax", "softmax", "softmax_primitive"]

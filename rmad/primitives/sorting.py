@@ -13,9 +13,9 @@ from rmad.machine import arrays
 from rmad.machine.backend import is_cupy
 from rmad.primitives.arguments import cast, kept, moved, refuse_out
 from rmad.rules import as_array, constant
-from rmad.traced import Traced, stop
+from rmad.tracing.traced import Traced, stop
+from rmad.tracing.valued import composed
 from rmad.types import Array
-from rmad.valued import composed
 
 ORDERS = "argsort argpartition argmax argmin nanargmax nanargmin lexsort"
 PLACES = "searchsorted digitize nonzero flatnonzero argwhere count_nonzero"

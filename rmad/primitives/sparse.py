@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from rmad.blocks import Linear
-from rmad.handlers import register
-from rmad.refusals import numpys_only
+from rmad.errors.refusals import numpys_only
 from rmad.rules import linear
 from rmad.stacked import side_by_side
-from rmad.traced import on_gpu
+from rmad.tapes.blocks import Linear
+from rmad.tracing.handlers import register
+from rmad.tracing.traced import on_gpu
 from rmad.types import Array
 
 

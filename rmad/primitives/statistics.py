@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from rmad.handlers import register
-from rmad.leaf import real_dtype
-from rmad.limits import Length, at_zero, pole, ratio
 from rmad.primitives.arguments import axes_of, cast, count, dropped, masked, refuse_out
 from rmad.primitives.reduce import general_max, general_min, general_prod, general_sum, given, mean_where
 from rmad.rules import as_array
-from rmad.traced import stop
+from rmad.singular.limits import Length, at_zero, pole, ratio
+from rmad.tracing.handlers import register
+from rmad.tracing.traced import stop
+from rmad.tracing.valued import composed, numpys
+from rmad.trees.leaf import real_dtype
 from rmad.types import Array, Pairs
-from rmad.valued import composed, numpys
 
 NONE = np._NoValue  # for arguments that are not given, as in NumPy
 

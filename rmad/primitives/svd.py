@@ -1,7 +1,7 @@
 """numpy.linalg: singular values and singular vectors of (stacks of) matrices.
 
 Singular vectors are unique up to a common phase of each pair, which does not turn in the derivative. For vectors of
-a repeated singular value see `rmad.ties`.
+a repeated singular value see `rmad.singular.ties`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from rmad.handlers import implements
 from rmad.machine import arrays
 from rmad.primitives.linalg import from_triangle, mH, right
 from rmad.primitives.tied import Ties, Zeros, gaps, inverse, largest, or_nan, packed, rotation, tied_pairs
-from rmad.ties import Decomposition, Vectors
-from rmad.traced import stop
+from rmad.singular.ties import Decomposition, Vectors
+from rmad.tracing.handlers import implements
+from rmad.tracing.traced import stop
+from rmad.tracing.valued import numpys
 from rmad.types import Array
-from rmad.valued import numpys
 
 
 class _SVD(Vectors):

@@ -1,4 +1,4 @@
-"""The limits of C_ij/(λ_j − λ_i) for values that are tied, and other vectors of these values: see `rmad.ties`."""
+"""The limits of C_ij/(λ_j − λ_i) for values that are tied, and other vectors of these: see `rmad.singular.ties`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from rmad.machine import arrays
-from rmad.ties import Undecided, Vectors
-from rmad.traced import stop
+from rmad.singular.ties import Undecided, Vectors
+from rmad.tracing.traced import stop
 from rmad.types import Array
 
 __all__ = ["Ties", "Zeros", "gaps", "inverse", "largest", "or_nan", "packed", "rotation", "tied_pairs"]

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from rmad.blocks import Block
-from rmad.handlers import implements
 from rmad.machine import arrays
 from rmad.primitives.arguments import stacked
 from rmad.primitives.index import scatter
 from rmad.primitives.join import Part
 from rmad.rules import Primitive, as_array, linear, primitive, register
-from rmad.tape import ArraySpec
-from rmad.traced import stop
+from rmad.tapes.blocks import Block
+from rmad.tapes.tape import ArraySpec
+from rmad.tracing.handlers import implements
+from rmad.tracing.traced import stop
 from rmad.types import Array
 from rmad.written import write_by
 

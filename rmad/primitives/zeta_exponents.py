@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from rmad.handlers import register
 from rmad.machine import arrays
 from rmad.machine.backend import is_cupy, special_functions
 from rmad.machine.special import sc
 from rmad.rules import Primitive, elementwise
+from rmad.tracing.handlers import register
 from rmad.types import Array
 
 __all__ = ["BERNOULLI", "SUM_HOLDS", "zeta_slope_in"]

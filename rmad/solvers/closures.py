@@ -13,9 +13,9 @@ from functools import partial
 from types import CellType, FunctionType, MethodType
 from typing import Any
 
-from rmad.traced import Traced
-from rmad.transforms import stop_gradient
-from rmad.tree import leaves, map_leaves
+from rmad.tracing.traced import Traced
+from rmad.transforms.transforms import stop_gradient
+from rmad.trees.tree import leaves, map_leaves
 from rmad.written import Blank
 
 __all__ = ["has_derivative", "plain", "substituted", "traced_in"]

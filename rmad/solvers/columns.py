@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from rmad import tuning
-from rmad.dense import jacobian
 from rmad.record import Record
 from rmad.solvers.corrections import System, corrected
 from rmad.solvers.runs import Run
@@ -27,7 +26,8 @@ from rmad.solvers.substitution import DenseRates, InTurn, SparseRates, Steps, To
 from rmad.sparse import derivatives as sparse
 from rmad.sparse.colouring import one_way
 from rmad.stacked import push_stack
-from rmad.transforms import jvp
+from rmad.transforms.dense import jacobian
+from rmad.transforms.transforms import jvp
 from rmad.types import Array
 
 __all__ = ["Columns", "columns"]

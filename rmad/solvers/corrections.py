@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from rmad.blocks import Block
 from rmad.machine import arrays
 from rmad.primitives.arguments import stacked
 from rmad.rules import Primitive, linear
-from rmad.tape import ArraySpec
-from rmad.traced import Traced
+from rmad.tapes.blocks import Block
+from rmad.tapes.tape import ArraySpec
+from rmad.tracing.traced import Traced
 from rmad.types import Array
 
 __all__ = ["System", "corrected", "depth"]

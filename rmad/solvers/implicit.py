@@ -14,15 +14,15 @@ from typing import Any, TypeVar
 import numpy as np
 
 from rmad.as_written.swap import paused
-from rmad.flat import Flat
 from rmad.machine import arrays
+from rmad.machine.turns import lazy
 from rmad.solvers.closures import plain
 from rmad.solvers.corrections import System, corrected
 from rmad.solvers.systems import SolveLinear, of_matrix, system
 from rmad.sparse import derivatives as sparse
-from rmad.traced import Traced, stop
-from rmad.tree import leaves, map_leaves
-from rmad.turns import lazy
+from rmad.tracing.traced import Traced, stop
+from rmad.trees.flat import Flat
+from rmad.trees.tree import leaves, map_leaves
 from rmad.types import Array
 
 __all__ = ["implicit"]

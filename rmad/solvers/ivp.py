@@ -10,12 +10,12 @@ from typing import Any
 
 from rmad.as_written.lists import as_array
 from rmad.as_written.swap import paused
-from rmad.refusals import numpys_only
+from rmad.errors.refusals import numpys_only
 from rmad.solvers.closures import has_derivative, plain
 from rmad.solvers.runs import method_named, run
 from rmad.solvers.steps import along
-from rmad.traced import on_gpu
-from rmad.valued import with_value
+from rmad.tracing.traced import on_gpu
+from rmad.tracing.valued import with_value
 
 __all__ = ["solve_ivp"]
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from rmad.as_written.constructors import FILLING
-from rmad.traced import Traced, stop
+from rmad.tracing.traced import Traced, stop
 from rmad.types import Array
 from rmad.written import blank
 

@@ -16,9 +16,9 @@ import numpy as np
 from rmad.as_written.lists import as_array
 from rmad.as_written.swap import paused
 from rmad.solvers.closures import has_derivative, plain
-from rmad.traced import Traced, stop
+from rmad.tracing.traced import Traced, stop
+from rmad.tracing.valued import with_value
 from rmad.types import Array
-from rmad.valued import with_value
 
 __all__ = ["quad"]
 

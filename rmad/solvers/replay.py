@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from rmad.blocks import ONE, Diagonal
 from rmad.rules import Primitive
 from rmad.solvers.implicit import implicit
 from rmad.solvers.runs import Run
-from rmad.tape import ArraySpec
-from rmad.traced import stop
+from rmad.tapes.blocks import ONE, Diagonal
+from rmad.tapes.tape import ArraySpec
+from rmad.tracing.traced import stop
+from rmad.tracing.valued import with_value
 from rmad.types import Array
-from rmad.valued import with_value
 
 __all__ = ["replayed"]
 

@@ -23,7 +23,7 @@ from rmad.solvers.columns import columns
 from rmad.solvers.lanes import in_lanes
 from rmad.solvers.replay import replayed
 from rmad.solvers.runs import Run
-from rmad.traced import Traced
+from rmad.tracing.traced import Traced
 
 __all__ = ["along"]
 

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from rmad import tuning
-from rmad.dense import jacobian
 from rmad.machine.backend import is_cupy
-from rmad.operators import JacobianOperator
+from rmad.operators.operators import JacobianOperator
 from rmad.solvers.corrections import System
+from rmad.transforms.dense import jacobian
 from rmad.types import Array
 
 __all__ = ["SolveLinear", "SparseLU", "of_matrix", "system"]

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 
 from rmad import tuning
-from rmad.argnums import Argnums, chooser
-from rmad.leaf import sizes
 from rmad.machine import arrays
 from rmad.machine.backend import is_cupy
 from rmad.machine.memory import keep_freed_memory
@@ -18,7 +16,9 @@ from rmad.record import Record
 from rmad.sparse.colouring import one_way, symmetric
 from rmad.sparse.reach import reach
 from rmad.stacked import at_a_time, pull_stack, push_stack
-from rmad.transforms import grad
+from rmad.transforms.argnums import Argnums, chooser
+from rmad.transforms.transforms import grad
+from rmad.trees.leaf import sizes
 from rmad.types import Array
 
 __all__ = ["Sparsity", "sparse_hessian", "sparse_jacobian"]

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from rmad.blocks import Block, Diagonal
-from rmad.leaf import sizes
 from rmad.machine import arrays
 from rmad.record import Record
 from rmad.sparse.slots import Slots, as_matrix, selected, united
 from rmad.sweeps.inline import inlined
-from rmad.tape import ArraySpec, Node, last_reads
+from rmad.tapes.blocks import Block, Diagonal
+from rmad.tapes.tape import ArraySpec, Node, last_reads
+from rmad.trees.leaf import sizes
 from rmad.types import Array
 
 __all__ = ["reach"]

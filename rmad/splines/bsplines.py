@@ -14,8 +14,8 @@ from rmad.as_written.swap import paused
 from rmad.solvers.corrections import corrected
 from rmad.solvers.systems import SparseLU
 from rmad.splines.curves import Curve, as_floats, periodic, plain_of
-from rmad.traced import Traced
-from rmad.valued import with_value
+from rmad.tracing.traced import Traced
+from rmad.tracing.valued import with_value
 
 __all__ = ["Spline", "make_interp_spline"]
 

@@ -11,7 +11,7 @@ from rmad.solvers.corrections import corrected
 from rmad.solvers.systems import SparseLU
 from rmad.splines.curves import as_floats, plain_of
 from rmad.splines.polynomials import PiecewisePolynomial, polynomials_through
-from rmad.traced import Traced
+from rmad.tracing.traced import Traced
 
 __all__ = ["Akima1DInterpolator", "CubicHermiteSpline", "CubicSpline", "PchipInterpolator"]
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from rmad.as_written.lists import as_array
 from rmad.as_written.swap import paused
+from rmad.errors.refusals import numpys_only
 from rmad.machine.backend import is_cupy
-from rmad.refusals import numpys_only
-from rmad.traced import Traced, stop
+from rmad.tracing.traced import Traced, stop
+from rmad.tracing.valued import with_value
 from rmad.types import Array
-from rmad.valued import with_value
 from rmad.written import settled
 
 __all__ = ["Curve", "as_floats", "inside", "periodic", "plain_of"]

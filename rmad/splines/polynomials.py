@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from rmad.splines.curves import Curve, inside, periodic, plain_of
-from rmad.traced import Traced
-from rmad.valued import with_value
+from rmad.tracing.traced import Traced
+from rmad.tracing.valued import with_value
 
 __all__ = ["PiecewisePolynomial", "polynomials_through"]
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from rmad.as_written.lists import as_array
 from rmad.machine import arrays
-from rmad.traced import Traced, stop
+from rmad.tracing.traced import Traced, stop
 from rmad.types import Array
 
 __all__ = ["Continuous", "Discrete", "Frozen", "doubles", "positive"]

@@ -14,7 +14,7 @@ from rmad.machine import arrays
 from rmad.machine.special import sc
 from rmad.primitives.polygamma import log_beta
 from rmad.stats.base import Continuous
-from rmad.traced import stop
+from rmad.tracing.traced import stop
 from rmad.types import Array
 
 __all__ = [

@@ -20,7 +20,7 @@ from rmad.primitives.polygamma import log_beta
 from rmad.primitives.scipy_linalg import cho_solve, solve_triangular
 from rmad.primitives.scipy_special import multigammaln
 from rmad.stats.base import Frozen, doubles
-from rmad.traced import Traced, stop
+from rmad.tracing.traced import Traced, stop
 from rmad.types import Array
 
 __all__ = ["dirichlet", "multivariate_normal", "multivariate_t", "wishart"]

@@ -18,13 +18,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rmad import tuning
-from rmad.blocks import Block, Diagonal, Linear
 from rmad.primitives.layers import conv, selection
 from rmad.primitives.matmul import matmul
 from rmad.sweeps.case_maps import CaseMap, Elsewhere, find_map
 from rmad.sweeps.factors import Meetings
 from rmad.sweeps.rows import Rows
 from rmad.sweeps.uses import Use
+from rmad.tapes.blocks import Block, Diagonal, Linear
 from rmad.types import Array
 
 __all__ = ["Cost", "averaged", "cost"]

@@ -18,11 +18,11 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from rmad import tuning
-from rmad.blocks import ONE, Block, Diagonal, Linear
 from rmad.machine import arrays
 from rmad.primitives.layers import conv, selection
 from rmad.primitives.matmul import matmul
 from rmad.sweeps.rows import Rows
+from rmad.tapes.blocks import ONE, Block, Diagonal, Linear
 from rmad.types import Array
 
 __all__ = ["CaseMap", "Elsewhere", "find_map"]

@@ -20,17 +20,17 @@ from typing import Any
 
 import numpy as np
 
-from rmad.blocks import Diagonal
 from rmad.kernels.patches import Gathered
 from rmad.machine import arrays
+from rmad.machine.turns import lazy
 from rmad.plan.rewrite import rewrite
 from rmad.primitives.layers import conv
 from rmad.primitives.matmul import matmul, mT
 from rmad.sweeps.inline import inlined
 from rmad.sweeps.reduced import Places
 from rmad.sweeps.uses import Group, Use, Uses
-from rmad.tape import Tape
-from rmad.turns import lazy
+from rmad.tapes.blocks import Diagonal
+from rmad.tapes.tape import Tape
 from rmad.types import Array
 
 __all__ = ["Meetings"]

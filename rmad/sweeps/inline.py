@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rmad.tape import Node, Tape
+from rmad.tapes.tape import Node, Tape
 
 __all__ = ["inlined"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from rmad.blocks import Block, Diagonal, Linear
 from rmad.machine import arrays
 from rmad.primitives.index import Index, scatter_add
 from rmad.primitives.layers import conv
 from rmad.primitives.matmul import matmul, vector_matmul
 from rmad.sweeps.rows import Rows
+from rmad.tapes.blocks import Block, Diagonal, Linear
 from rmad.types import Array
 
 __all__ = ["gradients", "is_embedding", "is_weight", "one_by_one", "squares_of_embedding", "squares_of_weight"]

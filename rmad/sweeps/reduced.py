@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from rmad.blocks import Linear
 from rmad.machine import arrays
 from rmad.primitives.layers import conv
 from rmad.primitives.matmul import matmul, mT
 from rmad.sweeps.rows import Rows
 from rmad.sweeps.uses import Use
-from rmad.tape import Node
+from rmad.tapes.blocks import Linear
+from rmad.tapes.tape import Node
 from rmad.types import Array
 
 __all__ = ["Places", "by_case", "row_axes", "rows_first"]

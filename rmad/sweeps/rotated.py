@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rmad import tuning
-from rmad.blocks import Diagonal
 from rmad.machine import arrays
 from rmad.primitives.layers import conv
 from rmad.sweeps.factors import Meetings, activation_rows, cotangent_rows
@@ -26,7 +25,8 @@ from rmad.sweeps.reduced import by_case, row_axes, rows_first
 from rmad.sweeps.rows import Rows
 from rmad.sweeps.squares import squares
 from rmad.sweeps.uses import Group, Use
-from rmad.tape import Tape
+from rmad.tapes.blocks import Diagonal
+from rmad.tapes.tape import Tape
 from rmad.types import Array
 
 __all__ = ["second_moments", "stacked_squares"]

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from rmad import tuning
-from rmad.blocks import Block
 from rmad.machine import arrays
 from rmad.sweeps.inline import inlined
 from rmad.sweeps.per_case import (
@@ -32,7 +31,8 @@ from rmad.sweeps.per_case import (
     squares_of_weight,
 )
 from rmad.sweeps.rows import Rows
-from rmad.tape import Node, Tape
+from rmad.tapes.blocks import Block
+from rmad.tapes.tape import Node, Tape
 from rmad.types import Array
 
 __all__ = ["squares"]

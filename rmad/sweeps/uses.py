@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rmad.blocks import Block, Diagonal, Linear
 from rmad.plan.forms import is_bias
 from rmad.primitives.layers import conv
 from rmad.primitives.matmul import matmul
 from rmad.primitives.shape import reshape, swapaxes, transpose
-from rmad.tape import Node
+from rmad.tapes.blocks import Block, Diagonal, Linear
+from rmad.tapes.tape import Node
 
 __all__ = ["Group", "Use", "Uses"]
 

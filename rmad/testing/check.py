@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 
-from rmad import tree as _tree
-from rmad.dispatch import Primitive
 from rmad.testing.functions import FunctionCheck
 from rmad.testing.layers import LayerCheck
 from rmad.testing.loss_checks import LossCheck
 from rmad.testing.optimizers import OptimizerCheck
 from rmad.testing.strategies import arrays, as_strategy
+from rmad.tracing.dispatch import Primitive
+from rmad.trees import tree as _tree
 
 __all__ = ["check"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rmad import tree as _tree
+from rmad.trees import tree as _tree
 
 __all__ = ["assert_same", "assert_specs", "at_once", "copied", "is_finite", "random_like", "same"]
 

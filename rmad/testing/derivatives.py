@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rmad import tree as _tree
 from rmad.check import KINKS, _Check, _Point, _precision
-from rmad.dispatch import Primitive
 from rmad.rules import Elementwise, LinearPrimitive
-from rmad.tape import ArraySpec
+from rmad.tapes.tape import ArraySpec
 from rmad.testing.compare import is_finite
-from rmad.traced import Traced, stop
-from rmad.transforms import linearize
+from rmad.tracing.dispatch import Primitive
+from rmad.tracing.traced import Traced, stop
+from rmad.transforms.transforms import linearize
+from rmad.trees import tree as _tree
 from rmad.types import Array
 
 __all__ = ["Derivatives", "blamed"]

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from rmad import tree as _tree
-from rmad.flat import ravel
-from rmad.operators import GGNOperator, HessianOperator
+from rmad.operators.operators import GGNOperator, HessianOperator
 from rmad.testing.compare import assert_same, assert_specs, at_once, copied, is_finite, random_like, same
 from rmad.testing.derivatives import Derivatives, blamed
 from rmad.testing.strategies import LAYOUTS
-from rmad.transforms import jvp, linearize, vjp
+from rmad.transforms.transforms import jvp, linearize, vjp
+from rmad.trees import tree as _tree
+from rmad.trees.flat import ravel
 from rmad.types import Array
 
 __all__ = ["FunctionCheck", "as_single", "is_pure"]

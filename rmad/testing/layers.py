@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from rmad import tree as _tree
 from rmad.batch import cases_from
 from rmad.testing.compare import assert_same, assert_specs, at_once, copied
 from rmad.testing.functions import THREADS, FunctionCheck, as_single, is_pure
 from rmad.testing.loss_checks import SHARDS, parts, rows
+from rmad.trees import tree as _tree
 
 __all__ = ["LayerCheck"]
 

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from rmad import tree as _tree
-from rmad.operators import GGNOperator, loss_curvature
+from rmad.operators.operators import GGNOperator, loss_curvature
 from rmad.testing.compare import assert_same, assert_specs, at_once, copied, is_finite, random_like
 from rmad.testing.functions import THREADS, FunctionCheck
-from rmad.transforms import grad, hvp, linearize
+from rmad.transforms.transforms import grad, hvp, linearize
+from rmad.trees import tree as _tree
 from rmad.types import Array
 
 __all__ = ["LossCheck", "parts", "rows"]

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from rmad import tuning
-from rmad.handlers import HANDLERS, writing
+from rmad.errors.refusals import written_from_checkpoint
 from rmad.keys import is_basic, is_number
 from rmad.machine.arrays import on_the_cpu
 from rmad.machine.backend import is_cupy
-from rmad.refusals import written_from_checkpoint
-from rmad.tape import Tape
-from rmad.traced import Traced, stop
+from rmad.tapes.tape import Tape
+from rmad.tracing.handlers import HANDLERS, writing
+from rmad.tracing.traced import Traced, stop
 from rmad.written.memory import Memory, Place, take
 
 __all__ = [

@@ -10,12 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rmad.handlers import HANDLERS, writing
-from rmad.keys import is_basic
-from rmad.machine.arrays import kind_of, moved_to, on_the_cpu
-from rmad.machine.backend import is_cupy
-from rmad.objects import is_object
-from rmad.refusals import (
+from rmad.errors.refusals import (
     into_plain,
     lost_imaginary_part,
     part_written_by,
@@ -24,7 +19,12 @@ from rmad.refusals import (
     written_from_the_gpu,
     written_into_integers,
 )
-from rmad.traced import Traced, stop
+from rmad.keys import is_basic
+from rmad.machine.arrays import kind_of, moved_to, on_the_cpu
+from rmad.machine.backend import is_cupy
+from rmad.tracing.handlers import HANDLERS, writing
+from rmad.tracing.objects import is_object
+from rmad.tracing.traced import Traced, stop
 from rmad.written.arrays import Blank, Written, become, fill_slots, memory_of, refuse_from_outside
 from rmad.written.memory import Memory, Step, take
 from rmad.written.pieces import fitted, twin

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from rmad.handlers import HANDLERS, VIEWS, writing
-from rmad.loops import fitting
+from rmad.errors.refusals import written_out
 from rmad.machine import arrays
-from rmad.refusals import written_out
-from rmad.traced import Traced, parts, stop
+from rmad.tracing.handlers import HANDLERS, VIEWS, writing
+from rmad.tracing.loops import fitting
+from rmad.tracing.traced import Traced, parts, stop
 from rmad.types import Array
 from rmad.written.arrays import Blank, blank, fresh, settled
 from rmad.written.assignment import plain_key, write_by

@@ -17,9 +17,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from rmad.handlers import HANDLERS
 from rmad.keys import are_disjoint, is_basic
-from rmad.traced import Traced, stop
+from rmad.tracing.handlers import HANDLERS
+from rmad.tracing.traced import Traced, stop
 from rmad.written.pieces import (
     are_consecutive,
     at_place,

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from rmad.handlers import HANDLERS
 from rmad.machine.arrays import key_for, moved_to
-from rmad.traced import Traced, stop
+from rmad.tracing.handlers import HANDLERS
+from rmad.tracing.traced import Traced, stop
 
 __all__ = [
     "are_consecutive",

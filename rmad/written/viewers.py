@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rmad.machine.arrays import on_the_cpu
-from rmad.traced import Traced, parts, stop
+from rmad.tracing.traced import Traced, parts, stop
 from rmad.written.memory import Step, take
 from rmad.written.pieces import nothing
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from rmad.handlers import writing
 from rmad.keys import is_basic
 from rmad.machine.backend import is_cupy
-from rmad.traced import Traced, stop
+from rmad.tracing.handlers import writing
+from rmad.tracing.traced import Traced, stop
 from rmad.written.arrays import CONSTANT, Blank, Written, become, blank, fill_slots, memory_of
 from rmad.written.memory import Place, Step, take
 from rmad.written.viewers import is_of_many, kth, of_one

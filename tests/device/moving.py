@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from test_primitives import assert_same
 
-from rmad import tree
+from rmad.trees import tree
 
 CONSTRUCTORS = (
     "array",

@@ -14,7 +14,7 @@ from moving import assert_equal, on_device, to_device
 from test_primitives import fixed_shapes, random_like, variants
 
 import rmad
-from rmad.handlers import DEFERRED, HANDLERS
+from rmad.tracing.handlers import DEFERRED, HANDLERS
 
 cupy = pytest.importorskip("cupy")
 special = pytest.importorskip("cupyx.scipy.special")

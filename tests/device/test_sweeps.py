@@ -27,7 +27,7 @@ USES = test_squares.USES | {name: (lambda m, x: m(x), *row) for name, row in tes
 def test_squares_of_the_gradients_of_all_cases(name, nothing_leaves_the_device):
     f, params, x = USES[name]
     here, there = Record(f, params, (x,)), Record(on_device(f), to_device(params), (to_device(x),))
-    u = [np.random.default_rng(1).standard_normal(np.shape(z)) for _, z in rmad.tree.leaves(here.y)]
+    u = [np.random.default_rng(1).standard_normal(np.shape(z)) for _, z in rmad.trees.tree.leaves(here.y)]
     u_there = to_device(u)
     wanted = squares(here.tape, u, here.outputs, here.n_inputs, len(x))
     with nothing_leaves_the_device(at_most=1):  # which rows belong to a case

@@ -8,7 +8,7 @@ import pytest
 
 import nn
 import rmad
-from rmad import tree
+from rmad.trees import tree
 
 
 class Mixed(nn.Module):

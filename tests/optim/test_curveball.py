@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 import optim
 import optim.curveball
 from rmad.plan.plan import Plan
-from rmad.tape import Tape
+from rmad.tapes.tape import Tape
 
 FIXED = {"momentum": 0.9, "beta": 0.1, "adapt_damping": False}
 

@@ -38,7 +38,7 @@ def test_params_of_any_kind_are_rebound(make):
 def test_nested_params_and_integers():
     params = {"first": {"W": np.ones((2, 2))}, "rest": [(np.zeros(2), np.arange(3)), None]}
     model = optim.Function(lambda p, x: x @ p["first"]["W"] + p["rest"][0][0], params)
-    assert [path for path, _ in rmad.tree.leaves(model, "model")] == [
+    assert [path for path, _ in rmad.trees.tree.leaves(model, "model")] == [
         "model.params['first']['W']",
         "model.params['rest'][0][0]",
         "model.params['rest'][0][1]",

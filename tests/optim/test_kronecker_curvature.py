@@ -254,7 +254,7 @@ class Odd(nn.Module):
 @pytest.mark.parametrize("Method", METHODS)
 def test_what_no_block_fits(Method):
     model = Odd()
-    before = rmad.tree.map_leaves(
+    before = rmad.trees.tree.map_leaves(
         np.array, {k: getattr(model, k) for k in ("E", "gain", "scale", "W", "frozen", "unused")}
     )
     x = rng().integers(0, 6, (8, 3))

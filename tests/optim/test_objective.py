@@ -9,7 +9,7 @@ from divided import DIVISIONS, LOSSES, N, assert_close, batch, everything, mlp
 import nn
 import optim
 import rmad
-from rmad import tree
+from rmad.trees import tree
 
 # -- sums over shards ----------------------------------------------------------------------------------------
 

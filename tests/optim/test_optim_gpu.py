@@ -20,7 +20,7 @@ import rmad
 def test_steps_on_the_gpu(make_problem, make):
     cupy = pytest.importorskip("cupy")
     cpu, gpu = make_problem(), make_problem()
-    gpu.model = optim.Function(gpu.model.forward, rmad.tree.map_leaves(cupy.asarray, gpu.params))
+    gpu.model = optim.Function(gpu.model.forward, rmad.trees.tree.map_leaves(cupy.asarray, gpu.params))
     here, there = make(cpu.model, cpu.loss), make(gpu.model, gpu.loss)
     x, t = cupy.asarray(gpu.x), cupy.asarray(gpu.t)
     for _ in range(3):

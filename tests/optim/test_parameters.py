@@ -73,9 +73,9 @@ def test_a_layer_in_two_places_is_refused():
 @pytest.fixture
 def structures(monkeypatch):
     """The names of the trees that a TreeDef is built of."""
-    made, build = [], rmad.tree.TreeDef.__init__
+    made, build = [], rmad.trees.tree.TreeDef.__init__
     monkeypatch.setattr(
-        rmad.tree.TreeDef, "__init__", lambda self, tree, name: (made.append(name), build(self, tree, name))[1]
+        rmad.trees.tree.TreeDef, "__init__", lambda self, tree, name: (made.append(name), build(self, tree, name))[1]
     )
     return made
 
@@ -109,7 +109,7 @@ def test_every_change_by_hand_is_noticed(structures):
     for change in (
         lambda: setattr(first, "weight", first.weight + 1),
         lambda: setattr(first, "bias", np.ones_like(first.bias)),
-        lambda: rmad.tree.rebind(model, [a * 2 for a in model.parameters()]),
+        lambda: rmad.trees.tree.rebind(model, [a * 2 for a in model.parameters()]),
         lambda: objective.assign(objective.flat() - 0.5),
         lambda: setattr(objective, "model", mlp(seed=5)),
     ):
@@ -129,7 +129,7 @@ def test_every_change_by_hand_is_noticed(structures):
 def test_another_dtype_by_hand():
     model, (x, t) = mlp(), batch()
     objective = optim.Objective(model, nn.SquaredError(), threads=1)
-    rmad.tree.rebind(model, [a.astype(np.float32) for a in model.parameters()])
+    rmad.trees.tree.rebind(model, [a.astype(np.float32) for a in model.parameters()])
     assert objective.flat().dtype == np.float32
     assert objective.value(x, t) == optim.Objective(model, nn.SquaredError()).value(x, t)
     assert objective.quadratic(x.astype(np.float32), t.astype(np.float32)).gradient.dtype == np.float32

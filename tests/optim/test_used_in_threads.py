@@ -15,7 +15,7 @@ import optim
 from optim.parts.preconditioner import ExactDiagonal, UnbiasedDiagonal
 from optim.problem.quadratic import Quadratic
 from optim.problem.shard import LinearizedShard
-from rmad import tree
+from rmad.trees import tree
 
 THREADS, CALLS = 8, 16
 

@@ -45,7 +45,11 @@ GROUPS: dict[str, dict[str, list[str]]] = {
             "tests/rmad/test_elementwise.py",
             *rows("elementwise", "shape"),
         ],
-        "rmad/blocks.py": ["tests/rmad/test_aliasing.py", "tests/rmad/test_plan.py", *rows("elementwise", "products")],
+        "rmad/tapes/blocks.py": [
+            "tests/rmad/test_aliasing.py",
+            "tests/rmad/test_plan.py",
+            *rows("elementwise", "products"),
+        ],
         "rmad/primitives/arguments.py": rows("functions", "special", "fft", "reduce", "statistics"),
         "rmad/primitives/chains.py": ["tests/rmad/test_linalg.py", *rows("products", "linalg", "shape"), *PLANS],
         "rmad/primitives/choices.py": rows("elementwise", "index", "statistics"),
@@ -108,7 +112,11 @@ GROUPS: dict[str, dict[str, list[str]]] = {
         "rmad/primitives/layers/symmetric.py": rows("functions", "conv"),
     },
     "sweeps": {
-        "rmad/tape.py": ["tests/rmad/test_record.py", "tests/rmad/test_aliasing.py", "tests/rmad/test_transforms.py"],
+        "rmad/tapes/tape.py": [
+            "tests/rmad/test_record.py",
+            "tests/rmad/test_aliasing.py",
+            "tests/rmad/test_transforms.py",
+        ],
         "rmad/plan/pull.py": PLANS,
         "rmad/plan/push.py": PLANS,
         "rmad/plan/rewrite.py": PLANS,

@@ -50,7 +50,7 @@ def products(f, x, way):
 
 
 def arrays(t):
-    return [a for _, a in rmad.tree.leaves(t) if isinstance(a, np.ndarray)]
+    return [a for _, a in rmad.trees.tree.leaves(t) if isinstance(a, np.ndarray)]
 
 
 @ways
@@ -60,10 +60,10 @@ def test_results_share_no_memory(f, way):
     x = A.copy()
     y, Jv, JTu = products(f, x, way)
     v = A + 1
-    u = rmad.tree.map_leaves(lambda a: np.array(np.cos(np.arange(np.size(a))).reshape(np.shape(a))), y)
-    before = rmad.tree.map_leaves(np.copy, (x, v, u))
+    u = rmad.trees.tree.map_leaves(lambda a: np.array(np.cos(np.arange(np.size(a))).reshape(np.shape(a))), y)
+    before = rmad.trees.tree.map_leaves(np.copy, (x, v, u))
     forward, backward = Jv(v), JTu(u)
-    copies = rmad.tree.map_leaves(np.copy, (forward, backward))
+    copies = rmad.trees.tree.map_leaves(np.copy, (forward, backward))
     own = [*arrays(forward), *arrays(backward)]
     for k, a in enumerate(own):
         assert a.flags.writeable
@@ -74,7 +74,7 @@ def test_results_share_no_memory(f, way):
     for a, b in zip(arrays((x, v, u)), arrays(before), strict=True):
         np.testing.assert_array_equal(a, b)
     again = Jv(v), JTu(u)
-    for (path, a), (_, b) in zip(rmad.tree.leaves(again), rmad.tree.leaves(copies), strict=True):
+    for (path, a), (_, b) in zip(rmad.trees.tree.leaves(again), rmad.trees.tree.leaves(copies), strict=True):
         np.testing.assert_array_equal(a, b, err_msg=path)
 
 
@@ -84,7 +84,7 @@ def test_the_two_ways_agree(f):
     v = A + 1
     (_, Jv, JTu), (y, Jv1, JTu1) = products(f, A, "compiled"), products(f, A, "one sweep")
     for got, wanted in ((Jv(v), Jv1(v)), (JTu(y), JTu1(y))):
-        for (path, a), (_, b) in zip(rmad.tree.leaves(got), rmad.tree.leaves(wanted), strict=True):
+        for (path, a), (_, b) in zip(rmad.trees.tree.leaves(got), rmad.trees.tree.leaves(wanted), strict=True):
             assert np.shape(a) == np.shape(b), path
             np.testing.assert_allclose(a, b, rtol=1e-12, err_msg=path)
 

@@ -14,7 +14,7 @@ import scipy
 import rmad
 from rmad import array_api
 from rmad.array_api.names import CONSTANTS, DTYPES, FFT, FUNCTIONS, LINALG
-from rmad.traced import Traced
+from rmad.tracing.traced import Traced
 
 X = np.array([[0.3, 0.7, 0.45], [0.6, 0.25, 0.9]])
 W = np.array([[1.0, -0.5, 0.25], [0.75, 2.0, -1.5]])
@@ -144,7 +144,7 @@ def test_call_of_plain_and_traced_arrays(name, call):
         return 0.0 * np.sum(x) + (0 if name in ("empty_like", "eigh", "svd") else scalar(seen[-1]))
 
     gradient = rmad.grad(loss)(start)
-    traced = rmad.traced.stop(seen[0])
+    traced = rmad.tracing.traced.stop(seen[0])
     for a, b in zip(np_parts(plain), np_parts(traced), strict=True):
         assert a.dtype == b.dtype
         if name != "empty_like":

@@ -6,14 +6,14 @@ from recorded import F64, identity_columns, mlp, normal, recorded, rng
 
 import nn
 import rmad
-from rmad.blocks import Diagonal
 from rmad.primitives.elementwise import sigmoid
 from rmad.primitives.layers.conv import conv2d
 from rmad.record import Record
 from rmad.sweeps.averaged import averaged, cost
 from rmad.sweeps.case_maps import Constants, Scalar, Scale, Selected, find_map
 from rmad.sweeps.rows import Rows
-from rmad.tape import ArraySpec
+from rmad.tapes.blocks import Diagonal
+from rmad.tapes.tape import ArraySpec
 
 
 def test_kfra_by_its_recursion():

@@ -6,7 +6,7 @@ import numpy as np
 
 import rmad
 from rmad.plan.buffers import Pool
-from rmad.tape import ArraySpec
+from rmad.tapes.tape import ArraySpec
 
 
 def test_the_pool_divides_and_joins_its_stretches():

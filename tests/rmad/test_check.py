@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import rmad
-from rmad.handlers import HANDLERS
+from rmad.tracing.handlers import HANDLERS
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ def test_f_is_not_judged_by_a_step_that_leaves_its_domain():
     singular = lambda: np.linalg.inv(np.zeros((2, 2)))  # noqa: E731
     rmad.check_grads(lambda x: 1.0 * x if rmad.stop_gradient(x) > 0 else singular(), 3e-3)
     with pytest.raises(AssertionError, match="give nan") as error:
-        rmad.check_grads(lambda x: x if isinstance(x, rmad.traced.Traced) else [].index(1), 1.0)
+        rmad.check_grads(lambda x: x if isinstance(x, rmad.tracing.traced.Traced) else [].index(1), 1.0)
     assert isinstance(error.value.__cause__, ValueError)
 
 

@@ -17,7 +17,7 @@ from rmad.plan.plan import Plan
 from rmad.primitives.layers import conv
 from rmad.primitives.layers.conv import conv2d, conv2d_input, conv2d_weight
 from rmad.record import Record
-from rmad.tape import pull, push
+from rmad.tapes.tape import pull, push
 
 RNG = np.random.default_rng(0)
 SETTINGS = [

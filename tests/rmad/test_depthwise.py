@@ -12,7 +12,7 @@ from rmad.kernels.patches import Forward
 from rmad.plan.plan import Plan
 from rmad.primitives.layers.conv import conv2d, conv2d_input, conv2d_weight
 from rmad.record import Record
-from rmad.tape import pull, push
+from rmad.tapes.tape import pull, push
 
 RNG = np.random.default_rng(0)
 CHANNELS = 5

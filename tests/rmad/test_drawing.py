@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from rmad import drawing
-from rmad.drawing import Bar, Box, Place
+from rmad.pictures import drawing
+from rmad.pictures.drawing import Bar, Box, Place
 
 SVG = "{http://www.w3.org/2000/svg}"
 

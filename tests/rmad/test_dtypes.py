@@ -128,7 +128,7 @@ RETURNED = {
 def test_object_arrays_that_f_returns_are_stacked(f):
     y, lin = rmad.linearize(f, X)
     ones = rmad.map_leaves(np.ones_like, y)
-    assert all(a.dtype == float for _, a in rmad.tree.leaves(y))
+    assert all(a.dtype == float for _, a in rmad.trees.tree.leaves(y))
     np.testing.assert_allclose(lin.JTu(ones), 2 * X)
     np.testing.assert_allclose(rmad.vjp(f, X)[1](ones), 2 * X)
 

@@ -10,7 +10,7 @@ import rmad
 from rmad import tuning
 from rmad.primitives.elementwise import sigmoid, softplus
 from rmad.primitives.layers.normal import normal_cdf
-from rmad.quick import no_wider
+from rmad.tracing.quick import no_wider
 
 HUGE = np.array([-1e200, -800.0, -40.0, 0.0, 40.0, 800.0, 1e200])
 

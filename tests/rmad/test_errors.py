@@ -17,7 +17,7 @@ import scipy.sparse
 import scipy.special
 
 import rmad
-from rmad.other_names import HERE
+from rmad.errors.other_names import HERE
 
 Refuses = Callable[[Callable[[], Any], type[Exception], str], None]
 ONES, array, zeros = np.ones(3), np.array, np.zeros  # by these names they stay NumPy's own

@@ -88,7 +88,7 @@ def test_the_page_is_up_to_date():
 
 
 def test_the_sweep_sees_a_wrong_value_and_a_wrong_derivative(monkeypatch):
-    from rmad.handlers import HANDLERS
+    from rmad.tracing.handlers import HANDLERS
 
     for wrong in (lambda x: np.cbrt(rmad.stop_gradient(x)), lambda x: x):
         monkeypatch.setitem(HANDLERS, np.cbrt, wrong)

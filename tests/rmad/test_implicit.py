@@ -115,7 +115,7 @@ def test_second_derivatives_of_a_gradient():
 def test_the_value_is_that_of_solve(name):
     f, a = PROBLEMS[name]
     y, _ = rmad.linearize(f, a)
-    for (_, p), (_, q) in zip(rmad.tree.leaves(y), rmad.tree.leaves(f(a)), strict=True):
+    for (_, p), (_, q) in zip(rmad.trees.tree.leaves(y), rmad.trees.tree.leaves(f(a)), strict=True):
         np.testing.assert_array_equal(p, q)
 
 

@@ -18,7 +18,7 @@ import scipy.special
 import scipy.stats
 
 import rmad
-from rmad.instead import INSTEAD
+from rmad.errors.instead import INSTEAD
 
 array = np.array  # by a name of its own it is NumPy's
 T = np.linspace(0, 1, 4)

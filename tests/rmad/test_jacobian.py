@@ -7,8 +7,10 @@ import pytest
 
 import nn
 import rmad
-from rmad import dense, tree, tuning
+from rmad import tuning
 from rmad.record import Record
+from rmad.transforms import dense
+from rmad.trees import tree
 
 R = np.random.default_rng
 A = R(0).standard_normal((3, 4))

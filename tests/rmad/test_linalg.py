@@ -253,7 +253,7 @@ def test_one_factorization_serves_every_sweep(rng, monkeypatch, f, routine):
     """The first sweep may invert once; the hundred that follow only multiply."""
     A = np.diag([3.0, 2.0, 1.0]) + 0.1 * np.ones((3, 3))
     y, lin = rmad.linearize(f, A)
-    u = rmad.tree.map_leaves(np.ones_like, y)
+    u = rmad.trees.tree.map_leaves(np.ones_like, y)
     first = lin.Jv(np.ones((3, 3))), lin.JTu(u)
 
     def refuse(*args, **kwargs):
@@ -262,7 +262,7 @@ def test_one_factorization_serves_every_sweep(rng, monkeypatch, f, routine):
     for name in ("inv", "solve", "svd", "pinv", "det", "eig", "qr", "cholesky"):
         monkeypatch.setattr(la, name, refuse)
     for (_, a), (_, b) in zip(
-        rmad.tree.leaves((lin.Jv(np.ones((3, 3))), lin.JTu(u))), rmad.tree.leaves(first), strict=True
+        rmad.trees.tree.leaves((lin.Jv(np.ones((3, 3))), lin.JTu(u))), rmad.trees.tree.leaves(first), strict=True
     ):
         close(np.asarray(a), np.asarray(b))
 

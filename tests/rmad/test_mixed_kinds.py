@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import rmad
-from rmad import tree
 from rmad.primitives.matrix_functions import _sylvester
+from rmad.trees import tree
 
 la = np.linalg
 

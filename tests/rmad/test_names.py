@@ -8,7 +8,7 @@ import pytest
 
 import rmad
 from rmad.as_written import names
-from rmad.tree import flatten
+from rmad.trees.tree import flatten
 
 X = np.array([1.5, -2.25, 0.75, 3.0, 0.125])
 V = np.array([0.5, -1.0, 0.25, 2.0, 1.0])

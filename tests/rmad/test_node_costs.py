@@ -11,8 +11,8 @@ import pytest
 
 import rmad
 from rmad import tuning
-from rmad.blocks import LightNode
 from rmad.extend import Record, Traced
+from rmad.tapes.blocks import LightNode
 
 NODES = 1000
 X = np.linspace(0.1, 0.5, 4)
@@ -77,7 +77,7 @@ def test_what_is_used_once_needs_no_blocks_and_no_plan(monkeypatch):
 
     monkeypatch.setattr(tuning, "PRODUCTS_ON_A_SHORT_TAPE", 2)  # as it is outside of tests
     monkeypatch.setattr("rmad.plan.plan.Program.__init__", refuse)
-    monkeypatch.setattr("rmad.blocks.Diagonal.__init__", refuse)
+    monkeypatch.setattr("rmad.tapes.blocks.Diagonal.__init__", refuse)
     J = rmad.jacobian(f)(X)
     assert np.allclose(rmad.jvp(f, X, X)[1], J @ X)
     assert np.allclose(rmad.vjp(f, X)[1](X), X @ J)
@@ -137,7 +137,7 @@ def test_products_walk_no_paths(monkeypatch):
     params = [{"W": M, "b": X}, (X, None, np.arange(3)), {}]
     _, lin = rmad.linearize(lambda p: {"y": X @ p[0]["W"] + p[0]["b"], "z": p[1][0] * 2}, params)
     want = lin.JTu(lin.Jv(params))
-    monkeypatch.setattr("rmad.tree._walk", None)
+    monkeypatch.setattr("rmad.trees.tree._walk", None)
     found = lin.JTu(lin.Jv(params))
     assert found[2] == {}
     assert found[1][1] is None

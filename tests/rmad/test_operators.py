@@ -10,8 +10,8 @@ from scipy.sparse.linalg import aslinearoperator, cg, eigsh, lsmr, minres, svds
 
 import nn
 import rmad
-import rmad.linear_operator
-import rmad.operators
+import rmad.operators.linear_operator
+import rmad.operators.operators
 
 CASES, WIDE, HIDDEN, OUT = 6, 3, 4, 2
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import rmad
-from rmad import tree, tuning
+from rmad import tuning
 from rmad.plan.calls import Sweep
 from rmad.primitives.layers.normalize import standardize
+from rmad.trees import tree
 
 SEEDS = 25
 

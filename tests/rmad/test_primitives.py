@@ -12,8 +12,9 @@ from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 import rmad
 import rmad.primitives.scipy_ufuncs
-from rmad import handlers as table
-from rmad import traced, tree, valued
+from rmad.tracing import handlers as table
+from rmad.tracing import traced, valued
+from rmad.trees import tree
 
 TABLE = cases.table()
 

@@ -11,9 +11,9 @@ from recorded import Counted
 
 import rmad
 from rmad.extend import stop
-from rmad.handlers import HANDLERS
 from rmad.record import Record
-from rmad.tape import push
+from rmad.tapes.tape import push
+from rmad.tracing.handlers import HANDLERS
 
 RNG = np.random.default_rng(0)
 A, W, C = RNG.standard_normal((6, 5)), RNG.standard_normal((5, 4)), RNG.standard_normal((4, 3))
@@ -214,7 +214,7 @@ def test_a_step_does_not_disturb_a_live_jacobian():
     f = lambda p: np.tanh(A @ p["W"] + p["b"])  # noqa: E731
     y, lin = rmad.linearize(f, model)
     before = lin.JTu(y)["W"].copy()
-    rmad.tree.rebind(model, [p + 1 for p in (model["W"], model["b"])])
+    rmad.trees.tree.rebind(model, [p + 1 for p in (model["W"], model["b"])])
     np.testing.assert_array_equal(lin.JTu(y)["W"], before)
 
 

@@ -14,8 +14,8 @@ from same_as_numpy.table import as_it_is, as_lists, derivative, difference, diff
 
 import rmad
 import rmad.primitives.scipy_ufuncs  # registers its rules
-from rmad.handlers import HANDLERS
-from rmad.traced import stop
+from rmad.tracing.handlers import HANDLERS
+from rmad.tracing.traced import stop
 from rmad.written.calls import WRITERS
 
 TABLE = elementwise.ROWS | lists.ROWS | order.ROWS | products.ROWS | reductions.ROWS | shapes.ROWS

@@ -12,7 +12,7 @@ import pytest
 import scipy
 
 import rmad
-from rmad.scipy_names import WITH_THE_VARIABLE
+from rmad.errors.scipy_names import WITH_THE_VARIABLE
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "scipy_functions.md"

@@ -24,13 +24,13 @@ def found(f, params, x):
     """Squares of the gradients of ⟨u_n, f(x)_n⟩ for random u, from the sweep and from a loop over the cases."""
     n = len(x)
     record = Record(f, params, (x,))
-    u = [np.random.default_rng(1).standard_normal(np.shape(z)) for _, z in rmad.tree.leaves(record.y)]
+    u = [np.random.default_rng(1).standard_normal(np.shape(z)) for _, z in rmad.trees.tree.leaves(record.y)]
     got = squares(record.tape, u, record.outputs, record.n_inputs, n)
     expected = None
     for k in range(n):
         z, pull = rmad.vjp(f, params, x[k : k + 1])
-        shares = rmad.tree.replace_leaves(z, iter([c[k : k + 1] for c in u]))
-        square = [a**2 for _, a in rmad.tree.leaves(pull(shares))]
+        shares = rmad.trees.tree.replace_leaves(z, iter([c[k : k + 1] for c in u]))
+        square = [a**2 for _, a in rmad.trees.tree.leaves(pull(shares))]
         expected = square if expected is None else [a + b for a, b in zip(expected, square, strict=True)]
     return got, expected
 
@@ -223,7 +223,7 @@ def test_cases_that_mix_are_refused(f, params, x):
         layer, f, params = f, lambda p, x: p[0](x @ p[1]), (f, W)
         assert layer.training
     record = Record(f, params, (x,))
-    u = [np.ones(np.shape(z)) for _, z in rmad.tree.leaves(record.y)]
+    u = [np.ones(np.shape(z)) for _, z in rmad.trees.tree.leaves(record.y)]
     assert squares(record.tape, u, record.outputs, record.n_inputs, N) is None
 
 

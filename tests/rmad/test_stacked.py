@@ -8,10 +8,10 @@ from cases import table
 
 import rmad
 from rmad import tuning
-from rmad.limits import settled
 from rmad.record import Record
+from rmad.singular.limits import settled
 from rmad.stacked import pull_stack, push_stack
-from rmad.tape import ArraySpec, Block, pull, push
+from rmad.tapes.tape import ArraySpec, Block, pull, push
 
 rows = pytest.mark.parametrize("case", [case for _, case in table()], ids=[name for name, _ in table()])
 K = 3

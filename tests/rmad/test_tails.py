@@ -15,8 +15,8 @@ from tails import ROWS
 
 import rmad
 import rmad.primitives.scipy_ufuncs
-from rmad.handlers import HANDLERS
 from rmad.rules import Elementwise
+from rmad.tracing.handlers import HANDLERS
 
 # -- the table against mpmath ------------------------------------------------------------------------------------------
 

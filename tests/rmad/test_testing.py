@@ -10,9 +10,9 @@ import pytest
 
 import rmad
 from rmad import testing
-from rmad.handlers import HANDLERS, register
 from rmad.plan.plan import Plan
 from rmad.testing import arrays, check
+from rmad.tracing.handlers import HANDLERS, register
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_a_recorded_call_that_differs_from_the_plain_one(traced, message):
         return np.tanh(x)
 
     register(plain, traced)
-    f = lambda x: traced(x) if isinstance(x, rmad.traced.Traced) else plain(x)  # noqa: E731
+    f = lambda x: traced(x) if isinstance(x, rmad.tracing.traced.Traced) else plain(x)  # noqa: E731
     with pytest.raises(AssertionError, match=message):
         check(f, np.array(0.5))
     del HANDLERS[plain]
@@ -157,7 +157,7 @@ def test_functions_that_are_none():
         check(lambda x: x * rng.standard_normal(), np.ones(3))
 
     def lenient(x):
-        if not isinstance(x, rmad.traced.Traced) and np.any(x < 1):
+        if not isinstance(x, rmad.tracing.traced.Traced) and np.any(x < 1):
             raise ValueError("x < 1")
         return x * x
 

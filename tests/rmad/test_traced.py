@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import rmad
-from rmad.traced import Traced
+from rmad.tracing.traced import Traced
 
 X = np.random.default_rng(0).uniform(0.3, 1.7, (3, 4))
 S = np.random.default_rng(1).uniform(0.3, 1.7, (3, 3))

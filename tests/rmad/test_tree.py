@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import rmad
-from rmad import tree
+from rmad.trees import tree
 
 
 class Pair(NamedTuple):

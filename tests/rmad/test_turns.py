@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import rmad
-from rmad import handlers
-from rmad.turns import in_turn, lazy, lent, turn
+from rmad.machine.turns import in_turn, lazy, lent, turn
+from rmad.tracing import handlers
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 

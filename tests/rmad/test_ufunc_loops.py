@@ -10,7 +10,7 @@ import scipy.special as sc
 
 import rmad
 import rmad.primitives.scipy_ufuncs
-from rmad.handlers import HANDLERS
+from rmad.tracing.handlers import HANDLERS
 
 UFUNCS = sorted({f for f in HANDLERS if isinstance(f, np.ufunc)}, key=lambda f: f.__name__)
 DTYPES = ("f2", "f4", "f8", "F", "D", "i8", "?", "O", "U8", "m8[s]")

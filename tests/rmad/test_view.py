@@ -130,7 +130,7 @@ def test_the_drawing_has_every_node_edge_and_time(lin):
 
 
 def test_a_long_tape_is_a_table_in_a_notebook(monkeypatch):
-    monkeypatch.setattr("rmad.view.DRAWN", 3)
+    monkeypatch.setattr("rmad.pictures.view.DRAWN", 3)
     view = rmad.show(rmad.linearize(lambda x: np.sin(np.cos(np.exp(x))), np.ones(2))[1])
     assert view._repr_svg_() is None
     assert view._repr_html_().startswith("<pre>2 numbers to 2, 3 nodes")

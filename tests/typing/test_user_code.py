@@ -7,7 +7,7 @@ import runpy
 
 import numpy as np
 
-from rmad import handlers as table
+from rmad.tracing import handlers as table
 
 
 def test_typical_user_code_runs() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rmad.kernels import elementwise as fast
 from rmad.rules import elementwise
-from rmad.traced import Traced
+from rmad.tracing.traced import Traced
 from rmad.types import Array
 
 __all__ = ["affine"]

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from rmad import tuning
-from rmad.blocks import Linear
 from rmad.kernels.depthwise import DepthwiseFolded, DepthwiseForward, DepthwiseWeights, is_depthwise
 from rmad.kernels.gpu_patches import FoldedOnGPU, ForwardOnGPU, PairOnGPU, WeightsOnGPU
 from rmad.kernels.patches import Folded, Forward, Geometry, NewArray, Weights
@@ -25,6 +24,7 @@ from rmad.machine import arrays
 from rmad.machine.backend import is_cupy
 from rmad.primitives.layers.images import OfImages
 from rmad.rules import as_array, bilinear
+from rmad.tapes.blocks import Linear
 from rmad.types import Array
 
 __all__ = ["conv2d", "conv2d_input", "conv2d_weight"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from rmad.blocks import Linear
-from rmad.tape import ArraySpec
+from rmad.tapes.blocks import Linear
+from rmad.tapes.tape import ArraySpec
 from rmad.types import Array
 
 __all__ = ["OfImages"]

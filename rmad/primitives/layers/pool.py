@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 
 from rmad import tuning
-from rmad.blocks import Linear
-from rmad.handlers import register
 from rmad.kernels import gpu_windows
 from rmad.kernels.patches import NewArray
 from rmad.kernels.windows import Pair, Windows, paddings, pair
@@ -25,8 +23,10 @@ from rmad.machine.backend import is_cupy
 from rmad.primitives.layers.images import OfImages
 from rmad.primitives.layers.selection import Selection, select, transposed
 from rmad.rules import Primitive, linear
-from rmad.tape import ArraySpec
-from rmad.traced import stop
+from rmad.tapes.blocks import Linear
+from rmad.tapes.tape import ArraySpec
+from rmad.tracing.handlers import register
+from rmad.tracing.traced import stop
 from rmad.types import Array
 
 __all__ = ["avg_pool2d", "max_pool2d"]

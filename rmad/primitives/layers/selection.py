@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from rmad import tuning
-from rmad.blocks import Linear
 from rmad.kernels import gpu_windows
 from rmad.kernels.patches import NewArray
 from rmad.kernels.windows import Windows
 from rmad.machine import arrays
 from rmad.machine.backend import is_cupy
 from rmad.rules import linear
+from rmad.tapes.blocks import Linear
 from rmad.types import Array
 
 __all__ = ["Selection", "place", "put", "select", "transposed"]

@@ -9,7 +9,7 @@
 f takes arrays by position and all of them are differentiated; other arguments go into a lambda. It
 returns an array or a tree.
 A row is run through everything in tests/rmad/test_primitives.py. `covers` lists the keys of
-rmad.handlers.HANDLERS that the row exercises, as they stand there: functions, (np.add, "reduce"), "getitem".
+rmad.tracing.handlers.HANDLERS that the row exercises, as they stand there: functions, (np.add, "reduce"), "getitem".
 """
 
 from __future__ import annotations
