@@ -108,7 +108,7 @@ def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None) -> Array:
     if copy:
         return y
     x[...] = y
-    return x
+    return x if x.ndim else x[()]
 
 
 _astype = linear(lambda x, dtype: x.astype(dtype), lambda u, x, dtype: u, name="astype")

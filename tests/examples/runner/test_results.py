@@ -88,7 +88,9 @@ def test_a_figure_on_demand(
 
 def test_a_table_at_the_end(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*ADAM, "--updates", "3") == 0
-    lines = capsys.readouterr().out.splitlines()
+    error, loss, _, *lines = capsys.readouterr().out.splitlines()
+    assert error.startswith("error: squared difference")
+    assert loss.startswith("loss: the objective")
     assert [cell.strip() for cell in lines[0].split("|")[1:-1]] == ["", "start", "end", "end, all cases"]
     assert [line.split("|")[1].strip() for line in lines[2:6]] == [
         "train error",

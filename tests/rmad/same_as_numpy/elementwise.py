@@ -190,7 +190,7 @@ ROWS = {
                 "log_expit | entr | exprel | expm1 | log1p | exp2 | exp10 | cbrt | cosm1 | sindg | cosdg | tandg | "
                 "cotdg | gamma | gammasgn | rgamma | gammaln | loggamma | psi | digamma | exp1 | expi | j0 | j1 | "
                 "y0 | y1 | i0 | i1 | i0e | i1e | k0 | k1 | k0e | k1e | sinc | round | wofz | ndtri_exp | erfi | "
-                "spence | ellipk"
+                "spence | ellipk | zetac"
             ),
             a="V | VF | O | OF | C[0] | E | H[0,0] | W",
         ),
