@@ -20,7 +20,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import rmad  # noqa: F401 (before NumPy: it picks the BLAS kernel that suits the CPU)
 
@@ -62,8 +62,10 @@ def trained(x: Any, t: Any, hidden: int, updates: int, l2: float, dtype: Any = n
 
 # -- estimates ------------------------------------------------------------------------------------------------------
 
+Estimate: TypeAlias = "Callable[[int, Any], tuple[float, float]]"
 
-def estimators(C: optim.Curvature) -> dict[str, dict[str, Callable[[int, Any], tuple[float, float]]]]:
+
+def estimators(C: optim.Curvature) -> dict[str, dict[str, Estimate]]:
     """Per panel and method: (products, rng) → relative error, and the relative standard error that is given."""
     G = C.ggn.dense()
     values = np.maximum(np.linalg.eigvalsh(G), 0)
@@ -75,7 +77,7 @@ def estimators(C: optim.Curvature) -> dict[str, dict[str, Callable[[int, Any], t
     def of(name: str, estimate: Any) -> tuple[float, float]:
         return abs(estimate - exact[name]) / abs(exact[name]), estimate.error / abs(exact[name])
 
-    def diagonal(method: str) -> Callable[[int, Any], tuple[float, float]]:
+    def diagonal(method: str) -> Estimate:
         def run(k: int, rng: Any) -> tuple[float, float]:
             found, error = C.ggn.diagonal(method, k, rng=rng, return_error=True)
             return tuple(float(np.linalg.norm(a) / np.linalg.norm(d)) for a in (found - d, error))  # type: ignore[return-value]
@@ -89,11 +91,17 @@ def estimators(C: optim.Curvature) -> dict[str, dict[str, Callable[[int, Any], t
     def lanczos(k: int, rng: Any) -> tuple[float, float]:
         return of("log det", C.ggn.logdet(damping, probes=4, steps=k // 4, rng=rng))
 
+    def trace(method: str) -> Estimate:
+        return lambda k, rng: of("trace", C.ggn.trace(method, k, rng=rng))
+
+    def norm(method: str) -> Estimate:
+        return lambda k, rng: of("norm", C.ggn.norm(method, k, rng=rng))
+
     traces = ("hutchinson", "hutch++", "xtrace")
     return {
-        "trace": {m: lambda k, rng, m=m: of("trace", C.ggn.trace(m, k, rng=rng)) for m in traces},
+        "trace": {m: trace(m) for m in traces},
         "diagonal": {m: diagonal(m) for m in ("hutchinson", "xdiag")},
-        "Frobenius norm": {m: lambda k, rng, m=m: of("norm", C.ggn.norm(m, k, rng=rng)) for m in traces[:2]},
+        "Frobenius norm": {m: norm(m) for m in traces[:2]},
         "log det, eigenvalues above the 20th": {"log det (4 probes)": lanczos, "count (4 probes)": count},
     }
 
