@@ -28,7 +28,7 @@ def ranks() -> optim.Ranks:
     if job_size() == 1:
         return optim.Ranks()
     try:
-        from mpi4py import MPI
+        from mpi4py import MPI  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise ModuleNotFoundError(
             f"started on {job_size()} ranks, but mpi4py is not installed: pip install -e '.[mpi]'"

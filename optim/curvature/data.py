@@ -44,7 +44,8 @@ def batches(data: Any) -> Iterable[Any]:
     if hasattr(data, "__next__"):
         raise TypeError(
             f"data is a {type(data).__name__}, which can be read only once, but every product reads the data again: "
-            "pass (x, t), list(data), or an object whose __iter__ starts from the beginning"
+            "pass (x, t), a list of batches, as list(nn.data.batches(x, t, size, passes=1, rest=True)), or an object "
+            "whose __iter__ starts from the beginning"
         )
     if not hasattr(data, "__iter__") or hasattr(data, "shape"):
         raise TypeError(f"data must be (x, t), a list of such batches or an iterable of them, not {_kind(data)}")

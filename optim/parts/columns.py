@@ -64,9 +64,10 @@ def _mixed_columns(shard: LinearizedShard, seed: int, samples: int, at_a_time: i
             continue
         u: list[Array] = []
         for i, columns in enumerate(all_columns(shard, at_a_time)):
+            rows = arrays.empty(columns[0], (shard.n, len(columns[0])))
+            of_columns = signs_of_cases((seed, j, 0, i), shard.first, rows)  # a column has parts in all outputs
             for k, stack in enumerate(columns):
-                rows = arrays.empty(stack, (shard.n, len(stack)))
-                term = np.einsum("kn...,nk->n...", stack, signs_of_cases((seed, j, k, i), shard.first, rows))
+                term = np.einsum("kn...,nk->n...", stack, of_columns.astype(stack.dtype))
                 u[k:] = [u[k] + term if len(u) > k else term]
         yield [(c * c.dtype.type(1 / math.sqrt(samples)))[None] for c in u]
 

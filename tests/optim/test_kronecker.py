@@ -147,3 +147,23 @@ def test_it_preconditions_conjugate_gradients():
         assert info == 0
         counts.append(len(steps))
     assert counts[1] < counts[0] / 3
+
+
+def test_columns_of_coupled_outputs_have_one_sign():
+    """z₁ + z₂ does not depend on W, so that G is 0: only with one sign per column do its two parts cancel."""
+    x = np.ones((4, 1))
+    model = optim.Function(lambda p, x: (x @ p["W"], -x @ p["W"]), {"W": np.ones((1, 1))})
+    C = optim.Curvature(model, lambda z, t: np.mean((z[0] + z[1] - t) ** 2), (x, 0 * x))
+    np.testing.assert_allclose(C.fisher(20).dense(), 0, atol=1e-14)
+    np.testing.assert_allclose(C.ggn.dense(), 0, atol=1e-14)
+
+
+def test_columns_of_two_coupled_heads_have_the_mean_of_the_matrix():
+    rng = np.random.default_rng(0)
+    x, t = rng.standard_normal((5, 3)), rng.standard_normal((5, 1))
+    model = optim.Function(
+        lambda p, x: (x @ p["A"], np.tanh(x @ p["B"])), {"A": rng.random((3, 1)), "B": rng.random((3, 1))}
+    )
+    C = optim.Curvature(model, lambda z, t: np.mean((z[0] - 2 * z[1] - t) ** 2), (x, t))
+    exact = C.ggn.dense()
+    np.testing.assert_allclose(C.fisher(4000).dense(), exact, atol=0.05 * np.abs(exact).max())
