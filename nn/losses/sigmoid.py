@@ -50,6 +50,8 @@ class SigmoidCrossEntropy(Loss):
     (1.3863, [[0.5, -0.5]])
     """
 
+    link = "sigmoid"  # the map from outputs to probabilities
+
     def value(self, z: Array, t: Array | None) -> np.float64:
         """Returns L."""
         z, t = self._shaped(z, t)

@@ -44,6 +44,8 @@ class SoftmaxCrossEntropy(Loss):
     (array([[-0.75,  0.75]]), array([[-0.75,  0.75]]))
     """
 
+    link = "softmax"  # the map from outputs to probabilities
+
     def __init__(self, *, per_position: bool = False) -> None:
         self.per_position = bool(per_position)
 

@@ -141,10 +141,10 @@ class Curvature:
         """f(θ), in float64."""
         return self._value_and_gradient[0]
 
-    @lazy
+    @property
     def gradient(self) -> Array:
-        """∇f(θ), (p,)."""
-        return self._value_and_gradient[1]
+        """∇f(θ), (p,), a copy."""
+        return self._value_and_gradient[1].copy()
 
     @lazy
     def _value_and_gradient(self) -> tuple[float, Array]:

@@ -453,7 +453,8 @@ class Laplace:
         x : (n, …) array
             Inputs.
         link : {"softmax", "sigmoid"} or callable, default None
-            The map from outputs to probabilities; None is "softmax", or no link with noise. A function needs `samples`.
+            The map from outputs to probabilities; None is that of the loss, or no link with noise. A function needs
+            `samples`.
         samples : int, default None
             Average the link over so many draws of the linearized model. None takes MacKay's probit approximation,
             link(z_k / √(1 + π/8 V_kk)).
@@ -468,7 +469,8 @@ class Laplace:
         Raises
         ------
         ValueError
-            If the link is unknown, or a function is given without samples.
+            If the link is unknown, or a function is given without samples, or neither link nor noise to a loss that
+            is no cross-entropy.
 
         References
         ----------
@@ -477,7 +479,12 @@ class Laplace:
         if self.noise is not None and link is None:
             z, covariance = self.linearized(x)
             return z, np.reshape(_variances(covariance), z.shape) + z.dtype.type(self.noise**2)
-        link = "softmax" if link is None else link
+        link = getattr(self.curvature.data.objective.loss, "link", None) if link is None else link
+        if link is None:
+            raise ValueError(
+                'predict needs link="softmax" or "sigmoid" for probabilities, or a posterior with noise=σ, for a loss '
+                "½‖z − t‖²"
+            )
         if not callable(link):
             OneOf(tuple(LINKS))("link", link)
         elif samples is None:

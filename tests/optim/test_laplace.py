@@ -226,3 +226,11 @@ def test_bad_uses(monkeypatch):
     monkeypatch.setattr("optim.curvature.laplace.DENSE_UP_TO", 20)
     with pytest.raises(ValueError, match="dense matrix"):
         optim.Laplace(net(), nn.SoftmaxCrossEntropy(), (X, LABELS), "full")
+
+
+def test_the_link_is_that_of_the_loss():
+    binary = optim.Laplace(net(1), nn.SigmoidCrossEntropy(), (X, LABELS[:, None].astype(float)), "kron")
+    np.testing.assert_array_equal(binary.predict(X), binary.predict(X, "sigmoid"))
+    unknown = optim.Laplace(net(1), nn.SquaredError(), (X, LABELS[:, None].astype(float)), "diag")
+    with pytest.raises(ValueError, match=r"predict needs link=.*or a posterior with noise"):
+        unknown.predict(X)
