@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from optim.problem.losses import case_blocks, couples_cases, loss_value_and_gradient, unit
+from optim.problem.means import declared_mean
 from optim.problem.shard import LinearizedShard
 from rmad.extend import Array, arrays, loss_curvature, tree
 
@@ -25,9 +26,10 @@ Stacks = Iterator[list[Array]]
 def drawn_columns(shard: LinearizedShard, seed: int, samples: int, at_a_time: int) -> Stacks:
     """Gradients at targets drawn from the model, `samples` of them; for a loss without `sample`, random ±1 sums.
 
-    A case has the same draws whatever shard it is in.
+    These also for a loss that says that it is no mean over cases, whose gradients have another factor. A case has the
+    same draws whatever shard it is in.
     """
-    if hasattr(shard.loss, "sample"):
+    if hasattr(shard.loss, "sample") and declared_mean(shard.loss) is not False:
         for k in range(samples):
             targets = shard.loss.sample(shard.z, GeneratorOfCases((seed, k), shard.first))
             yield _gradient_column(shard, targets, samples)

@@ -167,3 +167,27 @@ def test_columns_of_two_coupled_heads_have_the_mean_of_the_matrix():
     C = optim.Curvature(model, lambda z, t: np.mean((z[0] - 2 * z[1] - t) ** 2), (x, t))
     exact = C.ggn.dense()
     np.testing.assert_allclose(C.fisher(4000).dense(), exact, atol=0.05 * np.abs(exact).max())
+
+
+class Sum(nn.SquaredError):
+    """A sum over cases that keeps the `sample` of its mean."""
+
+    mean_over_cases = False
+
+    def value(self, z, t):
+        return len(z) * super().value(z, t)
+
+    def curvature(self, z, t):
+        product = super().curvature(z, t)
+        return lambda v: len(z) * product(v)
+
+    def sqrt_hessian(self, z, t):
+        return np.sqrt(len(z)) * super().sqrt_hessian(z, t)
+
+
+def test_the_drawn_curvature_of_a_sum_is_that_of_a_sum():
+    x = np.arange(1.0, 5)[:, None]
+    model = optim.Function(lambda p, x: x @ p["W"], {"W": np.ones((1, 1))})
+    C = optim.Curvature(model, Sum(), (x, np.zeros((4, 1))))
+    np.testing.assert_allclose(C.ggn.dense(), 30)
+    np.testing.assert_allclose(C.fisher(3).dense(), 30)
