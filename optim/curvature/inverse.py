@@ -89,16 +89,33 @@ class Inverse(SymmetricOperator):
             return np.zeros_like(b)
         if self.method == "cg":
             return self._by_cg(b)
+        return self._refined(b)
+
+    def _refined(self, b: Array) -> Array:
+        """By MINRES or LSMR, again for what is left of b: they end by other norms than that of the residual."""
         P = None if self._inverse_P is None else self._preconditioned
-        try:
-            if self.method == "minres":
-                found = minres(self._damped, b, P, self.rtol, self.most)
-            else:
-                found = lsmr(self._damped, b, self.rtol, self.most)
-        except FloatingPointError as error:
-            raise ValueError(f"{self._name}.inverse: {error}") from None
-        self._ended(found.iterations, found.residual)
-        return found.x
+        x, r, iterations, residual, size = np.zeros_like(b), b, 0, 1.0, math.sqrt(dot(b, b))
+        while residual > self.rtol and iterations < self.most:
+            most, before, rtol = self.most - iterations, residual, min(self.rtol / residual, 0.1)
+            try:
+                if self.method == "minres":
+                    found = minres(self._damped, r, P, rtol, most)
+                else:
+                    found = lsmr(self._damped, r, rtol, most)
+                new = x + found.x
+                r = b - self._damped(new)
+            except FloatingPointError as error:
+                raise ValueError(f"{self._name}.inverse: {error}") from None
+            iterations += found.iterations
+            residual = math.sqrt(dot(r, r)) / size
+            if not residual < before:
+                residual = before
+                break
+            x = new
+            if residual > 0.99 * before:
+                break
+        self._ended(iterations, residual)
+        return x
 
     def _by_cg(self, b: Array) -> Array:
         def product(v: Array, out: Array) -> None:

@@ -465,3 +465,12 @@ def test_a_mean_that_does_not_say_so_takes_several_batches():
         found = optim.Curvature(net(), loss, BATCHES, **how)
         assert found.value == pytest.approx(loss(net()(X), T), rel=1e-12)
         np.testing.assert_allclose(found.ggn @ v, wanted, rtol=1e-10)
+
+
+def test_lsmr_solves_what_its_own_measure_does_not_see():
+    """‖A r‖ is small where A is, however large r is there."""
+    d = np.array([1.0, 1e-6])
+    model = optim.Function(lambda p, x: x * p["w"], {"w": np.ones(2)})
+    inverse = optim.Curvature(model, nn.SquaredError(), (np.sqrt(d)[None], np.zeros((1, 2)))).ggn.inverse(1e-6, "lsmr")
+    np.testing.assert_allclose(inverse @ np.ones(2), 1 / (d + 1e-6), rtol=1e-5)
+    assert inverse.residual <= inverse.rtol
