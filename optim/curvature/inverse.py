@@ -99,14 +99,14 @@ class Inverse(SymmetricOperator):
             most, before, rtol = self.most - iterations, residual, min(self.rtol / residual, 0.1)
             try:
                 if self.method == "minres":
-                    found = minres(self._damped, r, P, rtol, most)
+                    step, taken = minres(self._damped, r, P, rtol, most)
                 else:
-                    found = lsmr(self._damped, r, rtol, most)
-                new = x + found.x
+                    step, taken = lsmr(self._damped, r, rtol, most)
+                new = x + step
                 r = b - self._damped(new)
             except FloatingPointError as error:
                 raise ValueError(f"{self._name}.inverse: {error}") from None
-            iterations += found.iterations
+            iterations += taken
             residual = math.sqrt(dot(r, r)) / size
             if not residual < before:
                 residual = before

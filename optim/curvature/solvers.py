@@ -17,30 +17,26 @@ import numpy as np
 from optim.problem.vectors import dot
 from rmad.extend import Array
 
-__all__ = ["Solution", "lsmr", "minres"]
+__all__ = ["lsmr", "minres"]
 
 Map = Callable[[Array], Array]
-
-
-class Solution:
-    """x, the number of iterations, and ‖b − Ax‖ / ‖b‖ (lsmr: ‖A r‖ / ‖A b‖) as the method knows it."""
-
-    def __init__(self, x: Array, iterations: int, residual: float) -> None:
-        self.x, self.iterations, self.residual = x, iterations, residual
 
 
 def _times(c: float, v: Array) -> Array:
     return v.dtype.type(c) * v
 
 
-def minres(A: Map, b: Array, P_inverse: Map | None, rtol: float, iterations: int) -> Solution:
-    """Solves A x = b to ‖r‖ ≤ rtol ‖b‖, both in the norm of P⁻¹, P⁻¹ symmetric and positive definite."""
+def minres(A: Map, b: Array, P_inverse: Map | None, rtol: float, iterations: int) -> tuple[Array, int]:
+    """Solves A x = b to ‖r‖ ≤ rtol ‖b‖, both in the norm of P⁻¹, P⁻¹ symmetric and positive definite.
+
+    Returns x and the number of iterations.
+    """
     x = np.zeros_like(b)
     v_old, v = np.zeros_like(b), b.copy()
     z = v.copy() if P_inverse is None else P_inverse(v)
     gamma = _root(dot(z, v))
     if gamma == 0:
-        return Solution(x, 0, 0.0)
+        return x, 0
     eta = start = gamma
     gamma_old, s_old, s, c_old, c = 1.0, 0.0, 0.0, 1.0, 1.0
     w_old, w = np.zeros_like(b), np.zeros_like(b)
@@ -58,7 +54,7 @@ def minres(A: Map, b: Array, P_inverse: Map | None, rtol: float, iterations: int
         if not math.isfinite(a1):
             raise FloatingPointError(f"product {i} is not finite")
         if a1 == 0:  # A is singular along b, and x is the least-squares solution
-            return Solution(x, i, abs(eta) / start)
+            return x, i
         c_old, c, s_old, s = c, a0 / a1, s, gamma_new / a1
         w_old, w = w, _times(1 / a1, z - _times(a3, w_old) - _times(a2, w))
         x = x + _times(c * eta, w)
@@ -66,8 +62,8 @@ def minres(A: Map, b: Array, P_inverse: Map | None, rtol: float, iterations: int
         v_old, v, z = v, v_new, z_new
         gamma_old, gamma = gamma, gamma_new
         if abs(eta) <= rtol * start or gamma <= np.finfo(b.dtype).eps * start:
-            return Solution(x, i, abs(eta) / start)
-    return Solution(x, iterations, abs(eta) / start)
+            return x, i
+    return x, iterations
 
 
 def _root(square: float) -> float:
@@ -77,14 +73,14 @@ def _root(square: float) -> float:
     return math.sqrt(square)
 
 
-def lsmr(A: Map, b: Array, rtol: float, iterations: int) -> Solution:
-    """Solves min ‖A x − b‖ for a symmetric A to ‖A r‖ ≤ rtol ‖A b‖."""
+def lsmr(A: Map, b: Array, rtol: float, iterations: int) -> tuple[Array, int]:
+    """Solves min ‖A x − b‖ for a symmetric A to ‖A r‖ ≤ rtol ‖A b‖. Returns x and the number of iterations."""
     x = np.zeros_like(b)
     u, beta = _normalized(b)
     v, alpha = _normalized(A(u)) if beta else (u, 0.0)
     zeta_bar = start = alpha * beta
     if start == 0:
-        return Solution(x, 0, 0.0)
+        return x, 0
     alpha_bar, rho, rho_bar, c_bar, s_bar = alpha, 1.0, 1.0, 1.0, 0.0
     h, h_bar = v.copy(), np.zeros_like(b)
     for i in range(1, iterations + 1):
@@ -107,8 +103,8 @@ def lsmr(A: Map, b: Array, rtol: float, iterations: int) -> Solution:
         x = x + _times(zeta / (rho * rho_bar), h_bar)
         h = v - _times(theta / rho, h)
         if abs(zeta_bar) <= rtol * start or alpha == 0:
-            return Solution(x, i, abs(zeta_bar) / start)
-    return Solution(x, iterations, abs(zeta_bar) / start)
+            return x, i
+    return x, iterations
 
 
 def _normalized(v: Array) -> tuple[Array, float]:
