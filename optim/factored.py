@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from optim.parts.automatic import Automatic, Policy
 from optim.parts.cg import InverseP
 from optim.parts.factors import KroneckerFactors
 from optim.parts.kronecker import KroneckerOperator
-from optim.parts.preconditioner import Diagonals, KroneckerPreconditioner, Preconditioner
+from optim.parts.preconditioner import Diagonals, EmpiricalFisher, KroneckerPreconditioner, Preconditioner
 from optim.parts.running import Renewal, RunningFactors
 from optim.problem.ranks import Ranks
 from optim.types import Loss, Model
@@ -109,6 +109,15 @@ class Deciding(Factored):
         """How the factors are estimated, averaged and inverted, to precondition CG."""
         every, longest = self.numbers.renewal, self.numbers.longest
         return Renewal(factors_every=every, inverses_every=every, skip_unused=False, follow=2.0, longest=longest)
+
+    def _inverse_of_kind(self, kind: int, diagonals: Diagonals, added: Callable[[], float | Array], k: int) -> InverseP:
+        """P⁻¹ of a kind of `Fallback.kinds` at update k; None for the last, the identity.
+
+        added: returns λD + l2, which a damping without a diagonal cannot, and the identity does not need.
+        """
+        if kind == 0:
+            return self._running_inverse(diagonals, added(), k)
+        return EmpiricalFisher().inverse(diagonals, added()) if kind == 1 else None
 
     def _running_inverse(self, diagonals: Diagonals, added: float | Array, k: int) -> InverseP:
         """(C̄ + λI)⁻¹ of the moving averages at update k; NaN if they are not finite, so that the step is rejected.

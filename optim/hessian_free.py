@@ -13,7 +13,7 @@ from optim import presets
 from optim.base import NO_GAIN, StepInfo, all_or_nothing
 from optim.factored import Deciding
 from optim.hyper import COUNT, NONE, SCHEDULE, Flag, Instance, Number, OneOf, Rule, Schedule, checked, value_at
-from optim.parts.automatic import Automatic, Decision, Policy, paying
+from optim.parts.automatic import Automatic, Decision, Policy, at_most, paying
 from optim.parts.cg import CGResult, InverseP, relative_progress
 from optim.parts.damping import Penalty, Tikhonov, damping_rule
 from optim.parts.directions import ConjugateGradient, Direction, RescaledMomentum, SteihaugToint, Subproblem
@@ -309,16 +309,16 @@ class HessianFree(Deciding):
 
     def _inverse_P(self, decision: Decision | None, diagonals: Diagonals, penalty: Penalty) -> InverseP:
         """P⁻¹ for diag(λD) + l2: as given, or as the policy has it."""
-        P = self._P
+
+        def added() -> float | Array:
+            return penalty.diagonal + self.objective.l2
+
         if decision is not None and self.preconditioner is None:
-            kind = self.policy.fallback(decision).kind
-            if kind == 0:
-                return self._running_inverse(diagonals, penalty.diagonal + self.objective.l2, self.k)
-            P = kind == 1
-        if not P:
+            return self._inverse_of_kind(self.policy.fallback(decision).kind, diagonals, added, self.k)
+        if not self._P:
             return None
-        chosen = EmpiricalFisher() if isinstance(P, bool) else P
-        return chosen.inverse(diagonals, penalty.diagonal + self.objective.l2)
+        chosen = EmpiricalFisher() if isinstance(self._P, bool) else self._P
+        return chosen.inverse(diagonals, added())
 
     def _settle(self, decision: Decision, model: DampedModel) -> dict[str, Any]:
         """The rest of what the policy decides, once there is a P: λ's floor, CG's length and start. For the record."""
@@ -346,7 +346,7 @@ class HessianFree(Deciding):
         self._pays = noisy and self.cg_iterations is None
         if self.cg_iterations is None and decision.changing:
             self._iterations = min(self._iterations, self.policy.iterations(noisy))
-            chosen.append(f"at most {self._iterations} CG step{'s' * (self._iterations > 1)}")
+            chosen.append(at_most(self._iterations))
         if self.decay is None and noisy:
             self._decay = 0.0
             chosen.append("no warm start")

@@ -18,13 +18,12 @@ from optim import presets
 from optim.base import NO_GAIN, StepInfo, all_or_nothing
 from optim.factored import Deciding
 from optim.hyper import COUNT, FRACTION, NONE, SCHEDULE, Flag, Instance, Number, Rule, Schedule, value_at
-from optim.parts.automatic import Automatic, Decision, Policy
+from optim.parts.automatic import Automatic, Decision, Policy, at_most
 from optim.parts.cg import CGResult, InverseP, SmallResidual, pcg
 from optim.parts.damping import Tikhonov, decided_by_rounding, reduction_ratio, relaxed
 from optim.parts.linesearch import line_search
 from optim.parts.preconditioner import (
     Diagonals,
-    EmpiricalFisher,
     Preconditioner,
     diagonal_inverse,
 )
@@ -237,10 +236,7 @@ class SGN(Deciding):
     def _open_inverse(self, diagonals: Diagonals, kind: int) -> InverseP:
         """P⁻¹ of a kind of `Fallback.kinds`, with ρ and the number of CG steps that belong to it."""
         self._settle()
-        added = self.damping + self.objective.l2
-        if kind == 0:
-            return self._running_inverse(diagonals, added, self.k - 1)
-        return EmpiricalFisher().inverse(diagonals, added) if kind == 1 else None
+        return self._inverse_of_kind(kind, diagonals, lambda: self.damping + self.objective.l2, self.k - 1)
 
     def _settle(self) -> None:
         """ρ and the number of CG steps of this update, as far as they are open or begin anew."""
@@ -293,7 +289,7 @@ class SGN(Deciding):
         if self.preconditioner is None:
             said.append(str(self.policy.fallback(decision)))
         if self.cg_iterations is None:
-            said.append(f"at most {self._most} CG step{'s' * (self._most > 1)}")
+            said.append(at_most(self._most))
         if self.damping_min is None and self._follows_ratio:
             said.append(f"damping not below {self._least:g}")
         return self.policy.words(decision, said)

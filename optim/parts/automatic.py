@@ -38,7 +38,7 @@ from optim.problem.vectors import inner, read
 from optim.types import Batch
 from rmad.extend import Array
 
-__all__ = ["Automatic", "Decision", "Policy", "paying"]
+__all__ = ["Automatic", "Decision", "Policy", "at_most", "paying"]
 
 
 @dataclass(frozen=True)
@@ -292,6 +292,11 @@ class Policy:
         if decision.curvature is not decision.S:
             said.append(f"curvature on {decision.curvature_cases:,}")
         return f"{decision.why}: {', '.join([*said, *chosen])}" if said or chosen else decision.why
+
+
+def at_most(steps: int) -> str:
+    """The words for a number of CG steps."""
+    return f"at most {steps} CG step{'s' * (steps > 1)}"
 
 
 def paying(update: float = 4.0) -> Stop:
